@@ -1,0 +1,34 @@
+# The commands of the README. Rust, Go, Python 3 (with venv) and make must be there; everything else comes from the package registries.
+PYTHON ?= python3
+CLUSTER ?=
+STACK = $(PYTHON) deploy/local/stack.py
+
+.PHONY: help run up down test lint crds expect bench clean
+
+help: ## This text
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## The main job on a local cluster and AWS emulator, until Ctrl-C; CLUSTER=<kubeconfig> uses that cluster instead
+	@$(PYTHON) deploy/local/run.py $(if $(CLUSTER),--cluster $(CLUSTER))
+
+up: ## Only the local cluster and emulator, in the background; then: source target/local/env
+	@$(STACK) up
+
+down: ## Stops what `make up` started
+	@$(STACK) down
+
+test: ## Everything: pure, wire and end-to-end tests
+	@$(STACK) build
+	cargo test --no-default-features --lib --test plan --test tidy
+	cargo test
+
+lint: ## Formatting and clippy
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --no-default-features --lib -- -D warnings
+
+crds: ## Writes crds/ from the Rust types
+	@cargo run --quiet -- crds > target/crds.yaml && mv target/crds.yaml crds/bucketconnection.dev_bucketconnections.yaml
+
+clean: ## Removes what was built
+	cargo clean

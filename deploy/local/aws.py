@@ -1,0 +1,316 @@
+"""The local AWS: a moto server with IAM enforcement on, corrected where it answers unlike AWS.
+
+moto (https://github.com/getmoto/moto) speaks the real wire protocol, verifies signatures and evaluates policies. What it does
+unlike AWS is corrected here, where it starts, so that no quirk of it reaches the operator; `CORRECTIONS` is the whole list.
+The patched names are no public interface: moto is pinned exactly, and a name that has gone stops the server at once.
+
+Prints one line of JSON when it serves: its URL, its process id, and the keys of the administrator and of the operator's own
+user, which has exactly the policy in deploy/iam/operator-policy.json. State is in memory and gone with the process.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import urllib.parse
+
+os.environ.setdefault("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
+
+import moto  # noqa: E402  (the environment must be set first)
+import moto.core.exceptions as core_exceptions  # noqa: E402
+import moto.iam.access_control as access_control  # noqa: E402
+import moto.iam.models as iam  # noqa: E402
+import moto.iam.responses as iam_responses  # noqa: E402
+import moto.s3.exceptions as s3_exceptions  # noqa: E402
+import moto.s3.models as s3  # noqa: E402
+import moto.s3.responses as s3_responses  # noqa: E402
+import xmltodict  # noqa: E402
+from moto import settings  # noqa: E402
+from moto.iam.exceptions import DeleteConflictException  # noqa: E402
+from moto.moto_server.werkzeug_app import (  # noqa: E402
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from moto.utilities.utils import get_partition  # noqa: E402
+from werkzeug.serving import make_server  # noqa: E402
+
+PINNED = "5.2.5"
+ACCOUNT = "123456789012"
+# One set of users in each partition that the operator may be pointed at, so that a region of any of them can be used.
+PARTITION_HOMES = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+CORRECTIONS = []
+
+
+def correction(apply):
+    """Marks a function as one correction; they run in the order of this file."""
+    CORRECTIONS.append(apply)
+    return apply
+
+
+def replace(owner, name, make):
+    """Replaces `owner.name` by `make(original)`; fails when the pinned moto has no such name."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+@correction
+def new_buckets_have_s3_defaults():
+    """AWS: since April 2023 a new bucket blocks public access, is SSE-S3 encrypted and BucketOwnerEnforced. moto: nothing set."""
+
+    def make(original):
+        def init(self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            self.public_access_block = s3.PublicAccessBlock("true", "true", "true", "true")
+            self.encryption = sse_s3()
+            self.ownership_rule = "BucketOwnerEnforced"
+
+        return init
+
+    replace(s3.FakeBucket, "__init__", make)
+
+
+def sse_s3():
+    return {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}}
+
+
+@correction
+def deleted_encryption_falls_back_to_sse_s3():
+    """AWS: a bucket is never unencrypted, DeleteBucketEncryption resets it to SSE-S3. moto: unset."""
+
+    def make(_original):
+        def delete_bucket_encryption(self, bucket_name):
+            self.get_bucket(bucket_name).encryption = sse_s3()
+
+        return delete_bucket_encryption
+
+    replace(s3.S3Backend, "delete_bucket_encryption", make)
+
+
+@correction
+def create_bucket_reads_its_tags():
+    """AWS: CreateBucket takes tags, and with tags answers BucketAlreadyOwnedByYou in us-east-1 too. moto: tags ignored, 200."""
+
+    def make(original):
+        def put(self, request, bucket_name, querystring):
+            if querystring:
+                return original(self, request, bucket_name, querystring)
+            tags = tags_in(self.body)
+            backend = self.backend
+            existing = s3.s3_backends.bucket_accounts.get(bucket_name)
+            if tags and existing and existing[1] == self.get_current_account():
+                self._set_action("BUCKET", "PUT", querystring)
+                self._authenticate_and_authorize_s3_action(bucket_name=bucket_name)
+                raise s3_exceptions.BucketAlreadyOwnedByYou(bucket_name=bucket_name)
+            answer = original(self, request, bucket_name, querystring)
+            if tags:
+                backend.put_bucket_tagging(bucket_name, tags)
+            return answer
+
+        return put
+
+    replace(s3_responses.S3Response, "_bucket_response_put", make)
+
+
+def tags_in(body):
+    if not body:
+        return {}
+    configuration = xmltodict.parse(body).get("CreateBucketConfiguration") or {}
+    tags = (configuration.get("Tags") or {}).get("Tag") or []
+    return {tag["Key"]: tag.get("Value") or "" for tag in (tags if isinstance(tags, list) else [tags])}
+
+
+@correction
+def s3_actions_have_their_iam_names():
+    """AWS: HeadBucket needs s3:ListBucket, and each sub-resource its own action. moto: HeadBucket, ListBucket, CreateBucket."""
+    actions = s3_responses.ACTION_MAP["BUCKET"]
+    named = {
+        "HEAD": {"DEFAULT": "ListBucket"},
+        "GET": {
+            "encryption": "GetEncryptionConfiguration",
+            "publicAccessBlock": "GetBucketPublicAccessBlock",
+            "ownershipControls": "GetBucketOwnershipControls",
+        },
+        "PUT": {
+            "encryption": "PutEncryptionConfiguration",
+            "publicAccessBlock": "PutBucketPublicAccessBlock",
+            "ownershipControls": "PutBucketOwnershipControls",
+        },
+        "DELETE": {
+            "encryption": "PutEncryptionConfiguration",
+            "publicAccessBlock": "PutBucketPublicAccessBlock",
+            "ownershipControls": "PutBucketOwnershipControls",
+        },
+    }
+    for method, names in named.items():
+        actions[method] = {**names, **{k: v for k, v in actions[method].items() if k not in names}}
+
+
+@correction
+def s3_checks_region_and_owner():
+    """AWS: a bucket of another region is redirected (301), and a wrong x-amz-expected-bucket-owner denied. moto: 200."""
+
+    def make(original):
+        def respond(self, request, full_url):
+            name = self.parse_bucket_name_from_url(request, full_url)
+            known = s3.s3_backends.bucket_accounts.get(name) if name else None
+            if known:
+                bucket = s3.s3_backends[known[1]][known[0]].buckets.get(name)
+                creates = request.method == "PUT" and not request.args
+                scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/s3/", request.headers.get("Authorization", ""))
+                if bucket and scope and scope[1] != bucket.region_name and not creates:
+                    body = "" if request.method == "HEAD" else redirect(name, bucket.region_name)
+                    return 301, {"x-amz-bucket-region": bucket.region_name, "content-type": "application/xml"}, body
+                owner = request.headers.get("x-amz-expected-bucket-owner")
+                if bucket and owner and owner != bucket.account_id:
+                    raise s3_exceptions.BucketAccessDeniedError(bucket=name)
+            return original(self, request, full_url)
+
+        return respond
+
+    replace(s3_responses.S3Response, "_bucket_response", make)
+
+
+def redirect(bucket, region):
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to '
+        "access must be addressed using the specified endpoint. Please send all future requests to this endpoint.</Message>"
+        f"<Endpoint>{bucket}.s3.{region}.amazonaws.com</Endpoint><Bucket>{bucket}</Bucket></Error>"
+    )
+
+
+@correction
+def inactive_keys_are_refused():
+    """AWS: a key that is not Active is as good as unknown. moto: it works."""
+
+    def make(original):
+        def init(self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            status = self.backend.get_user(self._owner_user_name).get_access_key_by_id(self._access_key_id).status
+            if status != "Active":
+                raise access_control.CreateAccessKeyFailure(reason="InvalidId")
+
+        return init
+
+    replace(access_control.IAMUserAccessKey, "__init__", make)
+
+
+@correction
+def authentication_errors_have_the_query_protocols_form():
+    """AWS: <ErrorResponse><Error>. moto: <ErrorResponse><Errors><Error> where a key or right is refused, which hides the code."""
+
+    def make(original):
+        def init(self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            self.description = self.description.replace("<Errors>", "").replace("</Errors>", "")
+
+        return init
+
+    replace(core_exceptions._RESTError, "__init__", make)
+
+
+@correction
+def iam_actions_are_checked_against_their_resource():
+    """AWS: a policy may allow iam:CreateUser under one path only. moto: every IAM action is checked against "*".
+
+    The path of a user that does not exist is not known, so its ARN has none: only a policy that allows iam:GetUser on every
+    user tells "not found" from "denied".
+    """
+
+    def make(original):
+        def determine(self):
+            arn = f"arn:{self.partition}:iam::{self.current_account}"
+            user, policy = self._get_param("UserName"), self._get_param("PolicyName")
+            action = self._get_action()
+            if action == "CreatePolicy":
+                return f"{arn}:policy{self._get_param('Path') or '/'}{policy}"
+            if self._get_param("PolicyArn") and not user:
+                return self._get_param("PolicyArn")
+            if action == "CreateUser":
+                return f"{arn}:user{self._get_param('Path') or '/'}{user}"
+            if user:
+                known = self.backend.users.get(user)
+                return known.arn if known else f"{arn}:user/{user}"
+            return original(self)
+
+        return determine
+
+    replace(iam_responses.IamResponse, "_determine_resource", make)
+
+
+@correction
+def policies_in_use_are_not_deleted():
+    """AWS: DeletePolicy of an attached policy, or of one with further versions, answers DeleteConflict. moto: deletes."""
+
+    def make(original):
+        def delete_policy(self, policy_arn):
+            policy = self.get_policy(policy_arn)
+            holders = [*self.users.values(), *self.roles.values(), *self.groups.values()]
+            if any(policy_arn in holder.managed_policies for holder in holders):
+                raise DeleteConflictException("Cannot delete a policy attached to entities.")
+            if len(policy.versions) > 1:
+                raise DeleteConflictException("This policy has more than one version. Before you delete a policy, you must delete its versions.")
+            return original(self, policy_arn)
+
+        return delete_policy
+
+    replace(iam.IAMBackend, "delete_policy", make)
+
+
+def bootstrap(policy_file):
+    """Makes the administrator and the operator's user, with the same keys in every partition; returns the two keys."""
+    everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    keys = {}
+    for partition, region in PARTITION_HOMES.items():
+        backend = iam.iam_backends[ACCOUNT][partition]
+        policy = pathlib.Path(policy_file).read_text().replace("arn:aws:", f"arn:{partition}:")
+        for name, document in (("administrator", everything), ("operator", policy)):
+            backend.create_user(region, name, "/", [])
+            backend.put_user_policy(name, "policy", document)
+            key = backend.create_access_key(name)
+            first = keys.setdefault(name, key)
+            key.access_key_id, key.secret_access_key = first.access_key_id, first.secret_access_key
+            backend.access_keys[key.access_key_id] = key
+    return {name: {"id": key.access_key_id, "secret": key.secret_access_key} for name, key in keys.items()}
+
+
+def end_with_parent():
+    """Asks Linux to end this process with its parent, so that even a killed test leaves no server behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--policy", required=True, help="policy document of the operator's user")
+    parser.add_argument("--plain", action="store_true", help="serve moto as it is, uncorrected: another server's view of S3")
+    options = parser.parse_args()
+    end_with_parent()
+    if moto.__version__ != PINNED:
+        sys.exit(f"moto {moto.__version__} is installed, but its corrections were written for {PINNED}")
+    for apply in CORRECTIONS:
+        # Without these the operator's least privilege could not be enforced at all; the rest is moto as it is.
+        needed = apply in (
+            s3_actions_have_their_iam_names,
+            iam_actions_are_checked_against_their_resource,
+            authentication_errors_have_the_query_protocols_form,
+        )
+        if needed or not options.plain:
+            apply()
+    keys = bootstrap(options.policy)
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", options.port, application, threaded=True, request_handler=MotoRequestHandler)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    url = f"http://127.0.0.1:{server.server_port}"
+    print(json.dumps({"url": url, "pid": os.getpid(), "account": ACCOUNT, **keys}), flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

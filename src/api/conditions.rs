@@ -1,0 +1,158 @@
+//! Condition types and reasons: closed sets, documented in docs/reference.md.
+
+use std::fmt;
+
+/// Types of our conditions. `Ready`, `Reconciling` and `Stalled` are those of kstatus
+/// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>); each other type stands for one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[allow(missing_docs)]
+pub enum ConditionType {
+    Ready,
+    Reconciling,
+    Stalled,
+    AccountReady,
+    RegionMatched,
+    BucketReady,
+    CORSInSync,
+    UserReady,
+    PolicyInSync,
+    CredentialsReady,
+    Verified,
+    DriftDetected,
+}
+
+impl ConditionType {
+    /// The parts that must all hold for `Ready`, in the order in which a failing one explains the others.
+    pub const PARTS: [Self; 8] = [
+        Self::AccountReady,
+        Self::RegionMatched,
+        Self::BucketReady,
+        Self::CORSInSync,
+        Self::UserReady,
+        Self::PolicyInSync,
+        Self::CredentialsReady,
+        Self::Verified,
+    ];
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Reasons of our conditions and Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Reason {
+    /// The whole connection works.
+    Connected,
+    /// This part is as the spec wants it.
+    InSync,
+    /// The spec leaves this part alone.
+    NotManaged,
+    /// No change by others was found.
+    NoDrift,
+    /// A change by others was found and put right.
+    Repaired,
+    /// A change by others was found and could not be put right yet.
+    NotRepaired,
+    /// Nothing has to be done by a person.
+    NotStalled,
+    /// Nothing is under way.
+    Settled,
+    /// Work is under way.
+    Progressing,
+    /// Waits for another part, which says why.
+    Waiting,
+    /// The new key has not reached all of AWS yet.
+    KeyPropagating,
+    /// An access key was issued.
+    KeyIssued,
+    /// The object is being deleted.
+    Deleting,
+    /// The object was deleted, and what was its in AWS with it or kept, as its `deletionPolicy` says.
+    Deleted,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// The spec cannot be carried out as it is.
+    InvalidSpec,
+    /// The operator could not sign in to AWS.
+    SignInFailed,
+    /// AWS denied a call.
+    AccessDenied,
+    /// The bucket is in another region than the spec says.
+    RegionMismatch,
+    /// A bucket of that name is there, but not ours.
+    BucketNotOwned,
+    /// The bucket has objects, so it is not deleted.
+    BucketNotEmpty,
+    /// A user of that name is there, but not ours.
+    UserNotOwned,
+    /// A managed policy of that name is there, but not ours.
+    PolicyNotOwned,
+    /// A Secret of that name is there, but not ours.
+    SecretNotOwned,
+    /// The user has keys that were not issued here.
+    ForeignAccessKeys,
+    /// AWS does not accept the key.
+    KeyRejected,
+    /// AWS has quarantined the user because its key leaked.
+    KeyCompromised,
+    /// AWS refused a request as invalid.
+    RequestRefused,
+    /// An AWS quota is used up.
+    QuotaExceeded,
+    /// AWS asked to slow down.
+    Throttled,
+    /// AWS could not be reached, or answered with an error of its own.
+    AWSUnavailable,
+    /// Another change was under way at the same time.
+    Conflict,
+    /// Kubernetes refused a request.
+    KubernetesError,
+}
+
+impl Reason {
+    /// Every reason, for the documentation test.
+    pub const ALL: [Self; 33] = [
+        Self::Connected,
+        Self::InSync,
+        Self::NotManaged,
+        Self::NoDrift,
+        Self::Repaired,
+        Self::NotRepaired,
+        Self::NotStalled,
+        Self::Settled,
+        Self::Progressing,
+        Self::Waiting,
+        Self::KeyPropagating,
+        Self::KeyIssued,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Suspended,
+        Self::InvalidSpec,
+        Self::SignInFailed,
+        Self::AccessDenied,
+        Self::RegionMismatch,
+        Self::BucketNotOwned,
+        Self::BucketNotEmpty,
+        Self::UserNotOwned,
+        Self::PolicyNotOwned,
+        Self::SecretNotOwned,
+        Self::ForeignAccessKeys,
+        Self::KeyRejected,
+        Self::KeyCompromised,
+        Self::RequestRefused,
+        Self::QuotaExceeded,
+        Self::Throttled,
+        Self::AWSUnavailable,
+        Self::Conflict,
+        Self::KubernetesError,
+    ];
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,276 @@
+//! The Kubernetes API `bucketconnection.dev/v1alpha1`: types, conditions, schema rules; no behaviour.
+//!
+//! Doc comments on fields are what `kubectl explain` shows, so they address the user. Types of the bucket settings live
+//! with their setting in [`crate::settings`]. `crds/` is generated from here by `bucketconnection crds`.
+
+pub mod conditions;
+mod statement;
+mod status;
+
+use kube::core::duration::Duration;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use statement::{Effect, PolicyStatement};
+pub use status::*;
+
+use crate::settings;
+
+/// API group of all our kinds, annotations, labels, tags and the finalizer.
+pub const GROUP: &str = "bucketconnection.dev";
+/// Finalizer on every connection: AWS and the Secret are settled before the object goes.
+pub const FINALIZER: &str = "bucketconnection.dev/cleanup";
+/// Annotation: a new value asks for a check now; shown in `status.lastHandledReconcileAt` once done (Flux's convention).
+pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
+
+/// Connects one S3 bucket to a platform that works on it, and keeps it connected.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[kube(
+    group = "bucketconnection.dev",
+    version = "v1alpha1",
+    kind = "BucketConnection",
+    doc = "A BucketConnection connects one S3 bucket to a platform that works on it, and keeps it connected: the bucket with its settings, an IAM user with just the rights the platform needs, and a proven access key in a Secret.",
+    namespaced,
+    status = "BucketConnectionStatus",
+    derive = "PartialEq",
+    shortname = "bc",
+    category = "aws",
+    selectable = ".spec.bucket.name",
+    selectable = ".spec.region",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket.name"),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
+    printcolumn(
+        name = "S3",
+        type_ = "string",
+        json_path = ".status.capabilities.s3.state",
+        description = "whether the issued key works on the bucket"
+    ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Preset", type_ = "string", json_path = ".spec.preset", priority = 1),
+    printcolumn(name = "Prefix", type_ = "string", json_path = ".spec.bucket.prefix", priority = 1),
+    printcolumn(name = "User", type_ = "string", json_path = ".status.user.name", priority = 1),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.credentials.secretName", priority = 1),
+    printcolumn(
+        name = "Drift",
+        type_ = "integer",
+        json_path = ".status.drift.count",
+        priority = 1,
+        description = "drifted fields found and repaired so far"
+    ),
+    printcolumn(name = "Checked", type_ = "date", json_path = ".status.lastCheckedAt", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || self.region in ['us-east-1','ap-southeast-1','ap-southeast-2','ap-southeast-3','ap-northeast-1','ap-northeast-2','ap-south-1','eu-west-2','eu-central-1','ca-central-1','il-central-1','me-central-1']")
+    .message("preset IlluminaICA works only in a region that ICA has: us-east-1, ca-central-1, eu-central-1, eu-west-2, ap-south-1, ap-southeast-1, ap-southeast-2, ap-southeast-3, ap-northeast-1, ap-northeast-2, il-central-1 or me-central-1")
+    .field_path(".region"))]
+#[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || has(self.bucket.prefix) || (has(self.bucket.allowRoot) && self.bucket.allowRoot)")
+    .message("ICA cannot use the root of a bucket for several projects: set bucket.prefix, or bucket.allowRoot: true to insist on the root")
+    .field_path(".bucket"))]
+#[x_kube(validation = Rule::new("self.preset != 'Custom' || (has(self.policy) && has(self.policy.statements) && size(self.policy.statements) > 0)")
+    .message("preset Custom grants nothing by itself: list what the user may do in policy.statements"))]
+#[x_kube(validation = Rule::new("(has(self.user) && has(self.user.name)) == (has(oldSelf.user) && has(oldSelf.user.name)) && (has(self.user) && has(self.user.path)) == (has(oldSelf.user) && has(oldSelf.user.path))")
+    .message("user.name and user.path cannot be changed: the access key belongs to the user; create another BucketConnection"))]
+#[serde(rename_all = "camelCase")]
+pub struct BucketConnectionSpec {
+    /// What the connection is for. It supplies the CORS rules and the rights of the IAM user.
+    /// IlluminaICA: Illumina Connected Analytics, exactly as its guide has it. CLCGenomics: QIAGEN CLC Server, read and write
+    /// (derived: QIAGEN publishes no policy). ReadOnly, ReadWrite, WriteOnly: objects under the prefix. Custom: only what
+    /// policy.statements says.
+    pub preset: Preset,
+
+    /// AWS region of the bucket, such as us-east-1. Cannot be changed: a bucket never moves.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("region cannot be changed: a bucket never moves; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')").message("region must be the code of an AWS region, such as us-east-1 or eu-central-1"))]
+    #[schemars(length(min = 1, max = 32))]
+    pub region: String,
+
+    /// The bucket and its settings.
+    pub bucket: BucketSpec,
+
+    /// Settings that stand beside the bucket.
+    #[serde(flatten)]
+    pub settings: settings::SpecSettings,
+
+    /// The IAM policy that grants the user its rights. Omitted: the preset's rights, inline on the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicySpec>,
+
+    /// The IAM user that the platform signs in as. Omitted: "<namespace>.<name>" under the path /bucketconnection/.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserSpec>,
+
+    /// Where the access key goes. Omitted: a Secret "<name>-s3" in the namespace of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSpec>,
+
+    /// What happens in AWS when this object is deleted. Retain: everything stays as it is, the Secret too, and applying the same
+    /// object again picks it up. Delete: the access key, the policy, the user and the Secret are removed, and the bucket if it is
+    /// empty.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// With deletionPolicy Delete: empty the bucket first, every version, delete marker and unfinished upload, and remove keys
+    /// of the user that were not issued here. There is no way back.
+    #[serde(default)]
+    pub force_destroy: bool,
+
+    /// Time between two checks against AWS, such as 10m or 1h; at least 10s. Each check is moved by up to 10 % so that many
+    /// objects spread out.
+    #[serde(default = "default_resync")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) >= duration('10s')").message("resyncInterval must be a duration of at least 10s, written like 30s, 10m or 1h30m"))]
+    #[schemars(length(max = 32))]
+    pub resync_interval: Duration,
+
+    /// Stops all checks and changes for this object until it is false again. Deletion still does its work.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Preset {
+    IlluminaICA,
+    CLCGenomics,
+    ReadOnly,
+    ReadWrite,
+    WriteOnly,
+    Custom,
+}
+
+/// The bucket and its settings.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketSpec {
+    /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Cannot be changed.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.name cannot be changed: create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$')").message("bucket.name must be 3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, have no two dots in a row and not look like an IP address"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS keeps for itself (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
+    #[schemars(length(min = 3, max = 63))]
+    pub name: String,
+
+    /// The part of the bucket that the connection works on, such as runs/. Ends in "/"; omitted, it is the whole bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.endsWith('/')").message("bucket.prefix must end in \"/\", such as runs/"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.contains('//')").message("bucket.prefix must not begin with \"/\" or contain \"//\": S3 keys have no leading slash"))]
+    #[x_kube(validation = Rule::new("!('/' + self).contains('/./') && !('/' + self).contains('/../')").message("bucket.prefix must not contain \"./\" or \"../\": S3 refuses such keys"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!_.()/ @=+,:-]*$') && !self.contains('$')").message("bucket.prefix may contain letters, digits, spaces and ! _ . ( ) / @ = + , : - only, so that it cannot widen a policy"))]
+    #[schemars(length(min = 1, max = 512))]
+    pub prefix: Option<String>,
+
+    /// Preset IlluminaICA: let the connection use the root of the bucket. ICA then blocks the bucket for other projects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_root: bool,
+
+    /// The bucket's settings.
+    #[serde(flatten)]
+    pub settings: settings::BucketSettings,
+}
+
+/// The IAM policy of the user.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicySpec {
+    /// Inline: part of the user (default). Managed: a policy of its own, attached to the user, for documents over 2,048
+    /// characters or where a guide asks for it.
+    #[serde(default, rename = "type")]
+    pub kind: PolicyType,
+
+    /// Name of the policy. Omitted: "bucketconnection" for an inline policy, the name of the user for a managed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("policy.name may contain letters, digits and + = , . @ _ - only"))]
+    #[schemars(length(min = 1, max = 128))]
+    pub name: Option<String>,
+
+    /// Prefix: objects under bucket.prefix (default). Bucket: all objects of the bucket, as the ICA guide's document has it.
+    #[serde(default)]
+    pub scope: PolicyScope,
+
+    /// Statements in addition to the preset's. They may only allow S3 actions on this bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub statements: Vec<PolicyStatement>,
+}
+
+/// Where the policy document lives.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PolicyType {
+    #[default]
+    Inline,
+    Managed,
+}
+
+/// Which objects the policy reaches.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PolicyScope {
+    #[default]
+    Prefix,
+    Bucket,
+}
+
+/// The IAM user.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UserSpec {
+    /// Name of the IAM user. Unique in the AWS account, whatever the case. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("user.name cannot be changed: the access key belongs to the user; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("user.name may contain letters, digits and + = , . @ _ - only"))]
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+
+    /// IAM path of the user and of its managed policy. The operator's own policy must allow it. Default: /bucketconnection/.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own rights depend on it; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("user.path must begin and end with \"/\", such as /bucketconnection/"))]
+    #[schemars(length(min = 1, max = 128))]
+    pub path: Option<String>,
+
+    /// Tags of the user in AWS. Other tags on it are left alone.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(schema_with = "settings::tags::schema")]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && key != 'bucketconnection.dev/owner')").message("tags have keys of 1 to 128 characters that do not begin with aws:; bucketconnection.dev/owner is ours"))]
+    pub tags: settings::tags::Tags,
+}
+
+/// The access key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsSpec {
+    /// The Secret that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSpec>,
+}
+
+/// The Secret that holds the key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSpec {
+    /// Name of the Secret, in the namespace of this object. A Secret of that name that is not ours is never overwritten.
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What happens in AWS when the object is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
+}
+
+fn default_resync() -> Duration {
+    std::time::Duration::from_secs(600).into()
+}

@@ -1,0 +1,46 @@
+//! One statement of an IAM policy, as a user writes it.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A statement of the user's IAM policy
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>).
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatement {
+    /// Identifies the statement: letters and digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]+$')").message("sid may contain letters and digits only"))]
+    #[schemars(length(min = 1, max = 64))]
+    pub sid: Option<String>,
+
+    /// Allow or Deny.
+    #[serde(default)]
+    pub effect: Effect,
+
+    /// Actions, such as s3:GetObject or s3:Get*.
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[a-z0-9-]+:[A-Za-z0-9*?]+$'))").message("actions must be written like s3:GetObject"))]
+    #[schemars(length(min = 1, max = 50), inner(length(max = 128)))]
+    pub actions: Vec<String>,
+
+    /// ARNs. Omitted: the bucket and its objects within policy.scope. An Allow may name this bucket and its objects only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 1100)))]
+    pub resources: Vec<String>,
+
+    /// Conditions: operator, then key, then the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+/// Whether a statement grants or refuses.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Effect {
+    #[default]
+    Allow,
+    Deny,
+}

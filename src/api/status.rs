@@ -1,0 +1,237 @@
+//! `status` of a `BucketConnection`: what was found and done. Never anything secret.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::PolicyType;
+
+/// What was found and done for a connection.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketConnectionStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready sums up; Reconciling and Stalled are for tools (kstatus); the others stand for one part of the connection each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The AWS account that the operator signs in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+
+    /// Its partition: aws, aws-cn, aws-us-gov, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+
+    /// The bucket, once it is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketStatus>,
+
+    /// The IAM user, once it is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserStatus>,
+
+    /// The policy that was written last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+
+    /// The access key and its Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
+
+    /// What the issued key was proven to do, by capability: s3.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<String, Capability>,
+
+    /// Changes by others that were found and repaired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
+
+    /// The value of the annotation reconcile.bucketconnection.dev/requestedAt that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+
+    /// A recent check. Written with any other change, and otherwise at most once an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_checked_at: Option<Time>,
+}
+
+/// The bucket, once it is ours.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketStatus {
+    /// ARN of the bucket.
+    pub arn: String,
+    /// Region of the bucket.
+    pub region: String,
+    /// Keys of the tags that we set, so that a tag that leaves the spec leaves the bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_keys: Vec<String>,
+}
+
+/// The IAM user, once it is ours.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UserStatus {
+    /// Name of the user.
+    pub name: String,
+    /// ARN of the user.
+    pub arn: String,
+    /// The id that AWS never gives to another user, even of the same name.
+    pub id: String,
+    /// Keys of the tags that we set, so that a tag that leaves the spec leaves the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_keys: Vec<String>,
+}
+
+/// The policy that was written last.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Inline or Managed.
+    #[serde(rename = "type")]
+    pub kind: PolicyType,
+    /// Name of the policy.
+    pub name: String,
+    /// ARN of a managed policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    /// Default version of a managed policy. A version's document never changes, so one read tells whether all is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The access key and its Secret.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// Name of the Secret, in the namespace of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// Id of the access key in the Secret. Not secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// When the key was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// When the key was last proven by a full proof (identity and bucket).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
+    /// Where the key is in its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<KeyPhase>,
+    /// Written before a key is issued, so that a crash in between can be told from a foreign key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<KeyIntent>,
+    /// Keys of ours that are replaced and will be deleted once the new one is proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retiring: Vec<String>,
+}
+
+/// Where a key is in its life.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum KeyPhase {
+    Issuing,
+    Propagating,
+    Verified,
+    Rejected,
+}
+
+/// What we were about to do when a key was issued.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyIntent {
+    /// When.
+    pub at: Time,
+    /// Ids of the keys that the user had before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_keys: Vec<String>,
+}
+
+/// One thing that the issued key was proven to do.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Capability {
+    /// Valid, Invalid or Pending.
+    pub state: CapabilityState,
+    /// What was tried, and what to do when it failed.
+    pub message: String,
+}
+
+/// State of a capability.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CapabilityState {
+    Valid,
+    Invalid,
+    Pending,
+}
+
+/// Changes by others that were found and repaired.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftStatus {
+    /// Drifted fields found and repaired so far.
+    pub count: i64,
+    /// When drift was found last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_detected_at: Option<Time>,
+    /// The last ten, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub journal: Vec<DriftEntry>,
+}
+
+/// One drifted field.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftEntry {
+    /// Which field, as the spec spells it where it can.
+    pub path: String,
+    /// What was found, as JSON, cut to 256 characters; absent when nothing was there. Secrets are never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// What it should be, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+    /// When it was found.
+    pub detected_at: Time,
+    /// When it was put right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repaired_at: Option<Time>,
+}
+
+/// Entries that the drift journal keeps.
+pub const JOURNAL_LENGTH: usize = 10;
+
+impl DriftEntry {
+    /// Longest value that the journal keeps, in characters.
+    const VALUE_LENGTH: usize = 256;
+
+    /// An entry for a field that was found drifted and repaired at `now`.
+    pub fn repaired(path: &str, live: Option<&Value>, desired: Option<&Value>, now: Timestamp) -> Self {
+        let short = |value: &Value| {
+            let text = value.to_string();
+            match text.char_indices().nth(Self::VALUE_LENGTH) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text,
+            }
+        };
+        Self {
+            path: path.to_owned(),
+            live: live.map(short),
+            desired: desired.map(short),
+            detected_at: Time(now),
+            repaired_at: Some(Time(now)),
+        }
+    }
+}

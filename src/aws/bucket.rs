@@ -1,0 +1,112 @@
+//! The bucket itself: create, count, empty, delete.
+
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag,
+};
+
+use super::{BucketCalls, build};
+use crate::observed::Contents;
+use crate::problem::{Class, Problem};
+use crate::settings::tags::Tags;
+
+/// The one region whose name S3 does not accept as a location.
+const NO_LOCATION: &str = "us-east-1";
+/// How many pages of a thousand one pass removes: emptying a large bucket goes on in the next pass.
+const PAGES_AT_ONCE: usize = 100;
+
+impl BucketCalls<'_> {
+    /// Creates the bucket with its tags in one call, so that it is ours from its first moment; with tags S3 never answers that
+    /// an existing bucket was created, not even in us-east-1.
+    pub async fn create(&self, region: &str, tags: &Tags) -> Result<(), Problem> {
+        const ACTION: &str = "s3:CreateBucket";
+        let tags = tags.iter().map(|(key, value)| build(ACTION, S3Tag::builder().key(key).value(value).build()));
+        let configuration = CreateBucketConfiguration::builder()
+            .set_location_constraint((region != NO_LOCATION).then(|| BucketLocationConstraint::from(region)))
+            .set_tags(Some(tags.collect::<Result<_, _>>()?))
+            .build();
+        let call = self.s3.create_bucket().bucket(self.name).create_bucket_configuration(configuration);
+        self.aws.call(ACTION, call.send()).await.map(drop)
+    }
+
+    /// Counts what the bucket holds, up to a thousand of each.
+    pub async fn contents(&self) -> Result<Contents, Problem> {
+        let versions = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
+        let uploads = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
+        let (versions, uploads) = futures::join!(
+            self.aws.call("s3:ListBucketVersions", versions.send()),
+            self.aws.call("s3:ListBucketMultipartUploads", uploads.send()),
+        );
+        let (versions, uploads) = (versions?, uploads?);
+        Ok(Contents {
+            versions: versions.versions().len() + versions.delete_markers().len(),
+            objects: versions.versions().iter().filter(|version| version.is_latest == Some(true)).count(),
+            uploads: uploads.uploads().len(),
+            more: versions.is_truncated == Some(true) || uploads.is_truncated == Some(true),
+        })
+    }
+
+    /// Deletes every version, delete marker and upload; `Ok(false)` when there is more for the next pass.
+    pub async fn empty(&self) -> Result<bool, Problem> {
+        self.abort_uploads().await?;
+        for _ in 0..PAGES_AT_ONCE {
+            let call = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
+            let page = self.aws.call("s3:ListBucketVersions", call.send()).await?;
+            let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
+            let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
+            let ids = versions.chain(markers).filter_map(|(key, version)| Some((key?, version)));
+            let ids = ids.map(|(key, version)| {
+                build("s3:DeleteObjectVersion", ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build())
+            });
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
+            if ids.is_empty() {
+                return Ok(true);
+            }
+            self.delete_objects(ids).await?;
+        }
+        Ok(false)
+    }
+
+    async fn abort_uploads(&self) -> Result<(), Problem> {
+        let call = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
+        let page = self.aws.call("s3:ListBucketMultipartUploads", call.send()).await?;
+        for upload in page.uploads() {
+            let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
+            let call = call.set_key(upload.key.clone()).set_upload_id(upload.upload_id.clone());
+            match self.aws.call("s3:AbortMultipartUpload", call.send()).await {
+                Err(problem) if problem.class != Class::Missing => return Err(problem),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A refusal of one object comes inside a successful answer: locked objects, for example.
+    async fn delete_objects(&self, ids: Vec<ObjectIdentifier>) -> Result<(), Problem> {
+        const ACTION: &str = "s3:DeleteObjectVersion";
+        let delete = build(ACTION, Delete::builder().set_objects(Some(ids)).quiet(true).build())?;
+        let call = self.s3.delete_objects().bucket(self.name).expected_bucket_owner(self.account).delete(delete);
+        let answer = self.aws.call(ACTION, call.send()).await?;
+        match answer.errors().first() {
+            None => Ok(()),
+            Some(error) => {
+                let class = if error.code() == Some("AccessDenied") { Class::Denied } else { Class::Unavailable };
+                let text = format!("object {}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default());
+                Err(Problem::new(class, ACTION, error.code().unwrap_or_default(), text))
+            }
+        }
+    }
+
+    /// Deletes the bucket; one that is gone already is deleted.
+    pub async fn delete(&self) -> Result<(), Problem> {
+        let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
+        gone(self.aws.call("s3:DeleteBucket", call.send()).await)
+    }
+}
+
+/// What is gone already is deleted.
+pub(super) fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
+    match answer {
+        Err(problem) if problem.class != Class::Missing => Err(problem),
+        _ => Ok(()),
+    }
+}

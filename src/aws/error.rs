@@ -1,0 +1,139 @@
+//! Failures of the SDK, sorted into classes (codes: docs/reference.md, "What AWS answers").
+
+use std::error::Error;
+
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::operation::BuildError;
+
+use crate::problem::{Class, Problem};
+
+/// Sorts one failure.
+pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, failure: &SdkError<E, HttpResponse>) -> Problem {
+    match failure {
+        SdkError::ServiceError(answer) => {
+            let (status, region) = (answer.raw().status().as_u16(), answer.raw().headers().get("x-amz-bucket-region"));
+            let code = answer.err().code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+            let message = answer.err().message().unwrap_or_default();
+            Problem::new(class(&code, status, region), action, code, message)
+        }
+        SdkError::TimeoutError(_) => Problem::new(Class::Unavailable, action, "Timeout", "no answer in time"),
+        SdkError::DispatchFailure(failure) => {
+            let root = failure.as_connector_error().map(|error| root_cause(error)).unwrap_or_default();
+            unsent(action, &root)
+        }
+        SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", "the answer could not be understood"),
+        SdkError::ConstructionFailure(_) => unsent(action, &failure.source().map(root_cause).unwrap_or_default()),
+        _ => Problem::new(Class::Unavailable, action, "Unknown", "the call failed in an unknown way"),
+    }
+}
+
+/// A request that never went out, or got no answer.
+fn unsent(action: &str, root: &str) -> Problem {
+    let text = root.to_lowercase();
+    if text.contains("credential") || text.contains("identity") {
+        return Problem::new(
+            Class::BadKey,
+            action,
+            "NoCredentials",
+            format!("no usable AWS credentials ({root}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role (IRSA, Pod Identity)"),
+        );
+    }
+    let advice = if text.contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
+    Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
+}
+
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// The class of an error code. Sources: the S3 and IAM API references, and facts collected in docs/reference.md.
+fn class(code: &str, status: u16, region: Option<&str>) -> Class {
+    let elsewhere = || Class::Elsewhere(region.map(str::to_owned));
+    match code {
+        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IncorrectEndpoint" => elsewhere(),
+        "NoSuchBucket" | "NoSuchEntity" | "NotFound" | "NoSuchKey" | "NoSuchUpload" => Class::Missing,
+        "BucketAlreadyOwnedByYou" | "EntityAlreadyExists" => Class::Exists,
+        "BucketAlreadyExists" => Class::NameTaken,
+        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedAccess" | "MethodNotAllowed" => Class::Denied,
+        "InvalidClientTokenId" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "ExpiredTokenException"
+        | "TokenRefreshRequired" | "UnrecognizedClientException" | "RequestTimeTooSkewed" | "RequestExpired" | "NotSignedUp" => Class::BadKey,
+        "BucketNotEmpty" | "DeleteConflict" => Class::InUse,
+        "OperationAborted" | "ConcurrentModification" | "EntityTemporarilyUnmodifiable" | "ConditionalRequestConflict" => Class::Conflict,
+        "LimitExceeded" | "TooManyBuckets" => Class::Quota,
+        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestThrottled" | "RequestThrottledException"
+        | "TooManyRequestsException" | "RequestLimitExceeded" | "BandwidthLimitExceeded" | "SlowDown" | "PriorRequestNotComplete" => Class::Throttled,
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "ServiceFailure" | "ServiceFailureException" | "RequestTimeout" => Class::Unavailable,
+        _ => match status {
+            301 | 307 => elsewhere(),
+            400 if region.is_some() => elsewhere(),
+            403 => Class::Denied,
+            404 => Class::Missing,
+            429 => Class::Throttled,
+            500.. => Class::Unavailable,
+            _ => Class::Refused,
+        },
+    }
+}
+
+/// "Not set" is an answer, not a failure: one of `codes` becomes `None`.
+pub(crate) fn unset<T>(answer: Result<T, Problem>, codes: &[&str]) -> Result<Option<T>, Problem> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(problem) if codes.contains(&problem.code.as_str()) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// A request that the SDK refuses to build is one that AWS would refuse.
+pub(crate) fn build<T>(action: &str, built: Result<T, BuildError>) -> Result<T, Problem> {
+    built.map_err(|error| Problem::new(Class::Refused, action, "InvalidRequest", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_before_status() {
+        let cases = [
+            ("BucketAlreadyOwnedByYou", 409, None, Class::Exists),
+            ("BucketAlreadyExists", 409, None, Class::NameTaken),
+            ("NoSuchBucket", 404, None, Class::Missing),
+            ("OperationAborted", 409, None, Class::Conflict),
+            ("LimitExceeded", 409, None, Class::Quota),
+            ("Throttling", 400, None, Class::Throttled),
+            ("SlowDown", 503, None, Class::Throttled),
+            ("InvalidClientTokenId", 403, None, Class::BadKey),
+            ("AccessDenied", 403, None, Class::Denied),
+            ("PermanentRedirect", 301, Some("eu-west-1"), Class::Elsewhere(Some("eu-west-1".into()))),
+            ("HTTP 400", 400, Some("eu-south-2"), Class::Elsewhere(Some("eu-south-2".into()))),
+            ("SomethingNew", 400, None, Class::Refused),
+            ("SomethingNew", 403, None, Class::Denied),
+            ("SomethingNew", 500, None, Class::Unavailable),
+            ("SomethingNew", 599, None, Class::Unavailable),
+            ("HTTP 429", 429, None, Class::Throttled),
+        ];
+        for (code, status, region, expected) in cases {
+            assert_eq!(class(code, status, region), expected, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn unset_is_an_answer_and_a_missing_bucket_is_not() {
+        let answer = |class, code: &str| Err::<(), _>(Problem::new(class, "s3:GetBucketCORS", code, ""));
+        assert_eq!(unset(answer(Class::Missing, "NoSuchCORSConfiguration"), &["NoSuchCORSConfiguration"]), Ok(None));
+        assert!(unset(answer(Class::Missing, "NoSuchBucket"), &["NoSuchCORSConfiguration"]).is_err());
+    }
+
+    #[test]
+    fn missing_credentials_say_what_to_set() {
+        let problem = unsent("sts:GetCallerIdentity", "the credential provider was not enabled");
+        assert_eq!(problem.class, Class::BadKey);
+        assert!(problem.message.contains("AWS_ACCESS_KEY_ID"));
+    }
+}

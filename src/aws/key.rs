@@ -1,0 +1,62 @@
+//! Access keys.
+
+use aws_config::retry::RetryConfig;
+use aws_sdk_iam::types::StatusType;
+use jiff::Timestamp;
+
+use super::bucket::gone;
+use super::{Aws, unset};
+use crate::credentials::{KeyPair, Sensitive};
+use crate::observed::AccessKey;
+use crate::problem::{Class, Problem};
+
+/// Why a key was not issued.
+pub enum IssueError {
+    /// AWS refused: there is no key.
+    Refused(Problem),
+    /// No answer came: there may be a key whose secret part nobody knows.
+    Doubtful(Problem),
+}
+
+impl Aws {
+    /// The user's keys; `None` when there is no such user. The user is always named: without a name IAM takes the caller.
+    pub async fn keys(&self, user: &str) -> Result<Option<Vec<AccessKey>>, Problem> {
+        let answer = self.call("iam:ListAccessKeys", self.iam.list_access_keys().user_name(user).send()).await;
+        let keys = unset(answer, &["NoSuchEntity"])?.map(|answer| answer.access_key_metadata);
+        Ok(keys.map(|keys| {
+            let key = |key: aws_sdk_iam::types::AccessKeyMetadata| {
+                let active = key.status == Some(StatusType::Active);
+                let created_at = key.create_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
+                key.access_key_id.map(|id| AccessKey { id, active, created_at })
+            };
+            keys.into_iter().filter_map(key).collect()
+        }))
+    }
+
+    /// Creates an access key: the one call that is never sent twice. The SDK would repeat it when an answer is lost, and leave a
+    /// key that nobody knows; so its retries are off here.
+    pub async fn create_key(&self, user: &str) -> Result<KeyPair, IssueError> {
+        let call = self.iam.create_access_key().user_name(user).customize();
+        let call = call.config_override(aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()));
+        let answer = self.call("iam:CreateAccessKey", call.send()).await.map_err(|problem| match problem.class {
+            Class::Unavailable => IssueError::Doubtful(problem),
+            _ => IssueError::Refused(problem),
+        })?;
+        match answer.access_key {
+            Some(key) => Ok(KeyPair { id: key.access_key_id, secret: Sensitive::new(key.secret_access_key) }),
+            None => Err(IssueError::Doubtful(Problem::new(Class::Unavailable, "iam:CreateAccessKey", "NoKey", "the answer has no key"))),
+        }
+    }
+
+    /// Makes a key work again that somebody set to Inactive.
+    pub async fn activate_key(&self, user: &str, id: &str) -> Result<(), Problem> {
+        let call = self.iam.update_access_key().user_name(user).access_key_id(id).status(StatusType::Active);
+        self.call("iam:UpdateAccessKey", call.send()).await.map(drop)
+    }
+
+    /// Deletes a key; one that is gone already is deleted.
+    pub async fn delete_key(&self, user: &str, id: &str) -> Result<(), Problem> {
+        let call = self.iam.delete_access_key().user_name(user).access_key_id(id);
+        gone(self.call("iam:DeleteAccessKey", call.send()).await)
+    }
+}

@@ -1,0 +1,104 @@
+//! Looking: one round of parallel reads, and a second one only where the first found trouble with the key.
+
+use serde_json::Value;
+
+use super::Aws;
+use crate::api::PolicyType;
+use crate::credentials::{KeyPair, keys_in};
+use crate::desired::Desired;
+use crate::observed::{Bucket, KeyProof, ManagedPolicy, Observed, Ownership, Remembered, Secret};
+use crate::problem::Problem;
+use crate::settings::{self, Reading};
+
+/// How much to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All that the plan for a living object needs.
+    Check,
+    /// All that its deletion needs.
+    Deletion,
+}
+
+impl Aws {
+    /// Looks at AWS; what the Secret holds was read before.
+    pub async fn observe(
+        &self,
+        desired: &Desired,
+        remembered: &Remembered,
+        secret: Secret,
+        earlier_secret: Secret,
+        look: Look,
+    ) -> Observed {
+        let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        let inline = desired.policy.kind == PolicyType::Inline;
+        let (live, user, policy, attached, proof) = futures::join!(
+            settings::read(&bucket, &desired.bucket.settings),
+            self.user(&desired.user.name),
+            self.policy(desired, remembered),
+            async { if inline { Reading::NotLooked } else { reading(self.attached_policies(&desired.user.name).await) } },
+            self.probe(desired, candidates(&secret, &earlier_secret), |key| known(key, remembered)),
+        );
+        let (inline_policy, managed_policy) = policy;
+        let mut observed = Observed {
+            bucket: Bucket::from_reads(live),
+            user: reading(user),
+            inline_policy,
+            managed_policy,
+            attached,
+            secret,
+            earlier_secret,
+            proof,
+            ..Observed::default()
+        };
+        let settled = matches!(observed.proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
+        let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
+        let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
+        let (keys, attached, contents) = futures::join!(
+            async { if keys { reading(self.keys(&desired.user.name).await) } else { Reading::NotLooked } },
+            async {
+                let missing = keys && matches!(observed.attached, Reading::NotLooked);
+                if missing { reading(self.attached_policies(&desired.user.name).await) } else { observed.attached.clone() }
+            },
+            async {
+                if owned && look == Look::Deletion { reading(bucket.contents().await.map(Some)) } else { Reading::NotLooked }
+            },
+        );
+        (observed.keys, observed.attached, observed.contents) = (keys, attached, contents);
+        observed
+    }
+
+    async fn policy(&self, desired: &Desired, remembered: &Remembered) -> (Reading<Value>, Reading<ManagedPolicy>) {
+        let (user, policy) = (&desired.user.name, &desired.policy);
+        match policy.kind {
+            PolicyType::Inline => (reading(self.inline_policy(user, &policy.name).await), Reading::NotLooked),
+            PolicyType::Managed => {
+                let earlier = remembered.policy.as_ref().filter(|known| known.arn.as_ref() == Some(&policy.arn));
+                let version = earlier.and_then(|known| known.version.as_deref());
+                (Reading::NotLooked, reading(self.managed_policy(policy, version).await))
+            }
+        }
+    }
+}
+
+/// The keys that the Secret holds; those of its earlier name while the new one holds none.
+fn candidates(secret: &Secret, earlier: &Secret) -> Vec<KeyPair> {
+    let keys = |secret: &Secret| match secret {
+        Secret::Ours(secret) => keys_in(&secret.data),
+        _ => Vec::new(),
+    };
+    let here = keys(secret);
+    if here.is_empty() { keys(earlier) } else { here }
+}
+
+/// Whether the key is the one that was proven to be our user's.
+fn known(key: &KeyPair, remembered: &Remembered) -> bool {
+    remembered.verified && remembered.credentials.access_key_id.as_ref() == Some(&key.id)
+}
+
+fn reading<T>(answer: Result<Option<T>, Problem>) -> Reading<T> {
+    match answer {
+        Ok(Some(value)) => Reading::Set(value),
+        Ok(None) => Reading::Unset,
+        Err(problem) => Reading::Unreadable(problem),
+    }
+}

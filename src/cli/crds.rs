@@ -1,0 +1,19 @@
+//! `bucketconnection crds`.
+
+use std::process::ExitCode;
+
+use kube::CustomResourceExt;
+
+use super::{Failure, print};
+use crate::api::BucketConnection;
+
+/// Print the CustomResourceDefinitions as YAML, for kubectl apply --server-side -f -
+#[derive(clap::Args)]
+pub(super) struct Crds {}
+
+impl Crds {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        print(&serde_saphyr::to_string(&BucketConnection::crd())?);
+        Ok(ExitCode::SUCCESS)
+    }
+}

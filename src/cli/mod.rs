@@ -1,0 +1,100 @@
+//! The command line: one file a subcommand, and nothing but calls into the rest.
+
+mod crds;
+mod plan;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kube::Client;
+use kube::config::KubeConfigOptions;
+
+/// Connects S3 buckets to the platforms that work on them, and keeps them connected.
+#[derive(Parser)]
+#[command(name = "bucketconnection", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Crds(crds::Crds),
+    Plan(plan::Plan),
+}
+
+/// Which Kubernetes cluster.
+#[derive(clap::Args)]
+struct Cluster {
+    /// kubeconfig file; without it $KUBECONFIG, ~/.kube/config, or the service account of the pod
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<std::path::PathBuf>,
+
+    /// Context of the kubeconfig to use, other than its current one
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Id that tells this cluster from others that work on the same AWS account; it is part of every ownership tag, so keep it when
+    /// a cluster is rebuilt [default: uid of the namespace kube-system]
+    #[arg(long, value_name = "ID", env = "BUCKETCONNECTION_CLUSTER_ID", value_parser = cluster_id)]
+    cluster_id: Option<String>,
+}
+
+fn cluster_id(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits { Ok(text.to_owned()) } else { Err("use up to 64 letters, digits and - _ .".to_owned()) }
+}
+
+impl Cluster {
+    async fn client(&self) -> Result<Client, Failure> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig = kube::config::Kubeconfig::read_from(file)
+                    .map_err(|error| Failure(format!("--kubeconfig {}: {error}", file.display())))?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &options).await
+            }
+            None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await,
+            None => {
+                let config = kube::Config::infer().await;
+                let hint = "set KUBECONFIG or --kubeconfig, or run in a pod";
+                return Client::try_from(config.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")))?)
+                    .map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")));
+            }
+        };
+        let config = config.map_err(|error| Failure(format!("the kubeconfig cannot be used: {error}")))?;
+        Client::try_from(config).map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")))
+    }
+}
+
+/// Why a command failed, for the person who called it.
+struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs the command that was asked for.
+pub async fn main(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Run(command) => command.run().await,
+        Command::Crds(command) => command.run(),
+        Command::Plan(command) => command.run().await,
+    };
+    match result {
+        Ok(code) => code,
+        Err(Failure(text)) => {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {text}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone is no error.
+fn print(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}

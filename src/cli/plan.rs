@@ -1,0 +1,104 @@
+//! `bucketconnection plan`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kube::{Api, ResourceExt};
+
+use super::{Cluster, Failure, print};
+use crate::api::BucketConnection;
+use crate::aws::Aws;
+use crate::controller::{PreviewError, preview};
+use crate::kubernetes::{Kubernetes, call};
+use crate::render;
+
+/// Show what the operator would change, and change nothing
+///
+/// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
+/// Exit code: 0 everything is in sync, 2 there are changes or problems, 1 the plan could not be made.
+#[derive(clap::Args)]
+pub(super) struct Plan {
+    /// YAML file with BucketConnections; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    file: PathBuf,
+
+    /// Namespace of objects that name none [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// There are changes or problems.
+const CHANGES: u8 = 2;
+
+impl Plan {
+    pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+        let mut objects = self.read()?;
+        let client = self.cluster.client().await?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        let aws = Aws::from_environment().await?;
+        let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
+        let mut in_sync = true;
+        for object in &mut objects {
+            object.metadata.namespace.get_or_insert_with(|| namespace.clone());
+            let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+            join_live(object, &kubernetes).await?;
+            let (desired, plan) = preview(object, &aws, &kubernetes).await.map_err(|error| Failure(explained(&name, error)))?;
+            in_sync &= plan.in_sync();
+            print(&render::plan(&name, &plan, &desired));
+        }
+        Ok(if in_sync { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
+    }
+
+    fn read(&self) -> Result<Vec<BucketConnection>, Failure> {
+        let shown = self.file.display();
+        let text = if self.file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(&self.file)
+        };
+        let text = text.map_err(|error| Failure(format!("{shown}: {error}")))?;
+        let documents: Vec<serde_json::Value> =
+            serde_saphyr::from_multiple(&text).map_err(|error| Failure(format!("{shown}: not YAML: {error}")))?;
+        let mut objects = Vec::new();
+        for document in documents.into_iter().filter(|document| !document.is_null()) {
+            let kind = document.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+            if kind != "BucketConnection" {
+                continue;
+            }
+            let name = document.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or("(without a name)").to_owned();
+            let object = serde_json::from_value(document).map_err(|error| Failure(format!("{shown}: BucketConnection {name}: {error}")))?;
+            objects.push(object);
+        }
+        if objects.is_empty() {
+            return Err(Failure(format!("{shown}: no BucketConnection in it")));
+        }
+        Ok(objects)
+    }
+}
+
+/// Takes uid and status of the object in the cluster, if it is there: the plan is about that one with the file's spec.
+async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Result<(), Failure> {
+    let namespace = object.namespace().unwrap_or_default();
+    let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
+    let live = call("get bucketconnections", objects.get_opt(&object.name_any())).await?;
+    if let Some(live) = live {
+        let same = live.spec == object.spec;
+        object.metadata.uid = live.metadata.uid;
+        object.metadata.generation = live.metadata.generation.map(|generation| if same { generation } else { generation + 1 });
+        object.status = live.status;
+    }
+    Ok(())
+}
+
+fn explained(name: &str, error: PreviewError) -> String {
+    match error {
+        PreviewError::SignIn(problem) => format!("cannot sign in to AWS: {problem}"),
+        PreviewError::Invalid(errors) => {
+            let lines: Vec<_> = errors.iter().map(|error| format!("\n  {error}")).collect();
+            format!("{name} cannot be carried out:{}", lines.concat())
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `bucketconnection run`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::ListParams;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{Cluster, Failure};
+use crate::api::BucketConnection;
+use crate::aws::Aws;
+use crate::controller::{self, Context};
+use crate::kubernetes::{self, Kubernetes};
+
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Run the operator
+///
+/// Signs in to AWS by the AWS SDK's usual environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity (IRSA), a
+/// container's role (Pod Identity) or an instance's role; AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY
+/// are honoured.
+#[derive(clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    cluster: Cluster,
+
+    /// Work in this namespace only [default: all namespaces]
+    #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
+    namespace: Option<String>,
+
+    /// What to log, such as info or bucketconnection=debug,kube=warn
+    #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
+    log: String,
+
+    /// Log lines for people or for machines [default: human on a terminal, json otherwise]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Human,
+    Json,
+}
+
+impl Run {
+    pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+        self.log()?;
+        let stop = stop_on_signals()?;
+        let aws = Aws::from_environment().await?;
+        let client = self.cluster.client().await?;
+        let started = async {
+            let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
+            patiently(|| self.crds_installed(&kubernetes)).await;
+            kubernetes
+        };
+        let kubernetes = tokio::select! {
+            kubernetes = started => kubernetes,
+            () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+        };
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
+        controller::run(Context::new(aws, kubernetes, self.namespace.clone(), stop)).await;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log).map_err(|error| Failure(format!("--log {}: {error}", self.log)))?;
+        let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format.unwrap_or(default) {
+            LogFormat::Human => lines.with_target(false).init(),
+            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
+        }
+        Ok(())
+    }
+
+    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::problem::Problem> {
+        let objects: Api<BucketConnection> = match &self.namespace {
+            Some(namespace) => Api::namespaced(kubernetes.client.clone(), namespace),
+            None => Api::all(kubernetes.client.clone()),
+        };
+        let list = async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
+        kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
+    }
+}
+
+/// Tries until it works: what is missing at the start may come, and a restart would only hide it.
+async fn patiently<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(problem) => {
+                tracing::warn!(%problem, "waiting");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping: running passes are ended first");
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,110 @@
+//! When the next pass over an object is due: by what came of the last one, with jitter, backing off per object.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::api::BucketConnectionStatus;
+use crate::api::conditions::ConditionType;
+use crate::execute::Report;
+use crate::status;
+
+const FIRST: Duration = Duration::from_secs(1);
+/// Trouble that passes by itself.
+const PASSING_MAX: Duration = Duration::from_secs(300);
+/// Trouble that a person must mend; what they mend in AWS wakes nobody, so this is how long it takes to show.
+const STALLED_FIRST: Duration = Duration::from_secs(15);
+const STALLED_MAX: Duration = Duration::from_secs(600);
+/// A check soon after a change, to see that it took.
+const AFTER_CHANGE: Duration = Duration::from_secs(60);
+
+/// Failed passes in a row, by uid of the object.
+#[derive(Default)]
+pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
+
+impl Backoff {
+    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out.
+    pub(super) fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
+        if status::is_true(status, ConditionType::Stalled) {
+            return self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
+        }
+        if status::is_true(status, ConditionType::Reconciling) {
+            return self.failed(uid, FIRST, PASSING_MAX);
+        }
+        self.forget(uid);
+        let changed = report.is_some_and(|report| !report.outcomes.is_empty());
+        jittered(if changed { resync.min(AFTER_CHANGE) } else { resync }, 0.1)
+    }
+
+    /// The time until the next pass after one that could not even write its status.
+    pub(super) fn broken(&self, uid: &str) -> Duration {
+        self.failed(uid, FIRST, PASSING_MAX)
+    }
+
+    fn failed(&self, uid: &str, first: Duration, max: Duration) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(uid.to_owned()).or_default();
+        *count += 1;
+        let doubled = first.saturating_mul(1_u32.checked_shl(*count - 1).unwrap_or(u32::MAX));
+        jittered(doubled.min(max), 0.2)
+    }
+
+    /// Forgets an object that is well, or gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+fn jittered(time: Duration, share: f64) -> Duration {
+    time.mul_f64(1.0 + share * (2.0 * fastrand::f64() - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::conditions::Reason;
+    use crate::execute::Outcome;
+
+    fn status(kind: ConditionType) -> BucketConnectionStatus {
+        let mut status = BucketConnectionStatus::default();
+        status::set(&mut status, None, Timestamp::UNIX_EPOCH, kind, Some(true), Reason::Progressing, "");
+        status
+    }
+
+    fn within(time: Duration, of: u64, share: f64) -> bool {
+        let of = Duration::from_secs(of);
+        time >= of.mul_f64(1.0 - share) && time <= of.mul_f64(1.0 + share)
+    }
+
+    #[test]
+    fn trouble_backs_off_per_object_and_is_forgotten() {
+        let (backoff, resync) = (Backoff::default(), Duration::from_secs(600));
+        let passing = status(ConditionType::Reconciling);
+        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert!(within(backoff.next("a", &passing, None, resync), expected, 0.2), "{expected}");
+        }
+        assert!(within(backoff.next("b", &passing, None, resync), 1, 0.2), "one object's trouble is not another's");
+        assert!(within(backoff.next("a", &status(ConditionType::Ready), None, resync), 600, 0.1));
+        assert!(within(backoff.next("a", &passing, None, resync), 1, 0.2));
+    }
+
+    #[test]
+    fn what_a_person_must_mend_is_tried_slowly() {
+        let (backoff, resync) = (Backoff::default(), Duration::from_secs(600));
+        let stalled = status(ConditionType::Stalled);
+        for expected in [15, 30, 60, 120, 240, 480, 600, 600] {
+            assert!(within(backoff.next("a", &stalled, None, resync), expected, 0.2), "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_looked_at_soon() {
+        let report = Report { outcomes: vec![Outcome::DONE] };
+        let ready = status(ConditionType::Ready);
+        let backoff = Backoff::default();
+        assert!(within(backoff.next("a", &ready, Some(&report), Duration::from_secs(600)), 60, 0.1));
+        assert!(within(backoff.next("a", &ready, Some(&report), Duration::from_secs(20)), 20, 0.1));
+    }
+}

@@ -1,0 +1,211 @@
+//! IAM policy documents: how we write them, when two of them mean the same, and what one allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::api::{Effect, PolicyStatement};
+
+/// A policy document as we send it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Document {
+    /// Its statements, each with actions and resources.
+    pub statements: Vec<PolicyStatement>,
+}
+
+impl Document {
+    /// The document as AWS's policy language has it, version 2012-10-17.
+    pub fn to_json(&self) -> Value {
+        let statements: Vec<Value> = self.statements.iter().map(statement_json).collect();
+        json!({ "Version": "2012-10-17", "Statement": statements })
+    }
+
+    /// Whether `live`, a document as AWS returned it, means the same as this one.
+    ///
+    /// AWS keeps what was sent, but a person or another tool may have written the same in other words: order of statements,
+    /// actions and resources, a string for a list of one, case of action and condition key, an empty condition.
+    /// A Sid counts: it is what people refer to.
+    pub fn same_as(&self, live: &Value) -> bool {
+        canonical(&self.to_json()).is_some_and(|ours| canonical(live).as_ref() == Some(&ours))
+    }
+
+    /// Whether the document allows `action` on `resource`, with `prefix` as the request's `s3:prefix` if it has one.
+    ///
+    /// Only for choosing what to try with the issued key. Cautious: an Allow with any condition other than on `s3:prefix` does
+    /// not count, and a Deny counts whatever its conditions.
+    pub fn allows(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
+        let matches = |statement: &&PolicyStatement| {
+            statement.actions.iter().any(|a| glob(&a.to_lowercase(), &action.to_lowercase()))
+                && statement.resources.iter().any(|r| glob(r, resource))
+        };
+        let granted = |statement: &PolicyStatement| {
+            statement.conditions.iter().all(|(operator, keys)| {
+                operator == "StringLike"
+                    && keys.iter().all(|(key, values)| {
+                        key.eq_ignore_ascii_case("s3:prefix") && prefix.is_some_and(|p| values.iter().any(|v| glob(v, p)))
+                    })
+            })
+        };
+        let mut matching = self.statements.iter().filter(matches).peekable();
+        matching.peek().is_some()
+            && self.statements.iter().filter(matches).all(|s| s.effect == Effect::Allow)
+            && matching.any(granted)
+    }
+}
+
+fn statement_json(statement: &PolicyStatement) -> Value {
+    let mut json = serde_json::Map::new();
+    if let Some(sid) = &statement.sid {
+        json.insert("Sid".into(), json!(sid));
+    }
+    json.insert("Effect".into(), json!(statement.effect));
+    json.insert("Action".into(), json!(statement.actions));
+    json.insert("Resource".into(), json!(statement.resources));
+    if !statement.conditions.is_empty() {
+        json.insert("Condition".into(), json!(statement.conditions));
+    }
+    Value::Object(json)
+}
+
+/// IAM's wildcards: `*` for any characters, `?` for one.
+fn glob(pattern: &str, text: &str) -> bool {
+    match (pattern.chars().next(), text.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            let rest = &pattern[1..];
+            glob(rest, text) || text.char_indices().any(|(i, c)| glob(rest, &text[i + c.len_utf8()..]))
+        }
+        (Some('?'), Some(t)) => glob(&pattern[1..], &text[t.len_utf8()..]),
+        (Some(p), Some(t)) if p == t => glob(&pattern[p.len_utf8()..], &text[t.len_utf8()..]),
+        _ => false,
+    }
+}
+
+/// A document in a form where equal means same; `None` for what is not a policy document.
+fn canonical(document: &Value) -> Option<(String, Vec<BTreeMap<String, Value>>)> {
+    let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();
+    let statements = match document.get("Statement")? {
+        Value::Array(list) => list.iter().map(canonical_statement).collect::<Option<Vec<_>>>()?,
+        one => vec![canonical_statement(one)?],
+    };
+    let mut statements = statements;
+    statements.sort_by_key(|statement| json!(statement).to_string());
+    Some((version, statements))
+}
+
+fn canonical_statement(statement: &Value) -> Option<BTreeMap<String, Value>> {
+    let mut canonical = BTreeMap::new();
+    for (key, value) in statement.as_object()? {
+        let value = match key.as_str() {
+            "Action" | "NotAction" => json!(strings(value)?.iter().map(|a| a.to_lowercase()).collect::<BTreeSet<_>>()),
+            "Resource" | "NotResource" => json!(strings(value)?),
+            "Condition" => json!(canonical_condition(value)?),
+            "Effect" => json!(value.as_str()?.to_lowercase()),
+            _ => value.clone(),
+        };
+        let empty = value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_str() == Some("");
+        if !empty {
+            canonical.insert(key.clone(), value);
+        }
+    }
+    Some(canonical)
+}
+
+type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+fn canonical_condition(condition: &Value) -> Option<Conditions> {
+    let mut canonical = Conditions::new();
+    for (operator, keys) in condition.as_object()? {
+        for (key, values) in keys.as_object()? {
+            canonical.entry(operator.to_lowercase()).or_default().insert(key.to_lowercase(), strings(values)?);
+        }
+    }
+    Some(canonical)
+}
+
+/// A list, or one value for a list of one, as a set; booleans and numbers as AWS compares them, as strings.
+fn strings(value: &Value) -> Option<BTreeSet<String>> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match value {
+        Value::Array(list) => list.iter().map(text).collect(),
+        one => text(one).map(|text| BTreeSet::from([text])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(statements: Value) -> Document {
+        Document { statements: serde_json::from_value(statements).unwrap() }
+    }
+
+    #[test]
+    fn same_meaning_in_other_words_is_the_same() {
+        let ours = document(json!([
+            { "actions": ["s3:GetObject", "s3:PutObject"], "resources": ["arn:aws:s3:::b/*"] },
+            { "sid": "List", "actions": ["s3:ListBucket"], "resources": ["arn:aws:s3:::b"], "conditions": { "StringLike": { "s3:prefix": ["runs/*"] } } },
+        ]));
+        let same = [
+            json!({ "Version": "2012-10-17", "Statement": [
+                { "Sid": "List", "Effect": "Allow", "Action": "S3:listbucket", "Resource": "arn:aws:s3:::b", "Condition": { "stringLike": { "S3:Prefix": "runs/*" } } },
+                { "Sid": "", "Effect": "Allow", "Action": ["s3:PutObject", "s3:getobject", "s3:PutObject"], "Resource": "arn:aws:s3:::b/*", "Condition": {} },
+            ]}),
+        ];
+        for live in same {
+            assert!(ours.same_as(&live), "{live}");
+        }
+    }
+
+    #[test]
+    fn other_meaning_differs() {
+        let ours = document(json!([{ "sid": "A", "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::b/*"] }]));
+        let statement = |change: fn(&mut Value)| {
+            let mut live = ours.to_json();
+            change(&mut live);
+            live
+        };
+        let different = [
+            statement(|d| d["Statement"][0]["Effect"] = json!("Deny")),
+            statement(|d| d["Statement"][0]["Resource"] = json!("arn:aws:s3:::B/*")),
+            statement(|d| d["Statement"][0]["Action"] = json!(["s3:GetObject", "s3:DeleteObject"])),
+            statement(|d| d["Statement"][0]["Sid"] = json!("B")),
+            statement(|d| d["Statement"][0]["Condition"] = json!({ "Bool": { "aws:SecureTransport": true } })),
+            statement(|d| d["Statement"] = json!([d["Statement"][0].clone(), d["Statement"][0].clone()])),
+            statement(|d| d["Version"] = json!("2008-10-17")),
+            json!({}),
+            json!("text"),
+            json!({ "Statement": [7] }),
+        ];
+        for live in different {
+            assert!(!ours.same_as(&live), "{live}");
+        }
+    }
+
+    #[test]
+    fn allows_what_the_statements_say() {
+        let policy = document(json!([
+            { "actions": ["s3:List*"], "resources": ["arn:aws:s3:::b"], "conditions": { "StringLike": { "s3:prefix": ["runs/*"] } } },
+            { "actions": ["s3:*"], "resources": ["arn:aws:s3:::b/runs/*"] },
+            { "effect": "Deny", "actions": ["s3:DeleteObject"], "resources": ["arn:aws:s3:::b/*"] },
+            { "actions": ["s3:GetBucketLocation"], "resources": ["*"], "conditions": { "Bool": { "aws:SecureTransport": ["true"] } } },
+        ]));
+        let cases = [
+            ("s3:ListBucket", "arn:aws:s3:::b", Some("runs/"), true),
+            ("s3:ListBucket", "arn:aws:s3:::b", Some("other/"), false),
+            ("s3:ListBucket", "arn:aws:s3:::b", None, false),
+            ("s3:putobject", "arn:aws:s3:::b/runs/1", None, true),
+            ("s3:PutObject", "arn:aws:s3:::b/x", None, false),
+            ("s3:DeleteObject", "arn:aws:s3:::b/runs/1", None, false),
+            ("s3:GetBucketLocation", "arn:aws:s3:::b", None, false),
+        ];
+        for (action, resource, prefix, expected) in cases {
+            assert_eq!(policy.allows(action, resource, prefix), expected, "{action} {resource} {prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! First stage: a `BucketConnection` becomes what is wanted of AWS and of the Secret, with every name fixed and checked.
+//!
+//! Pure. What it does not do: look at anything that exists.
+
+mod document;
+pub mod names;
+pub mod presets;
+mod validate;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::api::{BucketConnection, DeletionPolicy, PolicyScope, PolicyType, Preset};
+use crate::settings::tags::DesiredTags;
+use crate::settings::{self, Specs};
+
+pub use document::Document;
+pub use validate::SpecError;
+
+/// The AWS account that the operator signs in to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    /// `aws`, `aws-cn`, ...
+    pub partition: String,
+}
+
+/// What is wanted. Every name in it is valid and can widen no policy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Desired {
+    /// Who we are: value of the ownership tag.
+    pub owner: String,
+    /// Where.
+    pub account: Account,
+    /// Region of the bucket.
+    pub region: String,
+    /// The bucket.
+    pub bucket: DesiredBucket,
+    /// The IAM user.
+    pub user: DesiredUser,
+    /// Its policy.
+    pub policy: DesiredPolicy,
+    /// The Secret.
+    pub secret: DesiredSecret,
+    /// What to try with the issued key.
+    pub proofs: Vec<Proof>,
+    /// What to do on deletion.
+    pub deletion: DeletionPolicy,
+    /// Whether deletion may destroy objects and foreign keys.
+    pub force_destroy: bool,
+    /// What the preset cannot give here; shown, no error.
+    pub limits: Option<String>,
+}
+
+/// The bucket that is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredBucket {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// The part of it that the connection works on; empty for all.
+    pub prefix: String,
+    /// Its settings.
+    pub settings: settings::Desired,
+}
+
+/// The user that is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredUser {
+    /// Its name.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its tags.
+    pub tags: DesiredTags,
+}
+
+/// The policy that is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredPolicy {
+    /// Inline or managed.
+    pub kind: PolicyType,
+    /// Its name.
+    pub name: String,
+    /// Its path, for a managed one.
+    pub path: String,
+    /// Its ARN, for a managed one.
+    pub arn: String,
+    /// Its document.
+    pub document: Document,
+}
+
+/// The Secret that is wanted, without the key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredSecret {
+    /// Its name.
+    pub name: String,
+    /// Its fields that are not secret.
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+/// Something to try with the issued key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum Proof {
+    /// Ask STS who the key belongs to: works without any permission.
+    Identity,
+    /// List the bucket under the prefix.
+    List,
+    /// Begin a multipart upload under the prefix and abort it: proves writing, and no object ever appears.
+    Upload,
+}
+
+/// Turns `object` into what is wanted in `account`, or into everything that is wrong with it.
+///
+/// `cluster` tells this Kubernetes cluster from others that work on the same account.
+pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> Result<Desired, Vec<SpecError>> {
+    let spec = &object.spec;
+    let mut errors = validate::schema(object);
+    let partition = names::partition_of(&spec.region);
+    if partition != account.partition {
+        errors.push(SpecError::new(
+            "spec.region",
+            format!(
+                "{} is a region of the partition {partition}, but the operator signs in to an account in {}",
+                spec.region, account.partition
+            ),
+        ));
+    }
+    let owner = names::owner(object, cluster);
+    let prefix = spec.bucket.prefix.clone().unwrap_or_default();
+    let bucket_arn = format!("arn:{}:s3:::{}", account.partition, spec.bucket.name);
+    let policy_spec = spec.policy.clone().unwrap_or_default();
+    let in_scope = if policy_spec.scope == PolicyScope::Bucket { "" } else { &prefix };
+    let objects_arn = format!("{bucket_arn}/{in_scope}*");
+    let scope = presets::Scope {
+        bucket_arn: &bucket_arn,
+        objects_arn: &objects_arn,
+        prefix: (!in_scope.is_empty()).then_some(in_scope),
+        kms_key_arn: spec.bucket.settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
+    };
+    let preset = presets::parts(spec.preset, &scope);
+    let status = object.status.clone().unwrap_or_default();
+    let earlier_tag_keys = status.bucket.map(|b| b.tag_keys).unwrap_or_default();
+    let context = settings::Context {
+        preset_cors: preset.cors,
+        owner_tag: (names::OWNER_TAG, &owner),
+        earlier_tag_keys: &earlier_tag_keys,
+        account_id: &account.id,
+        partition: &account.partition,
+        region: &spec.region,
+    };
+    let mut setting_errors = Vec::new();
+    let specs = Specs { spec: &spec.settings, bucket: &spec.bucket.settings };
+    let settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
+    errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
+
+    let mut document = Document { statements: preset.statements };
+    for (index, statement) in policy_spec.statements.iter().enumerate() {
+        errors.extend(validate::statement(index, statement, &scope));
+        let mut statement = statement.clone();
+        if statement.resources.is_empty() {
+            statement.resources = vec![bucket_arn.clone(), objects_arn.clone()];
+        }
+        document.statements.push(statement);
+    }
+    errors.extend(validate::document_size(&document, policy_spec.kind));
+
+    let user_spec = spec.user.clone().unwrap_or_default();
+    let user_name = user_spec.name.unwrap_or_else(|| names::default_user(object));
+    let path = user_spec.path.unwrap_or_else(|| names::DEFAULT_PATH.to_owned());
+    let policy_name = policy_spec.name.unwrap_or_else(|| match policy_spec.kind {
+        PolicyType::Inline => names::INLINE_POLICY.to_owned(),
+        PolicyType::Managed => user_name.clone(),
+    });
+    let earlier_user_tags = status.user.map(|u| u.tag_keys).unwrap_or_default();
+    let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let iam = format!("arn:{}:iam::{}", account.partition, account.id);
+    let object_name = names::of(object);
+    Ok(Desired {
+        account: account.clone(),
+        region: spec.region.clone(),
+        user: DesiredUser {
+            arn: format!("{iam}:user{path}{user_name}"),
+            tags: DesiredTags::new(&user_spec.tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
+            name: user_name,
+            path: path.clone(),
+        },
+        secret: DesiredSecret {
+            name: secret_name.unwrap_or_else(|| format!("{object_name}-s3")),
+            fields: BTreeMap::from([
+                ("AWS_REGION", spec.region.clone()),
+                ("BUCKET", spec.bucket.name.clone()),
+                ("PREFIX", prefix.clone()),
+                ("connectionName", object_name.to_owned()),
+                ("region", spec.region.clone()),
+                ("partition", account.partition.clone()),
+            ]),
+        },
+        proofs: proofs(&document, &bucket_arn, &prefix),
+        policy: DesiredPolicy {
+            kind: policy_spec.kind,
+            arn: format!("{iam}:policy{path}{policy_name}"),
+            name: policy_name,
+            path,
+            document,
+        },
+        bucket: DesiredBucket { name: spec.bucket.name.clone(), arn: bucket_arn, prefix, settings },
+        deletion: spec.deletion_policy,
+        force_destroy: spec.force_destroy,
+        limits: limits(spec.preset, &spec.region),
+        owner,
+    })
+}
+
+/// What the document lets us try: always who the key is, then listing, or else an upload that leaves nothing behind.
+fn proofs(document: &Document, bucket_arn: &str, prefix: &str) -> Vec<Proof> {
+    let probe = format!("{bucket_arn}/{prefix}{}", names::PROBE_KEY);
+    let mut proofs = vec![Proof::Identity];
+    if document.allows("s3:ListBucket", bucket_arn, Some(prefix)) {
+        proofs.push(Proof::List);
+    } else if ["s3:PutObject", "s3:AbortMultipartUpload"].iter().all(|action| document.allows(action, &probe, None)) {
+        proofs.push(Proof::Upload);
+    }
+    proofs
+}
+
+fn limits(preset: Preset, region: &str) -> Option<String> {
+    let mut limited = presets::LIMITED_REGIONS.iter().filter(|_| preset == Preset::IlluminaICA);
+    limited.find(|(limited, _)| *limited == region).map(|(_, text)| (*text).to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! What each preset supplies: CORS rules and the rights of the user. One file a preset, or a family of them.
+
+mod clc_genomics;
+mod illumina_ica;
+mod objects;
+
+use crate::api::{Effect, PolicyStatement, Preset};
+use crate::settings::cors::CorsRule;
+
+pub use illumina_ica::LIMITED_REGIONS;
+
+/// What a preset may build on: names that are validated already.
+pub struct Scope<'a> {
+    /// ARN of the bucket.
+    pub bucket_arn: &'a str,
+    /// ARN pattern of the objects that the policy reaches, by `policy.scope`.
+    pub objects_arn: &'a str,
+    /// The prefix to which listing can be narrowed; `None` when the whole bucket is in scope.
+    pub prefix: Option<&'a str>,
+    /// Full ARN of the KMS key that encrypts the bucket.
+    pub kms_key_arn: Option<&'a str>,
+}
+
+/// What a preset supplies.
+pub struct Parts {
+    /// CORS rules; `None` leaves CORS unmanaged.
+    pub cors: Option<Vec<CorsRule>>,
+    /// Rights of the user.
+    pub statements: Vec<PolicyStatement>,
+}
+
+/// The parts of `preset` in `scope`.
+pub fn parts(preset: Preset, scope: &Scope<'_>) -> Parts {
+    let mut parts = match preset {
+        Preset::IlluminaICA => illumina_ica::parts(scope),
+        Preset::CLCGenomics => clc_genomics::parts(scope),
+        Preset::ReadOnly => objects::read_only(scope),
+        Preset::ReadWrite => objects::read_write(scope),
+        Preset::WriteOnly => objects::write_only(scope),
+        Preset::Custom => Parts { cors: None, statements: Vec::new() },
+    };
+    if let Some(key) = scope.kms_key_arn
+        && !matches!(preset, Preset::Custom)
+    {
+        // SSE-KMS: reading needs Decrypt, writing GenerateDataKey, multipart writing both; ICA's page asks for Encrypt too.
+        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+        let actions: &[&str] = match preset {
+            Preset::ReadOnly => &["kms:Decrypt"],
+            Preset::IlluminaICA => &["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
+            _ => &["kms:Decrypt", "kms:GenerateDataKey"],
+        };
+        parts.statements.push(allow(None, actions, &[key]));
+    }
+    parts
+}
+
+fn allow(sid: Option<&str>, actions: &[&str], resources: &[&str]) -> PolicyStatement {
+    PolicyStatement {
+        sid: sid.map(str::to_owned),
+        effect: Effect::Allow,
+        actions: actions.iter().map(|&a| a.to_owned()).collect(),
+        resources: resources.iter().map(|&r| r.to_owned()).collect(),
+        conditions: Default::default(),
+    }
+}

@@ -1,0 +1,109 @@
+//! What is wrong with a spec: the CRD's own rules once more, and what a schema cannot say.
+//!
+//! The API server has checked the rules already, unless an older or edited CRD is installed; since names go into policies, they
+//! are checked here again, by the very same rules.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use kube::CustomResourceExt;
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+
+use super::Document;
+use super::presets::Scope;
+use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType};
+
+/// Something that is wrong with a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The field.
+    pub field: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+impl SpecError {
+    /// An error in `field`.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+static RULES: LazyLock<Option<CompiledSchema>> = LazyLock::new(|| {
+    let crd = serde_json::to_value(BucketConnection::crd()).ok()?;
+    Some(compile_schema(crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?))
+});
+
+/// What breaks the rules of the CRD.
+pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
+    let (Some(rules), Ok(value)) = (&*RULES, serde_json::to_value(object)) else {
+        return vec![SpecError::new("spec", "could not be checked")];
+    };
+    let errors = Validator::new().validate_compiled(rules, &value, None);
+    errors.err().map(|errors| errors.into_vec()).unwrap_or_default().into_iter().map(|e| SpecError::new(e.field_path, e.message)).collect()
+}
+
+/// Largest documents in characters without white space
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
+const INLINE_LIMIT: usize = 2_048;
+const MANAGED_LIMIT: usize = 6_144;
+
+pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<SpecError> {
+    let size = document.to_json().to_string().chars().filter(|c| !c.is_whitespace()).count();
+    let (limit, advice) = match kind {
+        PolicyType::Inline => (INLINE_LIMIT, "set policy.type: Managed, or shorten policy.statements"),
+        PolicyType::Managed => (MANAGED_LIMIT, "shorten policy.statements"),
+    };
+    (size > limit).then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, AWS allows {limit}: {advice}")))
+}
+
+/// A statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
+/// those of whoever writes the object, and must not be lent.
+pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>) -> Vec<SpecError> {
+    if statement.effect == Effect::Deny {
+        return Vec::new();
+    }
+    let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
+    let mut errors = Vec::new();
+    let account_wide = |action: &str| ["s3:listallmybuckets", "sts:getfederationtoken"].contains(&action.to_lowercase().as_str());
+    for action in &statement.actions {
+        let service = action.to_lowercase();
+        let on_key = service.starts_with("kms:") && scope.kms_key_arn.is_some();
+        if !(service.starts_with("s3:") || on_key || account_wide(action)) {
+            errors.push(SpecError::new(
+                field("actions"),
+                format!("{action} cannot be allowed: only s3: actions, sts:GetFederationToken, and kms: actions with bucket.encryption of type SSE-KMS"),
+            ));
+        }
+    }
+    let everywhere = statement.actions.iter().all(|action| account_wide(action));
+    for resource in &statement.resources {
+        let own = resource == scope.bucket_arn
+            || resource.strip_prefix(scope.bucket_arn).is_some_and(|rest| rest.starts_with('/'))
+            || Some(resource.as_str()) == scope.kms_key_arn
+            || (everywhere && resource == "*");
+        if !own {
+            errors.push(SpecError::new(
+                field("resources"),
+                format!(
+                    "{resource} cannot be allowed: only {bucket}, {bucket}/… and the key of bucket.encryption (\"*\" for s3:ListAllMyBuckets and sts:GetFederationToken alone)",
+                    bucket = scope.bucket_arn
+                ),
+            ));
+        }
+    }
+    if !statement.resources.is_empty() && statement.resources.iter().any(|r| r.contains("${")) {
+        errors.push(SpecError::new(field("resources"), "policy variables (${…}) are not accepted"));
+    }
+    let known = |operator: &String| !operator.is_empty() && operator.chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
+    if let Some(operator) = statement.conditions.keys().find(|operator| !known(operator)) {
+        errors.push(SpecError::new(field("conditions"), format!("{operator:?} is not a condition operator, such as StringLike")));
+    }
+    errors
+}

@@ -1,0 +1,68 @@
+//! Issuing an access key: the one step that cannot be repeated.
+//!
+//! AWS shows the secret part once, and `CreateAccessKey` has no token that would make it safe to send again. So, in this order:
+//!
+//! 1. The intent is written to the status, with the keys that the user has; it fails if anybody changed the object.
+//! 2. The API server is asked whether the Secret could be written.
+//! 3. The key is created: sent once, never retried.
+//! 4. The Secret is written, several times if need be.
+//! 5. If it cannot be written, the key is deleted again: nobody has seen it.
+//!
+//! The process may be killed between any two of these. Then the next pass finds the intent, and a key that was not there before
+//! it; unless the Secret holds that key, it is deleted (plan/key.rs).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::run::Ports;
+use super::{Fact, Outcome};
+use crate::aws::IssueError;
+use crate::credentials::KeyPair;
+use crate::desired::Desired;
+use crate::problem::Problem;
+
+/// Pauses between attempts to write the Secret, about half a minute in all.
+const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
+
+/// Issues a key into the Secret.
+pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired, known: &[String]) -> (Outcome, Option<KeyPair>) {
+    let Ports { aws, kubernetes, object } = ports;
+    if let Err(problem) = kubernetes.write_intent(object, known).await {
+        return (Outcome::Failed(problem), None);
+    }
+    if let Err(problem) = kubernetes.try_secret(object, &desired.secret).await {
+        return (Outcome::Failed(problem), None);
+    }
+    let key = match aws.create_key(&desired.user.name).await {
+        Ok(key) => key,
+        Err(IssueError::Refused(problem)) => return (Outcome::Failed(problem), None),
+        Err(IssueError::Doubtful(problem)) => return (Outcome::Doubtful(problem), None),
+    };
+    let created_at = Timestamp::now();
+    match store(ports, desired, &key, created_at).await {
+        Ok(()) => (Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), Some(key)),
+        Err(problem) => match aws.delete_key(&desired.user.name, &key.id).await {
+            Ok(()) => (Outcome::Failed(problem), None),
+            // The intent stays, so the next pass finds the key and deletes it.
+            Err(_) => (Outcome::Doubtful(problem), None),
+        },
+    }
+}
+
+async fn store(ports: &Ports<'_>, desired: &Desired, key: &KeyPair, created_at: Timestamp) -> Result<(), Problem> {
+    let mut last = None;
+    for pause in PAUSES {
+        sleep(Duration::from_secs(pause)).await;
+        match ports.kubernetes.write_secret(ports.object, &desired.secret, key, Some(created_at)).await {
+            Ok(()) => return Ok(()),
+            Err(problem) if problem.needs_a_person() => return Err(problem),
+            Err(problem) => last = Some(problem),
+        }
+    }
+    match last {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,14 @@
+//! Third stage: carries a plan out, and reports on each step.
+//!
+//! The executor chooses nothing. Steps run as soon as those before them are done, in parallel where they may; a failed one takes
+//! only its dependents with it.
+
+mod report;
+#[cfg(feature = "operator")]
+mod key;
+#[cfg(feature = "operator")]
+mod run;
+
+pub use report::{Fact, Outcome, Report};
+#[cfg(feature = "operator")]
+pub use run::{Ports, execute};

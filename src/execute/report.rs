@@ -1,0 +1,56 @@
+//! What came of a plan: one outcome for each step.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::problem::Problem;
+
+/// Outcomes, in the order of the plan's steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// One for each step.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub enum Outcome {
+    /// It is done.
+    Done(Fact),
+    /// It was refused or could not be sent: nothing has changed.
+    Failed(Problem),
+    /// No answer came: it may have been done or not. The next pass looks.
+    Doubtful(Problem),
+    /// It goes on in the next pass.
+    Pending(Problem),
+    /// A step before it was not done, so it was not tried.
+    Skipped,
+}
+
+/// What a step found out.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[allow(missing_docs)]
+pub enum Fact {
+    Nothing,
+    User { id: String },
+    PolicyVersion(String),
+    Key { id: String, created_at: Timestamp },
+}
+
+impl Outcome {
+    /// Done, with nothing to tell.
+    pub const DONE: Self = Self::Done(Fact::Nothing);
+
+    /// Whether the step is done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+
+    /// The problem, where there is one.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Failed(problem) | Self::Doubtful(problem) | Self::Pending(problem) => Some(problem),
+            Self::Done(_) | Self::Skipped => None,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The executor: runs steps as their dependencies allow.
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::FutureExt;
+
+use super::key::issue;
+use super::{Fact, Outcome, Report};
+use crate::api::BucketConnection;
+use crate::aws::{Aws, BucketCalls};
+use crate::credentials::KeyPair;
+use crate::desired::Desired;
+use crate::kubernetes::Kubernetes;
+use crate::plan::{Action, Plan, Step};
+use crate::problem::{Class, Problem};
+use crate::settings;
+
+/// What a plan is carried out with, and for whom.
+pub struct Ports<'a> {
+    /// AWS.
+    pub aws: &'a Aws,
+    /// Kubernetes.
+    pub kubernetes: &'a Kubernetes,
+    /// The object.
+    pub object: &'a BucketConnection,
+}
+
+/// Carries `plan` out.
+///
+/// A step starts when all steps before it are done; if one of those was not, it is skipped. Writes to the bucket go one after
+/// the other, whether or not the one before succeeded, because S3 refuses parallel ones (409 OperationAborted).
+pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
+    let mut started = vec![false; plan.steps.len()];
+    let mut issued: Option<KeyPair> = None;
+    let mut bucket_busy = false;
+    let mut running: FuturesUnordered<BoxFuture<'_, (usize, Outcome, Option<KeyPair>)>> = FuturesUnordered::new();
+    loop {
+        for (index, step) in plan.steps.iter().enumerate() {
+            if started[index] || (bucket_busy && step.action.writes_bucket()) {
+                continue;
+            }
+            let before: Option<Vec<_>> = step.after.iter().map(|before| outcomes[*before].as_ref()).collect();
+            let Some(before) = before else { continue };
+            started[index] = true;
+            if before.iter().all(|outcome| outcome.is_done()) {
+                bucket_busy |= step.action.writes_bucket();
+                let key = issued.clone();
+                running.push(async move { run(ports, desired, step, key).await.at(index) }.boxed());
+            } else {
+                outcomes[index] = Some(Outcome::Skipped);
+            }
+        }
+        match running.next().await {
+            Some((index, outcome, key)) => {
+                if plan.steps[index].action.writes_bucket() {
+                    bucket_busy = false;
+                }
+                issued = key.or(issued);
+                outcomes[index] = Some(outcome);
+            }
+            // Nothing runs: what has not started depends on a step that was skipped later in the list.
+            None if started.iter().all(|started| *started) => break,
+            None => {}
+        }
+    }
+    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
+}
+
+struct Ran(Outcome, Option<KeyPair>);
+
+impl Ran {
+    fn at(self, index: usize) -> (usize, Outcome, Option<KeyPair>) {
+        (index, self.0, self.1)
+    }
+}
+
+impl From<Result<(), Problem>> for Ran {
+    fn from(result: Result<(), Problem>) -> Self {
+        result.map(|()| Fact::Nothing).into()
+    }
+}
+
+impl From<Result<Fact, Problem>> for Ran {
+    fn from(result: Result<Fact, Problem>) -> Self {
+        Self(
+            match result {
+                Ok(fact) => Outcome::Done(fact),
+                Err(problem) => Outcome::Failed(problem),
+            },
+            None,
+        )
+    }
+}
+
+async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<KeyPair>) -> Ran {
+    let Ports { aws, kubernetes, object } = ports;
+    let user = &desired.user.name;
+    let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+    match &step.action {
+        Action::CreateBucket { tags } => bucket.create(&desired.region, tags).await.into(),
+        Action::WriteSetting { write, .. } => settings::write(&bucket, write).await.into(),
+        Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| Fact::User { id }).into(),
+        Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),
+        Action::PutInlinePolicy { name, document } => aws.put_inline_policy(user, name, document).await.into(),
+        Action::DeleteInlinePolicy { name } => aws.delete_inline_policy(user, name).await.into(),
+        Action::CreatePolicy { document, tags } => {
+            aws.create_policy(&desired.policy, document, tags).await.map(Fact::PolicyVersion).into()
+        }
+        Action::UpdatePolicy { document, prune } => {
+            aws.update_policy(&desired.policy.arn, document, prune.as_deref()).await.map(Fact::PolicyVersion).into()
+        }
+        Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
+        Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
+        Action::IssueKey { known, .. } => {
+            let (outcome, key) = issue(ports, desired, known).await;
+            Ran(outcome, key)
+        }
+        Action::ActivateKey { id } => aws.activate_key(user, id).await.into(),
+        Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
+        Action::WriteSecret { key, created_at } => {
+            kubernetes.write_secret(object, &desired.secret, key, *created_at).await.into()
+        }
+        Action::DeleteSecret { name } => kubernetes.delete_secret(object, name).await.into(),
+        Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
+        Action::Verify { key, proofs, patient } => match key.clone().or(issued) {
+            Some(key) => match aws.verify(desired, &key, proofs, *patient).await {
+                Ok(()) => Ran(Outcome::DONE, None),
+                Err((problem, true)) => Ran(Outcome::Pending(problem), None),
+                Err((problem, false)) => Ran(Outcome::Failed(problem), None),
+            },
+            None => Ran(Outcome::Skipped, None),
+        },
+        Action::EmptyBucket => match bucket.empty().await {
+            Ok(true) => Ran(Outcome::DONE, None),
+            Ok(false) => {
+                let more = Problem::new(Class::Conflict, "s3:DeleteObjectVersion", "MoreToDelete", "there are more objects");
+                Ran(Outcome::Pending(more), None)
+            }
+            Err(problem) => Ran(Outcome::Failed(problem), None),
+        },
+        Action::DeleteBucket => bucket.delete().await.into(),
+        Action::DeleteUser => aws.delete_user(user).await.into(),
+    }
+}

@@ -1,0 +1,104 @@
+//! The object itself: its finalizer and its status. The spec is never written.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::{Kubernetes, MANAGER, call};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, KeyIntent, KeyPhase};
+use crate::desired::names;
+use crate::problem::{Class, Problem};
+use crate::status;
+
+impl Kubernetes {
+    fn objects(&self, object: &BucketConnection) -> Api<BucketConnection> {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+
+    /// Adds our finalizer; returns the object as it is then. Fails with a conflict when the object has changed meanwhile.
+    pub async fn add_finalizer(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
+        let mut finalizers = object.finalizers().to_vec();
+        finalizers.push(FINALIZER.to_owned());
+        self.set_finalizers(object, &finalizers).await
+    }
+
+    /// Removes our finalizer; the object may be gone already.
+    pub async fn remove_finalizer(&self, object: &BucketConnection) -> Result<(), Problem> {
+        let others: Vec<_> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+        match self.set_finalizers(object, &others).await {
+            Err(problem) if problem.class != Class::Missing => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
+    async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<BucketConnection, Problem> {
+        let version = object.resource_version();
+        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
+        let objects = self.objects(object);
+        call("patch bucketconnections", objects.patch(names::of(object), &PatchParams::default(), &Patch::Merge(patch))).await
+    }
+
+    /// Writes the status.
+    pub async fn write_status(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
+        self.apply_status(object, json!(status), None).await.map(drop)
+    }
+
+    /// Writes the intent to issue a key before that is done: it fails when somebody else has changed the object meanwhile, so two
+    /// operators never issue a key for one object.
+    pub async fn write_intent(&self, object: &BucketConnection, known_keys: &[String]) -> Result<(), Problem> {
+        let now = Timestamp::now();
+        let mut new = object.status.clone().unwrap_or_default();
+        let credentials = new.credentials.get_or_insert_default();
+        credentials.phase = Some(KeyPhase::Issuing);
+        credentials.intent = Some(KeyIntent { at: Time(now), known_keys: known_keys.to_vec() });
+        new.observed_generation = object.metadata.generation;
+        let generation = object.metadata.generation;
+        let text = "an access key is being issued";
+        status::set(&mut new, generation, now, ConditionType::Reconciling, Some(true), Reason::Progressing, text);
+        if !status::is_true(&new, ConditionType::Ready) {
+            status::set(&mut new, generation, now, ConditionType::Ready, Some(false), Reason::Progressing, text);
+        }
+        self.apply_status(object, json!(new), object.resource_version()).await.map(drop)
+    }
+
+    /// Tells in the status of an object that cannot even be read what is wrong with it.
+    pub async fn write_unreadable(&self, namespace: &str, name: &str, generation: Option<i64>, text: &str) -> Result<(), Problem> {
+        let mut new = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
+        for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)] {
+            status::set(&mut new, generation, Timestamp::now(), kind, Some(value), Reason::InvalidSpec, text);
+        }
+        let kind = ApiResource::erase::<BucketConnection>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let patch = status_patch(name, json!(new), None);
+        let parameters = PatchParams::apply(&format!("{MANAGER}/unreadable")).force();
+        self.patched(api.patch_status(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+    }
+
+    async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<BucketConnection, Problem> {
+        let patch = status_patch(names::of(object), status, version);
+        let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
+        self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await
+    }
+
+    async fn patched<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+        call("patch bucketconnections/status", request).await
+    }
+}
+
+fn status_patch(name: &str, status: Value, version: Option<String>) -> Value {
+    let mut metadata = json!({ "name": name });
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    json!({
+        "apiVersion": BucketConnection::api_version(&()),
+        "kind": BucketConnection::kind(&()),
+        "metadata": metadata,
+        "status": status,
+    })
+}

@@ -1,0 +1,43 @@
+//! BucketConnection: a Kubernetes operator that connects an S3 bucket to a platform that works on it, and keeps it connected.
+//!
+//! Code map, in the order in which data flows (ARCHITECTURE.md draws it):
+//!
+//! | room | does |
+//! |---|---|
+//! | [`api`] | the Kubernetes API: types, conditions, schema rules |
+//! | [`desired`] | `resolve`: a spec becomes what is wanted; presets |
+//! | [`observed`] | what is there, as plain values |
+//! | [`settings`] | everything about each bucket setting, one file a setting |
+//! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
+//! | [`execute`] | carries a plan out; its report |
+//! | [`status`] | folds a pass into the object's status |
+//! | [`render`] | a plan as text |
+//! | `aws` | clients, reads, writes, error classes: the only place, with `settings::*::wire`, that knows the AWS SDK |
+//! | `kubernetes` | Secret, status, Events |
+//! | `controller` | wiring, the reconcile loop, backoff |
+//! | `cli` | one file a subcommand |
+//!
+//! Invariants, kept by tests (tests/tidy.rs):
+//! - `api`, `desired`, `observed`, `settings` (but for `wire`), `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
+//!   client, no clock, no randomness, nothing asynchronous. They build without the feature `operator`.
+//! - Data flows one way; nothing calls back to an earlier stage, and one pass never observes twice.
+//! - A secret is a [`credentials::Sensitive`]: it has no `Display`, no `Serialize`, and a `Debug` that hides it.
+
+pub mod api;
+#[cfg(feature = "operator")]
+pub mod aws;
+#[cfg(feature = "operator")]
+pub mod cli;
+#[cfg(feature = "operator")]
+pub mod controller;
+pub mod credentials;
+pub mod desired;
+pub mod execute;
+#[cfg(feature = "operator")]
+pub mod kubernetes;
+pub mod observed;
+pub mod plan;
+pub mod problem;
+pub mod render;
+pub mod settings;
+pub mod status;

@@ -1,0 +1,220 @@
+//! What is there: facts from AWS, from the Secret, and what our own status remembers.
+//!
+//! Pure values. "Could not read", "foreign" and "not looked yet" are values of their own and never mean "absent". They are
+//! gathered in [`crate::aws::observe`] and [`crate::kubernetes`], and written by hand in the recorded plans (tests/plan).
+
+mod remembered;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::credentials::{KeyPair, Sensitive};
+use crate::desired::{Desired, names};
+use crate::problem::{Class, Problem};
+use crate::settings::tags::Tags;
+use crate::settings::{self, Reading};
+
+pub use remembered::Remembered;
+
+/// Everything that the planner knows about the world.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Observed {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// Objects in the bucket; looked at on deletion only.
+    pub contents: Reading<Contents>,
+    /// The user.
+    pub user: Reading<User>,
+    /// The document of the inline policy, by its desired name.
+    pub inline_policy: Reading<Value>,
+    /// The managed policy, by its desired ARN.
+    pub managed_policy: Reading<ManagedPolicy>,
+    /// ARNs of the managed policies attached to the user.
+    pub attached: Reading<Vec<String>>,
+    /// The user's access keys; looked at only when the key in the Secret does not work or is not known.
+    pub keys: Reading<Vec<AccessKey>>,
+    /// The Secret, by its desired name.
+    pub secret: Secret,
+    /// The Secret under the name that an earlier spec had.
+    pub earlier_secret: Secret,
+    /// What came of trying the key that the Secret holds.
+    pub proof: KeyProof,
+}
+
+/// The bucket.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub enum Bucket {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// There is none of that name in reach.
+    Absent,
+    /// It is in another region: this one, where AWS says so.
+    Elsewhere(Option<String>),
+    /// It could not be read, or only in part.
+    Unreadable(Problem),
+    /// It is there.
+    There(settings::Live),
+}
+
+/// Whose a bucket, user or policy is, by its ownership tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Ours by its tag.
+    Ours,
+    /// Without any ownership tag.
+    Untagged,
+    /// Somebody else's: the value of the tag.
+    Foreign(String),
+}
+
+impl Ownership {
+    /// Reads the ownership tag in `tags`.
+    pub fn of(tags: &Tags, desired: &Desired) -> Self {
+        match tags.get(names::OWNER_TAG) {
+            None => Self::Untagged,
+            Some(owner) if *owner == desired.owner => Self::Ours,
+            Some(owner) => Self::Foreign(owner.clone()),
+        }
+    }
+}
+
+impl Bucket {
+    /// What the reads of the settings say about the bucket itself.
+    pub fn from_reads(live: settings::Live) -> Self {
+        match &live.tags {
+            Reading::Unreadable(problem) => match &problem.class {
+                Class::Missing => Self::Absent,
+                Class::Elsewhere(region) => Self::Elsewhere(region.clone()),
+                _ => Self::Unreadable(problem.clone()),
+            },
+            _ => Self::There(live),
+        }
+    }
+
+    /// Its tags, when it is there.
+    pub fn tags(&self) -> Option<Tags> {
+        match self {
+            Self::There(settings::Live { tags: Reading::Set(tags), .. }) => Some(tags.clone()),
+            Self::There(_) => Some(Tags::new()),
+            _ => None,
+        }
+    }
+}
+
+/// What is in a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Contents {
+    /// Object versions and delete markers that were counted.
+    pub versions: usize,
+    /// Objects among them: latest versions that are no delete marker.
+    pub objects: usize,
+    /// Unfinished multipart uploads.
+    pub uploads: usize,
+    /// Whether there are more than were counted.
+    pub more: bool,
+}
+
+/// An IAM user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct User {
+    /// The id that AWS never gives to another user.
+    pub id: String,
+    /// Its path.
+    pub path: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A managed policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ManagedPolicy {
+    /// Its default version, such as v3.
+    pub version: String,
+    /// The document of that version.
+    pub document: Value,
+    /// Its tags; `None` when only the version was read, because the status remembers the policy as ours.
+    pub tags: Option<Tags>,
+    /// Other versions, oldest first; empty when only the default version was read.
+    pub other_versions: Vec<String>,
+}
+
+/// An access key of the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessKey {
+    /// Its id.
+    pub id: String,
+    /// Whether it is Active; Inactive and Expired keys are refused by AWS.
+    pub active: bool,
+    /// When it was issued.
+    #[serde(default)]
+    pub created_at: Option<Timestamp>,
+}
+
+/// A Secret.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub enum Secret {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// There is none of that name.
+    Absent,
+    /// There is one that is not ours: why.
+    Foreign(String),
+    /// It could not be read.
+    Unreadable(Problem),
+    /// Ours.
+    Ours(OwnSecret),
+}
+
+/// A Secret of ours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnSecret {
+    /// All its data.
+    pub data: BTreeMap<String, Sensitive>,
+    /// When the key was issued, by the annotation that was written with it.
+    pub key_created_at: Option<Timestamp>,
+    /// Whether owner reference, labels and annotations are as we write them; false after `Retain`.
+    pub claimed: bool,
+}
+
+/// What came of trying the key that the Secret holds.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub enum KeyProof {
+    /// There was no key to try.
+    #[default]
+    NotTried,
+    /// It works.
+    Works(KeyPair),
+    /// AWS does not know it, or its signature is wrong.
+    Rejected(KeyPair, Problem),
+    /// AWS knows it, and denied what the policy should allow.
+    Denied(KeyPair, Problem),
+    /// It belongs to another user: this ARN.
+    OtherUser(KeyPair, String),
+    /// No answer that says anything about the key.
+    Unclear(KeyPair, Problem),
+}
+
+impl KeyProof {
+    /// The key that was tried.
+    pub fn key(&self) -> Option<&KeyPair> {
+        match self {
+            Self::NotTried => None,
+            Self::Works(key)
+            | Self::Rejected(key, _)
+            | Self::Denied(key, _)
+            | Self::OtherUser(key, _)
+            | Self::Unclear(key, _) => Some(key),
+        }
+    }
+}

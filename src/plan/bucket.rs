@@ -1,0 +1,76 @@
+//! The bucket's part of a plan.
+
+use super::{Action, Planner, whole};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::desired::Desired;
+use crate::observed::{Bucket, Observed, Ownership};
+use crate::problem::Class;
+use crate::settings::SettingChange;
+
+/// Plans the bucket and its settings; returns the step that creates it, if there is one.
+pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
+    use ConditionType::{BucketReady, RegionMatched};
+    let name = &desired.bucket.name;
+    let remembered = planner.remembered.bucket_arn.as_ref() == Some(&desired.bucket.arn);
+    match &observed.bucket {
+        Bucket::NotLooked if planner.remembered.seen => None,
+        Bucket::NotLooked | Bucket::Absent => {
+            let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
+            let create = planner.step(BucketReady, Action::CreateBucket { tags }, whole("bucket", false), &[]);
+            settings(planner, desired.bucket.settings.on_new_bucket(), &[create]);
+            Some(create)
+        }
+        Bucket::Elsewhere(region) => {
+            let actual = region.as_deref().unwrap_or("another region");
+            let message = format!(
+                "bucket {name} is in {actual}, but spec.region says {}: a bucket never moves; create a BucketConnection with the right region, or choose another bucket.name",
+                desired.region
+            );
+            planner.freeze(RegionMatched, Reason::RegionMismatch, message);
+            None
+        }
+        Bucket::Unreadable(problem) => {
+            if problem.class == Class::Denied {
+                let message = format!(
+                    "bucket {name} belongs to another AWS account, or the operator may not read it ({problem}); choose another bucket.name if it is not yours"
+                );
+                planner.stall(BucketReady, Reason::AccessDenied, message);
+            } else {
+                planner.unreadable(BucketReady, problem);
+            }
+            // What we do not remember as ours may be anybody's: grant nothing on it.
+            planner.frozen |= !remembered;
+            None
+        }
+        Bucket::There(live) => {
+            let tags = observed.bucket.tags().unwrap_or_default();
+            match Ownership::of(&tags, desired) {
+                Ownership::Foreign(owner) => planner.freeze(
+                    BucketReady,
+                    Reason::BucketNotOwned,
+                    format!("bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"),
+                ),
+                Ownership::Untagged if !remembered => planner.freeze(
+                    BucketReady,
+                    Reason::BucketNotOwned,
+                    format!("bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name"),
+                ),
+                Ownership::Ours | Ownership::Untagged => {
+                    let (changes, unread) = desired.bucket.settings.changes(live);
+                    settings(planner, changes, &[]);
+                    for (part, problem) in unread {
+                        planner.unreadable(part, &problem);
+                    }
+                }
+            }
+            None
+        }
+    }
+}
+
+fn settings(planner: &mut Planner<'_>, changes: Vec<SettingChange>, after: &[usize]) {
+    for change in changes {
+        let action = Action::WriteSetting { field: change.field, write: change.write };
+        planner.step(change.part, action, change.diffs, after);
+    }
+}

@@ -1,0 +1,200 @@
+//! The plan for an object that is being deleted. It creates nothing, and removes only what is ours.
+//!
+//! `Retain` needs no look at AWS and no account: the Secret is released and everything else stays as it is. `Delete` goes key
+//! first, so that nothing can use what is about to vanish, then policy, user and Secret, and the bucket if it is empty or
+//! `forceDestroy` says so.
+
+use serde_json::json;
+
+use super::{Action, Plan, Planner, user::owned};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, PolicyType};
+use crate::desired::{Desired, names};
+use crate::observed::{Bucket, Contents, Observed, Ownership, Remembered, Secret};
+use crate::problem::Class;
+use crate::settings::{FieldDiff, Reading};
+
+/// Plans `deletionPolicy: Retain`.
+pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret) -> Plan {
+    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    match secret {
+        Secret::Ours(_) => {
+            let name = secret_name(object, remembered);
+            let diff = FieldDiff::new(format!("secret({name}).metadata"), Some(json!("owned")), Some(json!("released")));
+            planner.step(ConditionType::CredentialsReady, Action::ReleaseSecret { name }, vec![diff], &[]);
+        }
+        Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
+        Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
+    }
+    planner.finish()
+}
+
+/// Name of the Secret of an object that may never have been resolved.
+pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String {
+    let spec = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
+    remembered.credentials.secret_name.clone().or(spec).unwrap_or_else(|| format!("{}-s3", names::of(object)))
+}
+
+/// Plans `deletionPolicy: Delete`.
+pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
+    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let keys = identity(&mut planner, desired, observed);
+    secrets(&mut planner, desired, observed, &keys);
+    bucket(&mut planner, desired, observed, &keys);
+    for step in &mut planner.plan.steps {
+        step.drift = false;
+    }
+    planner.finish()
+}
+
+fn gone(path: &str) -> Vec<FieldDiff> {
+    vec![FieldDiff::new(path, Some(json!("present")), None)]
+}
+
+/// Keys, policies and the user; returns the steps that delete keys.
+fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Vec<usize> {
+    use ConditionType::{CredentialsReady, PolicyInSync, UserReady};
+    let mut keys = Vec::new();
+    let mut rights = Vec::new();
+    let user = match &observed.user {
+        Reading::Set(user) => owned(planner, desired, user),
+        Reading::Unreadable(problem) => {
+            planner.unreadable(UserReady, problem);
+            false
+        }
+        Reading::NotLooked | Reading::Unset => false,
+    };
+    let mut foreign = Vec::new();
+    if user {
+        match &observed.keys {
+            Reading::Set(listed) => {
+                let secret_key = observed.proof.key().map(|key| key.id.clone());
+                let credentials = planner.remembered.credentials.clone();
+                let intent = credentials.intent.as_ref();
+                for key in listed {
+                    let ours = Some(&key.id) == credentials.access_key_id.as_ref()
+                        || Some(&key.id) == secret_key.as_ref()
+                        || credentials.retiring.contains(&key.id)
+                        || intent.is_some_and(|intent| !intent.known_keys.contains(&key.id))
+                        || desired.force_destroy;
+                    if ours {
+                        let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
+                        keys.push(planner.step(CredentialsReady, Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
+                    } else {
+                        foreign.push(key.id.clone());
+                    }
+                }
+            }
+            Reading::Unreadable(problem) => planner.unreadable(CredentialsReady, problem),
+            Reading::NotLooked | Reading::Unset => {}
+        }
+        match &observed.inline_policy {
+            Reading::Set(_) => {
+                let action = Action::DeleteInlinePolicy { name: inline_name(planner, desired) };
+                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+            }
+            Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
+            Reading::NotLooked | Reading::Unset => {}
+        }
+    }
+    match &observed.managed_policy {
+        Reading::Set(policy) => {
+            let remembered = planner.remembered.policy.as_ref().and_then(|p| p.arn.as_ref()) == Some(&desired.policy.arn);
+            let ours = match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
+                Some(Ownership::Ours) => true,
+                None | Some(Ownership::Untagged) => remembered,
+                Some(Ownership::Foreign(_)) => false,
+            };
+            if ours {
+                let action = Action::RemovePolicy { arn: desired.policy.arn.clone() };
+                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+            }
+        }
+        Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
+        Reading::NotLooked | Reading::Unset => {}
+    }
+    if user && !foreign.is_empty() {
+        let message = format!(
+            "IAM user {} has access keys that were not issued here ({}), so it is not deleted: delete those keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
+            desired.user.name,
+            foreign.join(", ")
+        );
+        planner.stall(UserReady, Reason::ForeignAccessKeys, message);
+    } else if user {
+        let mut after = keys.clone();
+        after.extend(&rights);
+        planner.step(UserReady, Action::DeleteUser, gone("user"), &after);
+    }
+    keys
+}
+
+/// The inline policy's name: what was written last, since the spec may have changed since.
+fn inline_name(planner: &Planner<'_>, desired: &Desired) -> String {
+    match &planner.remembered.policy {
+        Some(policy) if policy.kind == PolicyType::Inline => policy.name.clone(),
+        _ => desired.policy.name.clone(),
+    }
+}
+
+fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, keys: &[usize]) {
+    let part = ConditionType::CredentialsReady;
+    let earlier = planner.remembered.credentials.secret_name.clone();
+    for (secret, name) in [(&observed.secret, Some(desired.secret.name.clone())), (&observed.earlier_secret, earlier)] {
+        match (secret, name) {
+            (Secret::Ours(_), Some(name)) => {
+                let path = format!("secret({name})");
+                planner.step(part, Action::DeleteSecret { name }, gone(&path), keys);
+            }
+            (Secret::Unreadable(problem), _) => planner.unreadable(part, problem),
+            _ => {}
+        }
+    }
+}
+
+fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, keys: &[usize]) {
+    let part = ConditionType::BucketReady;
+    match &observed.bucket {
+        Bucket::Unreadable(problem) if problem.class == Class::Denied && planner.remembered.bucket_arn.is_none() => {}
+        Bucket::Unreadable(problem) => planner.unreadable(part, problem),
+        // Only the tag says that a bucket may be deleted; what the status remembers is not enough for that.
+        Bucket::There(_) if observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours) => {
+            match &observed.contents {
+                Reading::Unreadable(problem) => planner.unreadable(part, problem),
+                Reading::Set(contents) if contents.versions + contents.uploads > 0 => {
+                    if desired.force_destroy {
+                        let diff = FieldDiff::new("bucket.contents", Some(json!(describe(contents))), None);
+                        let emptied = planner.step(part, Action::EmptyBucket, vec![diff], keys);
+                        planner.step(part, Action::DeleteBucket, gone("bucket"), &[emptied]);
+                    } else if contents.versions > 0 {
+                        let message = format!(
+                            "bucket {} holds {}, so it is not deleted: empty it, or set forceDestroy: true to delete them with it, or deletionPolicy: Retain to keep the bucket",
+                            desired.bucket.name,
+                            describe(contents)
+                        );
+                        planner.stall(part, Reason::BucketNotEmpty, message);
+                    } else {
+                        // Unfinished uploads do not keep S3 from deleting the bucket.
+                        planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                    }
+                }
+                _ => {
+                    planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                }
+            }
+        }
+        Bucket::NotLooked | Bucket::Absent | Bucket::Elsewhere(_) | Bucket::There(_) => {}
+    }
+}
+
+/// "3 objects", "3 objects (7 versions and delete markers)", "at least 1000 objects".
+fn describe(contents: &Contents) -> String {
+    let plural = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let mut text = plural(contents.objects, "object");
+    if contents.versions != contents.objects {
+        text = format!("{text} ({} counting old versions and delete markers)", contents.versions);
+    }
+    if contents.uploads > 0 {
+        text = format!("{text} and {}", plural(contents.uploads, "unfinished upload"));
+    }
+    if contents.more { format!("at least {text}") } else { text }
+}

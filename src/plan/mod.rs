@@ -1,0 +1,181 @@
+//! Second stage: from what is wanted and what is there to the steps that lead from one to the other.
+//!
+//! Pure, and so specific that execution has nothing left to choose. An empty plan means "in sync". The `plan` subcommand prints
+//! the very value that the controller executes. Rules that hold here (docs/decisions/0003-ownership.md): nothing foreign is
+//! touched; no right and no key is granted before the bucket is known to be ours; a failed proof deletes nothing.
+
+mod bucket;
+pub mod deletion;
+mod key;
+mod policy;
+mod user;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::conditions::{ConditionType, Reason};
+use crate::credentials::KeyPair;
+use crate::desired::{Desired, Document, Proof};
+use crate::observed::{Observed, Remembered};
+use crate::problem::Problem;
+use crate::settings::tags::Tags;
+use crate::settings::{self, FieldDiff};
+
+/// What will be done, and what stands in the way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Steps, each after those it depends on.
+    pub steps: Vec<Step>,
+    /// What stands in the way.
+    pub blockers: Vec<Blocker>,
+    /// Something basic is not ours, so nothing at all is changed.
+    pub frozen: bool,
+}
+
+impl Plan {
+    /// Whether everything is as it should be.
+    pub fn in_sync(&self) -> bool {
+        self.steps.is_empty() && self.blockers.is_empty()
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What to do.
+    pub action: Action,
+    /// The condition that tells about it.
+    pub part: ConditionType,
+    /// The fields that it changes; secrets never appear.
+    pub diffs: Vec<FieldDiff>,
+    /// Steps, by index, that must have succeeded before.
+    pub after: Vec<usize>,
+    /// Whether it puts right what somebody else changed.
+    pub drift: bool,
+}
+
+/// What to do. Bucket, user and account are those of [`Desired`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Action {
+    CreateBucket { tags: Tags },
+    WriteSetting { field: &'static str, write: settings::Write },
+    CreateUser { tags: Tags },
+    TagUser { set: Tags, remove: Vec<String> },
+    PutInlinePolicy { name: String, document: Document },
+    DeleteInlinePolicy { name: String },
+    CreatePolicy { document: Document, tags: Tags },
+    /// Writes a new default version, after deleting `prune` where there are as many versions as AWS allows.
+    UpdatePolicy { document: Document, prune: Option<String> },
+    AttachPolicy { arn: String },
+    /// Detaches the policy from the user and deletes it with all its versions.
+    RemovePolicy { arn: String },
+    /// Persists the intent, creates a key, and writes it to the Secret: the one step that cannot be repeated.
+    IssueKey { known: Vec<String>, retire: Vec<String> },
+    ActivateKey { id: String },
+    DeleteKey { id: String },
+    WriteSecret { key: KeyPair, created_at: Option<Timestamp> },
+    DeleteSecret { name: String },
+    /// Takes our owner reference from the Secret and marks it as retained.
+    ReleaseSecret { name: String },
+    /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
+    Verify { key: Option<KeyPair>, proofs: Vec<Proof>, patient: bool },
+    EmptyBucket,
+    DeleteBucket,
+    DeleteUser,
+}
+
+impl Action {
+    /// Whether the step writes to the bucket: such writes go one after the other, parallel ones collide (409 OperationAborted).
+    pub fn writes_bucket(&self) -> bool {
+        matches!(self, Self::CreateBucket { .. } | Self::WriteSetting { .. } | Self::EmptyBucket | Self::DeleteBucket)
+    }
+}
+
+/// Something that stands in the way of a part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blocker {
+    /// The part.
+    pub part: ConditionType,
+    /// Why.
+    pub reason: Reason,
+    /// Why, and what to do.
+    pub message: String,
+    /// Whether only a person can help.
+    pub stalled: bool,
+}
+
+impl Blocker {
+    /// A part that could not be read.
+    fn unreadable(part: ConditionType, problem: &Problem) -> Self {
+        Self { part, reason: problem.reason(), message: problem.to_string(), stalled: problem.needs_a_person() }
+    }
+}
+
+/// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one.
+pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
+    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let bucket = bucket::plan(&mut planner, desired, observed);
+    let user = user::plan(&mut planner, desired, observed);
+    // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
+    let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
+    let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
+    key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
+    planner.finish()
+}
+
+/// Collects steps and blockers.
+struct Planner<'a> {
+    remembered: &'a Remembered,
+    plan: Plan,
+    /// Something basic is not ours: nothing at all is changed.
+    frozen: bool,
+}
+
+impl Planner<'_> {
+    /// Adds a step; returns its index.
+    fn step(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
+        let drift = !diffs.is_empty() && self.remembered.held.contains(&part);
+        self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift });
+        self.plan.steps.len() - 1
+    }
+
+    /// Adds a blocker that a person must remove.
+    fn stall(&mut self, part: ConditionType, reason: Reason, message: String) {
+        self.plan.blockers.push(Blocker { part, reason, message, stalled: true });
+    }
+
+    /// The same, and nothing at all is changed while it stands.
+    fn freeze(&mut self, part: ConditionType, reason: Reason, message: String) {
+        self.stall(part, reason, message);
+        self.frozen = true;
+    }
+
+    /// Adds a part that could not be read.
+    fn unreadable(&mut self, part: ConditionType, problem: &Problem) {
+        self.plan.blockers.push(Blocker::unreadable(part, problem));
+    }
+
+    fn finish(mut self) -> Plan {
+        if self.frozen {
+            self.plan.steps.clear();
+        }
+        self.plan.frozen = self.frozen;
+        self.plan
+    }
+}
+
+/// The diff of something that is there as a whole or not at all.
+fn whole(path: &str, live: bool) -> Vec<FieldDiff> {
+    let present = |is: bool| is.then(|| serde_json::json!("present"));
+    vec![FieldDiff::new(path, present(live), present(!live))]
+}
+
+/// Tag diffs for a user, whose tags are set and removed by key.
+fn tag_changes(live: &Tags, merged: &Tags) -> (Tags, Vec<String>) {
+    let set = merged.iter().filter(|(key, value)| live.get(*key) != Some(*value));
+    let set: BTreeMap<_, _> = set.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let remove = live.keys().filter(|key| !merged.contains_key(*key)).cloned().collect();
+    (set, remove)
+}

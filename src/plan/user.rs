@@ -1,0 +1,60 @@
+//! The IAM user's part of a plan.
+
+use super::{Action, Planner, tag_changes, whole};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::desired::Desired;
+use crate::observed::{Observed, Ownership, User};
+use crate::settings::Reading;
+
+const PART: ConditionType = ConditionType::UserReady;
+
+/// Plans the user; returns the step that creates it, if there is one.
+pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
+    let name = &desired.user.name;
+    match &observed.user {
+        Reading::NotLooked if planner.remembered.seen => None,
+        Reading::NotLooked | Reading::Unset => {
+            let tags = desired.user.tags.ours.clone();
+            Some(planner.step(PART, Action::CreateUser { tags }, whole("user", false), &[]))
+        }
+        Reading::Unreadable(problem) => {
+            planner.unreadable(PART, problem);
+            None
+        }
+        Reading::Set(user) if !owned(planner, desired, user) => {
+            let whose = match Ownership::of(&user.tags, desired) {
+                Ownership::Foreign(owner) => format!("belongs to another BucketConnection ({owner})"),
+                _ => "exists and was not created by this BucketConnection".to_owned(),
+            };
+            let message =
+                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name");
+            planner.freeze(PART, Reason::UserNotOwned, message);
+            None
+        }
+        Reading::Set(user) if user.path != desired.user.path => {
+            let message = format!(
+                "IAM user {name} is under the path {}, not {}: somebody moved it; move it back (aws iam update-user --new-path)",
+                user.path, desired.user.path
+            );
+            planner.freeze(PART, Reason::UserNotOwned, message);
+            None
+        }
+        Reading::Set(user) => {
+            let diffs = desired.user.tags.diffs("user.tags", &user.tags);
+            if !diffs.is_empty() {
+                let (set, remove) = tag_changes(&user.tags, &desired.user.tags.merged(&user.tags));
+                planner.step(PART, Action::TagUser { set, remove }, diffs, &[]);
+            }
+            None
+        }
+    }
+}
+
+/// Ours by its tag; without a tag, by the id that AWS never gives twice.
+pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
+    match Ownership::of(&user.tags, desired) {
+        Ownership::Ours => true,
+        Ownership::Untagged => planner.remembered.user.as_ref().is_some_and(|known| known.id == user.id),
+        Ownership::Foreign(_) => false,
+    }
+}

@@ -1,0 +1,130 @@
+//! A plan as text, for the `plan` subcommand, Events and conditions. Pure; secrets never get here.
+
+mod notes;
+
+use std::fmt::Write;
+
+pub use notes::{Note, notes};
+use serde_json::Value;
+
+use crate::desired::Desired;
+use crate::plan::{Action, Plan, Step};
+use crate::settings::FieldDiff;
+
+/// Longest value that is shown whole.
+const VALUE_LENGTH: usize = 200;
+
+/// The whole plan, for people. `name` is `namespace/name` of the object.
+pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
+    let mut text = String::new();
+    let _ = if plan.in_sync() {
+        writeln!(text, "{name}: in sync, nothing to change")
+    } else {
+        writeln!(text, "{name}: {}", counted(plan))
+    };
+    for step in &plan.steps {
+        let _ = writeln!(text, "\n{} {}", sign(&step.action), summary(step, desired));
+        for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
+            text.push_str(&field(diff));
+        }
+    }
+    for blocker in &plan.blockers {
+        let _ = writeln!(text, "\n! {} ({}): {}", blocker.part, blocker.reason, blocker.message);
+    }
+    text
+}
+
+fn counted(plan: &Plan) -> String {
+    let plural = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let steps = plural(plan.steps.len(), "step");
+    match plan.blockers.len() {
+        0 => steps,
+        n if plan.frozen => format!("{} in the way, nothing will be changed", plural(n, "problem")),
+        n => format!("{steps}, {} in the way", plural(n, "problem")),
+    }
+}
+
+/// `+` creates, `~` changes, `-` removes, `?` only tries.
+fn sign(action: &Action) -> char {
+    match action {
+        Action::CreateBucket { .. }
+        | Action::CreateUser { .. }
+        | Action::CreatePolicy { .. }
+        | Action::AttachPolicy { .. }
+        | Action::IssueKey { .. } => '+',
+        Action::WriteSetting { .. }
+        | Action::TagUser { .. }
+        | Action::PutInlinePolicy { .. }
+        | Action::UpdatePolicy { .. }
+        | Action::ActivateKey { .. }
+        | Action::WriteSecret { .. }
+        | Action::ReleaseSecret { .. } => '~',
+        Action::DeleteInlinePolicy { .. }
+        | Action::RemovePolicy { .. }
+        | Action::DeleteKey { .. }
+        | Action::DeleteSecret { .. }
+        | Action::EmptyBucket
+        | Action::DeleteBucket
+        | Action::DeleteUser => '-',
+        Action::Verify { .. } => '?',
+    }
+}
+
+/// Whether the fields say more than the step itself.
+fn shows_fields(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::WriteSetting { .. }
+            | Action::TagUser { .. }
+            | Action::PutInlinePolicy { .. }
+            | Action::CreatePolicy { .. }
+            | Action::UpdatePolicy { .. }
+            | Action::WriteSecret { .. }
+            | Action::ActivateKey { .. }
+            | Action::IssueKey { .. }
+    )
+}
+
+/// One step in one line.
+pub fn summary(step: &Step, desired: &Desired) -> String {
+    let (bucket, user) = (&desired.bucket.name, &desired.user.name);
+    match &step.action {
+        Action::CreateBucket { .. } => format!("create bucket {bucket} in {}", desired.region),
+        Action::WriteSetting { field, .. } => format!("write {field} of bucket {bucket}"),
+        Action::CreateUser { .. } => format!("create IAM user {}{user}", desired.user.path),
+        Action::TagUser { .. } => format!("tag IAM user {user}"),
+        Action::PutInlinePolicy { name, .. } => format!("write inline policy {name} of user {user}"),
+        Action::DeleteInlinePolicy { name } => format!("delete inline policy {name} of user {user}"),
+        Action::CreatePolicy { .. } => format!("create managed policy {}{}", desired.policy.path, desired.policy.name),
+        Action::UpdatePolicy { prune: None, .. } => format!("write a new version of managed policy {}", desired.policy.name),
+        Action::UpdatePolicy { prune: Some(oldest), .. } => {
+            format!("write a new version of managed policy {}, deleting its oldest, {oldest}", desired.policy.name)
+        }
+        Action::AttachPolicy { arn } => format!("attach {arn} to user {user}"),
+        Action::RemovePolicy { arn } => format!("detach {arn} from user {user} and delete it"),
+        Action::IssueKey { .. } => format!("issue an access key for user {user} into Secret {}", desired.secret.name),
+        Action::ActivateKey { id } => format!("activate access key {id} of user {user}"),
+        Action::DeleteKey { id } => format!("delete access key {id} of user {user}"),
+        Action::WriteSecret { .. } => format!("write Secret {}", desired.secret.name),
+        Action::DeleteSecret { name } => format!("delete Secret {name}"),
+        Action::ReleaseSecret { name } => format!("release Secret {name}"),
+        Action::Verify { proofs, .. } => {
+            format!("try the key: {}", proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
+        }
+        Action::EmptyBucket => format!("delete every object, version and upload in bucket {bucket}"),
+        Action::DeleteBucket => format!("delete bucket {bucket}"),
+        Action::DeleteUser => format!("delete IAM user {user}"),
+    }
+}
+
+fn field(diff: &FieldDiff) -> String {
+    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), |value| shorten(&value.to_string()));
+    format!("    {}: {} -> {}\n", diff.path, shown(&diff.live), shown(&diff.desired))
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(VALUE_LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

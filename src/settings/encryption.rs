@@ -1,0 +1,251 @@
+//! Default encryption of the bucket.
+//!
+//! Managed always: omitted, the bucket must be encrypted somehow, and SSE-S3 is set where nothing is; an encryption that is there
+//! is never weakened. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Change, Context, FieldDiff, Setting};
+use crate::api::conditions::ConditionType;
+
+/// Default encryption of new objects.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("(self.type == 'SSE-KMS') == has(self.kmsKeyArn)").message("kmsKeyArn is needed with type SSE-KMS, and only then"))]
+#[x_kube(validation = Rule::new("self.type == 'SSE-KMS' || !has(self.bucketKey)").message("bucketKey goes with type SSE-KMS only"))]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionSpec {
+    /// SSE-S3: a key that S3 keeps. SSE-KMS: a key of yours in AWS KMS.
+    #[serde(rename = "type")]
+    pub kind: EncryptionType,
+
+    /// Full ARN of the KMS key, in the region and account of the bucket. An alias would be looked up in the account of whoever
+    /// writes an object, so it is not accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias or a key id is not enough"))]
+    #[schemars(length(min = 1, max = 256))]
+    pub kms_key_arn: Option<String>,
+
+    /// SSE-KMS: ask KMS once for many objects, which costs less. Omitted: on where we set the encryption, else left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_key: Option<bool>,
+}
+
+/// Kinds of default encryption.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum EncryptionType {
+    #[serde(rename = "SSE-S3")]
+    SseS3,
+    #[serde(rename = "SSE-KMS")]
+    SseKms,
+}
+
+/// The setting.
+pub struct Encryption;
+
+/// The encryption that is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum DesiredEncryption {
+    /// Any encryption; SSE-S3 where there is none.
+    Some,
+    /// Just this one.
+    Exactly(EncryptionSpec),
+}
+
+/// A default encryption rule, as AWS has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionRule {
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`.
+    pub algorithm: String,
+    /// The key of SSE-KMS, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
+    /// Whether S3 uses a bucket key.
+    #[serde(default)]
+    pub bucket_key: bool,
+    /// Kinds of encryption that uploads may not use (`SSE-C` by default since April 2026). Sent back as they are: leaving
+    /// them out of a write might lift them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<String>,
+}
+
+const SSE_S3: &str = "AES256";
+const SSE_KMS: &str = "aws:kms";
+const BLOCKED_BY_DEFAULT: &str = "SSE-C";
+
+impl Setting for Encryption {
+    type Spec = EncryptionSpec;
+    type Desired = DesiredEncryption;
+    type Live = EncryptionRule;
+    type Write = EncryptionRule;
+
+    const FIELD: &'static str = "bucket.encryption";
+    const PART: ConditionType = ConditionType::BucketReady;
+
+    fn desired(spec: Option<&EncryptionSpec>, context: &Context<'_>) -> Result<Option<DesiredEncryption>, String> {
+        let Some(spec) = spec else { return Ok(Some(DesiredEncryption::Some)) };
+        if let Some(arn) = &spec.kms_key_arn {
+            let home = format!("arn:{}:kms:{}:{}:key/", context.partition, context.region, context.account_id);
+            if !arn.starts_with(&home) {
+                return Err(format!(
+                    "kmsKeyArn {arn} is not a key in the region and account of the bucket; its ARN must begin with {home}"
+                ));
+            }
+        }
+        Ok(Some(DesiredEncryption::Exactly(spec.clone())))
+    }
+
+    fn on_new_bucket(desired: &DesiredEncryption) -> Option<Change<EncryptionRule>> {
+        let default =
+            EncryptionRule { algorithm: SSE_S3.into(), blocked: vec![BLOCKED_BY_DEFAULT.into()], ..EncryptionRule::default() };
+        let mut change = Self::change(desired, Some(&default))?;
+        change.write.bucket_key = matches!(desired, DesiredEncryption::Exactly(spec) if spec.bucket_key != Some(false));
+        Some(change)
+    }
+
+    fn change(desired: &DesiredEncryption, live: Option<&EncryptionRule>) -> Option<Change<EncryptionRule>> {
+        let (kind, key, bucket_key) = match desired {
+            DesiredEncryption::Some if live.is_some() => return None,
+            DesiredEncryption::Some => (SSE_S3, None, None),
+            DesiredEncryption::Exactly(spec) => match spec.kind {
+                EncryptionType::SseS3 => (SSE_S3, None, None),
+                EncryptionType::SseKms => (SSE_KMS, spec.kms_key_arn.as_ref(), spec.bucket_key),
+            },
+        };
+        let (mut diffs, there) = (Vec::new(), live.is_some());
+        if !there {
+            let wanted = EncryptionSpec {
+                kind: if kind == SSE_KMS { EncryptionType::SseKms } else { EncryptionType::SseS3 },
+                kms_key_arn: key.cloned(),
+                bucket_key,
+            };
+            diffs.push(FieldDiff::new(Self::FIELD, None, Some(json!(wanted))));
+        }
+        let mut differ = |field: &str, live, desired| {
+            if there && live != desired {
+                diffs.push(FieldDiff::new(format!("{}.{field}", Self::FIELD), live, desired));
+            }
+        };
+        differ("type", live.map(|l| json!(spelled(&l.algorithm))), Some(json!(spelled(kind))));
+        if kind == SSE_KMS {
+            differ("kmsKeyArn", live.and_then(|l| l.kms_key.as_ref()).map(|k| json!(k)), key.map(|k| json!(k)));
+        }
+        if let Some(wanted) = bucket_key {
+            differ("bucketKey", live.map(|l| json!(l.bucket_key)), Some(json!(wanted)));
+        }
+        let write = EncryptionRule {
+            algorithm: kind.to_owned(),
+            kms_key: key.cloned(),
+            bucket_key: kind == SSE_KMS
+                && bucket_key.unwrap_or_else(|| live.filter(|l| l.algorithm == SSE_KMS).is_none_or(|l| l.bucket_key)),
+            blocked: live.map_or_else(|| vec![BLOCKED_BY_DEFAULT.to_owned()], |l| l.blocked.clone()),
+        };
+        (!diffs.is_empty()).then_some(Change { diffs, write })
+    }
+}
+
+/// AWS's algorithm as the spec spells it; one that the spec does not know stays as it is.
+fn spelled(algorithm: &str) -> &str {
+    match algorithm {
+        SSE_S3 => "SSE-S3",
+        SSE_KMS => "SSE-KMS",
+        other => other,
+    }
+}
+
+#[cfg(feature = "operator")]
+pub(super) mod wire {
+    use aws_sdk_s3::types::{
+        BlockedEncryptionTypes, EncryptionType, ServerSideEncryption, ServerSideEncryptionByDefault,
+        ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    };
+
+    use super::EncryptionRule;
+    use crate::aws::{BucketCalls, build, unset};
+    use crate::problem::Problem;
+
+    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<EncryptionRule>, Problem> {
+        let call = b.s3.get_bucket_encryption().bucket(b.name).expected_bucket_owner(b.account);
+        let answer = b.aws.call("s3:GetEncryptionConfiguration", call.send()).await;
+        let configuration = unset(answer, &["ServerSideEncryptionConfigurationNotFoundError"])?
+            .and_then(|answer| answer.server_side_encryption_configuration);
+        let Some(rule) = configuration.and_then(|c| c.rules.into_iter().next()) else { return Ok(None) };
+        let blocked = rule.blocked_encryption_types.and_then(|b| b.encryption_type).unwrap_or_default();
+        Ok(rule.apply_server_side_encryption_by_default.map(|default| EncryptionRule {
+            algorithm: default.sse_algorithm.as_str().to_owned(),
+            kms_key: default.kms_master_key_id,
+            bucket_key: rule.bucket_key_enabled.unwrap_or(false),
+            blocked: blocked.iter().map(|kind| kind.as_str().to_owned()).collect(),
+        }))
+    }
+
+    pub(crate) async fn write(b: &BucketCalls<'_>, rule: &EncryptionRule) -> Result<(), Problem> {
+        const ACTION: &str = "s3:PutEncryptionConfiguration";
+        let default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::from(rule.algorithm.as_str()))
+            .set_kms_master_key_id(rule.kms_key.clone());
+        let blocked = rule.blocked.iter().map(|kind| EncryptionType::from(kind.as_str())).collect::<Vec<_>>();
+        let blocked = (!blocked.is_empty())
+            .then(|| BlockedEncryptionTypes::builder().set_encryption_type(Some(blocked)).build());
+        let rule = ServerSideEncryptionRule::builder()
+            .apply_server_side_encryption_by_default(build(ACTION, default.build())?)
+            .bucket_key_enabled(rule.bucket_key)
+            .set_blocked_encryption_types(blocked)
+            .build();
+        let configuration = build(ACTION, ServerSideEncryptionConfiguration::builder().rules(rule).build())?;
+        let call = b.s3.put_bucket_encryption().bucket(b.name).expected_bucket_owner(b.account);
+        b.aws.call(ACTION, call.server_side_encryption_configuration(configuration).send()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/k";
+
+    fn sse_s3(blocked: &[&str]) -> EncryptionRule {
+        EncryptionRule { algorithm: SSE_S3.into(), blocked: blocked.iter().map(|&b| b.into()).collect(), ..Default::default() }
+    }
+
+    fn kms(bucket_key: bool) -> EncryptionRule {
+        EncryptionRule { algorithm: SSE_KMS.into(), kms_key: Some(KEY.into()), bucket_key, blocked: vec![] }
+    }
+
+    fn exactly(kind: EncryptionType, bucket_key: Option<bool>) -> DesiredEncryption {
+        let kms_key_arn = (kind == EncryptionType::SseKms).then(|| KEY.to_owned());
+        DesiredEncryption::Exactly(EncryptionSpec { kind, kms_key_arn, bucket_key })
+    }
+
+    #[test]
+    fn omitted_never_weakens_but_sets_where_nothing_is() {
+        assert_eq!(Encryption::change(&DesiredEncryption::Some, Some(&kms(true))), None);
+        assert_eq!(Encryption::on_new_bucket(&DesiredEncryption::Some), None);
+        assert_eq!(Encryption::change(&DesiredEncryption::Some, None).unwrap().write, sse_s3(&["SSE-C"]));
+    }
+
+    #[test]
+    fn what_aws_adds_by_itself_is_no_difference_and_is_sent_back() {
+        let wanted = exactly(EncryptionType::SseS3, None);
+        assert_eq!(Encryption::change(&wanted, Some(&sse_s3(&["SSE-C"]))), None);
+        assert_eq!(Encryption::change(&wanted, Some(&EncryptionRule { bucket_key: true, ..sse_s3(&[]) })), None);
+        let live = EncryptionRule { blocked: vec!["NONE".into()], ..kms(false) };
+        assert_eq!(Encryption::change(&wanted, Some(&live)).unwrap().write.blocked, ["NONE"]);
+    }
+
+    #[test]
+    fn the_bucket_key_is_kept_unless_the_spec_says() {
+        let keeps = exactly(EncryptionType::SseKms, None);
+        assert_eq!(Encryption::change(&keeps, Some(&kms(false))), None);
+        assert_eq!(Encryption::change(&keeps, Some(&kms(true))), None);
+        assert!(Encryption::change(&keeps, Some(&sse_s3(&[]))).unwrap().write.bucket_key);
+        assert!(Encryption::on_new_bucket(&keeps).unwrap().write.bucket_key);
+        let off = exactly(EncryptionType::SseKms, Some(false));
+        assert_eq!(Encryption::change(&off, Some(&kms(true))).unwrap().diffs[0].path, "bucket.encryption.bucketKey");
+        assert!(!Encryption::on_new_bucket(&off).unwrap().write.bucket_key);
+    }
+}

@@ -1,0 +1,284 @@
+//! Everything about the settings of a bucket, one file each, and the one list of them.
+//!
+//! A setting's file has its spec type (what users write), its live type (what AWS answers), the pure rule that compares
+//! the two, its wire calls and its tests. To add one, write that file and add one line to `settings!` below: the API
+//! type, the planner, the executor, the renderer, the status and the CLI take it from the list.
+//!
+//! The modules `wire` are the only code here that may touch AWS; they exist with the feature `operator` only.
+
+pub mod cors;
+pub mod encryption;
+pub mod ownership;
+pub mod public_access_block;
+pub mod tags;
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::conditions::ConditionType;
+use crate::problem::Problem;
+
+/// What a setting may know when it turns its part of a spec into what is wanted.
+pub struct Context<'a> {
+    /// The preset's CORS rules.
+    pub preset_cors: Option<Vec<cors::CorsRule>>,
+    /// The ownership tag.
+    pub owner_tag: (&'a str, &'a str),
+    /// Keys of the bucket's tags that we set earlier.
+    pub earlier_tag_keys: &'a [String],
+    /// The account, for ARNs to be checked against.
+    pub account_id: &'a str,
+    /// Its partition.
+    pub partition: &'a str,
+    /// The region of the bucket.
+    pub region: &'a str,
+}
+
+/// A setting of a bucket.
+pub trait Setting {
+    /// What users write. Omitted is `None`.
+    type Spec;
+    /// What is wanted.
+    type Desired;
+    /// What AWS has; a setting that is not set at all is `None` to [`Setting::change`].
+    type Live;
+    /// What a write sends: complete, with what must be kept of the live setting.
+    type Write;
+
+    /// The field as users spell it; it begins every path of a diff.
+    const FIELD: &'static str;
+    /// The condition that tells about this setting.
+    const PART: ConditionType;
+
+    /// What is wanted; `None` leaves the setting alone. `Err` says what is wrong with the spec.
+    fn desired(spec: Option<&Self::Spec>, context: &Context<'_>) -> Result<Option<Self::Desired>, String>;
+
+    /// What to send to a bucket that was created a moment ago, with S3's defaults for new buckets and our tags; `None` when that
+    /// is what is wanted already.
+    fn on_new_bucket(desired: &Self::Desired) -> Option<Change<Self::Write>>;
+
+    /// What has to change in `live`; `None` when nothing.
+    fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
+}
+
+/// A write, and what it changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<W> {
+    /// The fields that change.
+    pub diffs: Vec<FieldDiff>,
+    /// What to send.
+    pub write: W,
+}
+
+impl<W> Change<W> {
+    /// A change of one whole field.
+    pub fn of(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
+        Self { diffs: vec![FieldDiff::new(path, live, desired)], write }
+    }
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FieldDiff {
+    /// Which field, as the spec spells it where it can.
+    pub path: String,
+    /// What is there; `None` when nothing.
+    pub live: Option<Value>,
+    /// What should be there; `None` when nothing.
+    pub desired: Option<Value>,
+}
+
+impl FieldDiff {
+    /// A field that differs.
+    pub fn new(path: impl Into<String>, live: Option<Value>, desired: Option<Value>) -> Self {
+        Self { path: path.into(), live, desired }
+    }
+}
+
+/// The answer to one read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Reading<T> {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// It is not set.
+    Unset,
+    /// It is set to this.
+    Set(T),
+    /// It could not be read. Never taken for "unset".
+    Unreadable(Problem),
+}
+
+/// Declares the settings, in the order in which they are written to a bucket.
+macro_rules! settings {
+    ($(in $group:ident { $($(#[$doc:meta])* $name:ident: $variant:ident,)* })*) => {
+        $(settings!(@spec $group { $($(#[$doc])* $name: $variant,)* });)*
+
+        /// What is wanted of each setting; `None` is left alone.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+        #[allow(missing_docs)]
+        pub struct Desired { $($(pub $name: Option<<$name::$variant as Setting>::Desired>,)*)* }
+
+        /// What AWS answered for each setting.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        #[allow(missing_docs)]
+        pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
+
+        /// A write to one setting.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
+
+        impl Desired {
+            /// What is wanted by a spec; problems with it go to `errors` as (field, text).
+            pub fn resolve(specs: &Specs<'_>, context: &Context<'_>, errors: &mut Vec<(String, String)>) -> Self {
+                let mut desired = Self::default();
+                $($(
+                    match <$name::$variant as Setting>::desired(specs.$group.$name.as_ref(), context) {
+                        Ok(value) => desired.$name = value,
+                        Err(text) => errors.push((<$name::$variant as Setting>::FIELD.to_owned(), text)),
+                    }
+                )*)*
+                desired
+            }
+
+            /// What to send to a bucket that was created a moment ago.
+            pub fn on_new_bucket(&self) -> Vec<SettingChange> {
+                let mut changes = Vec::new();
+                $($(
+                    if let Some(change) = self.$name.as_ref().and_then(<$name::$variant as Setting>::on_new_bucket) {
+                        changes.push(settings!(@change $name $variant change));
+                    }
+                )*)*
+                changes
+            }
+
+            /// What has to change in `live`, and what could not be read.
+            pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(ConditionType, Problem)>) {
+                let (mut changes, mut unread) = (Vec::new(), Vec::new());
+                $($(
+                    if let Some(desired) = &self.$name {
+                        let change = match &live.$name {
+                            Reading::NotLooked => None,
+                            Reading::Unset => <$name::$variant as Setting>::change(desired, None),
+                            Reading::Set(live) => <$name::$variant as Setting>::change(desired, Some(live)),
+                            Reading::Unreadable(problem) => {
+                                unread.push((<$name::$variant as Setting>::PART, problem.clone()));
+                                None
+                            }
+                        };
+                        changes.extend(change.map(|change| settings!(@change $name $variant change)));
+                    }
+                )*)*
+                (changes, unread)
+            }
+        }
+
+        #[cfg(feature = "operator")]
+        mod wires {
+            use super::*;
+            use crate::aws::BucketCalls;
+
+            /// Reads each managed setting, all in parallel.
+            pub async fn read(bucket: &BucketCalls<'_>, desired: &Desired) -> Live {
+                $($(
+                    let $name = async {
+                        match &desired.$name {
+                            None => Reading::NotLooked,
+                            Some(_) => match $name::wire::read(bucket).await {
+                                Ok(Some(live)) => Reading::Set(live),
+                                Ok(None) => Reading::Unset,
+                                Err(problem) => Reading::Unreadable(problem),
+                            },
+                        }
+                    };
+                )*)*
+                let ($($($name,)*)*) = futures::join!($($($name,)*)*);
+                Live { $($($name,)*)* }
+            }
+
+            /// Sends one write.
+            pub async fn write(bucket: &BucketCalls<'_>, write: &Write) -> Result<(), Problem> {
+                match write {
+                    $($(Write::$variant(write) => $name::wire::write(bucket, write).await,)*)*
+                }
+            }
+        }
+        #[cfg(feature = "operator")]
+        pub use wires::{read, write};
+    };
+    (@spec spec { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
+        /// Settings that stand at the top of the spec.
+        #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+        #[serde(rename_all = "camelCase")]
+        #[allow(missing_docs)]
+        pub struct SpecSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
+    };
+    (@spec bucket { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
+        /// Settings that stand under `bucket`.
+        #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+        #[serde(rename_all = "camelCase")]
+        #[allow(missing_docs)]
+        pub struct BucketSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
+    };
+    (@change $name:ident $variant:ident $change:ident) => {
+        SettingChange {
+            field: <$name::$variant as Setting>::FIELD,
+            part: <$name::$variant as Setting>::PART,
+            diffs: $change.diffs,
+            write: Write::$variant($change.write),
+        }
+    };
+}
+
+/// The places of a spec where settings stand.
+pub struct Specs<'a> {
+    /// At the top.
+    pub spec: &'a SpecSettings,
+    /// Under `bucket`.
+    pub bucket: &'a BucketSettings,
+}
+
+/// A change of one setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingChange {
+    /// The setting's field.
+    pub field: &'static str,
+    /// The condition that tells about it.
+    pub part: ConditionType,
+    /// The fields that change.
+    pub diffs: Vec<FieldDiff>,
+    /// What to send.
+    pub write: Write,
+}
+
+settings! {
+    in bucket {
+        public_access_block: PublicAccessBlock,
+        ownership: Ownership,
+        encryption: Encryption,
+        /// Tags of the bucket in AWS. Other tags on it are left alone.
+        #[schemars(schema_with = "tags::schema")]
+        #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && key != 'bucketconnection.dev/owner')").message("tags have keys of 1 to 128 characters that do not begin with aws:; bucketconnection.dev/owner is ours"))]
+        tags: BucketTags,
+    }
+    in spec {
+        cors: Cors,
+    }
+}
+
+/// Diffs of two maps, one for each key that differs.
+pub(crate) fn map_diffs(path: &str, live: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> Vec<FieldDiff> {
+    let keys: std::collections::BTreeSet<_> = live.keys().chain(desired.keys()).collect();
+    keys.into_iter()
+        .filter(|key| live.get(*key) != desired.get(*key))
+        .map(|key| {
+            let value = |map: &BTreeMap<String, String>| map.get(key).map(|v| Value::String(v.clone()));
+            FieldDiff::new(format!("{path}[{key}]"), value(live), value(desired))
+        })
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Object ownership: whether ACLs count, and whose the objects are that others write.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Change, Context, Setting};
+use crate::api::conditions::ConditionType;
+
+/// Who owns the objects that others write to the bucket. BucketOwnerEnforced turns ACLs off: new buckets have it, and ICA needs
+/// it to copy between projects. Omitted: left as it is.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Ownership {
+    BucketOwnerEnforced,
+    BucketOwnerPreferred,
+    ObjectWriter,
+}
+
+impl Setting for Ownership {
+    type Spec = Self;
+    type Desired = Self;
+    /// As AWS spells it: a newer value than we know is a difference, not an error.
+    type Live = String;
+    type Write = Self;
+
+    const FIELD: &'static str = "bucket.ownership";
+    const PART: ConditionType = ConditionType::BucketReady;
+
+    fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
+        Ok(spec.copied())
+    }
+
+    fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {
+        (*desired != Self::BucketOwnerEnforced)
+            .then(|| Change::of(Self::FIELD, Some(json!(Self::BucketOwnerEnforced)), Some(json!(desired)), *desired))
+    }
+
+    fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
+        let same = live.is_some_and(|live| json!(desired) == json!(live));
+        (!same).then(|| Change::of(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired))
+    }
+}
+
+#[cfg(feature = "operator")]
+pub(super) mod wire {
+    use aws_sdk_s3::types::{ObjectOwnership, OwnershipControls, OwnershipControlsRule};
+
+    use super::Ownership;
+    use crate::aws::{BucketCalls, build, unset};
+    use crate::problem::Problem;
+
+    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
+        let call = b.s3.get_bucket_ownership_controls().bucket(b.name).expected_bucket_owner(b.account);
+        let answer = b.aws.call("s3:GetBucketOwnershipControls", call.send()).await;
+        let controls = unset(answer, &["OwnershipControlsNotFoundError"])?.and_then(|answer| answer.ownership_controls);
+        Ok(controls.and_then(|c| c.rules.into_iter().next()).map(|rule| rule.object_ownership.as_str().to_owned()))
+    }
+
+    pub(crate) async fn write(b: &BucketCalls<'_>, ownership: &Ownership) -> Result<(), Problem> {
+        const ACTION: &str = "s3:PutBucketOwnershipControls";
+        let value = match ownership {
+            Ownership::BucketOwnerEnforced => ObjectOwnership::BucketOwnerEnforced,
+            Ownership::BucketOwnerPreferred => ObjectOwnership::BucketOwnerPreferred,
+            Ownership::ObjectWriter => ObjectOwnership::ObjectWriter,
+        };
+        let rule = build(ACTION, OwnershipControlsRule::builder().object_ownership(value).build())?;
+        let controls = build(ACTION, OwnershipControls::builder().rules(rule).build())?;
+        let call = b.s3.put_bucket_ownership_controls().bucket(b.name).expected_bucket_owner(b.account);
+        b.aws.call(ACTION, call.ownership_controls(controls).send()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_buckets_enforce_the_owner_already() {
+        assert_eq!(Ownership::on_new_bucket(&Ownership::BucketOwnerEnforced), None);
+        assert_eq!(Ownership::on_new_bucket(&Ownership::ObjectWriter).unwrap().write, Ownership::ObjectWriter);
+    }
+
+    #[test]
+    fn unset_and_unknown_values_differ() {
+        let wanted = Ownership::BucketOwnerEnforced;
+        assert!(Ownership::change(&wanted, None).is_some());
+        assert!(Ownership::change(&wanted, Some(&"SomethingNew".into())).is_some());
+        assert_eq!(Ownership::change(&wanted, Some(&"BucketOwnerEnforced".into())), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Tags of the bucket. We own the keys that the spec lists and the ownership tag; all others stay as they are.
+//!
+//! Always managed, because the ownership tag tells our bucket from a foreign one.
+
+use std::collections::BTreeMap;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Context, FieldDiff, Setting, map_diffs};
+use crate::api::conditions::ConditionType;
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// The setting.
+pub struct BucketTags;
+
+/// At most 40 tags, so that with ours and others' the 50 of AWS are not reached; values of up to 256 characters.
+pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 40,
+        "additionalProperties": { "type": "string", "maxLength": 256 },
+    })
+}
+
+/// Tags that are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DesiredTags {
+    /// Ours, the ownership tag among them.
+    pub ours: Tags,
+    /// Keys that were ours and are not any more.
+    pub dropped: Vec<String>,
+}
+
+impl DesiredTags {
+    /// Tags of the spec, with the ownership tag, and what earlier specs had.
+    pub fn new(spec: &Tags, owner: (&str, &str), earlier: &[String]) -> Self {
+        let mut ours = spec.clone();
+        ours.insert(owner.0.to_owned(), owner.1.to_owned());
+        let dropped = earlier.iter().filter(|key| !ours.contains_key(*key)).cloned().collect();
+        Self { ours, dropped }
+    }
+
+    /// `live` as it should be: ours set, dropped ones gone, foreign ones kept.
+    pub fn merged(&self, live: &Tags) -> Tags {
+        let mut merged = live.clone();
+        merged.retain(|key, _| !self.dropped.contains(key));
+        merged.extend(self.ours.clone());
+        merged
+    }
+
+    /// What differs in `live`.
+    pub fn diffs(&self, path: &str, live: &Tags) -> Vec<FieldDiff> {
+        map_diffs(path, live, &self.merged(live))
+    }
+}
+
+impl Setting for BucketTags {
+    type Spec = Tags;
+    type Desired = DesiredTags;
+    type Live = Tags;
+    type Write = Tags;
+
+    const FIELD: &'static str = "bucket.tags";
+    const PART: ConditionType = ConditionType::BucketReady;
+
+    fn desired(spec: Option<&Tags>, context: &Context<'_>) -> Result<Option<DesiredTags>, String> {
+        let none = Tags::new();
+        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.owner_tag, context.earlier_tag_keys)))
+    }
+
+    /// CreateBucket sent them already.
+    fn on_new_bucket(_: &DesiredTags) -> Option<Change<Tags>> {
+        None
+    }
+
+    fn change(desired: &DesiredTags, live: Option<&Tags>) -> Option<Change<Tags>> {
+        let none = Tags::new();
+        let live = live.unwrap_or(&none);
+        let diffs = desired.diffs(Self::FIELD, live);
+        (!diffs.is_empty()).then(|| Change { diffs, write: desired.merged(live) })
+    }
+}
+
+#[cfg(feature = "operator")]
+pub(super) mod wire {
+    use aws_sdk_s3::types::{Tag, Tagging};
+
+    use super::Tags;
+    use crate::aws::{BucketCalls, build, unset};
+    use crate::problem::Problem;
+
+    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Tags>, Problem> {
+        let call = b.s3.get_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);
+        let answer = b.aws.call("s3:GetBucketTagging", call.send()).await;
+        let set = unset(answer, &["NoSuchTagSet"])?;
+        Ok(set.map(|tagging| tagging.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect()))
+    }
+
+    /// PutBucketTagging replaces the whole set, so `tags` has the foreign ones too.
+    pub(crate) async fn write(b: &BucketCalls<'_>, tags: &Tags) -> Result<(), Problem> {
+        const ACTION: &str = "s3:PutBucketTagging";
+        let set = tags.iter().map(|(key, value)| build(ACTION, Tag::builder().key(key).value(value).build()));
+        let tagging = build(ACTION, Tagging::builder().set_tag_set(Some(set.collect::<Result<_, _>>()?)).build())?;
+        let call = b.s3.put_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account).tagging(tagging);
+        b.aws.call(ACTION, call.send()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    #[test]
+    fn foreign_tags_stay_and_dropped_ones_go() {
+        let desired = DesiredTags::new(&tags(&[("team", "a")]), ("owner", "me"), &["team".into(), "old".into()]);
+        let live = tags(&[("team", "b"), ("old", "x"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]);
+        let change = BucketTags::change(&desired, Some(&live)).unwrap();
+        assert_eq!(
+            change.write,
+            tags(&[("team", "a"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")])
+        );
+        let paths: Vec<_> = change.diffs.iter().map(|d| d.path.as_str()).collect();
+        assert_eq!(paths, ["bucket.tags[old]", "bucket.tags[team]"]);
+        assert_eq!(BucketTags::change(&desired, Some(&change.write)), None);
+    }
+}

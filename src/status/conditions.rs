@@ -1,0 +1,60 @@
+//! Conditions as Kubernetes wants them: sorted, stable, `lastTransitionTime` only when the status flips.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::BucketConnectionStatus;
+use crate::api::conditions::{ConditionType, Reason};
+
+/// Longest message that the API server takes
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>, `metav1.Condition`).
+const MESSAGE_LIMIT: usize = 32_768;
+
+/// The condition of `kind` in `status`.
+pub fn condition(status: &BucketConnectionStatus, kind: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind.to_string())
+}
+
+/// Whether the condition of `kind` is there and True.
+pub fn is_true(status: &BucketConnectionStatus, kind: ConditionType) -> bool {
+    condition(status, kind).is_some_and(|condition| condition.status == "True")
+}
+
+/// Sets a condition; `value` is True, False or, for `None`, Unknown.
+pub fn set(
+    status: &mut BucketConnectionStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+    kind: ConditionType,
+    value: Option<bool>,
+    reason: Reason,
+    message: &str,
+) {
+    let text = match value {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let since = condition(status, kind).filter(|old| old.status == text).map_or(Time(now), |old| old.last_transition_time.clone());
+    let new = Condition {
+        type_: kind.to_string(),
+        status: text.to_owned(),
+        reason: reason.to_string(),
+        message: message.chars().take(MESSAGE_LIMIT).collect(),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    status.conditions.retain(|condition| condition.type_ != new.type_);
+    status.conditions.push(new);
+    status.conditions.sort_by_key(|condition| rank(&condition.type_));
+}
+
+/// The order in which people read them; ours first, then whatever else is there.
+fn rank(type_: &str) -> (usize, String) {
+    use ConditionType::{DriftDetected, Ready, Reconciling, Stalled};
+    let mut order = vec![Ready, Reconciling, Stalled];
+    order.extend(ConditionType::PARTS);
+    order.push(DriftDetected);
+    let place = order.iter().position(|kind| kind.to_string() == type_);
+    (place.unwrap_or(order.len()), type_.to_owned())
+}

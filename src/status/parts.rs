@@ -1,0 +1,210 @@
+//! What a check says about each part of a connection.
+
+use super::pass::Checked;
+use crate::api::PolicyType;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::execute::Outcome;
+use crate::observed::{Bucket, KeyProof};
+use crate::plan::Action;
+use crate::problem::{Class, DENIERS, Problem};
+use crate::settings::Reading;
+
+/// What a check says about a part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// True, False, or unknown.
+    pub holds: Option<bool>,
+    /// Why.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+    /// Only a person can help.
+    pub stalled: bool,
+    /// It is no more than a passing trouble of a call: nothing new is known about the part.
+    pub passing: bool,
+}
+
+impl Verdict {
+    fn holds(reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: Some(true), reason, message: message.into(), stalled: false, passing: false }
+    }
+
+    fn unknown(reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
+    }
+
+    fn of_problem(what: &str, problem: &Problem) -> Self {
+        Self {
+            holds: Some(false),
+            reason: problem.reason(),
+            message: format!("{what}: {problem}"),
+            stalled: problem.needs_a_person(),
+            passing: !problem.needs_a_person(),
+        }
+    }
+}
+
+/// What the check says about `part`.
+pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
+    if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
+        return Verdict {
+            holds: Some(false),
+            reason: blocker.reason,
+            message: blocker.message.clone(),
+            stalled: blocker.stalled,
+            passing: !blocker.stalled,
+        };
+    }
+    if let Some(verdict) = undone_step(check, part) {
+        return verdict;
+    }
+    if check.plan.frozen && !matches!(part, ConditionType::AccountReady) {
+        let cause = check.plan.blockers.first().map_or(ConditionType::BucketReady, |blocker| blocker.part);
+        return Verdict::unknown(Reason::Waiting, format!("nothing is changed until {cause} holds"));
+    }
+    evidence(check, part)
+}
+
+/// The first step of the part that is not done.
+fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
+    let outcomes = check.plan.steps.iter().zip(&check.report.outcomes).filter(|(step, _)| step.part == part);
+    let mut undone = outcomes.filter(|(_, outcome)| !outcome.is_done()).collect::<Vec<_>>();
+    // What failed tells more than what was skipped for it.
+    undone.sort_by_key(|(_, outcome)| matches!(outcome, Outcome::Skipped));
+    let (step, outcome) = undone.first()?;
+    let what = crate::render::summary(step, check.desired);
+    Some(match outcome {
+        Outcome::Done(_) => return None,
+        Outcome::Skipped => Verdict::unknown(Reason::Waiting, format!("{what}: waits for another part")),
+        Outcome::Pending(problem) => Verdict {
+            holds: Some(false),
+            reason: match (&step.action, &problem.class) {
+                (Action::Verify { .. }, Class::BadKey | Class::Denied | Class::Missing) => Reason::KeyPropagating,
+                (Action::Verify { .. }, _) => problem.reason(),
+                _ => Reason::Progressing,
+            },
+            message: format!("{what}: goes on ({})", problem.code),
+            stalled: false,
+            passing: false,
+        },
+        Outcome::Failed(problem) | Outcome::Doubtful(problem) => match (&step.action, &problem.class) {
+            // "It is there already" ends an optimistic creation; the next pass looks whose it is.
+            (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => Verdict::unknown(Reason::Progressing, format!("{what}: looking at what is there")),
+            (Action::CreateBucket { .. }, Class::NameTaken) => Verdict {
+                holds: Some(false),
+                reason: Reason::BucketNotOwned,
+                message: format!(
+                    "bucket {} belongs to another AWS account: names are global; choose another bucket.name",
+                    check.desired.bucket.name
+                ),
+                stalled: true,
+                passing: false,
+            },
+            (Action::Verify { .. }, Class::BadKey) => Verdict {
+                holds: Some(false),
+                reason: Reason::KeyRejected,
+                message: format!("{what}: AWS does not accept the issued key ({})", problem.brief()),
+                stalled: false,
+                passing: false,
+            },
+            (Action::Verify { .. }, Class::Denied) => Verdict {
+                holds: Some(false),
+                reason: Reason::AccessDenied,
+                message: format!("{what}: the issued key is denied what its policy allows ({}){DENIERS}", problem.brief()),
+                stalled: true,
+                passing: false,
+            },
+            (Action::Verify { .. }, Class::Exists) => Verdict {
+                holds: Some(false),
+                reason: Reason::KeyRejected,
+                message: format!("{what}: the key belongs to {}", problem.message),
+                stalled: true,
+                passing: false,
+            },
+            _ => Verdict::of_problem(&what, problem),
+        },
+    })
+}
+
+/// What was seen or done that lets us say that the part holds.
+fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
+    let Checked { desired, observed, .. } = check;
+    let did = |wanted: fn(&Action) -> bool| {
+        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+        steps.any(|(step, outcome)| wanted(&step.action) && outcome.is_done())
+    };
+    let created = did(|action| matches!(action, Action::CreateBucket { .. }));
+    let live = match &observed.bucket {
+        Bucket::There(live) => Some(live),
+        _ => None,
+    };
+    let there = created || live.is_some();
+    let bucket = &desired.bucket.name;
+    let not_seen = || Verdict::unknown(Reason::Waiting, "could not be looked at in this check");
+    match part {
+        ConditionType::AccountReady => Verdict::holds(
+            Reason::InSync,
+            format!("signed in to account {} ({})", desired.account.id, desired.account.partition),
+        ),
+        ConditionType::RegionMatched if there => {
+            let limits = desired.limits.as_ref().map(|limits| format!("; {limits}")).unwrap_or_default();
+            Verdict::holds(Reason::InSync, format!("bucket {bucket} is in {}{limits}", desired.region))
+        }
+        ConditionType::BucketReady if there => Verdict::holds(Reason::InSync, format!("bucket {bucket} and its settings are as specified")),
+        ConditionType::CORSInSync if desired.bucket.settings.cors.is_none() => {
+            Verdict::holds(Reason::NotManaged, "neither the spec nor the preset has CORS rules: they are left as they are")
+        }
+        ConditionType::CORSInSync if there => Verdict::holds(Reason::InSync, "the CORS rules are as specified"),
+        ConditionType::UserReady
+            if matches!(observed.user, Reading::Set(_)) || did(|action| matches!(action, Action::CreateUser { .. })) =>
+        {
+            Verdict::holds(Reason::InSync, format!("IAM user {}", desired.user.arn))
+        }
+        ConditionType::PolicyInSync if policy_known(check, did) => {
+            let kind = match desired.policy.kind {
+                PolicyType::Inline => "inline policy",
+                PolicyType::Managed => "managed policy",
+            };
+            Verdict::holds(Reason::InSync, format!("{kind} {} grants just what is specified", desired.policy.name))
+        }
+        ConditionType::CredentialsReady if key_known(check, did) => {
+            Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
+        }
+        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) => {
+            Verdict::holds(Reason::InSync, "the issued key was used and worked")
+        }
+        _ => not_seen(),
+    }
+}
+
+fn policy_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> bool {
+    match check.desired.policy.kind {
+        PolicyType::Inline => {
+            matches!(check.observed.inline_policy, Reading::Set(_))
+                || did(|action| matches!(action, Action::PutInlinePolicy { .. }))
+        }
+        PolicyType::Managed => {
+            let attached = matches!(check.observed.attached, Reading::Set(_))
+                || did(|action| matches!(action, Action::AttachPolicy { .. }));
+            let written = matches!(check.observed.managed_policy, Reading::Set(_))
+                || did(|action| matches!(action, Action::CreatePolicy { .. }));
+            attached && written
+        }
+    }
+}
+
+fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> bool {
+    match &check.observed.proof {
+        KeyProof::Works(_) | KeyProof::Denied(..) => true,
+        KeyProof::Rejected(..) => {
+            // Young, or activated again: only the proof is missing.
+            did(|action| matches!(action, Action::ActivateKey { .. } | Action::IssueKey { .. }))
+                || check.plan.steps.iter().any(|step| matches!(step.action, Action::Verify { key: Some(_), .. }))
+        }
+        _ => did(|action| matches!(action, Action::IssueKey { .. })),
+    }
+}
+
+fn proven(check: &Checked<'_>) -> bool {
+    matches!(check.observed.proof, KeyProof::Works(_)) && check.remembered.verified
+}

@@ -1,0 +1,389 @@
+//! The fold itself.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::conditions::{condition, is_true, set};
+use super::parts::{Verdict, verdict};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{
+    BucketConnection, BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry,
+    JOURNAL_LENGTH, KeyPhase, PolicyStatus, PolicyType, REQUESTED_AT, UserStatus,
+};
+use crate::desired::{Desired, SpecError};
+use crate::execute::{Fact, Outcome, Report};
+use crate::observed::{Bucket, KeyProof, Observed, Remembered};
+use crate::plan::{Action, Plan};
+use crate::problem::Problem;
+use crate::settings::Reading;
+
+/// For how long a passing trouble leaves the last knowledge standing.
+const GRACE_SECONDS: i64 = 300;
+
+/// One pass over one object, as far as it came.
+pub struct Pass<'a> {
+    /// The object, with the status that the pass began with.
+    pub object: &'a BucketConnection,
+    /// The end of the pass.
+    pub now: Timestamp,
+    /// How far it came.
+    pub stage: Stage<'a>,
+}
+
+/// How far a pass came.
+pub enum Stage<'a> {
+    /// `spec.suspend` is true.
+    Suspended,
+    /// The spec cannot be carried out.
+    Invalid(&'a [SpecError]),
+    /// The operator could not sign in to AWS.
+    NoAccount(&'a Problem),
+    /// It was compared with AWS, and the plan executed.
+    Checked(Checked<'a>),
+    /// It is being deleted and something stands in the way: these, or what is left of the plan.
+    Deleting(&'a Plan, &'a Report),
+}
+
+/// A pass that came to its end.
+pub struct Checked<'a> {
+    /// What was wanted.
+    pub desired: &'a Desired,
+    /// What was there.
+    pub observed: &'a Observed,
+    /// What earlier passes knew.
+    pub remembered: &'a Remembered,
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What was done.
+    pub report: &'a Report,
+}
+
+/// Folds `pass` into the status that the object should have.
+pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
+    let mut status = pass.object.status.clone().unwrap_or_default();
+    status.last_handled_reconcile_at =
+        pass.object.metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_AT).cloned()).or(status.last_handled_reconcile_at);
+    status.observed_generation = pass.object.metadata.generation;
+    status.last_checked_at = Some(Time(pass.now));
+    let mut fold = Fold { pass, status };
+    match &pass.stage {
+        Stage::Suspended => fold.suspended(),
+        Stage::Invalid(errors) => {
+            let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            fold.stalled(ConditionType::Ready, Reason::InvalidSpec, &text);
+        }
+        Stage::NoAccount(problem) => fold.no_account(problem),
+        Stage::Checked(check) => fold.checked(check),
+        Stage::Deleting(plan, report) => fold.deleting(plan, report),
+    }
+    fold.status
+}
+
+struct Fold<'a> {
+    pass: &'a Pass<'a>,
+    status: BucketConnectionStatus,
+}
+
+impl Fold<'_> {
+    fn set(&mut self, kind: ConditionType, value: impl Into<Option<bool>>, reason: Reason, message: &str) {
+        set(&mut self.status, self.pass.object.metadata.generation, self.pass.now, kind, value.into(), reason, message);
+    }
+
+    /// The status that the pass began with.
+    fn before(&self) -> BucketConnectionStatus {
+        self.pass.object.status.clone().unwrap_or_default()
+    }
+
+    /// Ready=False and Stalled=True for one cause, which `part` shows too.
+    fn stalled(&mut self, part: ConditionType, reason: Reason, message: &str) {
+        for kind in [part, ConditionType::Ready] {
+            self.set(kind, false, reason, message);
+        }
+        self.set(ConditionType::Stalled, true, reason, message);
+        self.set(ConditionType::Reconciling, false, reason, message);
+    }
+
+    /// What was known stays as it is: a suspended object is not unhealthy.
+    fn suspended(&mut self) {
+        let message = "spec.suspend is true: nothing is checked or changed";
+        self.set(ConditionType::Reconciling, false, Reason::Suspended, message);
+        self.set(ConditionType::Stalled, false, Reason::Suspended, message);
+        if condition(&self.status, ConditionType::Ready).is_none() {
+            self.set(ConditionType::Ready, None, Reason::Suspended, message);
+        }
+    }
+
+    fn no_account(&mut self, problem: &Problem) {
+        let message = if self.pass.object.metadata.deletion_timestamp.is_some() {
+            format!(
+                "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({problem}); to let the object go and keep everything in AWS, set deletionPolicy: Retain"
+            )
+        } else {
+            problem.to_string()
+        };
+        if problem.needs_a_person() {
+            let reason = if problem.reason() == Reason::AccessDenied { Reason::AccessDenied } else { Reason::SignInFailed };
+            self.stalled(ConditionType::AccountReady, reason, &message);
+        } else {
+            self.sum_up(&[(
+                ConditionType::AccountReady,
+                Verdict { holds: Some(false), reason: problem.reason(), message, stalled: false, passing: true },
+            )]);
+        }
+    }
+
+    fn deleting(&mut self, plan: &Plan, report: &Report) {
+        let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
+            let problem = outcome.problem()?;
+            Some((step.part, problem.reason(), problem.to_string(), matches!(outcome, Outcome::Failed(p) if p.needs_a_person())))
+        });
+        let blocked = plan.blockers.iter().map(|b| (b.part, b.reason, b.message.clone(), b.stalled));
+        let cause = blocked.chain(failed).max_by_key(|(.., stalled)| *stalled);
+        match cause {
+            Some((part, reason, message, true)) => self.stalled(part, reason, &message),
+            other => {
+                let (reason, message) = match other {
+                    Some((_, reason, message, _)) => (reason, format!("deletion goes on: {message}")),
+                    None => (Reason::Deleting, "deletion goes on".to_owned()),
+                };
+                self.set(ConditionType::Ready, false, reason, &message);
+                self.set(ConditionType::Reconciling, true, reason, &message);
+                self.set(ConditionType::Stalled, false, Reason::NotStalled, "");
+            }
+        }
+    }
+
+    fn checked(&mut self, check: &Checked<'_>) {
+        self.status.account_id = Some(check.desired.account.id.clone());
+        self.status.partition = Some(check.desired.account.partition.clone());
+        let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
+        self.identities(check);
+        self.credentials(check);
+        self.drift(check);
+        self.sum_up(&verdicts);
+        self.capability(check);
+    }
+
+    /// Sets the parts' conditions and, in this one place, the three that sum up.
+    fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)]) {
+        let before = self.before();
+        let troubled_since = condition(&before, ConditionType::Reconciling)
+            .filter(|condition| condition.status == "True")
+            .map_or(self.pass.now, |condition| condition.last_transition_time.0);
+        let patience = self.pass.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
+        let mut unsettled = None;
+        for (part, verdict) in verdicts {
+            let unsure = verdict.holds != Some(true) && !verdict.stalled;
+            if unsure && unsettled.is_none() {
+                unsettled = Some((verdict.reason, format!("{part}: {}", verdict.message)));
+            }
+            // A call that failed in passing says nothing new about a part that held.
+            if verdict.passing && patience && is_true(&before, *part) {
+                continue;
+            }
+            let holds = if verdict.passing { None } else { verdict.holds };
+            self.set(*part, holds, verdict.reason, &verdict.message);
+        }
+        let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
+        match stalled {
+            Some((part, verdict)) => {
+                self.set(ConditionType::Stalled, true, verdict.reason, &format!("{part}: {}", verdict.message));
+                self.set(ConditionType::Reconciling, false, verdict.reason, "waits for a person; it is tried again now and then");
+            }
+            None => {
+                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
+                match &unsettled {
+                    Some((reason, message)) => self.set(ConditionType::Reconciling, true, *reason, message),
+                    None => self.set(ConditionType::Reconciling, false, Reason::Settled, "everything is as specified"),
+                }
+            }
+        }
+        let failing = |status: &str| {
+            ConditionType::PARTS.into_iter().find_map(|part| {
+                let condition = condition(&self.status, part)?;
+                (condition.status == status).then(|| (part, condition.clone()))
+            })
+        };
+        // What a person must act on explains the rest; then what is known to be wrong; then what is not known.
+        let cause = stalled.and_then(|(part, _)| Some((*part, condition(&self.status, *part)?.clone())));
+        let unseen = ConditionType::PARTS.into_iter().find(|part| condition(&self.status, *part).is_none());
+        match cause.or_else(|| failing("False")).or_else(|| failing("Unknown")) {
+            Some((part, condition)) => {
+                let reason = verdicts.iter().find(|(p, _)| *p == part).map_or(Reason::Waiting, |(_, v)| v.reason);
+                self.set(ConditionType::Ready, false, reason, &format!("{part}: {}", condition.message));
+            }
+            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
+            None => {
+                let spec = &self.pass.object.spec.bucket;
+                let part = spec.prefix.as_deref().unwrap_or_default();
+                let message = format!("the issued key works on s3://{}/{part}", spec.name);
+                self.set(ConditionType::Ready, true, Reason::Connected, &message);
+            }
+        }
+    }
+
+    /// Names and ids that later passes build on: only of what is ours.
+    fn identities(&mut self, check: &Checked<'_>) {
+        let Checked { desired, observed, .. } = check;
+        if check.plan.frozen {
+            return;
+        }
+        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+        let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
+        if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
+            let tag_keys = desired.bucket.settings.tags.as_ref().map(|t| t.ours.keys().cloned().collect()).unwrap_or_default();
+            let tags_failed = steps.clone().any(|(s, o)| matches!(s.action, Action::WriteSetting { field: "bucket.tags", .. }) && !o.is_done());
+            let earlier = self.status.bucket.take().map(|b| b.tag_keys);
+            let tag_keys = merged(tag_keys, earlier, tags_failed);
+            self.status.bucket =
+                Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), tag_keys });
+        }
+        let made = steps.clone().find_map(|(_, outcome)| match outcome {
+            Outcome::Done(Fact::User { id }) => Some(id.clone()),
+            _ => None,
+        });
+        let seen = match &observed.user {
+            Reading::Set(user) => Some(user.id.clone()),
+            _ => None,
+        };
+        if let Some(id) = made.or(seen) {
+            let tags_failed = steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
+            let earlier = self.status.user.take().map(|u| u.tag_keys);
+            let tag_keys = merged(desired.user.tags.ours.keys().cloned().collect(), earlier, tags_failed);
+            self.status.user = Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
+        }
+        let policy_steps = steps.clone().filter(|(s, _)| s.part == ConditionType::PolicyInSync);
+        let removal_failed = policy_steps.clone().any(|(s, o)| {
+            matches!(s.action, Action::RemovePolicy { .. } | Action::DeleteInlinePolicy { .. }) && !o.is_done()
+        });
+        let version = steps.find_map(|(_, outcome)| match outcome {
+            Outcome::Done(Fact::PolicyVersion(version)) => Some(version.clone()),
+            _ => None,
+        });
+        let live = match &observed.managed_policy {
+            Reading::Set(policy) => Some(policy.version.clone()),
+            _ => None,
+        };
+        let in_place = super::parts::verdict(check, ConditionType::PolicyInSync).holds == Some(true)
+            || version.is_some()
+            || live.is_some();
+        if in_place && !removal_failed {
+            let managed = desired.policy.kind == PolicyType::Managed;
+            self.status.policy = Some(PolicyStatus {
+                kind: desired.policy.kind,
+                name: desired.policy.name.clone(),
+                arn: managed.then(|| desired.policy.arn.clone()),
+                version: version.or(live).filter(|_| managed),
+            });
+        }
+    }
+
+    fn credentials(&mut self, check: &Checked<'_>) {
+        let Checked { desired, observed, .. } = check;
+        // What was written while the plan was carried out is part of the object's status by now: the intent.
+        let mut credentials = self.status.credentials.take().unwrap_or_default();
+        let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
+        if let KeyProof::Works(key) | KeyProof::Denied(key, _) | KeyProof::Rejected(key, _) = &observed.proof
+            && !check.plan.frozen
+        {
+            if credentials.access_key_id.as_ref() != Some(&key.id) {
+                credentials.created_at = None;
+                credentials.verified_at = None;
+            }
+            credentials.access_key_id = Some(key.id.clone());
+            credentials.secret_name = Some(desired.secret.name.clone());
+            if let crate::observed::Secret::Ours(secret) = &observed.secret {
+                credentials.created_at = secret.key_created_at.map(Time).or(credentials.created_at);
+            }
+        }
+        for (step, outcome) in &key_steps {
+            match (&step.action, outcome) {
+                (Action::IssueKey { retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
+                    credentials = CredentialsStatus {
+                        secret_name: Some(desired.secret.name.clone()),
+                        access_key_id: Some(id.clone()),
+                        created_at: Some(Time(*created_at)),
+                        phase: Some(KeyPhase::Propagating),
+                        retiring: retire.clone(),
+                        ..CredentialsStatus::default()
+                    };
+                }
+                // Nothing was issued, so there is nothing to look for.
+                (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => credentials.intent = None,
+                (Action::Verify { .. }, Outcome::Done(_)) => {
+                    credentials.phase = Some(KeyPhase::Verified);
+                    credentials.verified_at = Some(Time(self.pass.now));
+                }
+                (Action::Verify { .. }, Outcome::Pending(_)) => credentials.phase = Some(KeyPhase::Propagating),
+                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.needs_a_person() => {
+                    credentials.phase = Some(KeyPhase::Rejected);
+                }
+                (Action::DeleteKey { id }, Outcome::Done(_)) => credentials.retiring.retain(|retiring| retiring != id),
+                (Action::WriteSecret { .. }, Outcome::Done(_)) => credentials.secret_name = Some(desired.secret.name.clone()),
+                _ => {}
+            }
+        }
+        // Every key that the intent explains has been looked for: the keys were listed, and no attempt is open.
+        let open = key_steps.iter().any(|(s, o)| {
+            matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }) && !o.is_done()
+        });
+        if !open && matches!(observed.keys, Reading::Set(_)) && matches!(observed.proof, KeyProof::Works(_)) {
+            credentials.intent = None;
+        }
+        self.status.credentials = (credentials != CredentialsStatus::default()).then_some(credentials);
+    }
+
+    fn drift(&mut self, check: &Checked<'_>) {
+        let steps = check.plan.steps.iter().zip(&check.report.outcomes).filter(|(step, _)| step.drift);
+        let (repaired, open): (Vec<_>, Vec<_>) = steps.partition(|(_, outcome)| outcome.is_done());
+        let found: Vec<_> = repaired.iter().flat_map(|(step, _)| &step.diffs).collect();
+        if !found.is_empty() {
+            let drift = self.status.drift.get_or_insert_default();
+            drift.count += i64::try_from(found.len()).unwrap_or(i64::MAX);
+            drift.last_detected_at = Some(Time(self.pass.now));
+            let entry = |diff: &&crate::settings::FieldDiff| {
+                DriftEntry::repaired(&diff.path, diff.live.as_ref(), diff.desired.as_ref(), self.pass.now)
+            };
+            let journal: Vec<_> = found.iter().map(entry).chain(drift.journal.drain(..)).take(JOURNAL_LENGTH).collect();
+            drift.journal = journal;
+        }
+        let paths: Vec<_> = open.iter().flat_map(|(step, _)| &step.diffs).map(|diff| diff.path.as_str()).collect();
+        if paths.is_empty() {
+            self.set(ConditionType::DriftDetected, false, Reason::NoDrift, "nothing differs from the spec");
+        } else {
+            let message = format!("changed by somebody else and not put right yet: {}", paths.join(", "));
+            self.set(ConditionType::DriftDetected, true, Reason::NotRepaired, &message);
+        }
+    }
+
+    fn capability(&mut self, check: &Checked<'_>) {
+        let Some(verified) = condition(&self.status, ConditionType::Verified).cloned() else { return };
+        let pending = matches!(verified.reason.as_str(), "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable");
+        let state = match verified.status.as_str() {
+            "True" => CapabilityState::Valid,
+            _ if pending => CapabilityState::Pending,
+            "False" => CapabilityState::Invalid,
+            _ => CapabilityState::Pending,
+        };
+        let message = match state {
+            CapabilityState::Valid => {
+                let tried = check.desired.proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", ");
+                format!("tried with the issued key: {tried}")
+            }
+            _ => verified.message,
+        };
+        self.status.capabilities = BTreeMap::from([("s3".to_owned(), Capability { state, message })]);
+    }
+}
+
+/// Keys that are ours now and, while a write of them is open, those that were.
+fn merged(mut now: Vec<String>, earlier: Option<Vec<String>>, open: bool) -> Vec<String> {
+    if open {
+        now.extend(earlier.unwrap_or_default());
+        now.sort();
+        now.dedup();
+    }
+    now
+}
