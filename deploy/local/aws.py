@@ -150,6 +150,24 @@ def s3_actions_have_their_iam_names():
 
 
 @correction
+def deleting_objects_is_checked_against_the_objects():
+    """AWS: DeleteObjects needs s3:DeleteObject on each object. moto: on the bucket, which no policy for objects allows."""
+
+    def make(original):
+        def post(self, request, bucket_name):
+            self.path = self._get_path(request)
+            if self.is_delete_keys():
+                self.data["Action"] = "DeleteObject"
+                self._authenticate_and_authorize_s3_action(bucket_name=bucket_name, key_name="*")
+                return self._bucket_response_delete_keys(bucket_name)
+            return original(self, request, bucket_name)
+
+        return post
+
+    replace(s3_responses.S3Response, "_bucket_response_post", make)
+
+
+@correction
 def s3_checks_region_and_owner():
     """AWS: a bucket of another region is redirected (301), and a wrong x-amz-expected-bucket-owner denied. moto: 200."""
 

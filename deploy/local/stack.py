@@ -312,9 +312,10 @@ class PortTaken(Failure):
     pass
 
 
+# What the operator writes. A request is logged when it arrives, so whoever sees its effect finds it in the log.
 AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived]
+omitStages: [ResponseStarted, ResponseComplete, Panic]
 rules:
   - {level: Metadata, verbs: [create, update, patch, delete, deletecollection], users: ["%s"]}
   - {level: None}

@@ -20,6 +20,14 @@ use crate::status::{Checked, Pass, Stage, fold, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
+    let object = &match context.kubernetes.fresh(object).await {
+        // Deleted meanwhile.
+        Err(problem) if problem.class == Class::Missing => {
+            forget(object, context);
+            return Ok(None);
+        }
+        fresh => fresh?,
+    };
     if object.metadata.deletion_timestamp.is_some() {
         return delete(object, context).await;
     }
@@ -144,8 +152,13 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     };
     context.kubernetes.publish(object, &Note { warning: false, reason: Reason::Deleted, text: text.to_owned() }).await;
     context.kubernetes.remove_finalizer(object).await?;
-    context.backoff.forget(&object.uid().unwrap_or_default());
+    forget(object, context);
     Ok(None)
+}
+
+fn forget(object: &BucketConnection, context: &Context) {
+    context.backoff.forget(&object.uid().unwrap_or_default());
+    context.kubernetes.forget(object);
 }
 
 /// Carries out the one step of `Retain`, which needs neither AWS nor a valid spec.

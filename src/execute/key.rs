@@ -14,10 +14,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::sleep;
 
-use super::run::Ports;
+use super::run::{Ports, Ran};
 use super::{Fact, Outcome};
+use crate::api::KeyIntent;
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
@@ -27,26 +29,28 @@ use crate::problem::Problem;
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Issues a key into the Secret.
-pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired, known: &[String]) -> (Outcome, Option<KeyPair>) {
+pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired, known: &[String]) -> Ran {
     let Ports { aws, kubernetes, object } = ports;
-    if let Err(problem) = kubernetes.write_intent(object, known).await {
-        return (Outcome::Failed(problem), None);
+    let intent = KeyIntent { at: Time(Timestamp::now()), known_keys: known.to_vec() };
+    if let Err(problem) = kubernetes.write_intent(object, &intent).await {
+        return Outcome::Failed(problem).into();
     }
     if let Err(problem) = kubernetes.try_secret(object, &desired.secret).await {
-        return (Outcome::Failed(problem), None);
+        return Outcome::Failed(problem).into();
     }
+    let doubtful = |problem| Ran { outcome: Outcome::Doubtful(problem), key: None, intent: Some(intent) };
     let key = match aws.create_key(&desired.user.name).await {
         Ok(key) => key,
-        Err(IssueError::Refused(problem)) => return (Outcome::Failed(problem), None),
-        Err(IssueError::Doubtful(problem)) => return (Outcome::Doubtful(problem), None),
+        Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
+        Err(IssueError::Doubtful(problem)) => return doubtful(problem),
     };
     let created_at = Timestamp::now();
     match store(ports, desired, &key, created_at).await {
-        Ok(()) => (Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), Some(key)),
+        Ok(()) => Ran { outcome: Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), key: Some(key), intent: None },
         Err(problem) => match aws.delete_key(&desired.user.name, &key.id).await {
-            Ok(()) => (Outcome::Failed(problem), None),
-            // The intent stays, so the next pass finds the key and deletes it.
-            Err(_) => (Outcome::Doubtful(problem), None),
+            Ok(()) => Outcome::Failed(problem).into(),
+            // The next pass finds the key by the intent, and deletes it.
+            Err(_) => doubtful(problem),
         },
     }
 }

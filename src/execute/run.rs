@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::key::issue;
 use super::{Fact, Outcome, Report};
-use crate::api::BucketConnection;
+use crate::api::{BucketConnection, KeyIntent};
 use crate::aws::{Aws, BucketCalls};
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
@@ -32,9 +32,9 @@ pub struct Ports<'a> {
 pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
     let mut started = vec![false; plan.steps.len()];
-    let mut issued: Option<KeyPair> = None;
+    let (mut issued, mut intent): (Option<KeyPair>, Option<KeyIntent>) = (None, None);
     let mut bucket_busy = false;
-    let mut running: FuturesUnordered<BoxFuture<'_, (usize, Outcome, Option<KeyPair>)>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ran)>> = FuturesUnordered::new();
     loop {
         for (index, step) in plan.steps.iter().enumerate() {
             if started[index] || (bucket_busy && step.action.writes_bucket()) {
@@ -46,32 +46,40 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
             if before.iter().all(|outcome| outcome.is_done()) {
                 bucket_busy |= step.action.writes_bucket();
                 let key = issued.clone();
-                running.push(async move { run(ports, desired, step, key).await.at(index) }.boxed());
+                running.push(async move { (index, run(ports, desired, step, key).await) }.boxed());
             } else {
                 outcomes[index] = Some(Outcome::Skipped);
             }
         }
         match running.next().await {
-            Some((index, outcome, key)) => {
+            Some((index, ran)) => {
                 if plan.steps[index].action.writes_bucket() {
                     bucket_busy = false;
                 }
-                issued = key.or(issued);
-                outcomes[index] = Some(outcome);
+                issued = ran.key.or(issued);
+                intent = ran.intent.or(intent);
+                outcomes[index] = Some(ran.outcome);
             }
             // Nothing runs: what has not started depends on a step that was skipped later in the list.
             None if started.iter().all(|started| *started) => break,
             None => {}
         }
     }
-    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
+    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect(), intent }
 }
 
-struct Ran(Outcome, Option<KeyPair>);
+/// What came of a step, and what later steps and passes need of it.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    /// The key that was issued.
+    pub(super) key: Option<KeyPair>,
+    /// The intent that stands on.
+    pub(super) intent: Option<KeyIntent>,
+}
 
-impl Ran {
-    fn at(self, index: usize) -> (usize, Outcome, Option<KeyPair>) {
-        (index, self.0, self.1)
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, key: None, intent: None }
     }
 }
 
@@ -83,13 +91,7 @@ impl From<Result<(), Problem>> for Ran {
 
 impl From<Result<Fact, Problem>> for Ran {
     fn from(result: Result<Fact, Problem>) -> Self {
-        Self(
-            match result {
-                Ok(fact) => Outcome::Done(fact),
-                Err(problem) => Outcome::Failed(problem),
-            },
-            None,
-        )
+        result.map_or_else(Outcome::Failed, Outcome::Done).into()
     }
 }
 
@@ -112,10 +114,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         }
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
-        Action::IssueKey { known, .. } => {
-            let (outcome, key) = issue(ports, desired, known).await;
-            Ran(outcome, key)
-        }
+        Action::IssueKey { known, .. } => issue(ports, desired, known).await,
         Action::ActivateKey { id } => aws.activate_key(user, id).await.into(),
         Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
         Action::WriteSecret { key, created_at } => {
@@ -125,19 +124,19 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
         Action::Verify { key, proofs, patient } => match key.clone().or(issued) {
             Some(key) => match aws.verify(desired, &key, proofs, *patient).await {
-                Ok(()) => Ran(Outcome::DONE, None),
-                Err((problem, true)) => Ran(Outcome::Pending(problem), None),
-                Err((problem, false)) => Ran(Outcome::Failed(problem), None),
+                Ok(()) => Outcome::DONE.into(),
+                Err((problem, true)) => Outcome::Pending(problem).into(),
+                Err((problem, false)) => Outcome::Failed(problem).into(),
             },
-            None => Ran(Outcome::Skipped, None),
+            None => Outcome::Skipped.into(),
         },
         Action::EmptyBucket => match bucket.empty().await {
-            Ok(true) => Ran(Outcome::DONE, None),
+            Ok(true) => Outcome::DONE.into(),
             Ok(false) => {
                 let more = Problem::new(Class::Conflict, "s3:DeleteObjectVersion", "MoreToDelete", "there are more objects");
-                Ran(Outcome::Pending(more), None)
+                Outcome::Pending(more).into()
             }
-            Err(problem) => Ran(Outcome::Failed(problem), None),
+            Err(problem) => Outcome::Failed(problem).into(),
         },
         Action::DeleteBucket => bucket.delete().await.into(),
         Action::DeleteUser => aws.delete_user(user).await.into(),

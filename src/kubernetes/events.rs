@@ -1,9 +1,9 @@
 //! Events: few, and only on change. A failed Event is logged and never fails a pass.
 
 use kube::Resource;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
-use super::{Kubernetes, call};
+use super::{Kubernetes, MANAGER, call};
 use crate::api::BucketConnection;
 use crate::render::Note;
 
@@ -22,7 +22,11 @@ impl Kubernetes {
             secondary: None,
         };
         let reference = object.object_ref(&());
-        if let Err(problem) = call("create events.events.k8s.io", self.recorder.publish(&event, &reference)).await {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("POD_NAME").ok() };
+        // A new recorder each time: one that is kept counts Events of the same reason up, and goes on showing the first note.
+        // There are few Events, since only a change is told.
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        if let Err(problem) = call("create events.events.k8s.io", recorder.publish(&event, &reference)).await {
             tracing::warn!(%problem, "could not write an Event");
         }
     }

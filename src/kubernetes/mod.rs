@@ -11,7 +11,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
 
 use crate::problem::{Class, Problem};
@@ -27,7 +26,7 @@ pub struct Kubernetes {
     pub client: Client,
     /// Tells this cluster from others that work on the same AWS account: part of every ownership tag.
     pub cluster: String,
-    recorder: Recorder,
+    written: object::Written,
 }
 
 impl Kubernetes {
@@ -41,8 +40,7 @@ impl Kubernetes {
                 system.metadata.uid.unwrap_or_default()
             }
         };
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("POD_NAME").ok() };
-        Ok(Self { recorder: Recorder::new(client.clone(), reporter), client, cluster })
+        Ok(Self { client, cluster, written: object::Written::default() })
     }
 }
 

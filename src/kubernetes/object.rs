@@ -1,9 +1,10 @@
 //! The object itself: its finalizer and its status. The spec is never written.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -15,7 +16,35 @@ use crate::desired::names;
 use crate::problem::{Class, Problem};
 use crate::status;
 
+/// The version of each object, by uid, as our last write left it.
+pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
+
 impl Kubernetes {
+    /// The object as it is at least since our last write. The watch may lag behind that, and a pass over an old status could
+    /// miss the intent to issue a key.
+    pub async fn fresh(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
+        let written = self.written().get(&object.uid().unwrap_or_default()).cloned();
+        if written.is_none() || written == object.resource_version() {
+            return Ok(object.clone());
+        }
+        call("get bucketconnections", self.objects(object).get(names::of(object))).await
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, object: &BucketConnection) {
+        self.written().remove(&object.uid().unwrap_or_default());
+    }
+
+    fn remember(&self, object: &BucketConnection) {
+        if let (Some(uid), Some(version)) = (object.uid(), object.resource_version()) {
+            self.written().insert(uid, version);
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn objects(&self, object: &BucketConnection) -> Api<BucketConnection> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
@@ -39,23 +68,25 @@ impl Kubernetes {
     async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<BucketConnection, Problem> {
         let version = object.resource_version();
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
-        let objects = self.objects(object);
-        call("patch bucketconnections", objects.patch(names::of(object), &PatchParams::default(), &Patch::Merge(patch))).await
+        let (objects, parameters, patch) = (self.objects(object), PatchParams::default(), Patch::Merge(patch));
+        let patched = call("patch bucketconnections", objects.patch(names::of(object), &parameters, &patch)).await?;
+        self.remember(&patched);
+        Ok(patched)
     }
 
     /// Writes the status.
     pub async fn write_status(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
-        self.apply_status(object, json!(status), None).await.map(drop)
+        self.apply_status(object, json!(status), None).await
     }
 
     /// Writes the intent to issue a key before that is done: it fails when somebody else has changed the object meanwhile, so two
     /// operators never issue a key for one object.
-    pub async fn write_intent(&self, object: &BucketConnection, known_keys: &[String]) -> Result<(), Problem> {
-        let now = Timestamp::now();
+    pub async fn write_intent(&self, object: &BucketConnection, intent: &KeyIntent) -> Result<(), Problem> {
+        let now = intent.at.0;
         let mut new = object.status.clone().unwrap_or_default();
         let credentials = new.credentials.get_or_insert_default();
         credentials.phase = Some(KeyPhase::Issuing);
-        credentials.intent = Some(KeyIntent { at: Time(now), known_keys: known_keys.to_vec() });
+        credentials.intent = Some(intent.clone());
         new.observed_generation = object.metadata.generation;
         let generation = object.metadata.generation;
         let text = "an access key is being issued";
@@ -63,7 +94,7 @@ impl Kubernetes {
         if !status::is_true(&new, ConditionType::Ready) {
             status::set(&mut new, generation, now, ConditionType::Ready, Some(false), Reason::Progressing, text);
         }
-        self.apply_status(object, json!(new), object.resource_version()).await.map(drop)
+        self.apply_status(object, json!(new), object.resource_version()).await
     }
 
     /// Tells in the status of an object that cannot even be read what is wrong with it.
@@ -79,10 +110,12 @@ impl Kubernetes {
         self.patched(api.patch_status(name, &parameters, &Patch::Apply(patch))).await.map(drop)
     }
 
-    async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<BucketConnection, Problem> {
+    async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<(), Problem> {
         let patch = status_patch(names::of(object), status, version);
         let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
-        self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await
+        let patched = self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await?;
+        self.remember(&patched);
+        Ok(())
     }
 
     async fn patched<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {

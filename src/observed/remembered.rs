@@ -18,7 +18,8 @@ pub struct Remembered {
     pub policy: Option<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
-    /// Parts that held for the current generation of the spec: what differs in them now was changed by somebody else.
+    /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
+    /// them now was changed by somebody else.
     pub held: Vec<ConditionType>,
     /// Whether the key had a full proof for the current generation.
     pub verified: bool,
@@ -28,21 +29,23 @@ impl Remembered {
     /// What the status of `object` remembers.
     pub fn of(object: &BucketConnection) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let holds = |part: &ConditionType| {
+        let is = |part: ConditionType, value: &str| {
             status.conditions.iter().any(|condition| {
                 condition.type_ == part.to_string()
-                    && condition.status == "True"
+                    && condition.status == value
                     && condition.observed_generation == object.metadata.generation
             })
         };
-        let held: Vec<_> = ConditionType::PARTS.into_iter().filter(holds).collect();
+        let drifted = is(ConditionType::DriftDetected, "True");
+        let held = |part: &ConditionType| is(*part, "True") || (drifted && is(*part, "False"));
+        let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
         Self {
             seen: status.observed_generation.is_some(),
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,
             policy: status.policy,
             credentials: status.credentials.unwrap_or_default(),
-            verified: held.contains(&ConditionType::Verified),
+            verified: is(ConditionType::Verified, "True"),
             held,
         }
     }

@@ -139,6 +139,11 @@ impl Fold<'_> {
             let problem = outcome.problem()?;
             Some((step.part, problem.reason(), problem.to_string(), matches!(outcome, Outcome::Failed(p) if p.needs_a_person())))
         });
+        let text = "deleted, or about to be";
+        for part in ConditionType::PARTS.into_iter().filter(|part| *part != ConditionType::AccountReady) {
+            self.set(part, false, Reason::Deleting, text);
+        }
+        self.status.capabilities.clear();
         let blocked = plan.blockers.iter().map(|b| (b.part, b.reason, b.message.clone(), b.stalled));
         let cause = blocked.chain(failed).max_by_key(|(.., stalled)| *stalled);
         match cause {
@@ -200,16 +205,17 @@ impl Fold<'_> {
                 }
             }
         }
-        let failing = |status: &str| {
+        let failing = |status: &str, waiting: bool| {
             ConditionType::PARTS.into_iter().find_map(|part| {
                 let condition = condition(&self.status, part)?;
-                (condition.status == status).then(|| (part, condition.clone()))
+                let waits = condition.reason == Reason::Waiting.to_string();
+                (condition.status == status && (waiting || !waits)).then(|| (part, condition.clone()))
             })
         };
-        // What a person must act on explains the rest; then what is known to be wrong; then what is not known.
+        // What a person must act on explains the rest; then what is known to be wrong; then what is not known, and why.
         let cause = stalled.and_then(|(part, _)| Some((*part, condition(&self.status, *part)?.clone())));
         let unseen = ConditionType::PARTS.into_iter().find(|part| condition(&self.status, *part).is_none());
-        match cause.or_else(|| failing("False")).or_else(|| failing("Unknown")) {
+        match cause.or_else(|| failing("False", true)).or_else(|| failing("Unknown", false)).or_else(|| failing("Unknown", true)) {
             Some((part, condition)) => {
                 let reason = verdicts.iter().find(|(p, _)| *p == part).map_or(Reason::Waiting, |(_, v)| v.reason);
                 self.set(ConditionType::Ready, false, reason, &format!("{part}: {}", condition.message));
@@ -282,7 +288,6 @@ impl Fold<'_> {
 
     fn credentials(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
-        // What was written while the plan was carried out is part of the object's status by now: the intent.
         let mut credentials = self.status.credentials.take().unwrap_or_default();
         let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
         if let KeyProof::Works(key) | KeyProof::Denied(key, _) | KeyProof::Rejected(key, _) = &observed.proof
@@ -310,8 +315,11 @@ impl Fold<'_> {
                         ..CredentialsStatus::default()
                     };
                 }
-                // Nothing was issued, so there is nothing to look for.
-                (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => credentials.intent = None,
+                // Either nothing was issued, so there is nothing to look for, or the report has the intent that stands on.
+                (Action::IssueKey { .. }, _) => {
+                    credentials.intent = check.report.intent.clone();
+                    credentials.phase = credentials.phase.filter(|phase| *phase != KeyPhase::Issuing || credentials.intent.is_some());
+                }
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     credentials.phase = Some(KeyPhase::Verified);
                     credentials.verified_at = Some(Time(self.pass.now));

@@ -1,0 +1,144 @@
+//! From one YAML to a proven connection.
+
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, actions, told, writes};
+use crate::support::stack::ROOT;
+
+/// The guide's CORS configuration (section "Configure Bucket CORS Permission").
+fn guide_cors() -> Value {
+    json!([{
+        "AllowedHeaders": ["*"],
+        "AllowedMethods": ["HEAD", "GET", "PUT", "POST", "DELETE"],
+        "AllowedOrigins": ["https://ica.illumina.com"],
+        "ExposeHeaders": ["ETag", "x-amz-meta-custom-header"],
+    }])
+}
+
+/// The guide's policy document (section "Create AWS IAM Policy").
+fn guide_policy(bucket: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutBucketNotification", "s3:ListBucket", "s3:GetBucketNotification", "s3:GetBucketLocation"],
+                "Resource": [format!("arn:aws:s3:::{bucket}")],
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:GetObject", "s3:RestoreObject", "s3:DeleteObject"],
+                "Resource": format!("arn:aws:s3:::{bucket}/*"),
+            },
+            { "Effect": "Allow", "Action": ["sts:GetFederationToken"], "Resource": ["*"] },
+        ],
+    })
+}
+
+/// A string for a list of one, as IAM takes it.
+fn one_form(mut document: Value) -> Value {
+    for statement in document["Statement"].as_array_mut().unwrap() {
+        for element in ["Action", "Resource"] {
+            if statement[element].is_string() {
+                statement[element] = json!([statement[element]]);
+            }
+        }
+    }
+    document
+}
+
+fn example(lab: &Lab, name: &str) -> Value {
+    let text = std::fs::read_to_string(format!("{ROOT}/examples/{name}")).unwrap();
+    let mut object: Value = serde_saphyr::from_str(&text).unwrap();
+    object["metadata"]["namespace"] = json!(lab.namespace);
+    object
+}
+
+#[tokio::test]
+async fn the_ica_example_ends_in_what_the_guide_ends_in() {
+    let lab = Lab::new("guide").await;
+    lab.apply(&example(&lab, "illumina-ica.yaml")).await;
+    let waited = lab.kubectl(&["wait", "--for=condition=Ready", "bucketconnection/genomics", "--timeout=120s"]);
+    assert!(waited.status.success(), "{waited:?}");
+    let (bucket, user) = ("lab-a-genomics", "illumina_ica_admin");
+
+    let cors = lab.s3().get_bucket_cors().bucket(bucket).send().await.unwrap();
+    let rules: Vec<_> = cors
+        .cors_rules()
+        .iter()
+        .map(|rule| {
+            assert_eq!(rule.max_age_seconds(), None);
+            json!({
+                "AllowedHeaders": rule.allowed_headers(),
+                "AllowedMethods": rule.allowed_methods(),
+                "AllowedOrigins": rule.allowed_origins(),
+                "ExposeHeaders": rule.expose_headers(),
+            })
+        })
+        .collect();
+    assert_eq!(json!(rules), guide_cors());
+
+    let iam = lab.iam();
+    let attached = iam.list_attached_user_policies().user_name(user).send().await.unwrap();
+    let [policy] = attached.attached_policies() else { panic!("{attached:?}") };
+    assert_eq!(policy.policy_name(), Some("illumina-ica-admin-policy"));
+    let arn = policy.policy_arn().unwrap();
+    let version = iam.get_policy().policy_arn(arn).send().await.unwrap().policy.unwrap().default_version_id.unwrap();
+    let version = iam.get_policy_version().policy_arn(arn).version_id(version).send().await.unwrap().policy_version.unwrap();
+    let document = percent_encoding::percent_decode_str(version.document().unwrap()).decode_utf8().unwrap();
+    assert_eq!(one_form(serde_json::from_str(&document).unwrap()), one_form(guide_policy(bucket)));
+    assert!(iam.list_user_policies().user_name(user).send().await.unwrap().policy_names().is_empty());
+
+    let data = lab.secret("genomics-s3").await;
+    assert_eq!(lab.keys(user).await, [data["AWS_ACCESS_KEY_ID"].clone()]);
+    let object = lab.get("genomics").await;
+    assert_eq!(told(&object, "Ready").1, "Connected");
+}
+
+#[tokio::test]
+async fn creation_takes_eight_calls_and_the_next_check_writes_nothing() {
+    let lab = Lab::new("calls").await;
+    lab.apply(&example(&lab, "illumina-ica.yaml")).await;
+    lab.ready("genomics").await;
+    let created = lab.proxy.take();
+    // One more for signing in: once for each operator, not for each object.
+    assert_eq!(
+        actions(&created),
+        [
+            "iam:AttachUserPolicy",
+            "iam:CreateAccessKey",
+            "iam:CreatePolicy",
+            "iam:CreateUser",
+            "s3:CreateBucket",
+            "s3:ListBucket",
+            "s3:PutBucketCORS",
+            "sts:GetCallerIdentity",
+            "sts:GetCallerIdentity",
+        ]
+    );
+    // When a further check has ended, creation has told all it had to tell.
+    lab.check("genomics").await;
+    let before = lab.api_writes();
+    assert!(before.len() <= 6 + 1, "{before:?}");
+
+    lab.proxy.take();
+    let object = lab.check("genomics").await;
+    let checked = lab.proxy.take();
+    assert_eq!(
+        actions(&checked),
+        [
+            "iam:GetPolicyVersion",
+            "iam:GetUser",
+            "iam:ListAttachedUserPolicies",
+            "s3:GetBucketCORS",
+            "s3:GetBucketPublicAccessBlock",
+            "s3:GetBucketTagging",
+            "s3:GetEncryptionConfiguration",
+            "s3:ListBucket",
+        ]
+    );
+    assert_eq!(writes(&checked), [""; 0]);
+    // The request itself is answered in the status; nothing else is written.
+    assert_eq!(lab.api_writes()[before.len()..], ["patch bucketconnections/status"]);
+    assert_eq!(object.status.unwrap().drift, None);
+}

@@ -1,0 +1,285 @@
+//! Trouble on either side: each kind shows as what it is, loses nothing, and ends by itself where it can.
+
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::support::forwarder::Forwarder;
+use crate::support::lab::{Lab, condition, drift_count, told, writes};
+use crate::support::proxy::Fault;
+use crate::support::stack::Stack;
+
+const BUCKET: &str = "bucket-trouble";
+
+async fn connected(name: &str) -> Lab {
+    let lab = Lab::new(name).await;
+    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
+    lab.ready("c").await;
+    lab
+}
+
+#[tokio::test]
+async fn denied_calls_name_the_right_that_is_missing() {
+    let lab = connected("denied").await;
+    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    lab.proxy.fault("s3:PutBucketCORS", Fault::Answer(403, "AccessDenied"), 1_000_000);
+    lab.check("c").await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (status, reason, message) = told(&object, "CORSInSync");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));
+    assert!(message.contains("allow s3:PutBucketCORS to the operator"), "{message}");
+    assert_eq!(told(&object, "DriftDetected"), ("True".into(), "NotRepaired".into(), "changed by somebody else and not put right yet: cors.rules[0]".into()));
+    assert_eq!(told(&object, "BucketReady").0, "True", "the other parts hold");
+    assert_eq!(drift_count(&object), 0);
+    // The same trouble again is not written again.
+    lab.check("c").await;
+    let version = lab.check("c").await.status.unwrap().conditions;
+    assert_eq!(lab.check("c").await.status.unwrap().conditions, version);
+    lab.proxy.heal();
+    lab.check("c").await;
+    let object = lab.ready("c").await;
+    assert_eq!((told(&object, "Stalled").0.as_str(), drift_count(&object)), ("False", 1));
+}
+
+#[tokio::test]
+async fn the_least_rights_are_really_enforced() {
+    let lab = Lab::idle("rights", Stack::cluster(), &[]).await;
+    let iam = lab.iam();
+    let denied = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*" }] });
+    iam.put_user_policy().user_name("operator").policy_name("scp").policy_document(denied.to_string()).send().await.unwrap();
+    let mut lab = lab;
+    lab.start();
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "CredentialsReady");
+    assert_eq!(reason, "AccessDenied");
+    assert!(message.contains("iam:CreateAccessKey") && message.contains("is not authorized"), "{message}");
+    assert_eq!(object.status.unwrap().credentials, None, "no intent stays where surely no key was issued");
+    iam.delete_user_policy().user_name("operator").policy_name("scp").send().await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+    assert_eq!(lab.keys(&format!("{}.c", lab.namespace)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn throttling_passes_and_ready_does_not_flap() {
+    let lab = connected("throttled").await;
+    lab.proxy.fault("s3:GetBucketCORS", Fault::Answer(503, "SlowDown"), 1_000_000);
+    lab.check("c").await;
+    let object = lab.condition("c", "Reconciling", "True").await;
+    assert_eq!(told(&object, "Reconciling").1, "Throttled");
+    assert_eq!(told(&object, "Ready").0, "True", "what held is not known to be wrong");
+    lab.proxy.heal();
+    let object = lab.condition("c", "Reconciling", "False").await;
+    assert_eq!(told(&object, "Ready").0, "True");
+    assert_eq!(drift_count(&object), 0);
+}
+
+#[tokio::test]
+async fn throttled_creation_goes_on() {
+    let lab = Lab::new("slow").await;
+    for action in ["iam:CreateUser", "iam:PutUserPolicy", "iam:CreateAccessKey"] {
+        lab.proxy.fault(action, Fault::Answer(400, "Throttling"), 4);
+    }
+    lab.proxy.fault("s3:CreateBucket", Fault::Answer(503, "SlowDown"), 4);
+    lab.apply(&lab.connection(BUCKET, json!({ "user": { "name": "worker" } }))).await;
+    lab.ready("c").await;
+    assert_eq!(lab.keys("worker").await.len(), 1);
+}
+
+#[tokio::test]
+async fn unknown_codes_show_as_they_are() {
+    let lab = connected("unknown").await;
+    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    lab.proxy.fault("s3:PutBucketCORS", Fault::Answer(418, "BrandNewRefusal"), 1_000_000);
+    lab.check("c").await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "CORSInSync");
+    assert_eq!(reason, "RequestRefused");
+    assert!(message.contains("BrandNewRefusal"), "{message}");
+    lab.proxy.heal();
+    lab.proxy.fault("s3:PutBucketCORS", Fault::Answer(599, "BrandNewOutage"), 1_000_000);
+    lab.check("c").await;
+    let object = lab.condition("c", "Reconciling", "True").await;
+    assert_eq!(told(&object, "Reconciling").1, "AWSUnavailable");
+    lab.proxy.heal();
+    lab.condition("c", "Reconciling", "False").await;
+}
+
+#[tokio::test]
+async fn aws_that_cannot_be_reached_is_waited_for() {
+    let mut lab = Lab::idle("outage", Stack::cluster(), &[]).await;
+    let good = lab.proxy.url.clone();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    lab.environment.insert("AWS_ENDPOINT_URL".into(), format!("http://{closed}"));
+    lab.start();
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    let object = lab.condition("c", "Reconciling", "True").await;
+    let (status, reason, message) = told(&object, "AccountReady");
+    assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "AWSUnavailable"));
+    assert!(message.contains("refused"), "{message}");
+    lab.kill();
+    lab.environment.insert("AWS_ENDPOINT_URL".into(), good);
+    lab.start();
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends() {
+    let lab = connected("hang").await;
+    lab.proxy.fault("iam:GetUser", Fault::Hang, 3);
+    lab.check("c").await;
+    let object = lab.condition("c", "Reconciling", "True").await;
+    let (_, reason, message) = told(&object, "Reconciling");
+    assert_eq!(reason, "AWSUnavailable");
+    assert!(message.contains("iam:GetUser: Timeout"), "{message}");
+    lab.condition("c", "Reconciling", "False").await;
+}
+
+#[tokio::test]
+async fn an_answer_to_create_access_key_that_is_lost_leaves_no_key() {
+    for fault in [Fault::LoseAnswer, Fault::Cut, Fault::Answer(500, "InternalError")] {
+        let lab = Lab::new("lost").await;
+        lab.proxy.fault("iam:CreateAccessKey", fault, 1);
+        lab.apply(&lab.connection(BUCKET, json!({ "user": { "name": "worker" } }))).await;
+        let object = lab.ready("c").await;
+        let keys = lab.keys("worker").await;
+        assert_eq!(keys, [lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone()]);
+        assert_eq!(object.status.unwrap().credentials.unwrap().intent, None);
+        assert_eq!(lab.proxy.count("iam:CreateAccessKey"), 2, "sent once in each pass, never repeated by the SDK");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_elsewhere_do_no_harm() {
+    let lab = Lab::new("lose").await;
+    for action in ["s3:CreateBucket", "s3:PutBucketCORS", "iam:CreateUser", "iam:CreatePolicy", "iam:AttachUserPolicy"] {
+        lab.proxy.fault(action, Fault::LoseAnswer, 1);
+    }
+    let spec = json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "user": { "name": "worker" } });
+    lab.apply(&lab.connection(BUCKET, spec)).await;
+    lab.ready("c").await;
+    assert_eq!(lab.keys("worker").await.len(), 1);
+    lab.proxy.take();
+    lab.check("c").await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_key_that_spreads_slowly_is_waited_for() {
+    let lab = Lab::new("spread").await;
+    // AWS does not know the key yet; then knows it, but not its policy.
+    lab.apply(&{
+        lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "InvalidAccessKeyId"), 2);
+        lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "AccessDenied"), 1);
+        lab.connection(BUCKET, json!({ "user": { "name": "worker" } }))
+    })
+    .await;
+    let object = lab.ready("c").await;
+    assert_eq!(lab.keys("worker").await.len(), 1, "no second key was issued");
+    assert_eq!(object.status.unwrap().credentials.unwrap().phase, Some(bucketconnection::api::KeyPhase::Verified));
+    assert_eq!(lab.proxy.count("s3:ListBucket"), 4);
+}
+
+#[tokio::test]
+async fn an_api_server_that_goes_away_and_comes_back() {
+    let mut lab = Lab::idle("api", Stack::cluster(), &[]).await;
+    let kubeconfig = std::fs::read_to_string(&lab.operator_kubeconfig).unwrap();
+    let server = kubeconfig.split("https://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let forwarder = Forwarder::start(&server);
+    let place = lab.directory.join("kubeconfig");
+    std::fs::write(&place, kubeconfig.replace(&server, &forwarder.address)).unwrap();
+    lab.operator_kubeconfig = place.to_str().unwrap().to_owned();
+    lab.start();
+    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
+    lab.ready("c").await;
+    forwarder.cut();
+    // It is away while something has to be done.
+    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    let mut second = lab.connection("bucket-second", json!({}));
+    second["metadata"]["name"] = json!("second");
+    lab.apply(&second).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(lab.get("second").await.status.is_none());
+    forwarder.mend();
+    lab.ready("second").await;
+    lab.check("c").await;
+    let object = lab.ready("c").await;
+    assert_eq!(drift_count(&object), 1);
+    assert_eq!(lab.keys("worker").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_object_among_good_ones() {
+    // Its own control plane: the CRD is replaced by one that lets anything pass, as an older or edited one might.
+    let stack = Stack::start("loose", &["--no-aws"]);
+    let mut lab = Lab::idle("bad", &stack, &[]).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(lab.client.clone());
+    let loose = json!([{ "op": "remove", "path": "/spec/versions/0/selectableFields" }, { "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } }]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
+    crds.patch("bucketconnections.bucketconnection.dev", &PatchParams::default(), &patch).await.unwrap();
+    let mut bad = lab.connection(BUCKET, json!({ "preset": "NoSuchPreset" }));
+    bad["metadata"]["name"] = json!("bad");
+    let objects: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(lab.client.clone(), &lab.namespace, &kube::api::ApiResource::erase::<bucketconnection::api::BucketConnection>(&()));
+    // The new schema takes a moment to be served.
+    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+    while objects.patch("bad", &PatchParams::apply("user").force(), &Patch::Apply(&bad)).await.is_err() {
+        assert!(std::time::Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    lab.start();
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    lab.ready("c").await;
+    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+    loop {
+        let object = objects.get("bad").await.unwrap();
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        if let Some(stalled) = conditions.iter().find(|c| c["type"] == "Stalled" && c["status"] == "True") {
+            assert_eq!(stalled["reason"], "InvalidSpec");
+            let message = stalled["message"].as_str().unwrap();
+            assert!(message.contains("NoSuchPreset") && message.contains("IlluminaICA"), "{message}");
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{conditions:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A good schema and names that would widen a policy: the rules hold even where the CRD has lost them.
+    let mut wide = lab.connection("bucket-*", json!({}));
+    wide["metadata"]["name"] = json!("wide");
+    lab.apply(&wide).await;
+    let object = lab.condition("wide", "Stalled", "True").await;
+    assert!(told(&object, "Ready").2.contains("bucket.name must be 3 to 63"), "{:?}", told(&object, "Ready"));
+    assert!(condition(&object, "UserReady").is_none());
+}
+
+#[tokio::test]
+async fn an_environment_that_cannot_work_says_what_to_set() {
+    let lab = Lab::idle("environment", Stack::cluster(), &[]).await;
+    let cases = [
+        ("AWS_CA_BUNDLE", "/no/such/file.pem", "AWS_CA_BUNDLE=/no/such/file.pem"),
+        ("AWS_CA_BUNDLE", "/etc/hostname", "no certificate in it"),
+        ("LOG_SENSITIVE_BODIES", "true", "unset it"),
+        ("KUBECONFIG", "/no/such/kubeconfig", "KUBECONFIG"),
+        ("BUCKETCONNECTION_CLUSTER_ID", "a/b", "--cluster-id"),
+        ("BUCKETCONNECTION_LOG", "bucketconnection=loud", "--log bucketconnection=loud"),
+    ];
+    for (name, value, expected) in cases {
+        let mut lab_environment = lab.environment.clone();
+        lab_environment.insert(name.to_owned(), value.to_owned());
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_bucketconnection"))
+            .arg("run")
+            .env_clear()
+            .env("KUBECONFIG", &lab.operator_kubeconfig)
+            .envs(&lab_environment)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}={value}");
+        assert!(text.contains(expected), "{name}={value}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}

@@ -1,0 +1,14 @@
+//! End to end: a real kube-apiserver, the AWS wire protocol, and the operator as a process of its own.
+//!
+//! Each test has a lab of its own (tests/support/lab.rs), so they run in parallel.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod create;
+mod deletion;
+mod drift;
+mod errors;
+mod ownership;
+mod presets;
+mod validation;

@@ -1,0 +1,169 @@
+//! The CRD on a real API server: what it refuses, in words that name the field and what is allowed, and what it explains.
+
+use bucketconnection::api::BucketConnection;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, merge};
+use crate::support::stack::Stack;
+
+/// Applies `spec` over a good one, as a dry run; the API server's words, or nothing when it accepts.
+async fn words(lab: &Lab, spec: Value) -> String {
+    let mut object = lab.connection("bucket-valid", json!({}));
+    merge(&mut object["spec"], spec);
+    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+    let applied: kube::Result<BucketConnection> = lab.objects().patch("c", &parameters, &Patch::Apply(&object)).await;
+    match applied {
+        Ok(_) => String::new(),
+        Err(kube::Error::Api(status)) => status.message.clone(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
+    let lab = Lab::idle("bad", Stack::cluster(), &[]).await;
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd";
+    let cases = [
+        (json!({ "preset": "Illumina" }), vec!["spec.preset", "\"IlluminaICA\", \"CLCGenomics\", \"ReadOnly\", \"ReadWrite\", \"WriteOnly\", \"Custom\""]),
+        (json!({ "preset": null }), vec!["spec.preset", "Required"]),
+        (json!({ "region": "Frankfurt" }), vec!["spec.region", "must be the code of an AWS region"]),
+        (json!({ "region": null }), vec!["spec.region", "Required"]),
+        (json!({ "preset": "IlluminaICA", "region": "eu-north-1" }), vec!["spec.region", "eu-central-1, eu-west-2"]),
+        (json!({ "preset": "IlluminaICA", "bucket": { "prefix": null } }), vec!["spec.bucket", "allowRoot: true"]),
+        (json!({ "bucket": { "name": "Upper" } }), vec!["spec.bucket.name", "3 to 63 lower-case letters"]),
+        (json!({ "bucket": { "name": "a" } }), vec!["spec.bucket.name", "at least 3 chars"]),
+        (json!({ "bucket": { "name": "double..dot" } }), vec!["spec.bucket.name", "no two dots"]),
+        (json!({ "bucket": { "name": "192.168.1.1" } }), vec!["spec.bucket.name", "IP address"]),
+        (json!({ "bucket": { "name": "xn--bucket" } }), vec!["spec.bucket.name", "keeps for itself"]),
+        (json!({ "bucket": { "name": "bucket*" } }), vec!["spec.bucket.name"]),
+        (json!({ "bucket": { "name": "bucket-${aws" } }), vec!["spec.bucket.name"]),
+        (json!({ "bucket": { "prefix": "/runs/" } }), vec!["spec.bucket.prefix", "must not begin with"]),
+        (json!({ "bucket": { "prefix": "runs" } }), vec!["spec.bucket.prefix", "must end in"]),
+        (json!({ "bucket": { "prefix": "./" } }), vec!["spec.bucket.prefix", "./"]),
+        (json!({ "bucket": { "prefix": "a/../b/" } }), vec!["spec.bucket.prefix", "../"]),
+        (json!({ "bucket": { "prefix": "a//b/" } }), vec!["spec.bucket.prefix", "//"]),
+        (json!({ "bucket": { "prefix": "runs/*/" } }), vec!["spec.bucket.prefix", "cannot widen a policy"]),
+        (json!({ "bucket": { "prefix": "${aws:username}/" } }), vec!["spec.bucket.prefix", "cannot widen a policy"]),
+        (json!({ "bucket": { "encryption": { "type": "SSE-C" } } }), vec!["spec.bucket.encryption.type", "\"SSE-S3\", \"SSE-KMS\""]),
+        (json!({ "bucket": { "encryption": { "type": "SSE-KMS" } } }), vec!["spec.bucket.encryption", "kmsKeyArn is needed"]),
+        (json!({ "bucket": { "encryption": { "type": "SSE-S3", "kmsKeyArn": key } } }), vec!["spec.bucket.encryption", "only then"]),
+        (json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": "alias/mine" } } }), vec!["kmsKeyArn", "full ARN"]),
+        (json!({ "bucket": { "ownership": "Me" } }), vec!["spec.bucket.ownership", "\"BucketOwnerEnforced\""]),
+        (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
+        (json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "y" } } }), vec!["spec.bucket.tags", "is ours"]),
+        (json!({ "cors": { "rules": [{ "allowedMethods": ["PATCH"], "allowedOrigins": ["*"] }] } }), vec!["spec.cors.rules[0].allowedMethods[0]", "\"GET\", \"PUT\", \"POST\", \"DELETE\", \"HEAD\""]),
+        (json!({ "cors": { "rules": [{ "allowedMethods": ["GET"] }] } }), vec!["allowedOrigins", "Required"]),
+        (json!({ "policy": { "type": "Group" } }), vec!["spec.policy.type", "\"Inline\", \"Managed\""]),
+        (json!({ "policy": { "name": "a/b" } }), vec!["spec.policy.name", "letters, digits"]),
+        (json!({ "policy": { "statements": [{ "actions": ["GetObject"] }] } }), vec!["spec.policy.statements[0].actions", "like s3:GetObject"]),
+        (json!({ "preset": "Custom" }), vec!["spec", "policy.statements"]),
+        (json!({ "user": { "name": "a/b" } }), vec!["spec.user.name", "letters, digits"]),
+        (json!({ "user": { "path": "lab" } }), vec!["spec.user.path", "begin and end with"]),
+        (json!({ "credentials": { "secret": { "name": "Upper" } } }), vec!["spec.credentials.secret.name", "lower-case"]),
+        (json!({ "deletionPolicy": "Orphan" }), vec!["spec.deletionPolicy", "\"Retain\", \"Delete\""]),
+        (json!({ "resyncInterval": "1s" }), vec!["spec.resyncInterval", "at least 10s"]),
+        (json!({ "resyncInterval": "soon" }), vec!["spec.resyncInterval", "30s, 10m or 1h30m"]),
+    ];
+    for (spec, expected) in cases {
+        let text = words(&lab, spec.clone()).await;
+        for part in expected {
+            assert!(text.contains(part), "{spec}: no {part:?} in {text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn good_examples_are_accepted() {
+    let lab = Lab::idle("good", Stack::cluster(), &[]).await;
+    let cases = [
+        json!({}),
+        json!({ "preset": "IlluminaICA", "region": "eu-west-2" }),
+        json!({ "preset": "IlluminaICA", "bucket": { "prefix": null, "allowRoot": true } }),
+        json!({ "bucket": { "name": "dotted.name-1", "prefix": "a b/c=d/" } }),
+        json!({ "region": "us-gov-west-1" }),
+        json!({ "region": "eusc-de-east-1" }),
+        json!({ "cors": { "rules": [] } }),
+        json!({ "resyncInterval": "1h30m" }),
+        json!({ "user": { "name": "illumina_ica_admin", "path": "/" } }),
+        json!({ "preset": "Custom", "policy": { "statements": [{ "effect": "Deny", "actions": ["s3:*"], "conditions": { "Bool": { "aws:SecureTransport": ["false"] } } }] } }),
+    ];
+    for spec in cases {
+        assert_eq!(words(&lab, spec.clone()).await, "", "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_change_says_so() {
+    let lab = Lab::idle("immutable", Stack::cluster(), &[]).await;
+    lab.apply(&lab.connection("bucket-valid", json!({ "user": { "name": "one" } }))).await;
+    let cases = [
+        (json!({ "region": "us-west-2" }), "region cannot be changed"),
+        (json!({ "bucket": { "name": "another" } }), "bucket.name cannot be changed"),
+        (json!({ "user": { "name": "two" } }), "user.name cannot be changed"),
+        (json!({ "user": null }), "user.name and user.path cannot be changed"),
+        (json!({ "user": { "name": "one", "path": "/x/" } }), "user.name and user.path cannot be changed"),
+    ];
+    for (change, expected) in cases {
+        let mut spec = json!({ "user": { "name": "one" } });
+        merge(&mut spec, change.clone());
+        let text = words(&lab, spec).await;
+        assert!(text.contains(expected), "{change}: {text:?}");
+    }
+    assert_eq!(words(&lab, json!({ "user": { "name": "one", "tags": { "a": "b" } } })).await, "");
+}
+
+#[tokio::test]
+async fn kubectl_explains_and_lists() {
+    let lab = Lab::idle("kubectl", Stack::cluster(), &[]).await;
+    for (field, expected) in [
+        ("bc.spec", "deletionPolicy"),
+        ("bc.spec.preset", "IlluminaICA"),
+        ("bc.spec.bucket.prefix", "Ends in"),
+        ("bc.spec.bucket.tags", "Other tags"),
+        ("bc.spec.cors", "Omitted: the preset's"),
+        ("bc.status.credentials.retiring", "replaced"),
+    ] {
+        let explained = lab.kubectl(&["explain", field]);
+        let text = String::from_utf8(explained.stdout).unwrap();
+        assert!(text.contains(expected), "{field}: {text}");
+        assert!(!text.contains("<no description>"), "{field}: {text}");
+    }
+    lab.apply(&lab.connection("bucket-valid", json!({}))).await;
+    let table = String::from_utf8(lab.kubectl(&["get", "bc"]).stdout).unwrap();
+    let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["NAME", "READY", "BUCKET", "REGION", "S3", "REASON", "AGE"]);
+    let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
+    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "CHECKED", "MESSAGE"] {
+        assert!(wide.lines().next().unwrap().contains(column), "{column}: {wide}");
+    }
+    assert!(String::from_utf8(lab.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));
+}
+
+#[tokio::test]
+async fn what_a_schema_cannot_say_is_said_in_the_status() {
+    let lab = Lab::new("resolve").await;
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
+    let cases = [
+        ("kms", json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } } }), "spec.bucket.encryption: kmsKeyArn"),
+        ("admin", json!({ "policy": { "statements": [{ "actions": ["iam:*"] }] } }), "iam:* cannot be allowed"),
+        ("other", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::another/*"] }] } }), "arn:aws:s3:::another/* cannot be allowed"),
+        ("wide", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid*"] }] } }), "cannot be allowed"),
+        ("all", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["*"] }] } }), "* cannot be allowed"),
+        ("variable", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid/${aws:username}"] }] } }), "policy variables"),
+        ("size", json!({ "policy": { "statements": [{ "actions": ["s3:GetObject"], "resources": (0..50).map(|n| format!("arn:aws:s3:::bucket-valid/{n:040}")).collect::<Vec<_>>() }] } }), "set policy.type: Managed"),
+    ];
+    for (name, spec, expected) in cases {
+        let mut object = lab.connection("bucket-valid", spec);
+        object["metadata"]["name"] = json!(name);
+        lab.apply(&object).await;
+        let object = lab.condition(name, "Stalled", "True").await;
+        let (status, reason, message) = crate::support::lab::told(&object, "Ready");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"), "{name}");
+        assert!(message.contains(expected), "{name}: {message}");
+        lab.delete(name).await;
+        lab.gone(name).await;
+    }
+    let aws: Vec<_> = lab.proxy.take().into_iter().filter(|request| request.action != "sts:GetCallerIdentity").collect();
+    assert_eq!(aws, [], "nothing was asked of AWS for them");
+}

@@ -1,0 +1,366 @@
+//! A lab: a namespace, an AWS emulator behind a recording proxy, and an operator that works on just these, with its own least
+//! rights on both sides.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use bucketconnection::api::{BucketConnection, REQUESTED_AT};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::proxy::{Proxy, Request};
+use super::stack::{Emulator, ROOT, Stack, scratch};
+
+/// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
+pub const LIMIT: Duration = Duration::from_secs(120);
+/// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
+const END_WITH_PARENT: &str = "import ctypes, os, sys
+if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
+os.execv(sys.argv[1], sys.argv[1:])";
+
+pub struct Lab {
+    pub namespace: String,
+    pub client: Client,
+    pub emulator: Emulator,
+    pub proxy: Proxy,
+    pub directory: PathBuf,
+    /// Kubeconfig of the operator, and of the administrator.
+    pub operator_kubeconfig: String,
+    pub kubeconfig: String,
+    /// Further environment of the operator.
+    pub environment: BTreeMap<String, String>,
+    operator: Option<Child>,
+    starts: usize,
+}
+
+impl Lab {
+    /// A lab with its operator running.
+    pub async fn new(name: &str) -> Self {
+        let mut lab = Self::idle(name, Stack::cluster(), &[]).await;
+        lab.start();
+        lab
+    }
+
+    /// A lab without an operator.
+    pub async fn idle(name: &str, stack: &Stack, emulator: &[&str]) -> Self {
+        let emulator = Emulator::start(emulator);
+        let kubeconfig = stack.fact("kubeconfig").to_owned();
+        let client = client(&kubeconfig).await;
+        let namespace = format!("{name}-{}", fastrand::u32(..));
+        let object = Namespace { metadata: kube::api::ObjectMeta { name: Some(namespace.clone()), ..Default::default() }, ..Default::default() };
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        Self {
+            proxy: Proxy::start(emulator.url()),
+            directory: scratch(&namespace),
+            operator_kubeconfig: stack.fact("operator_kubeconfig").to_owned(),
+            kubeconfig,
+            environment: BTreeMap::new(),
+            operator: None,
+            starts: 0,
+            namespace,
+            client,
+            emulator,
+        }
+    }
+
+    pub fn start(&mut self) {
+        self.starts += 1;
+        let log = File::create(self.log_file(self.starts)).unwrap();
+        let (id, secret) = self.emulator.key("operator");
+        let operator = Command::new("python3")
+            .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
+            .args(["--log", "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info"])
+            .args(["--namespace", &self.namespace])
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("KUBECONFIG", &self.operator_kubeconfig)
+            .env("AWS_ENDPOINT_URL", &self.proxy.url)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("python3 runs");
+        self.operator = Some(operator);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator.kill().unwrap();
+            operator.wait().unwrap();
+        }
+    }
+
+    /// Process id of the operator.
+    pub fn pid(&self) -> u32 {
+        self.operator.as_ref().unwrap().id()
+    }
+
+    /// Waits until the operator has ended by itself; returns whether it ended well.
+    pub fn ended(&mut self) -> bool {
+        self.operator.take().unwrap().wait().unwrap().success()
+    }
+
+    fn log_file(&self, number: usize) -> PathBuf {
+        self.directory.join(format!("operator-{number}.log"))
+    }
+
+    /// Everything that all operators of this lab logged.
+    pub fn log(&self) -> String {
+        (1..=self.starts).map(|n| std::fs::read_to_string(self.log_file(n)).unwrap_or_default()).collect()
+    }
+
+    pub fn objects(&self) -> Api<BucketConnection> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A connection named `c` to the bucket `bucket`; `spec` is merged over the defaults.
+    pub fn connection(&self, bucket: &str, spec: Value) -> Value {
+        let mut object = json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1",
+            "kind": "BucketConnection",
+            "metadata": { "name": "c", "namespace": self.namespace },
+            "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": bucket, "prefix": "runs/" } },
+        });
+        merge(&mut object["spec"], spec);
+        object
+    }
+
+    /// Applies an object as a user does: server-side.
+    pub async fn apply(&self, object: &Value) -> BucketConnection {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let patch = Patch::Apply(object);
+        self.objects().patch(name, &PatchParams::apply("user").force(), &patch).await.unwrap()
+    }
+
+    pub async fn get(&self, name: &str) -> BucketConnection {
+        self.objects().get(name).await.unwrap()
+    }
+
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.objects().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.objects().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Waits until `holds` says so of the object.
+    pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&BucketConnection) -> bool) -> BucketConnection {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let object = self.objects().get(name).await.unwrap();
+            if holds(&object) {
+                return object;
+            }
+            if Instant::now() > end {
+                let log: Vec<_> = self.log().lines().filter(|l| l.contains("\"WARN\"") || l.contains("pass ended")).map(str::to_owned).collect();
+                panic!("{name}: no {what} in time; status {}\n{}", json!(object.status), log[log.len().saturating_sub(12)..].join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Waits until the condition has this status for the current generation.
+    pub async fn condition(&self, name: &str, type_: &str, status: &str) -> BucketConnection {
+        let what = format!("{type_}={status}");
+        self.until(name, &what, |object| {
+            let condition = condition(object, type_);
+            condition.is_some_and(|c| c.status == status && c.observed_generation == object.metadata.generation)
+        })
+        .await
+    }
+
+    pub async fn ready(&self, name: &str) -> BucketConnection {
+        self.condition(name, "Ready", "True").await
+    }
+
+    /// Waits until the object is gone.
+    pub async fn gone(&self, name: &str) {
+        let end = Instant::now() + LIMIT;
+        while let Some(object) = self.objects().get_opt(name).await.unwrap() {
+            assert!(Instant::now() < end, "{name} is not deleted: {}", json!(object.status));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Asks for a check and waits until it has been made.
+    pub async fn check(&self, name: &str) -> BucketConnection {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let stamp = format!("check {}", COUNT.fetch_add(1, Ordering::SeqCst));
+        self.patch(name, json!({ "metadata": { "annotations": { REQUESTED_AT: stamp } } })).await;
+        self.until(name, &stamp, |object| {
+            object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref()) == Some(&stamp)
+        })
+        .await
+    }
+
+    /// The data of the Secret, as text.
+    pub async fn secret(&self, name: &str) -> BTreeMap<String, String> {
+        let secret = self.secrets().get(name).await.unwrap();
+        let text = |(name, value): (String, k8s_openapi::ByteString)| (name, String::from_utf8(value.0).unwrap());
+        secret.data.unwrap_or_default().into_iter().map(text).collect()
+    }
+
+    /// Events about the object: (type, reason, note).
+    pub async fn events(&self, name: &str) -> Vec<(String, String, String)> {
+        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut events = events.list(&Default::default()).await.unwrap().items;
+        events.retain(|event| event.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name));
+        events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+        let text = |text: Option<String>| text.unwrap_or_default();
+        events.into_iter().map(|event| (text(event.type_), text(event.reason), text(event.note))).collect()
+    }
+
+    /// What the operator wrote to the API server about this namespace so far, from the server's own audit log: "verb resource".
+    pub fn api_writes(&self) -> Vec<String> {
+        let place = PathBuf::from(&self.kubeconfig).with_file_name("audit.log");
+        let log = std::fs::read_to_string(place).unwrap();
+        let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ours = entries.filter(|entry| entry["objectRef"]["namespace"] == self.namespace.as_str());
+        let real = ours.filter(|entry| !entry["requestURI"].as_str().unwrap_or_default().contains("dryRun"));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        real.map(|entry| {
+            let reference = &entry["objectRef"];
+            let subresource = text(&reference["subresource"]);
+            let slash = if subresource.is_empty() { "" } else { "/" };
+            format!("{} {}{slash}{subresource}", text(&entry["verb"]), text(&reference["resource"]))
+        })
+        .collect()
+    }
+
+    /// The emulator as its administrator sees it, past the proxy.
+    pub fn aws(&self, region: &str) -> SdkConfig {
+        let (id, secret) = self.emulator.key("administrator");
+        sdk(self.emulator.url(), region, &id, &secret)
+    }
+
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        s3(&self.aws("us-east-1"))
+    }
+
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.aws("us-east-1"))
+    }
+
+    /// S3 as whoever holds the key of the Secret.
+    pub async fn s3_with_key(&self, secret: &str, region: &str) -> aws_sdk_s3::Client {
+        let data = self.secret(secret).await;
+        s3(&sdk(self.emulator.url(), region, &data["AWS_ACCESS_KEY_ID"], &data["AWS_SECRET_ACCESS_KEY"]))
+    }
+
+    /// Ids of the user's keys.
+    pub async fn keys(&self, user: &str) -> Vec<String> {
+        let keys = self.iam().list_access_keys().user_name(user).send().await.unwrap();
+        keys.access_key_metadata().iter().map(|key| key.access_key_id().unwrap().to_owned()).collect()
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+        let kubectl = std::env::var("KUBEBUILDER_ASSETS").unwrap_or_else(|_| format!("{ROOT}/target/local/bin")) + "/kubectl";
+        let command = ["--namespace", &self.namespace, "--kubeconfig", &self.kubeconfig];
+        Command::new(kubectl).args(command).args(arguments).env_clear().env("HOME", &self.directory).output().unwrap()
+    }
+
+    /// The operator's binary as a command line tool, signed in as the operator.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        let (id, secret) = self.emulator.key("operator");
+        Command::new(env!("CARGO_BIN_EXE_bucketconnection"))
+            .args(arguments)
+            .env_clear()
+            .env("KUBECONFIG", &self.operator_kubeconfig)
+            .env("AWS_ENDPOINT_URL", &self.proxy.url)
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(&self.environment)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Writes among the requests, without those made with the issued key.
+pub fn writes(requests: &[Request]) -> Vec<String> {
+    requests.iter().filter(|request| request.write).map(|request| request.action.clone()).collect()
+}
+
+pub fn actions(requests: &[Request]) -> Vec<String> {
+    let mut actions: Vec<_> = requests.iter().map(|request| request.action.clone()).collect();
+    actions.sort();
+    actions
+}
+
+pub fn condition<'a>(
+    object: &'a BucketConnection,
+    type_: &str,
+) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// (status, reason, message) of a condition.
+pub fn told(object: &BucketConnection, type_: &str) -> (String, String, String) {
+    let condition = condition(object, type_).unwrap_or_else(|| panic!("no {type_} in {}", object.name_any()));
+    (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+}
+
+pub fn drift_count(object: &BucketConnection) -> i64 {
+    object.status.as_ref().and_then(|status| status.drift.as_ref()).map_or(0, |drift| drift.count)
+}
+
+pub async fn client(kubeconfig: &str) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+fn sdk(url: &str, region: &str, id: &str, secret: &str) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region.to_owned()))
+        .endpoint_url(url)
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(id, secret, None, None, "test")))
+        .build()
+}
+
+pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(config).force_path_style(true).build())
+}
+
+/// JSON merge, as kubectl patch --type=merge does it.
+pub fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else {
+                    merge(target.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}

@@ -1,0 +1,11 @@
+//! What the wire and end-to-end tests share: the local stack, a proxy that records and disturbs, and a lab around one operator.
+//!
+//! Nothing here is timed: what must happen is waited for, with one generous limit, and what must not happen is checked after
+//! something that comes later has happened.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+pub mod forwarder;
+pub mod lab;
+pub mod proxy;
+pub mod stack;

@@ -1,0 +1,213 @@
+//! A proxy between the operator and AWS, on loopback: it records each request by the name of its IAM action and, by rule, answers
+//! in AWS's place, cuts the connection before or after the request was executed, or calls back. The Host header stays as it was,
+//! so signatures stay valid.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What to do with a request instead of passing it on.
+#[derive(Clone)]
+pub enum Fault {
+    /// Answer with this status and error code.
+    Answer(u16, &'static str),
+    /// Close the connection before AWS sees the request.
+    Cut,
+    /// Let AWS execute the request, and lose its answer.
+    LoseAnswer,
+    /// Never answer.
+    Hang,
+    /// Run this, then pass the request on.
+    Call(Arc<dyn Fn() + Send + Sync>),
+    /// Pass the request on, then run this before the answer goes back.
+    CallAfter(Arc<dyn Fn() + Send + Sync>),
+}
+
+struct Rule {
+    action: &'static str,
+    fault: Fault,
+    left: usize,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    rules: Vec<Rule>,
+}
+
+/// A request that passed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The action, such as `s3:PutBucketCORS`.
+    pub action: String,
+    /// Whether it changes anything.
+    pub write: bool,
+    /// Id of the key that signed it.
+    pub key: String,
+    /// Everything that was sent.
+    pub text: String,
+}
+
+pub struct Proxy {
+    pub url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Proxy {
+    /// Listens on a free port; passes on to `upstream`, or answers with a canned reply when that is `Err`.
+    pub fn start(upstream: &str) -> Self {
+        let upstream = upstream.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        // The thread lives as long as the program; the operator that talks to it ends with its test.
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (state, upstream) = (Arc::clone(&shared), upstream.clone());
+                thread::spawn(move || {
+                    let _ = serve(client, &upstream, &state);
+                });
+            }
+        });
+        Self { url, state }
+    }
+
+    /// From now on `action` (all for `*`) fails like this, `times` times.
+    pub fn fault(&self, action: &'static str, fault: Fault, times: usize) {
+        self.state.lock().unwrap().rules.push(Rule { action, fault, left: times });
+    }
+
+    pub fn heal(&self) {
+        self.state.lock().unwrap().rules.clear();
+    }
+
+    /// Requests so far; forgets them.
+    pub fn take(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
+    pub fn count(&self, action: &str) -> usize {
+        self.state.lock().unwrap().requests.iter().filter(|request| request.action == action).count()
+    }
+}
+
+fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io::Result<()> {
+    while let Some(raw) = read_message(&mut client)? {
+        let request = parse(&raw);
+        let fault = {
+            let mut state = state.lock().unwrap();
+            state.requests.push(request.clone());
+            let rule = state.rules.iter_mut().find(|rule| rule.left > 0 && (rule.action == "*" || rule.action == request.action));
+            rule.map(|rule| {
+                rule.left -= 1;
+                rule.fault.clone()
+            })
+        };
+        match fault {
+            Some(Fault::Answer(status, code)) => {
+                let query = !request.action.starts_with("s3:");
+                client.write_all(error(status, code, query).as_bytes())?;
+                continue;
+            }
+            Some(Fault::Cut) => return Ok(()),
+            Some(Fault::Hang) => loop {
+                thread::park();
+            },
+            Some(Fault::Call(ref hook)) => hook(),
+            _ => {}
+        }
+        let mut server = TcpStream::connect(upstream)?;
+        server.write_all(&raw)?;
+        let mut answer = Vec::new();
+        // The emulator closes the connection after each answer.
+        server.read_to_end(&mut answer)?;
+        match fault {
+            Some(Fault::LoseAnswer) => return Ok(()),
+            Some(Fault::CallAfter(hook)) => hook(),
+            _ => {}
+        }
+        client.write_all(&answer)?;
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// Head and body of one HTTP message; `None` when the other side has closed.
+pub fn read_message(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+    let mut raw = Vec::new();
+    let mut buffer = [0; 16_384];
+    loop {
+        if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&raw[..end]).to_lowercase();
+            if head.contains("expect: 100-continue") && raw.len() == end + 4 {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |l| l.trim().parse().unwrap_or(0));
+            if raw.len() >= end + 4 + length {
+                return Ok(Some(raw));
+            }
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Ok(None),
+            count => raw.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+fn error(status: u16, code: &str, query: bool) -> String {
+    let inner = format!("<Error><Code>{code}</Code><Message>injected</Message></Error>");
+    let body = if query { format!("<ErrorResponse>{inner}<RequestId>r</RequestId></ErrorResponse>") } else { inner };
+    format!("HTTP/1.1 {status} Injected\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Sub-resources of a bucket: the action that reads them and the one that writes them.
+const SUBRESOURCES: [(&str, &str, &str); 9] = [
+    ("tagging", "s3:GetBucketTagging", "s3:PutBucketTagging"),
+    ("cors", "s3:GetBucketCORS", "s3:PutBucketCORS"),
+    ("encryption", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
+    ("publicAccessBlock", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
+    ("ownershipControls", "s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
+    ("versions", "s3:ListBucketVersions", ""),
+    ("uploads", "s3:ListBucketMultipartUploads", "s3:PutObject"),
+    ("list-type", "s3:ListBucket", ""),
+    ("delete", "", "s3:DeleteObjectVersion"),
+];
+
+fn parse(raw: &[u8]) -> Request {
+    let text = String::from_utf8_lossy(raw).into_owned();
+    let mut words = text.split_whitespace();
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let credential = text.split("Credential=").nth(1).unwrap_or_default();
+    let scope: Vec<_> = credential.split(['/', ',']).collect();
+    let (key, service) = (scope.first().copied().unwrap_or_default(), scope.get(3).copied().unwrap_or_default());
+    let action = if service == "s3" {
+        s3_action(method, target)
+    } else {
+        let action = text.split("Action=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
+        format!("{service}:{action}")
+    };
+    let name = action.split(':').nth(1).unwrap_or_default();
+    let write = !["Get", "List", "Head"].iter().any(|verb| name.starts_with(verb));
+    Request { action, write, key: key.to_owned(), text }
+}
+
+fn s3_action(method: &str, target: &str) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    for (name, read, write) in SUBRESOURCES {
+        if keys.contains_key(name) {
+            return if matches!(method, "GET" | "HEAD") { read } else { write }.to_owned();
+        }
+    }
+    let object = path.trim_matches('/').contains('/');
+    match (method, object) {
+        ("PUT", false) => "s3:CreateBucket",
+        ("DELETE", false) => "s3:DeleteBucket",
+        ("DELETE", true) if keys.contains_key("uploadId") => "s3:AbortMultipartUpload",
+        _ => "s3:other",
+    }
+    .to_owned()
+}

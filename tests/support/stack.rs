@@ -1,0 +1,106 @@
+//! The local stack of deploy/local: one control plane for all tests of a program, one emulator for each test.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A `stack.py serve`: it ends when its standard input closes, which the operating system sees to, however we end.
+pub struct Stack {
+    pub facts: Value,
+    stdin: Option<ChildStdin>,
+    child: Child,
+}
+
+impl Stack {
+    pub fn start(name: &str, options: &[&str]) -> Self {
+        let directory = scratch(name);
+        let mut child = Command::new("python3")
+            .arg(format!("{ROOT}/deploy/local/stack.py"))
+            .args(["serve", "--dir"])
+            .arg(&directory)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let stdin = child.stdin.take();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the local stack did not start: {line}"));
+        Self { facts, stdin, child }
+    }
+
+    /// The control plane that all tests of this program share; it ends with the program.
+    pub fn cluster() -> &'static Self {
+        static CLUSTER: OnceLock<Stack> = OnceLock::new();
+        CLUSTER.get_or_init(|| Self::start("cluster", &["--no-aws"]))
+    }
+
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.pointer(&format!("/{}", name.replace('.', "/"))).and_then(Value::as_str).unwrap_or_else(|| panic!("no {name}"))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A fresh folder under target/.
+pub fn scratch(name: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).unwrap();
+    place
+}
+
+/// An AWS emulator of its own; it ends with the thread that started it.
+pub struct Emulator {
+    pub facts: Value,
+    child: Child,
+}
+
+impl Emulator {
+    pub fn start(options: &[&str]) -> Self {
+        let venv = std::env::var("BUCKETCONNECTION_VENV").unwrap_or_else(|_| format!("{ROOT}/target/local/venv"));
+        let mut child = Command::new(format!("{venv}/bin/python"))
+            .arg(format!("{ROOT}/deploy/local/aws.py"))
+            .arg("--policy")
+            .arg(format!("{ROOT}/deploy/iam/operator-policy.json"))
+            .args(options)
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the emulator is installed: make test does it");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the emulator did not start: {line}"));
+        Self { facts, child }
+    }
+
+    pub fn url(&self) -> &str {
+        self.facts["url"].as_str().unwrap()
+    }
+
+    pub fn key(&self, user: &str) -> (String, String) {
+        let part = |name: &str| self.facts[user][name].as_str().unwrap().to_owned();
+        (part("id"), part("secret"))
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
