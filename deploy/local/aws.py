@@ -295,6 +295,39 @@ def bootstrap(policy_file):
     return {name: {"id": key.access_key_id, "secret": key.secret_access_key} for name, key in keys.items()}
 
 
+def private_ca(directory):
+    """A CA of our own, written to `directory`/ca.pem, and a certificate of it for localhost; returns the TLS context."""
+    import datetime
+    import ipaddress
+    import ssl
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def certificate(common_name, key, issuer_name, issuer_key, *extensions):
+        name, issuer = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in (common_name, issuer_name))
+        builder = x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(minutes=1)).not_valid_after(now + datetime.timedelta(days=1))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    hosts = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    place = pathlib.Path(directory)
+    (place / "ca.pem").write_bytes(certificate("local CA", ca_key, "local CA", ca_key, is_ca))
+    (place / "server.pem").write_bytes(certificate("localhost", key, "local CA", ca_key, hosts))
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    (place / "server.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "server.pem", place / "server.key")
+    return context
+
+
 def end_with_parent():
     """Asks Linux to end this process with its parent, so that even a killed test leaves no server behind."""
     if sys.platform == "linux":
@@ -306,6 +339,7 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--policy", required=True, help="policy document of the operator's user")
     parser.add_argument("--plain", action="store_true", help="serve moto as it is, uncorrected: another server's view of S3")
+    parser.add_argument("--tls", metavar="DIR", help="serve HTTPS with a certificate of a private CA, written to DIR/ca.pem")
     options = parser.parse_args()
     end_with_parent()
     if moto.__version__ != PINNED:
@@ -322,10 +356,12 @@ def main():
     keys = bootstrap(options.policy)
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", options.port, application, threaded=True, request_handler=MotoRequestHandler)
+    tls = private_ca(options.tls) if options.tls else None
+    handler = MotoRequestHandler
+    server = make_server("127.0.0.1", options.port, application, threaded=True, request_handler=handler, ssl_context=tls)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-    url = f"http://127.0.0.1:{server.server_port}"
+    url = f"https://localhost:{server.server_port}" if tls else f"http://127.0.0.1:{server.server_port}"
     print(json.dumps({"url": url, "pid": os.getpid(), "account": ACCOUNT, **keys}), flush=True)
     server.serve_forever()
 

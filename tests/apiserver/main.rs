@@ -5,10 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command;
+mod crash;
 mod create;
 mod deletion;
 mod drift;
 mod errors;
+mod network;
 mod ownership;
 mod presets;
+mod schedule;
+mod secrecy;
 mod validation;

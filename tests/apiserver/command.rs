@@ -1,0 +1,116 @@
+//! `bucketconnection plan`: the very plan that the controller would execute, its exit codes, and its words for bad input.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, writes};
+use crate::support::stack::Stack;
+
+fn text(output: &Output) -> (i32, String, String) {
+    let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), utf8(&output.stdout), utf8(&output.stderr))
+}
+
+fn plan(lab: &Lab, object: &Value) -> (i32, String, String) {
+    let file = lab.directory.join("plan.yaml");
+    std::fs::write(&file, serde_saphyr::to_string(object).unwrap()).unwrap();
+    text(&lab.cli(&["plan", "-f", file.to_str().unwrap()]))
+}
+
+#[tokio::test]
+async fn before_during_and_after() {
+    let lab = Lab::new("plan").await;
+    let object = lab.connection("bucket-plan", json!({ "preset": "IlluminaICA", "user": { "name": "planned" } }));
+    let (code, out, err) = plan(&lab, &object);
+    assert_eq!((code, err.as_str()), (2, ""), "{out}");
+    let expected = format!(
+        "{ns}/c: 6 steps
+
++ create bucket bucket-plan in us-east-1
+
+~ write cors of bucket bucket-plan
+    cors.rules[0]: (none) -> {{\"allowedHeaders\":[\"*\"],\"allowedMethods\":[\"HEAD\",\"GET\",\"PUT\",\"POST\",\"DELETE\"],\"allowedOrigins\":[\"https://ica.illumina.com\"],\"exposeHeaders\":[\"ETag\",\"x-amz-meta-custom-header\"]}}
+
++ create IAM user /bucketconnection/planned
+
+~ write inline policy bucketconnection of user planned
+",
+        ns = lab.namespace
+    );
+    assert!(out.starts_with(&expected), "{out}");
+    assert!(out.contains("+ issue an access key for user planned into Secret c-s3\n"), "{out}");
+    assert!(out.ends_with("? try the key: Identity, List\n"), "{out}");
+    assert_eq!(writes(&lab.proxy.take()), [""; 0], "it only looks");
+
+    lab.apply(&object).await;
+    lab.ready("c").await;
+    assert_eq!(plan(&lab, &object).0, 0);
+    lab.s3().delete_bucket_cors().bucket("bucket-plan").send().await.unwrap();
+    let (code, out, _) = plan(&lab, &object);
+    assert_eq!(code, 2);
+    assert!(out.starts_with(&format!("{}/c: 1 step\n\n~ write cors of bucket bucket-plan\n    cors.rules[0]: (none) -> ", lab.namespace)), "{out}");
+    lab.check("c").await;
+    let (code, out, _) = plan(&lab, &object);
+    assert_eq!((code, out), (0, format!("{}/c: in sync, nothing to change\n", lab.namespace)));
+
+    let changed = lab.connection("bucket-plan", json!({ "preset": "IlluminaICA", "user": { "name": "planned" }, "bucket": { "tags": { "team": "a" } } }));
+    let (code, out, _) = plan(&lab, &changed);
+    assert_eq!(code, 2);
+    assert!(out.contains("    bucket.tags[team]: (none) -> \"a\"\n"), "{out}");
+}
+
+#[tokio::test]
+async fn problems_are_part_of_the_plan() {
+    let lab = Lab::idle("problem", Stack::cluster(), &[]).await;
+    lab.s3().create_bucket().bucket("bucket-taken").send().await.unwrap();
+    let (code, out, _) = plan(&lab, &lab.connection("bucket-taken", json!({})));
+    assert_eq!(code, 2);
+    assert!(out.contains("1 problem in the way, nothing will be changed"), "{out}");
+    assert!(out.contains("! BucketReady (BucketNotOwned): bucket bucket-taken exists"), "{out}");
+}
+
+#[tokio::test]
+async fn bad_input_is_named() {
+    let lab = Lab::idle("input", Stack::cluster(), &[]).await;
+    let file = |name: &str, content: &str| {
+        let file = lab.directory.join(name);
+        std::fs::write(&file, content).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let cases = [
+        ("/no/such/file.yaml".to_owned(), "/no/such/file.yaml: "),
+        (file("broken.yaml", "a: [1"), "not YAML"),
+        (file("empty.yaml", ""), "no BucketConnection in it"),
+        (file("other.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n"), "no BucketConnection in it"),
+        (
+            file("preset.yaml", "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: Nope, region: us-east-1, bucket: {name: b-b}}\n"),
+            "BucketConnection wrong: unknown variant `Nope`, expected one of `IlluminaICA`",
+        ),
+        (
+            file("name.yaml", "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: ReadOnly, region: us-east-1, bucket: {name: Bucket, prefix: runs}}\n"),
+            "spec.bucket.prefix: bucket.prefix must end in",
+        ),
+    ];
+    for (file, expected) in cases {
+        let (code, out, err) = text(&lab.cli(&["plan", "-f", &file]));
+        assert_eq!((code, out.as_str()), (1, ""), "{file}");
+        assert!(err.contains(expected), "{file}: {err}");
+    }
+    let (code, _, err) = text(&lab.cli(&["plan"]));
+    assert!(code != 0 && err.contains("--filename"), "{err}");
+}
+
+#[tokio::test]
+async fn several_objects_in_one_file_and_standard_input() {
+    let lab = Lab::idle("several", Stack::cluster(), &[]).await;
+    let mut second = lab.connection("bucket-second", json!({}));
+    second["metadata"]["name"] = json!("second");
+    let file = lab.directory.join("two.yaml");
+    let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap();
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n";
+    std::fs::write(&file, yaml(&lab.connection("bucket-first", json!({}))) + other + &yaml(&second)).unwrap();
+    let (code, out, err) = text(&lab.cli(&["plan", "-f", file.to_str().unwrap()]));
+    assert_eq!((code, err.as_str()), (2, ""));
+    assert!(out.contains("create bucket bucket-first") && out.contains("create bucket bucket-second"), "{out}");
+}

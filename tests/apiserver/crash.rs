@@ -1,0 +1,101 @@
+//! kill -9 at any moment: the next start ends where an undisturbed run ends, with one key and nothing lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::support::lab::{Lab, writes};
+use crate::support::proxy::Fault;
+use crate::support::stack::Stack;
+
+const BUCKET: &str = "bucket-crash";
+
+/// Kills the operator when it makes the given call: before AWS sees it, or after AWS has executed it.
+async fn killed_at(action: &'static str, after: bool) {
+    let mut lab = Lab::idle("crash", Stack::cluster(), &[]).await;
+    let died = Arc::new(AtomicBool::new(false));
+    let pid = Arc::new(Mutex::new(None::<u32>));
+    let hook: Arc<dyn Fn() + Send + Sync> = {
+        let (died, pid) = (Arc::clone(&died), Arc::clone(&pid));
+        Arc::new(move || {
+            // Right after its start the process id is not noted yet.
+            let pid = loop {
+                if let Some(pid) = *pid.lock().unwrap() {
+                    break pid.to_string();
+                }
+            };
+            died.store(true, Ordering::SeqCst);
+            std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        })
+    };
+    lab.proxy.fault(action, if after { Fault::CallAfter(hook) } else { Fault::Call(hook) }, 1);
+    lab.start();
+    *pid.lock().unwrap() = Some(lab.pid());
+    let spec = json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "user": { "name": "survivor" } });
+    lab.apply(&lab.connection(BUCKET, spec)).await;
+    assert!(!lab.ended(), "{action}: it was killed");
+    assert!(died.load(Ordering::SeqCst));
+    lab.start();
+    let object = lab.ready("c").await;
+    let keys = lab.keys("survivor").await;
+    assert_eq!(keys, [lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone()], "{action}, after: {after}");
+    assert_eq!(object.status.unwrap().credentials.unwrap().intent, None, "{action}, after: {after}");
+    lab.proxy.take();
+    lab.check("c").await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0], "{action}, after: {after}");
+}
+
+const CALLS: [&str; 8] = [
+    "s3:CreateBucket",
+    "s3:PutBucketCORS",
+    "iam:CreateUser",
+    "iam:CreatePolicy",
+    "iam:AttachUserPolicy",
+    "iam:CreateAccessKey",
+    "s3:ListBucket",
+    "sts:GetCallerIdentity",
+];
+
+#[tokio::test]
+async fn before_each_call_of_a_creation() {
+    for action in CALLS {
+        killed_at(action, false).await;
+    }
+}
+
+#[tokio::test]
+async fn after_each_call_of_a_creation() {
+    for action in CALLS {
+        killed_at(action, true).await;
+    }
+}
+
+#[tokio::test]
+async fn again_and_again_while_many_are_created() {
+    let mut lab = Lab::idle("again", Stack::cluster(), &[]).await;
+    lab.start();
+    for n in 0..10 {
+        let mut object = lab.connection(&format!("bucket-again-{n}"), json!({ "user": { "name": format!("again-{n}") } }));
+        object["metadata"]["name"] = json!(format!("c{n}"));
+        lab.apply(&object).await;
+    }
+    for kill in 0..6 {
+        // A moment of the operator's own making: after so many further calls.
+        let calls = 7 * (kill + 1);
+        let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+        while lab.proxy.count("iam:CreateAccessKey") + lab.proxy.count("iam:PutUserPolicy") < calls.min(14)
+            && std::time::Instant::now() < end
+            && kill < 2
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        lab.kill();
+        lab.start();
+    }
+    for n in 0..10 {
+        lab.ready(&format!("c{n}")).await;
+        let keys = lab.keys(&format!("again-{n}")).await;
+        assert_eq!(keys, [lab.secret(&format!("c{n}-s3")).await["AWS_ACCESS_KEY_ID"].clone()], "c{n}");
+    }
+}

@@ -1,0 +1,82 @@
+//! A private CA (`AWS_CA_BUNDLE`) and a proxy (`HTTPS_PROXY`) between us and AWS.
+
+use std::io::{Read, Write, copy};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::lab::{Lab, told};
+use crate::support::stack::{Stack, scratch};
+
+/// A lab whose emulator speaks TLS with a certificate of a CA that nobody knows.
+async fn private(name: &str) -> (Lab, String) {
+    let place = scratch(&format!("ca-{name}"));
+    let place = place.to_str().unwrap();
+    let mut lab = Lab::idle(name, Stack::cluster(), &["--tls", place]).await;
+    lab.environment.insert("AWS_ENDPOINT_URL".into(), lab.emulator.url().to_owned());
+    (lab, format!("{place}/ca.pem"))
+}
+
+#[tokio::test]
+async fn a_private_ca() {
+    let (mut lab, ca) = private("ca").await;
+    lab.start();
+    lab.apply(&lab.connection("bucket-ca", json!({}))).await;
+    let object = lab.condition("c", "Reconciling", "True").await;
+    let (_, reason, message) = told(&object, "AccountReady");
+    assert_eq!(reason, "AWSUnavailable");
+    assert!(message.contains("certificate") && message.contains("set AWS_CA_BUNDLE"), "{message}");
+    lab.kill();
+    lab.environment.insert("AWS_CA_BUNDLE".into(), ca);
+    lab.start();
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn a_proxy() {
+    let (mut lab, ca) = private("proxy").await;
+    let (address, tunnels) = connect_proxy();
+    lab.environment.insert("AWS_CA_BUNDLE".into(), ca);
+    lab.environment.insert("HTTPS_PROXY".into(), format!("http://{address}"));
+    lab.environment.insert("NO_PROXY".into(), "127.0.0.1".into());
+    lab.start();
+    lab.apply(&lab.connection("bucket-proxy", json!({}))).await;
+    lab.ready("c").await;
+    assert!(tunnels.load(Ordering::SeqCst) > 0, "AWS was reached past the proxy");
+}
+
+/// A proxy that knows CONNECT; returns its address and how many tunnels it has opened.
+fn connect_proxy() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tunnels = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tunnels);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || tunnel(client, &count));
+        }
+    });
+    (address, tunnels)
+}
+
+fn tunnel(mut client: TcpStream, count: &AtomicUsize) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let mut server = TcpStream::connect(target)?;
+    count.fetch_add(1, Ordering::SeqCst);
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+    thread::spawn(move || copy(&mut from, &mut to));
+    copy(&mut server, &mut client)?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! When a check is made: on request, by interval, never while suspended, and not because of our own status.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::lab::{Lab, told, writes};
+
+const BUCKET: &str = "bucket-schedule";
+
+#[tokio::test]
+async fn the_interval_of_an_object() {
+    let lab = Lab::new("interval").await;
+    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "resyncInterval": "10s" }))).await;
+    lab.ready("c").await;
+    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    lab.until("c", "repaired drift", |object| crate::support::lab::drift_count(object) == 1).await;
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn a_request_is_answered_once() {
+    let lab = Lab::new("request").await;
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    lab.ready("c").await;
+    let kubectl = lab.kubectl(&["annotate", "bc/c", "reconcile.bucketconnection.dev/requestedAt=2026-11-24T12:00:00Z"]);
+    assert!(kubectl.status.success(), "{kubectl:?}");
+    let handled = |object: &bucketconnection::api::BucketConnection| {
+        object.status.as_ref().unwrap().last_handled_reconcile_at.as_deref() == Some("2026-11-24T12:00:00Z")
+    };
+    lab.until("c", "answer", handled).await;
+    // Other annotations and labels, and our own status, wake nobody.
+    lab.proxy.take();
+    lab.patch("c", json!({ "metadata": { "annotations": { "theirs": "x" }, "labels": { "theirs": "x" } } })).await;
+    let mut other = lab.connection("bucket-other", json!({}));
+    other["metadata"]["name"] = json!("other");
+    lab.apply(&other).await;
+    lab.ready("other").await;
+    let about_c = lab.proxy.take().into_iter().filter(|request| request.text.contains(BUCKET)).count();
+    assert_eq!(about_c, 0, "a pass over another object ended after the change, and none was made over this one");
+}
+
+#[tokio::test]
+async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
+    let lab = Lab::new("suspend").await;
+    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA" }))).await;
+    lab.ready("c").await;
+    lab.patch("c", json!({ "spec": { "suspend": true } })).await;
+    let object = lab.until("c", "suspension", |object| told(object, "Reconciling").1 == "Suspended").await;
+    assert_eq!((told(&object, "Ready").0.as_str(), told(&object, "Stalled").0.as_str()), ("True", "False"));
+    assert_eq!(object.status.as_ref().unwrap().observed_generation, object.metadata.generation);
+    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    lab.proxy.take();
+    lab.check("c").await;
+    assert_eq!(lab.proxy.take(), [], "no call to AWS");
+    lab.patch("c", json!({ "spec": { "suspend": false } })).await;
+    lab.ready("c").await;
+    assert!(lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok());
+
+    // Suspended from the start: created by nobody.
+    let mut never = lab.connection("bucket-never", json!({ "suspend": true }));
+    never["metadata"]["name"] = json!("never");
+    lab.apply(&never).await;
+    let object = lab.until("never", "suspension", |object| object.status.is_some()).await;
+    assert_eq!(told(&object, "Ready").0, "Unknown");
+    assert!(object.metadata.finalizers.is_none());
+}
+
+#[tokio::test]
+async fn a_restart_checks_and_changes_nothing() {
+    let mut lab = Lab::new("restart").await;
+    lab.apply(&lab.connection(BUCKET, json!({ "policy": { "type": "Managed" } }))).await;
+    lab.ready("c").await;
+    lab.check("c").await;
+    let before = lab.get("c").await;
+    lab.kill();
+    lab.proxy.take();
+    let api = lab.api_writes().len();
+    lab.start();
+    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+    while !lab.log().contains("pass ended") || lab.proxy.count("s3:ListBucket") == 0 {
+        assert!(std::time::Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let checked = lab.proxy.take();
+    assert_eq!(writes(&checked), [""; 0]);
+    // One check, and one sign-in.
+    assert_eq!(checked.len(), 7 + 1, "{:?}", crate::support::lab::actions(&checked));
+    assert_eq!(lab.api_writes().len(), api, "{:?}", &lab.api_writes()[api..]);
+    assert_eq!(lab.get("c").await.metadata.resource_version, before.metadata.resource_version);
+}
+
+#[tokio::test]
+async fn it_ends_when_told_to() {
+    let mut lab = Lab::new("end").await;
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    lab.ready("c").await;
+    let pid = lab.pid().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(lab.ended());
+}
