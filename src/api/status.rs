@@ -40,9 +40,13 @@ pub struct BucketConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserStatus>,
 
-    /// The policy that was written last.
+    /// The policy that was written last, or is about to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
+
+    /// Policies of earlier specs that may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_policies: Vec<PolicyStatus>,
 
     /// The access key and its Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +97,7 @@ pub struct UserStatus {
     pub tag_keys: Vec<String>,
 }
 
-/// The policy that was written last.
+/// A policy of the user.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
@@ -105,9 +109,17 @@ pub struct PolicyStatus {
     /// ARN of a managed policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// Default version of a managed policy. A version's document never changes, so one read tells whether all is as it was.
+    /// Default version of a managed policy, once it is known to be ours. A version's document never changes, so one read tells
+    /// whether all is as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+impl PolicyStatus {
+    /// Whether both are one policy, whatever its version.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.kind, &self.name, &self.arn) == (other.kind, &other.name, &other.arn)
+    }
 }
 
 /// The access key and its Secret.
@@ -117,6 +129,9 @@ pub struct CredentialsStatus {
     /// Name of the Secret, in the namespace of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
+    /// Secrets of earlier specs that may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_secrets: Vec<String>,
     /// Id of the access key in the Secret. Not secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
@@ -147,12 +162,14 @@ pub enum KeyPhase {
     Rejected,
 }
 
-/// What we were about to do when a key was issued.
+/// A key that was issued between these times, and is not among these, is ours even though nobody noted it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyIntent {
-    /// When.
-    pub at: Time,
+    /// When the first attempt began that is not accounted for.
+    pub since: Time,
+    /// When the last attempt has surely ended.
+    pub until: Time,
     /// Ids of the keys that the user had before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known_keys: Vec<String>,

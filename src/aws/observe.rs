@@ -1,5 +1,7 @@
 //! Looking: one round of parallel reads, and a second one only where the first found trouble with the key.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::Aws;
@@ -8,6 +10,7 @@ use crate::credentials::{KeyPair, keys_in};
 use crate::desired::Desired;
 use crate::observed::{Bucket, KeyProof, ManagedPolicy, Observed, Ownership, Remembered, Secret};
 use crate::problem::Problem;
+use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
 
 /// How much to look at.
@@ -26,17 +29,18 @@ impl Aws {
         desired: &Desired,
         remembered: &Remembered,
         secret: Secret,
-        earlier_secret: Secret,
+        earlier_secrets: BTreeMap<String, Secret>,
         look: Look,
     ) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
         let inline = desired.policy.kind == PolicyType::Inline;
-        let (live, user, policy, attached, proof) = futures::join!(
+        let (live, user, policy, earlier_policies, attached, proof) = futures::join!(
             settings::read(&bucket, &desired.bucket.settings),
             self.user(&desired.user.name),
             self.policy(desired, remembered),
+            self.earlier_policies(desired, remembered),
             async { if inline { Reading::NotLooked } else { reading(self.attached_policies(&desired.user.name).await) } },
-            self.probe(desired, candidates(&secret, &earlier_secret), |key| known(key, remembered)),
+            self.probe(desired, candidates(&secret, &earlier_secrets), |key| known(key, remembered)),
         );
         let (inline_policy, managed_policy) = policy;
         let mut observed = Observed {
@@ -44,9 +48,10 @@ impl Aws {
             user: reading(user),
             inline_policy,
             managed_policy,
+            earlier_policies,
             attached,
             secret,
-            earlier_secret,
+            earlier_secrets,
             proof,
             ..Observed::default()
         };
@@ -72,22 +77,33 @@ impl Aws {
         match policy.kind {
             PolicyType::Inline => (reading(self.inline_policy(user, &policy.name).await), Reading::NotLooked),
             PolicyType::Managed => {
-                let earlier = remembered.policy.as_ref().filter(|known| known.arn.as_ref() == Some(&policy.arn));
-                let version = earlier.and_then(|known| known.version.as_deref());
+                let known = remembered.policies.iter().find(|known| known.is(&policy.identity()));
+                let version = known.and_then(|known| known.version.as_deref());
                 (Reading::NotLooked, reading(self.managed_policy(policy, version).await))
             }
         }
     }
 }
 
+impl Aws {
+    /// Managed policies of earlier specs: rarely any.
+    async fn earlier_policies(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Reading<Tags>> {
+        let mut found = BTreeMap::new();
+        for arn in remembered.earlier_policies(desired).filter_map(|policy| policy.arn.as_ref()) {
+            found.insert(arn.clone(), reading(self.policy_tags(arn).await));
+        }
+        found
+    }
+}
+
 /// The keys that the Secret holds; those of its earlier name while the new one holds none.
-fn candidates(secret: &Secret, earlier: &Secret) -> Vec<KeyPair> {
+fn candidates(secret: &Secret, earlier: &BTreeMap<String, Secret>) -> Vec<KeyPair> {
     let keys = |secret: &Secret| match secret {
         Secret::Ours(secret) => keys_in(&secret.data),
         _ => Vec::new(),
     };
     let here = keys(secret);
-    if here.is_empty() { keys(earlier) } else { here }
+    if here.is_empty() { earlier.values().flat_map(keys).collect() } else { here }
 }
 
 /// Whether the key is the one that was proven to be our user's.

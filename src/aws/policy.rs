@@ -1,5 +1,6 @@
 //! IAM policies: inline, and managed with their versions.
 
+use aws_sdk_iam::types::Policy;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -54,6 +55,13 @@ impl Aws {
             tags: Some(live.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()),
             other_versions: versions,
         }))
+    }
+
+    /// Tags of a managed policy.
+    pub async fn policy_tags(&self, arn: &str) -> Result<Option<Tags>, Problem> {
+        let answer = unset(self.call("iam:GetPolicy", self.iam.get_policy().policy_arn(arn).send()).await, &ABSENT)?;
+        let tags = |policy: &Policy| policy.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+        Ok(answer.and_then(|answer| answer.policy).map(|policy| tags(&policy)))
     }
 
     /// Whether a version is the default, and its document.

@@ -1,5 +1,6 @@
 //! One pass over one object: resolve, observe, plan, execute, fold. Whatever happens, the status tells.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::observed::{Observed, Remembered, Secret};
 use crate::plan::{self, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::render::{Note, notes};
-use crate::status::{Checked, Pass, Stage, fold, worth_writing};
+use crate::status::{Checked, Pass, Stage, fold, intend, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
@@ -44,10 +45,15 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     };
     // Before anything is created, so that nothing is ever left behind.
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
-    let object = &if held { object.clone() } else { context.kubernetes.add_finalizer(object).await? };
+    let mut object = if held { object.clone() } else { context.kubernetes.add_finalizer(object).await? };
+    let object = &mut object;
     let remembered = Remembered::of(object);
     let observed = observe(object, &desired, &remembered, &context.aws, &context.kubernetes, Creation::Optimistic).await;
     let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
+    if let Some(intended) = intend(object, &desired, &plan, Timestamp::now()) {
+        context.kubernetes.write_intent(object, &intended).await?;
+        object.status = Some(intended);
+    }
     let report = execute(&ports(object, context), &desired, &plan).await;
     let checked = Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     finish(object, Stage::Checked(checked), context).await
@@ -93,25 +99,23 @@ async fn observe(
 ) -> Observed {
     let (secret, earlier) = secrets(object, desired, remembered, kubernetes).await;
     if creation == Creation::Optimistic && !remembered.seen && matches!(secret, Secret::Absent) {
-        return Observed { secret, earlier_secret: earlier, ..Observed::default() };
+        return Observed { secret, ..Observed::default() };
     }
     aws.observe(desired, remembered, secret, earlier, Look::Check).await
 }
 
-/// The Secret, and the one of an earlier spec's name.
+/// The Secret, and those of earlier specs' names: rarely any.
 async fn secrets(
     object: &BucketConnection,
     desired: &Desired,
     remembered: &Remembered,
     kubernetes: &Kubernetes,
-) -> (Secret, Secret) {
-    let earlier = remembered.credentials.secret_name.as_ref().filter(|name| **name != desired.secret.name);
-    futures::join!(kubernetes.secret(object, &desired.secret.name), async {
-        match earlier {
-            Some(name) => kubernetes.secret(object, name).await,
-            None => Secret::NotLooked,
-        }
-    })
+) -> (Secret, BTreeMap<String, Secret>) {
+    let mut earlier = BTreeMap::new();
+    for name in remembered.earlier_secrets(desired) {
+        earlier.insert(name.clone(), kubernetes.secret(object, name).await);
+    }
+    (kubernetes.secret(object, &desired.secret.name).await, earlier)
 }
 
 /// A pass over an object that is being deleted.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
+use crate::settings::FieldDiff;
 
 /// A policy document as we send it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,6 +29,50 @@ impl Document {
     /// A Sid counts: it is what people refer to.
     pub fn same_as(&self, live: &Value) -> bool {
         canonical(&self.to_json()).is_some_and(|ours| canonical(live).as_ref() == Some(&ours))
+    }
+
+    /// What differs in `live`, by statement and element; one diff of the whole where it is no policy document.
+    pub fn diffs(&self, path: &str, live: &Value) -> Vec<FieldDiff> {
+        let ours = self.to_json();
+        let statements = |document: &Value| match document.get("Statement") {
+            Some(Value::Array(list)) => list.clone(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        let mut theirs: Vec<_> = statements(live).into_iter().map(|s| (canonical_statement(&s), s)).collect();
+        if theirs.iter().any(|(canonical, _)| canonical.is_none()) || theirs.is_empty() {
+            return vec![FieldDiff::new(path, Some(live.clone()), Some(ours))];
+        }
+        // Statements that are there in any place are no difference; the others are compared in order.
+        let mut missing = Vec::new();
+        for (index, statement) in statements(&ours).into_iter().enumerate() {
+            let canonical = canonical_statement(&statement);
+            match theirs.iter().position(|(theirs, _)| *theirs == canonical) {
+                Some(same) => drop(theirs.remove(same)),
+                None => missing.push((index, canonical, statement)),
+            }
+        }
+        let mut diffs = Vec::new();
+        let mut theirs = theirs.into_iter();
+        for (index, canonical, statement) in missing {
+            let path = format!("{path}.statements[{index}]");
+            let Some((live_canonical, live)) = theirs.next() else {
+                diffs.push(FieldDiff::new(path, None, Some(statement)));
+                continue;
+            };
+            let (ours, theirs) = (canonical.unwrap_or_default(), live_canonical.unwrap_or_default());
+            let elements: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+            let differing = elements.into_iter().filter(|element| ours.get(*element) != theirs.get(*element));
+            diffs.extend(differing.map(|element| {
+                let field = element.to_lowercase();
+                FieldDiff::new(format!("{path}.{field}"), live.get(element).cloned(), statement.get(element).cloned())
+            }));
+        }
+        diffs.extend(theirs.map(|(_, extra)| FieldDiff::new(format!("{path}.statements[]"), Some(extra), None)));
+        if diffs.is_empty() {
+            diffs.push(FieldDiff::new(format!("{path}.version"), live.get("Version").cloned(), ours.get("Version").cloned()));
+        }
+        diffs
     }
 
     /// Whether the document allows `action` on `resource`, with `prefix` as the request's `s3:prefix` if it has one.
@@ -185,6 +230,32 @@ mod tests {
         for live in different {
             assert!(!ours.same_as(&live), "{live}");
         }
+    }
+
+    #[test]
+    fn diffs_name_statement_and_element() {
+        let ours = document(json!([
+            { "sid": "A", "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::b/*"] },
+            { "sid": "B", "actions": ["s3:ListBucket"], "resources": ["arn:aws:s3:::b"] },
+        ]));
+        let diffs = |change: fn(&mut Value)| {
+            let mut live = ours.to_json();
+            change(&mut live);
+            ours.diffs("policy", &live).into_iter().map(|d| (d.path, d.live, d.desired)).collect::<Vec<_>>()
+        };
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            diffs(|d| d["Statement"][1]["Action"] = json!("s3:*")),
+            [(path("policy.statements[1].action"), Some(json!("s3:*")), Some(json!(["s3:ListBucket"])))]
+        );
+        let b = || ours.to_json()["Statement"][1].clone();
+        assert_eq!(diffs(|d| drop(d["Statement"].as_array_mut().unwrap().pop())), [(path("policy.statements[1]"), None, Some(b()))]);
+        assert_eq!(
+            diffs(|d| d["Statement"].as_array_mut().unwrap().push(json!({ "Effect": "Deny", "Action": "*", "Resource": "*" }))),
+            [(path("policy.statements[]"), Some(json!({ "Effect": "Deny", "Action": "*", "Resource": "*" })), None)]
+        );
+        assert_eq!(diffs(|d| d["Version"] = json!("2008-10-17"))[0].0, "policy.version");
+        assert_eq!(diffs(|d| *d = json!("text"))[0].0, "policy");
     }
 
     #[test]

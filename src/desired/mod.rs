@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::api::{BucketConnection, DeletionPolicy, PolicyScope, PolicyType, Preset};
+use crate::api::{BucketConnection, DeletionPolicy, PolicyScope, PolicyStatus, PolicyType, Preset};
 use crate::settings::tags::DesiredTags;
 use crate::settings::{self, Specs};
 
@@ -93,6 +93,14 @@ pub struct DesiredPolicy {
     pub arn: String,
     /// Its document.
     pub document: Document,
+}
+
+impl DesiredPolicy {
+    /// The policy as the status names it, of no known version.
+    pub fn identity(&self) -> PolicyStatus {
+        let arn = (self.kind == PolicyType::Managed).then(|| self.arn.clone());
+        PolicyStatus { kind: self.kind, name: self.name.clone(), arn, version: None }
+    }
 }
 
 /// The Secret that is wanted, without the key.

@@ -2,7 +2,8 @@
 //!
 //! AWS shows the secret part once, and `CreateAccessKey` has no token that would make it safe to send again. So, in this order:
 //!
-//! 1. The intent is written to the status, with the keys that the user has; it fails if anybody changed the object.
+//! 1. The intent has been written to the status, with the keys that the user has, before the plan began (status/intent.rs); that
+//!    fails if anybody changed the object, so two operators never issue a key for one object.
 //! 2. The API server is asked whether the Secret could be written.
 //! 3. The key is created: sent once, never retried.
 //! 4. The Secret is written, several times if need be.
@@ -14,12 +15,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::sleep;
 
 use super::run::{Ports, Ran};
 use super::{Fact, Outcome};
-use crate::api::KeyIntent;
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
@@ -29,28 +28,23 @@ use crate::problem::Problem;
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Issues a key into the Secret.
-pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired, known: &[String]) -> Ran {
+pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired) -> Ran {
     let Ports { aws, kubernetes, object } = ports;
-    let intent = KeyIntent { at: Time(Timestamp::now()), known_keys: known.to_vec() };
-    if let Err(problem) = kubernetes.write_intent(object, &intent).await {
-        return Outcome::Failed(problem).into();
-    }
     if let Err(problem) = kubernetes.try_secret(object, &desired.secret).await {
         return Outcome::Failed(problem).into();
     }
-    let doubtful = |problem| Ran { outcome: Outcome::Doubtful(problem), key: None, intent: Some(intent) };
     let key = match aws.create_key(&desired.user.name).await {
         Ok(key) => key,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
-        Err(IssueError::Doubtful(problem)) => return doubtful(problem),
+        Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
     };
     let created_at = Timestamp::now();
     match store(ports, desired, &key, created_at).await {
-        Ok(()) => Ran { outcome: Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), key: Some(key), intent: None },
+        Ok(()) => Ran { outcome: Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), key: Some(key) },
         Err(problem) => match aws.delete_key(&desired.user.name, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
-            // The next pass finds the key by the intent, and deletes it.
-            Err(_) => doubtful(problem),
+            // The intent stands on, so the next pass finds the key and deletes it.
+            Err(_) => Outcome::Doubtful(problem).into(),
         },
     }
 }

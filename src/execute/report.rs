@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::api::KeyIntent;
 use crate::problem::Problem;
 
 /// Outcomes, in the order of the plan's steps.
@@ -11,8 +10,6 @@ use crate::problem::Problem;
 pub struct Report {
     /// One for each step.
     pub outcomes: Vec<Outcome>,
-    /// The intent to issue a key, where it is not known whether that was done.
-    pub intent: Option<KeyIntent>,
 }
 
 /// What came of a step.

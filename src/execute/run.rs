@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::key::issue;
 use super::{Fact, Outcome, Report};
-use crate::api::{BucketConnection, KeyIntent};
+use crate::api::BucketConnection;
 use crate::aws::{Aws, BucketCalls};
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
@@ -32,7 +32,7 @@ pub struct Ports<'a> {
 pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
     let mut started = vec![false; plan.steps.len()];
-    let (mut issued, mut intent): (Option<KeyPair>, Option<KeyIntent>) = (None, None);
+    let mut issued: Option<KeyPair> = None;
     let mut bucket_busy = false;
     let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ran)>> = FuturesUnordered::new();
     loop {
@@ -57,7 +57,6 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
                     bucket_busy = false;
                 }
                 issued = ran.key.or(issued);
-                intent = ran.intent.or(intent);
                 outcomes[index] = Some(ran.outcome);
             }
             // Nothing runs: what has not started depends on a step that was skipped later in the list.
@@ -65,21 +64,18 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
             None => {}
         }
     }
-    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect(), intent }
+    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
 }
 
-/// What came of a step, and what later steps and passes need of it.
+/// What came of a step, and the key that was issued in it.
 pub(super) struct Ran {
     pub(super) outcome: Outcome,
-    /// The key that was issued.
     pub(super) key: Option<KeyPair>,
-    /// The intent that stands on.
-    pub(super) intent: Option<KeyIntent>,
 }
 
 impl From<Outcome> for Ran {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, key: None, intent: None }
+        Self { outcome, key: None }
     }
 }
 
@@ -114,7 +110,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         }
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
-        Action::IssueKey { known, .. } => issue(ports, desired, known).await,
+        Action::IssueKey { .. } => issue(ports, desired).await,
         Action::ActivateKey { id } => aws.activate_key(user, id).await.into(),
         Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
         Action::WriteSecret { key, created_at } => {

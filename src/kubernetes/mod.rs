@@ -65,7 +65,11 @@ fn problem(action: &str, error: &kube::Error) -> Problem {
                 500.. => Class::Unavailable,
                 _ => Class::Refused,
             };
-            Problem::new(class, action, status.reason.clone(), status.message.clone())
+            let code = if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
+            // What an operator newer than the installed CRDs gets.
+            let old = status.message.contains("field not declared in schema");
+            let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
+            Problem::new(class, action, code, format!("{}{advice}", status.message))
         }
         other => Problem::new(Class::Unavailable, action, "Unreachable", root_cause(other)),
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Kubernetes, MANAGER, call};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, KeyIntent, KeyPhase};
+use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER};
 use crate::desired::names;
 use crate::problem::{Class, Problem};
 use crate::status;
@@ -79,22 +79,9 @@ impl Kubernetes {
         self.apply_status(object, json!(status), None).await
     }
 
-    /// Writes the intent to issue a key before that is done: it fails when somebody else has changed the object meanwhile, so two
-    /// operators never issue a key for one object.
-    pub async fn write_intent(&self, object: &BucketConnection, intent: &KeyIntent) -> Result<(), Problem> {
-        let now = intent.at.0;
-        let mut new = object.status.clone().unwrap_or_default();
-        let credentials = new.credentials.get_or_insert_default();
-        credentials.phase = Some(KeyPhase::Issuing);
-        credentials.intent = Some(intent.clone());
-        new.observed_generation = object.metadata.generation;
-        let generation = object.metadata.generation;
-        let text = "an access key is being issued";
-        status::set(&mut new, generation, now, ConditionType::Reconciling, Some(true), Reason::Progressing, text);
-        if !status::is_true(&new, ConditionType::Ready) {
-            status::set(&mut new, generation, now, ConditionType::Ready, Some(false), Reason::Progressing, text);
-        }
-        self.apply_status(object, json!(new), object.resource_version()).await
+    /// Writes what is about to be done (status/intent.rs). Fails when somebody else has changed the object meanwhile.
+    pub async fn write_intent(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
+        self.apply_status(object, json!(status), object.resource_version()).await
     }
 
     /// Tells in the status of an object that cannot even be read what is wrong with it.

@@ -33,14 +33,16 @@ pub struct Observed {
     pub inline_policy: Reading<Value>,
     /// The managed policy, by its desired ARN.
     pub managed_policy: Reading<ManagedPolicy>,
+    /// Tags of the managed policies of earlier specs, by ARN.
+    pub earlier_policies: BTreeMap<String, Reading<Tags>>,
     /// ARNs of the managed policies attached to the user.
     pub attached: Reading<Vec<String>>,
     /// The user's access keys; looked at only when the key in the Secret does not work or is not known.
     pub keys: Reading<Vec<AccessKey>>,
     /// The Secret, by its desired name.
     pub secret: Secret,
-    /// The Secret under the name that an earlier spec had.
-    pub earlier_secret: Secret,
+    /// The Secrets under the names that earlier specs had.
+    pub earlier_secrets: BTreeMap<String, Secret>,
     /// What came of trying the key that the Secret holds.
     pub proof: KeyProof,
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::api::conditions::ConditionType;
 use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, UserStatus};
+use crate::desired::Desired;
 
 /// What earlier passes found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,8 +15,8 @@ pub struct Remembered {
     pub bucket_arn: Option<String>,
     /// The user, once it was ours.
     pub user: Option<UserStatus>,
-    /// The policy that was written last.
-    pub policy: Option<PolicyStatus>,
+    /// Policies that may be there: the one that was written last, and those of earlier specs.
+    pub policies: Vec<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
     /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
@@ -43,11 +44,28 @@ impl Remembered {
             seen: status.observed_generation.is_some(),
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,
-            policy: status.policy,
+            policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
             credentials: status.credentials.unwrap_or_default(),
             verified: is(ConditionType::Verified, "True"),
             held,
         }
+    }
+
+    /// Whether the managed policy `arn` was found to be ours.
+    pub fn owns_policy(&self, arn: &str) -> bool {
+        self.policies.iter().any(|policy| policy.arn.as_deref() == Some(arn) && policy.version.is_some())
+    }
+
+    /// Policies that may be there, other than the desired one.
+    pub fn earlier_policies(&self, desired: &Desired) -> impl Iterator<Item = &PolicyStatus> {
+        let identity = desired.policy.identity();
+        self.policies.iter().filter(move |policy| !policy.is(&identity))
+    }
+
+    /// Secrets that may be there, other than the desired one.
+    pub fn earlier_secrets<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
+        let all = self.credentials.secret_name.iter().chain(&self.credentials.earlier_secrets);
+        all.filter(|name| **name != desired.secret.name)
     }
 
     /// When the key that the status names was issued.

@@ -6,9 +6,9 @@
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, user::owned};
+use super::{Action, Plan, Planner, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, PolicyType};
+use crate::api::BucketConnection;
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
@@ -56,8 +56,8 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     use ConditionType::{CredentialsReady, PolicyInSync, UserReady};
     let mut keys = Vec::new();
     let mut rights = Vec::new();
-    let user = match &observed.user {
-        Reading::Set(user) => owned(planner, desired, user),
+    let has_user = match &observed.user {
+        Reading::Set(user) => user::owned(planner, desired, user),
         Reading::Unreadable(problem) => {
             planner.unreadable(UserReady, problem);
             false
@@ -65,7 +65,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
         Reading::NotLooked | Reading::Unset => false,
     };
     let mut foreign = Vec::new();
-    if user {
+    if has_user {
         match &observed.keys {
             Reading::Set(listed) => {
                 let secret_key = observed.proof.key().map(|key| key.id.clone());
@@ -90,7 +90,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
         }
         match &observed.inline_policy {
             Reading::Set(_) => {
-                let action = Action::DeleteInlinePolicy { name: inline_name(planner, desired) };
+                let action = Action::DeleteInlinePolicy { name: desired.policy.name.clone() };
                 rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
             }
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
@@ -99,13 +99,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     }
     match &observed.managed_policy {
         Reading::Set(policy) => {
-            let remembered = planner.remembered.policy.as_ref().and_then(|p| p.arn.as_ref()) == Some(&desired.policy.arn);
-            let ours = match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
-                Some(Ownership::Ours) => true,
-                None | Some(Ownership::Untagged) => remembered,
-                Some(Ownership::Foreign(_)) => false,
-            };
-            if ours {
+            if policy::owned(planner, desired, policy) {
                 let action = Action::RemovePolicy { arn: desired.policy.arn.clone() };
                 rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
             }
@@ -113,14 +107,15 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
         Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
         Reading::NotLooked | Reading::Unset => {}
     }
-    if user && !foreign.is_empty() {
+    rights.extend(policy::remove_earlier(planner, desired, observed, has_user, &keys));
+    if has_user && !foreign.is_empty() {
         let message = format!(
             "IAM user {} has access keys that were not issued here ({}), so it is not deleted: delete those keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
             desired.user.name,
             foreign.join(", ")
         );
         planner.stall(UserReady, Reason::ForeignAccessKeys, message);
-    } else if user {
+    } else if has_user {
         let mut after = keys.clone();
         after.extend(&rights);
         planner.step(UserReady, Action::DeleteUser, gone("user"), &after);
@@ -128,25 +123,15 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     keys
 }
 
-/// The inline policy's name: what was written last, since the spec may have changed since.
-fn inline_name(planner: &Planner<'_>, desired: &Desired) -> String {
-    match &planner.remembered.policy {
-        Some(policy) if policy.kind == PolicyType::Inline => policy.name.clone(),
-        _ => desired.policy.name.clone(),
-    }
-}
-
 fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, keys: &[usize]) {
     let part = ConditionType::CredentialsReady;
-    let earlier = planner.remembered.credentials.secret_name.clone();
-    for (secret, name) in [(&observed.secret, Some(desired.secret.name.clone())), (&observed.earlier_secret, earlier)] {
-        match (secret, name) {
-            (Secret::Ours(_), Some(name)) => {
-                let path = format!("secret({name})");
-                planner.step(part, Action::DeleteSecret { name }, gone(&path), keys);
+    for (name, secret) in std::iter::once((&desired.secret.name, &observed.secret)).chain(&observed.earlier_secrets) {
+        match secret {
+            Secret::Ours(_) => {
+                planner.step(part, Action::DeleteSecret { name: name.clone() }, gone(&format!("secret({name})")), keys);
             }
-            (Secret::Unreadable(problem), _) => planner.unreadable(part, problem),
-            _ => {}
+            Secret::Unreadable(problem) => planner.unreadable(part, problem),
+            Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
         }
     }
 }

@@ -10,7 +10,8 @@
 //! | a key | wrong signature, or of another user | the Secret was edited: issue another, then delete the old one |
 //! | no key | user has none of ours | issue one |
 //! | no key | user has ours | its secret part is lost: issue another, then delete the old one |
-//! | no key | an intent without its key | the answer to CreateAccessKey was lost: delete that key, issue another |
+//! | no key | one key that an intent explains | the answer to CreateAccessKey was lost: delete that key, issue another |
+//! | no key | several that an intent would explain | all but one are foreign, so none is touched |
 //!
 //! Never more than two keys, never a foreign key touched, nothing deleted because of a failed proof alone.
 
@@ -30,6 +31,7 @@ const PART: ConditionType = ConditionType::CredentialsReady;
 const MAX_KEYS: usize = 2;
 /// How long a new key may take to reach all of AWS (facts: 2 to 15 s seen; botocore and Terraform allow 2 minutes).
 const PROPAGATION_SECONDS: i64 = 120;
+const CLOCK_SKEW_SECONDS: i64 = 60;
 /// AWS attaches these to a user whose key it found in public.
 const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
 
@@ -129,6 +131,7 @@ impl Keys<'_, '_, '_> {
     /// The key works, or is about to: the Secret is made right, a proof is asked for where one is due, replaced keys go.
     fn keep(&mut self, key: &KeyPair, changed: bool) {
         let written = self.write_secret(key, &[]);
+        self.drop_earlier_secrets(written);
         let due = changed || !self.planner.remembered.verified;
         let proven = due.then(|| {
             let mut after = self.after_grant.clone();
@@ -137,7 +140,7 @@ impl Keys<'_, '_, '_> {
         });
         let after: Vec<usize> = proven.into_iter().collect();
         let mut gone = self.planner.remembered.credentials.retiring.clone();
-        gone.extend(self.orphans().into_iter().filter(|id| *id != key.id && !gone.contains(id)).collect::<Vec<_>>());
+        gone.extend(self.orphan().filter(|id| !gone.contains(id)));
         for id in gone.into_iter().filter(|id| *id != key.id) {
             self.delete(id, &after);
         }
@@ -183,10 +186,8 @@ impl Keys<'_, '_, '_> {
         retire.retain(|id| listed.iter().any(|key| key.id == *id));
         retire.dedup();
         let mut deleted = Vec::new();
-        for id in self.orphans() {
-            if !retire.contains(&id) {
-                deleted.push((id.clone(), self.delete(id, &[])));
-            }
+        if let Some(id) = self.orphan().filter(|id| !retire.contains(id)) {
+            deleted.push((id.clone(), self.delete(id, &[])));
         }
         let mut left: Vec<String> =
             listed.iter().map(|key| key.id.clone()).filter(|id| deleted.iter().all(|(gone, _)| gone != id)).collect();
@@ -223,7 +224,7 @@ impl Keys<'_, '_, '_> {
         for id in retire {
             self.delete(id, &[proven]);
         }
-        self.drop_earlier_secret(issued);
+        self.drop_earlier_secrets(Some(issued));
     }
 
     fn delete(&mut self, id: String, after: &[usize]) -> usize {
@@ -264,16 +265,15 @@ impl Keys<'_, '_, '_> {
         }
         let written = self.secret.and_then(|secret| secret.key_created_at);
         let created_at = written.or_else(|| self.planner.remembered.key_created_at());
-        let step = self.planner.step(PART, Action::WriteSecret { key: key.clone(), created_at }, diffs, after);
-        self.drop_earlier_secret(step);
-        Some(step)
+        Some(self.planner.step(PART, Action::WriteSecret { key: key.clone(), created_at }, diffs, after))
     }
 
-    fn drop_earlier_secret(&mut self, after: usize) {
-        let earlier = self.planner.remembered.credentials.secret_name.clone();
-        if let (Secret::Ours(_), Some(name)) = (&self.observed.earlier_secret, earlier) {
+    /// Secrets of earlier names go once the new one holds the key.
+    fn drop_earlier_secrets(&mut self, after: Option<usize>) {
+        let after: Vec<usize> = after.into_iter().collect();
+        for (name, _) in self.observed.earlier_secrets.iter().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
             let diffs = vec![FieldDiff::new(format!("secret({name})"), Some(json!("present")), None)];
-            let step = self.planner.step(PART, Action::DeleteSecret { name }, diffs, &[after]);
+            let step = self.planner.step(PART, Action::DeleteSecret { name: name.clone() }, diffs, &after);
             self.planner.plan.steps[step].drift = false;
         }
     }
@@ -291,17 +291,20 @@ impl Keys<'_, '_, '_> {
         }
     }
 
-    /// Keys that an intent of ours explains: issued after it, and unknown before it.
-    fn orphans(&self) -> Vec<String> {
+    /// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would
+    /// fit, none is taken: all but one are somebody else's.
+    fn orphan(&self) -> Option<String> {
         let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
-            return Vec::new();
+            return None;
         };
         // AWS tells the time in whole seconds, and its clock is not ours.
-        let since = intent.at.0.as_second() - 60;
+        let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
         let unexplained = |key: &&AccessKey| {
-            !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| created.as_second() >= since)
+            !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
         };
-        keys.iter().filter(unexplained).map(|key| key.id.clone()).collect()
+        let mut fitting = keys.iter().filter(unexplained);
+        let first = fitting.next()?;
+        fitting.next().is_none().then(|| first.id.clone())
     }
 
     /// Whether a key that AWS does not accept may only be too new. One that has been proven is not.

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Action, Planner, whole};
+use super::{Action, Planner};
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
-use crate::observed::{Observed, Ownership};
+use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
 use crate::settings::{FieldDiff, Reading};
 
@@ -26,24 +26,25 @@ pub(super) fn plan(
         PolicyType::Inline => inline(planner, desired, observed, new_user, base),
         PolicyType::Managed => managed(planner, desired, observed, new_user, base),
     };
-    remove_earlier(planner, desired, new_user, &steps);
+    remove_earlier(planner, desired, observed, !new_user, &steps);
     steps
 }
 
 fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
     let document = &desired.policy.document;
-    let live = match &observed.inline_policy {
+    let whole = || vec![FieldDiff::new("policy", None, Some(document.to_json()))];
+    let diffs = match &observed.inline_policy {
         Reading::Unreadable(problem) if !new_user => {
             planner.unreadable(PART, problem);
             return Vec::new();
         }
         Reading::Set(live) if !new_user && document.same_as(live) => return Vec::new(),
         Reading::NotLooked if !new_user => return Vec::new(),
-        Reading::Set(live) if !new_user => Some(live.clone()),
-        _ => None,
+        Reading::Set(live) if !new_user => document.diffs("policy", live),
+        _ => whole(),
     };
     let action = Action::PutInlinePolicy { name: desired.policy.name.clone(), document: document.clone() };
-    vec![planner.step(PART, action, vec![FieldDiff::new("policy", live, Some(document.to_json()))], base)]
+    vec![planner.step(PART, action, diffs, base)]
 }
 
 fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
@@ -59,13 +60,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         }
         Reading::Unreadable(problem) => planner.unreadable(PART, problem),
         Reading::Set(live) => {
-            let remembered = planner.remembered.policy.as_ref().and_then(|p| p.arn.as_ref()) == Some(&policy.arn);
-            let ours = match live.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
-                Some(Ownership::Ours) => true,
-                None | Some(Ownership::Untagged) => remembered,
-                Some(Ownership::Foreign(_)) => false,
-            };
-            if !ours {
+            if !owned(planner, desired, live) {
                 let message = format!(
                     "managed policy {} exists and was not created by this BucketConnection: it is left alone; choose another policy.name",
                     policy.name
@@ -74,10 +69,10 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
                 return steps;
             }
             if !document.same_as(&live.document) {
-                let diff = FieldDiff::new("policy", Some(live.document.clone()), Some(document.to_json()));
+                let diffs = document.diffs("policy", &live.document);
                 let full = live.other_versions.len() + 1 >= MAX_VERSIONS;
                 let prune = live.other_versions.first().filter(|_| full).cloned();
-                steps.push(planner.step(PART, Action::UpdatePolicy { document, prune }, vec![diff], base));
+                steps.push(planner.step(PART, Action::UpdatePolicy { document, prune }, diffs, base));
             }
         }
     }
@@ -100,21 +95,38 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
     steps
 }
 
-/// The policy of an earlier spec goes once the new one is in place: the user is never without rights in between.
-fn remove_earlier(planner: &mut Planner<'_>, desired: &Desired, new_user: bool, granted: &[usize]) {
-    let Some(earlier) = planner.remembered.policy.clone() else { return };
-    let policy = &desired.policy;
-    if earlier.kind == policy.kind && earlier.name == policy.name {
-        return;
+/// Ours by its tag; without a tag, by what the status remembers.
+pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPolicy) -> bool {
+    match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
+        Some(Ownership::Ours) => true,
+        None | Some(Ownership::Untagged) => planner.remembered.owns_policy(&desired.policy.arn),
+        Some(Ownership::Foreign(_)) => false,
     }
-    let action = match (earlier.kind, earlier.arn) {
-        (PolicyType::Managed, Some(arn)) => Action::RemovePolicy { arn },
-        (PolicyType::Inline, _) if !new_user => Action::DeleteInlinePolicy { name: earlier.name.clone() },
-        _ => return,
-    };
-    let mut diffs = whole(&format!("policy({})", earlier.name), true);
-    if let Some(diff) = diffs.first_mut() {
-        diff.desired = None;
+}
+
+/// Policies of earlier specs go once the new one is in place: the user is never without rights in between. A managed one goes
+/// only if its tag says that it is ours; an inline one on our user is.
+pub(super) fn remove_earlier(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, user: bool, after: &[usize]) -> Vec<usize> {
+    let remembered = planner.remembered;
+    let mut steps = Vec::new();
+    for earlier in remembered.earlier_policies(desired) {
+        let action = match &earlier.arn {
+            None if user => Action::DeleteInlinePolicy { name: earlier.name.clone() },
+            None => continue,
+            Some(arn) => match observed.earlier_policies.get(arn) {
+                Some(Reading::Set(tags)) if Ownership::of(tags, desired) == Ownership::Ours => Action::RemovePolicy { arn: arn.clone() },
+                Some(Reading::Unreadable(problem)) => {
+                    planner.unreadable(PART, problem);
+                    continue;
+                }
+                _ => continue,
+            },
+        };
+        let diff = FieldDiff::new(format!("policy({})", earlier.name), Some(json!("present")), None);
+        let step = planner.step(PART, action, vec![diff], after);
+        // It was ours until the spec changed.
+        planner.plan.steps[step].drift = false;
+        steps.push(step);
     }
-    planner.step(PART, action, diffs, granted);
+    steps
 }

@@ -39,6 +39,7 @@ fn counted(plan: &Plan) -> String {
     let steps = plural(plan.steps.len(), "step");
     match plan.blockers.len() {
         0 => steps,
+        n if plan.steps.is_empty() && !plan.frozen => format!("{} in the way", plural(n, "problem")),
         n if plan.frozen => format!("{} in the way, nothing will be changed", plural(n, "problem")),
         n => format!("{steps}, {} in the way", plural(n, "problem")),
     }

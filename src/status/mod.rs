@@ -3,10 +3,12 @@
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
 mod conditions;
+mod intent;
 mod parts;
 mod pass;
 
 pub use conditions::{condition, is_true, set};
+pub use intent::intend;
 pub use parts::Verdict;
 pub use pass::{Checked, Pass, Stage, fold};
 

@@ -20,7 +20,7 @@ pub struct Verdict {
     pub message: String,
     /// Only a person can help.
     pub stalled: bool,
-    /// It is no more than a passing trouble of a call: nothing new is known about the part.
+    /// It could not be looked at, and only in passing: nothing new is known about the part.
     pub passing: bool,
 }
 
@@ -33,13 +33,14 @@ impl Verdict {
         Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
     }
 
+    /// A step that was not done: the part is known to differ.
     fn of_problem(what: &str, problem: &Problem) -> Self {
         Self {
             holds: Some(false),
             reason: problem.reason(),
             message: format!("{what}: {problem}"),
             stalled: problem.needs_a_person(),
-            passing: !problem.needs_a_person(),
+            passing: false,
         }
     }
 }

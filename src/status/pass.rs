@@ -10,11 +10,11 @@ use super::parts::{Verdict, verdict};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     BucketConnection, BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry,
-    JOURNAL_LENGTH, KeyPhase, PolicyStatus, PolicyType, REQUESTED_AT, UserStatus,
+    JOURNAL_LENGTH, KeyPhase, PolicyStatus, REQUESTED_AT, UserStatus,
 };
 use crate::desired::{Desired, SpecError};
 use crate::execute::{Fact, Outcome, Report};
-use crate::observed::{Bucket, KeyProof, Observed, Remembered};
+use crate::observed::{Bucket, KeyProof, Observed, Remembered, Secret};
 use crate::plan::{Action, Plan};
 use crate::problem::Problem;
 use crate::settings::Reading;
@@ -178,12 +178,10 @@ impl Fold<'_> {
             .filter(|condition| condition.status == "True")
             .map_or(self.pass.now, |condition| condition.last_transition_time.0);
         let patience = self.pass.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
-        let mut unsettled = None;
+        // What waits for another part explains less than that one.
+        let unsure = || verdicts.iter().filter(|(_, verdict)| verdict.holds != Some(true) && !verdict.stalled);
+        let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
-            let unsure = verdict.holds != Some(true) && !verdict.stalled;
-            if unsure && unsettled.is_none() {
-                unsettled = Some((verdict.reason, format!("{part}: {}", verdict.message)));
-            }
             // A call that failed in passing says nothing new about a part that held.
             if verdict.passing && patience && is_true(&before, *part) {
                 continue;
@@ -199,8 +197,10 @@ impl Fold<'_> {
             }
             None => {
                 self.set(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
-                match &unsettled {
-                    Some((reason, message)) => self.set(ConditionType::Reconciling, true, *reason, message),
+                match telling {
+                    Some((part, verdict)) => {
+                        self.set(ConditionType::Reconciling, true, verdict.reason, &format!("{part}: {}", verdict.message));
+                    }
                     None => self.set(ConditionType::Reconciling, false, Reason::Settled, "everything is as specified"),
                 }
             }
@@ -236,7 +236,7 @@ impl Fold<'_> {
         if check.plan.frozen {
             return;
         }
-        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+        let steps = check.plan.steps.iter().zip(&check.report.outcomes);
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             let tag_keys = desired.bucket.settings.tags.as_ref().map(|t| t.ours.keys().cloned().collect()).unwrap_or_default();
@@ -260,11 +260,14 @@ impl Fold<'_> {
             let tag_keys = merged(desired.user.tags.ours.keys().cloned().collect(), earlier, tags_failed);
             self.status.user = Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
         }
-        let policy_steps = steps.clone().filter(|(s, _)| s.part == ConditionType::PolicyInSync);
-        let removal_failed = policy_steps.clone().any(|(s, o)| {
-            matches!(s.action, Action::RemovePolicy { .. } | Action::DeleteInlinePolicy { .. }) && !o.is_done()
-        });
-        let version = steps.find_map(|(_, outcome)| match outcome {
+        self.policy(check);
+    }
+
+    fn policy(&mut self, check: &Checked<'_>) {
+        let Checked { desired, observed, remembered, .. } = check;
+        let identity = desired.policy.identity();
+        let steps = || check.plan.steps.iter().zip(&check.report.outcomes);
+        let written = steps().find_map(|(_, outcome)| match outcome {
             Outcome::Done(Fact::PolicyVersion(version)) => Some(version.clone()),
             _ => None,
         });
@@ -272,18 +275,30 @@ impl Fold<'_> {
             Reading::Set(policy) => Some(policy.version.clone()),
             _ => None,
         };
-        let in_place = super::parts::verdict(check, ConditionType::PolicyInSync).holds == Some(true)
+        let version = written.or(live).filter(|_| identity.arn.is_some());
+        let in_place = matches!(observed.inline_policy, Reading::Set(_))
             || version.is_some()
-            || live.is_some();
-        if in_place && !removal_failed {
-            let managed = desired.policy.kind == PolicyType::Managed;
-            self.status.policy = Some(PolicyStatus {
-                kind: desired.policy.kind,
-                name: desired.policy.name.clone(),
-                arn: managed.then(|| desired.policy.arn.clone()),
-                version: version.or(live).filter(|_| managed),
-            });
+            || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
+        // Until another one is in place, what was remembered stays so.
+        if in_place {
+            self.status.policy = Some(PolicyStatus { version, ..identity });
         }
+        let still_there = |policy: &&PolicyStatus| {
+            let removal = steps().find(|(step, _)| match &step.action {
+                Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
+                Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
+                _ => false,
+            });
+            match removal {
+                Some((_, outcome)) => !outcome.is_done(),
+                // It is gone, was not ours, went with its user, or could not be looked at.
+                None => policy.arn.as_ref().is_some_and(|arn| {
+                    matches!(observed.earlier_policies.get(arn), Some(Reading::Unreadable(_)))
+                }),
+            }
+        };
+        let earlier: Vec<_> = remembered.earlier_policies(desired).filter(still_there).cloned().collect();
+        self.status.earlier_policies = earlier;
     }
 
     fn credentials(&mut self, check: &Checked<'_>) {
@@ -298,8 +313,7 @@ impl Fold<'_> {
                 credentials.verified_at = None;
             }
             credentials.access_key_id = Some(key.id.clone());
-            credentials.secret_name = Some(desired.secret.name.clone());
-            if let crate::observed::Secret::Ours(secret) = &observed.secret {
+            if let Secret::Ours(secret) = &observed.secret {
                 credentials.created_at = secret.key_created_at.map(Time).or(credentials.created_at);
             }
         }
@@ -307,7 +321,7 @@ impl Fold<'_> {
             match (&step.action, outcome) {
                 (Action::IssueKey { retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
                     credentials = CredentialsStatus {
-                        secret_name: Some(desired.secret.name.clone()),
+                        secret_name: credentials.secret_name,
                         access_key_id: Some(id.clone()),
                         created_at: Some(Time(*created_at)),
                         phase: Some(KeyPhase::Propagating),
@@ -315,10 +329,11 @@ impl Fold<'_> {
                         ..CredentialsStatus::default()
                     };
                 }
-                // Either nothing was issued, so there is nothing to look for, or the report has the intent that stands on.
-                (Action::IssueKey { .. }, _) => {
-                    credentials.intent = check.report.intent.clone();
-                    credentials.phase = credentials.phase.filter(|phase| *phase != KeyPhase::Issuing || credentials.intent.is_some());
+                // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
+                (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
+                    let skipped = matches!(outcome, Outcome::Skipped);
+                    credentials.intent = check.remembered.credentials.intent.clone().filter(|_| skipped);
+                    credentials.phase = credentials.phase.filter(|phase| *phase != KeyPhase::Issuing);
                 }
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     credentials.phase = Some(KeyPhase::Verified);
@@ -329,15 +344,25 @@ impl Fold<'_> {
                     credentials.phase = Some(KeyPhase::Rejected);
                 }
                 (Action::DeleteKey { id }, Outcome::Done(_)) => credentials.retiring.retain(|retiring| retiring != id),
-                (Action::WriteSecret { .. }, Outcome::Done(_)) => credentials.secret_name = Some(desired.secret.name.clone()),
                 _ => {}
             }
         }
-        // Every key that the intent explains has been looked for: the keys were listed, and no attempt is open.
-        let open = key_steps.iter().any(|(s, o)| {
-            matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }) && !o.is_done()
-        });
-        if !open && matches!(observed.keys, Reading::Set(_)) && matches!(observed.proof, KeyProof::Works(_)) {
+        let done = |wanted: fn(&Action) -> bool| key_steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done());
+        let written = done(|action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. }));
+        let named = if written || matches!(observed.secret, Secret::Ours(_)) { Some(desired.secret.name.clone()) } else { None };
+        credentials.secret_name = named.or(credentials.secret_name);
+        let dropped = |name: &str| {
+            let step = key_steps.iter().find(|(step, _)| matches!(&step.action, Action::DeleteSecret { name: n } if n == name));
+            match step {
+                Some((_, outcome)) => outcome.is_done(),
+                None => !matches!(observed.earlier_secrets.get(name), Some(Secret::Ours(_) | Secret::Unreadable(_))),
+            }
+        };
+        credentials.earlier_secrets = check.remembered.earlier_secrets(desired).filter(|name| !dropped(name)).cloned().collect();
+        // The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so
+        // that the last of them is not taken for ours later.
+        let mut about_keys = key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
+        if matches!(observed.keys, Reading::Set(_)) && about_keys.all(|(_, outcome)| outcome.is_done()) {
             credentials.intent = None;
         }
         self.status.credentials = (credentials != CredentialsStatus::default()).then_some(credentials);

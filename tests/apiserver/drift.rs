@@ -108,7 +108,7 @@ async fn an_inline_policy() {
     let put = iam.put_user_policy().user_name("drifter").policy_name("bucketconnection");
     let wide = json!({ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": "s3:*", "Resource": "*" } });
     put.policy_document(wide.to_string()).send().await.unwrap();
-    repaired(&lab, "policy edited", "policy").await;
+    repaired(&lab, "policy edited", "policy.statements[0].action").await;
     iam.delete_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
     repaired(&lab, "policy deleted", "policy").await;
 
@@ -140,7 +140,7 @@ async fn a_managed_policy() {
     for _ in 0..3 {
         let version = iam.create_policy_version().policy_arn(arn).policy_document(&wide);
         version.set_as_default(true).send().await.unwrap();
-        repaired(&lab, "new default version", "policy").await;
+        repaired(&lab, "new default version", "policy.statements[0].action").await;
         let versions = iam.list_policy_versions().policy_arn(arn).send().await.unwrap();
         if versions.versions().len() == 5 {
             let oldest = versions.versions().iter().find(|version| !version.is_default_version).unwrap();
@@ -153,7 +153,7 @@ async fn a_managed_policy() {
     let switched = iam.get_policy().policy_arn(arn).send().await.unwrap().policy.unwrap().default_version_id.unwrap();
     let document = iam.get_policy_version().policy_arn(arn).version_id(switched).send().await.unwrap().policy_version.unwrap();
     if document.document().unwrap().contains("s3%3A%2A") {
-        repaired(&lab, "another version made default", "policy").await;
+        repaired(&lab, "another version made default", "policy.statements[0].action").await;
     }
 
     iam.detach_user_policy().user_name("drifter").policy_arn(arn).send().await.unwrap();

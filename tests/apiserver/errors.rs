@@ -57,7 +57,8 @@ async fn the_least_rights_are_really_enforced() {
     let (_, reason, message) = told(&object, "CredentialsReady");
     assert_eq!(reason, "AccessDenied");
     assert!(message.contains("iam:CreateAccessKey") && message.contains("is not authorized"), "{message}");
-    assert_eq!(object.status.unwrap().credentials, None, "no intent stays where surely no key was issued");
+    let credentials = object.status.unwrap().credentials.unwrap();
+    assert_eq!((credentials.intent, credentials.phase), (None, None), "no intent stays where surely no key was issued");
     iam.delete_user_policy().user_name("operator").policy_name("scp").send().await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;

@@ -1,0 +1,299 @@
+//! Recorded plans: command scripts in, whole output compared.
+//!
+//! A script (tests/plan/*.txt) is a story about one object and a small AWS in memory. Lines beginning with `>` are commands, `|`
+//! their input, everything else what they printed. `UPDATE=1 cargo test --test plan` writes the scripts anew; look at the diff.
+//!
+//! | command | does |
+//! |---|---|
+//! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
+//! | `> plan` | prints what the next pass would do, after a look |
+//! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
+//! | `> fail <Action> <Class> <code>` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
+//! | `> edit <what>` | somebody changes something: see `edit()` |
+//! | `> wait` | ten minutes pass |
+//! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
+//! | `> drift` | prints the drift journal |
+//! | `> keys` | prints the user's keys |
+
+mod convergence;
+mod world;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use bucketconnection::api::BucketConnection;
+use bucketconnection::credentials::Sensitive;
+use bucketconnection::execute::Outcome;
+use bucketconnection::problem::{Class, Problem};
+use bucketconnection::render;
+use bucketconnection::settings::Reading;
+use serde_json::{Value, json};
+use world::{TheSecret, World};
+
+#[test]
+fn recorded_plans() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan");
+    let mut scripts: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    scripts.sort();
+    assert!(scripts.len() >= 5);
+    for script in scripts {
+        let recorded = std::fs::read_to_string(&script).unwrap();
+        let replayed = Story::new().replay(&recorded);
+        if std::env::var("UPDATE").is_ok() {
+            std::fs::write(&script, &replayed).unwrap();
+        } else if replayed != recorded {
+            let line = recorded.lines().zip(replayed.lines()).position(|(a, b)| a != b).unwrap_or_default();
+            panic!(
+                "{} differs from line {}:\n  recorded: {}\n  now:      {}\nUPDATE=1 cargo test --test plan writes it anew",
+                script.display(),
+                line + 1,
+                recorded.lines().nth(line).unwrap_or_default(),
+                replayed.lines().nth(line).unwrap_or_default()
+            );
+        }
+    }
+}
+
+struct Story {
+    world: World,
+    object: BucketConnection,
+    failures: Vec<(String, Outcome)>,
+}
+
+/// A connection in namespace lab; `spec` is merged over a small one.
+pub fn connection(spec: Value) -> BucketConnection {
+    let mut object = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1",
+        "kind": "BucketConnection",
+        "metadata": { "name": "genomics", "namespace": "lab", "uid": "uid", "generation": 1 },
+        "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" } },
+    });
+    merge(&mut object["spec"], spec);
+    serde_json::from_value(object).unwrap()
+}
+
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else {
+                    merge(target.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { world: World::new(), object: connection(json!({})), failures: Vec::new() }
+    }
+
+    /// Runs the commands of a script; returns the script with what they print now.
+    fn replay(&mut self, script: &str) -> String {
+        let mut replayed = String::new();
+        let mut lines = script.lines().peekable();
+        while let Some(line) = lines.next() {
+            if let Some(command) = line.strip_prefix("> ") {
+                let mut input = String::new();
+                let _ = writeln!(replayed, "{line}");
+                while let Some(text) = lines.peek().and_then(|line| line.strip_prefix("| ")) {
+                    let _ = writeln!(replayed, "| {text}");
+                    input += &format!("{text}\n");
+                    lines.next();
+                }
+                replayed += &self.command(command, &input);
+                replayed.push('\n');
+            } else if line.starts_with('#') {
+                let _ = writeln!(replayed, "{line}");
+                if lines.peek().is_some_and(|next| next.is_empty()) {
+                    replayed.push('\n');
+                }
+            }
+        }
+        replayed.trim_end().to_owned() + "\n"
+    }
+
+    fn command(&mut self, command: &str, input: &str) -> String {
+        let words: Vec<_> = command.split(' ').collect();
+        match words[..] {
+            ["object"] => {
+                let spec: Value = serde_saphyr::from_str(input).unwrap();
+                let (status, generation) = (self.object.status.take(), self.object.metadata.generation.unwrap());
+                self.object = connection(spec);
+                (self.object.metadata.generation, self.object.status) = (Some(generation + 1), status);
+                String::new()
+            }
+            ["plan"] => match self.world.plan(&self.object, true) {
+                Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),
+                Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
+            },
+            ["pass"] => {
+                let failures = &mut self.failures;
+                let passed = self.world.pass(&mut self.object, |action| {
+                    let name = format!("{action:?}");
+                    let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
+                    Some(failures.remove(at).1)
+                });
+                let mut text = String::new();
+                for (step, outcome) in passed.plan.steps.iter().zip(&passed.report.outcomes).filter(|(_, o)| !o.is_done()) {
+                    let why = outcome.problem().map_or_else(|| "skipped".to_owned(), |problem| problem.code.clone());
+                    let _ = writeln!(text, "not done: {} ({why})", render::summary(step, &passed.desired));
+                }
+                text + &self.conditions()
+            }
+            ["fail" | "lose", action, class, code] => {
+                let class: Class = serde_json::from_value(json!(class)).unwrap();
+                let problem = Problem::new(class, "test:Action", code, "");
+                let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
+                self.failures.push((action.to_owned(), outcome));
+                String::new()
+            }
+            ["edit", ref what @ ..] => {
+                edit(&mut self.world, &what.join(" "));
+                String::new()
+            }
+            ["wait"] => {
+                self.world.wait();
+                String::new()
+            }
+            ["delete"] => {
+                let (desired, plan) = self.world.plan_deletion(&self.object);
+                let text = render::plan("lab/genomics", &plan, &desired);
+                let report = self.world.execute(&desired, &plan, |_| None);
+                if !plan.blockers.is_empty() {
+                    self.object.status = Some(self.world.fold_deletion(&self.object, &plan, &report));
+                    return text + &self.conditions();
+                }
+                text
+            }
+            ["drift"] => {
+                let drift = self.object.status.as_ref().and_then(|status| status.drift.clone()).unwrap_or_default();
+                let entry = |text: &Option<String>| text.clone().unwrap_or_else(|| "(none)".into());
+                let lines = drift.journal.iter().map(|e| format!("{}: {} -> {}\n", e.path, entry(&e.live), entry(&e.desired)));
+                format!("{} in all\n{}", drift.count, lines.collect::<String>())
+            }
+            ["keys"] => {
+                let keys = self.world.user.as_ref().map(|user| user.keys.clone()).unwrap_or_default();
+                let state = |active: bool| if active { "" } else { " Inactive" };
+                keys.iter().map(|key| format!("{}{}\n", key.id, state(key.active))).collect()
+            }
+            _ => panic!("no command {command:?}"),
+        }
+    }
+
+    /// Ready, and whatever else is not as it should be.
+    fn conditions(&self) -> String {
+        let status = self.object.status.as_ref().unwrap();
+        let good = |type_: &str| if matches!(type_, "Reconciling" | "Stalled" | "DriftDetected") { "False" } else { "True" };
+        let worth = status.conditions.iter().filter(|c| c.type_ == "Ready" || c.status != good(&c.type_));
+        worth.map(|c| format!("{}={} {}: {}\n", c.type_, c.status, c.reason, c.message)).collect()
+    }
+}
+
+/// Somebody else changes something.
+pub fn edit(world: &mut World, what: &str) {
+    let bucket = |world: &mut World, change: fn(&mut world::TheBucket)| {
+        if let Some(bucket) = &mut world.bucket {
+            change(bucket);
+        }
+    };
+    let user = |world: &mut World, change: fn(&mut world::TheUser)| {
+        if let Some(user) = &mut world.user {
+            change(user);
+        }
+    };
+    let secret = |world: &mut World, change: fn(&mut TheSecret)| {
+        if let Some(secret) = world.secret.values_mut().next() {
+            change(secret);
+        }
+    };
+    match what {
+        "cors deleted" => bucket(world, |bucket| bucket.live.cors = Reading::Unset),
+        "cors edited" => bucket(world, |bucket| {
+            if let Reading::Set(rules) = &mut bucket.live.cors {
+                rules.iter_mut().for_each(|rule| rule.allowed_origins = vec!["*".into()]);
+            }
+        }),
+        "encryption to KMS" => bucket(world, |bucket| {
+            if let Reading::Set(rule) = &mut bucket.live.encryption {
+                rule.algorithm = "aws:kms".into();
+            }
+        }),
+        "public access block deleted" => bucket(world, |bucket| bucket.live.public_access_block = Reading::Unset),
+        "public access block opened" => bucket(world, |bucket| {
+            if let Reading::Set(block) = &mut bucket.live.public_access_block {
+                block.block_public_policy = false;
+            }
+        }),
+        "tags deleted" => bucket(world, |bucket| bucket.live.tags = Reading::Unset),
+        "foreign tag" => bucket(world, |bucket| {
+            if let Reading::Set(tags) = &mut bucket.live.tags {
+                tags.insert("foreign".into(), "stays".into());
+            }
+        }),
+        "bucket deleted" => world.bucket = None,
+        "bucket of another connection" => bucket(world, |bucket| {
+            bucket.live.tags = Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into());
+        }),
+        "bucket there before" => {
+            world.bucket = Some(world::TheBucket { live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(), objects: 3 });
+        }
+        "objects in the bucket" => bucket(world, |bucket| bucket.objects = 3),
+        "policy edited" => {
+            let wide = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+            if let Some(user) = &mut world.user {
+                user.inline.values_mut().for_each(|document| *document = wide.clone());
+            }
+            for policy in world.policies.values_mut() {
+                let next = policy.versions.last().unwrap().0 + 1;
+                if policy.versions.len() < 5 {
+                    policy.versions.push((next, wide.clone()));
+                    policy.default = next;
+                }
+            }
+        }
+        "policy deleted" => {
+            world.policies.clear();
+            user(world, |user| {
+                user.inline.clear();
+                user.attached.clear();
+            });
+        }
+        "policy detached" => user(world, |user| user.attached.clear()),
+        "user untagged" => user(world, |user| user.user.tags.clear()),
+        "user deleted" => world.user = None,
+        "user there before" => world.user = Some(world::TheUser { user: serde_json::from_value(json!({ "id": "AIDAFOREIGN", "path": "/" })).unwrap(), ..Default::default() }),
+        "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
+        "keys deleted" => user(world, |user| user.keys.clear()),
+        "foreign key" => {
+            let now = world.now;
+            let one = |user: &world::TheUser| user.keys.len() < 2 && user.keys.iter().all(|key| key.id != "AKIAFOREIGN");
+            if world.user.as_ref().is_some_and(one) {
+                let key = world::TheKey { id: "AKIAFOREIGN".into(), secret: "theirs".into(), active: true, created_at: now };
+                world.user.as_mut().unwrap().keys.push(key);
+            }
+        }
+        "quarantine" => user(world, |user| user.attached.push("arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3".into())),
+        "secret deleted" => world.secret.clear(),
+        "secret of another" => {
+            world.secret.insert("genomics-s3".into(), TheSecret { foreign: true, ..TheSecret::default() });
+        }
+        "secret: field edited" => secret(world, |secret| {
+            secret.data.insert("BUCKET".into(), Sensitive::new("other".into()));
+        }),
+        "secret: one copy of the key edited" => secret(world, |secret| {
+            secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new("wrong".into()));
+        }),
+        "secret: both copies of the key edited" => secret(world, |secret| {
+            secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new("wrong".into()));
+            secret.data.insert("credentials".into(), Sensitive::new("wrong".into()));
+        }),
+        "secret released" => secret(world, |secret| secret.claimed = false),
+        _ => panic!("no edit {what:?}"),
+    }
+}

@@ -112,7 +112,15 @@ impl Lab {
 
     /// Waits until the operator has ended by itself; returns whether it ended well.
     pub fn ended(&mut self) -> bool {
-        self.operator.take().unwrap().wait().unwrap().success()
+        let mut operator = self.operator.take().unwrap();
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = operator.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(Instant::now() < end, "the operator does not end; it logged:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn log_file(&self, number: usize) -> PathBuf {

@@ -1,0 +1,153 @@
+//! Level-triggered: from any edits, failures and lost answers, repeated passes end in sync, and then nothing is changed any more.
+
+use bucketconnection::execute::Outcome;
+use bucketconnection::problem::{Class, Problem};
+use bucketconnection::settings::Reading;
+use bucketconnection::status::{HEARTBEAT_SECONDS, is_true, worth_writing};
+use bucketconnection::api::conditions::{ConditionType, Reason};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::world::World;
+use super::{connection, edit};
+
+const EDITS: [&str; 23] = [
+    "cors deleted",
+    "cors edited",
+    "encryption to KMS",
+    "public access block deleted",
+    "public access block opened",
+    "tags deleted",
+    "foreign tag",
+    "bucket deleted",
+    "policy edited",
+    "policy deleted",
+    "policy detached",
+    "user untagged",
+    "user deleted",
+    "key inactive",
+    "keys deleted",
+    "foreign key",
+    "secret deleted",
+    "secret: field edited",
+    "secret: one copy of the key edited",
+    "secret: both copies of the key edited",
+    "secret released",
+    "wait",
+    "nothing",
+];
+
+fn specs() -> Vec<Value> {
+    vec![
+        json!({ "preset": "IlluminaICA" }),
+        json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" } } }),
+        json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter" }, "user": { "tags": { "team": "a" } } }),
+        json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } } }),
+    ]
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Edit(usize),
+    Spec(usize),
+    /// A pass; the numbered step fails, is lost, or neither.
+    Pass(Option<(usize, bool)>),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..EDITS.len()).prop_map(Event::Edit),
+        1 => (0..specs().len()).prop_map(Event::Spec),
+        3 => prop_oneof![2 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Pass),
+    ]
+}
+
+fn known(object: &BucketConnection, what: fn(&BucketConnectionStatus) -> bool) -> bool {
+    object.status.as_ref().is_some_and(what)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_story_ends_in_sync(start in 0..specs().len(), events in prop::collection::vec(event(), 0..25)) {
+        let mut world = World::new();
+        let mut object = connection(specs().remove(start));
+        for event in events {
+            match event {
+                Event::Edit(which) if EDITS[which] == "wait" => world.wait(),
+                Event::Edit(which) if EDITS[which] == "nothing" => {}
+                // What lost its tag before any pass knew it as ours is foreign, and rightly so.
+                Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, |status| status.bucket.is_some()) => {}
+                Event::Edit(which) if EDITS[which] == "user untagged" && !known(&object, |status| status.user.is_some()) => {}
+                Event::Edit(which) => edit(&mut world, EDITS[which]),
+                Event::Spec(which) => {
+                    let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
+                    object = connection(specs().remove(which));
+                    (object.status, object.metadata.generation) = (status, Some(generation + 1));
+                }
+                Event::Pass(fault) => {
+                    let mut step = 0;
+                    world.pass(&mut object, |_| {
+                        step += 1;
+                        let (at, lost) = fault?;
+                        let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
+                        (step == at + 1).then(|| if lost { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) })
+                    });
+                }
+            }
+            prop_assert!(world.user.as_ref().is_none_or(|user| user.keys.len() <= 2));
+        }
+
+        let foreign_tag = matches!(&world.bucket, Some(bucket) if matches!(&bucket.live.tags, Reading::Set(tags) if tags.contains_key("foreign")));
+        let foreign_key = world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
+        let mut passes = 0;
+        loop {
+            // Whatever may be propagating has done so.
+            world.wait();
+            let passed = world.pass(&mut object, |_| None);
+            if passed.plan.in_sync() {
+                break;
+            }
+            // Where the lost key cannot be told from a foreign one, a person deletes what is not theirs.
+            if passed.plan.blockers.iter().any(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
+                world.user.as_mut().unwrap().keys.retain(|key| key.id == "AKIAFOREIGN");
+            }
+            passes += 1;
+            prop_assert!(passes < 6, "no end: {:#?}", passed.plan);
+        }
+        let status = object.status.clone().unwrap();
+        prop_assert!(is_true(&status, ConditionType::Ready), "{:#?}", status.conditions);
+        prop_assert!(!is_true(&status, ConditionType::Reconciling) && !is_true(&status, ConditionType::Stalled));
+        prop_assert_eq!(&status.credentials.as_ref().unwrap().intent, &None);
+        prop_assert!(status.credentials.as_ref().unwrap().retiring.is_empty());
+
+        // One key of ours, in the one Secret; what is foreign is still there.
+        let user = world.user.clone().unwrap();
+        let ours: Vec<_> = user.keys.iter().filter(|key| key.id != "AKIAFOREIGN").map(|key| key.id.clone()).collect();
+        prop_assert_eq!(ours, vec![status.credentials.unwrap().access_key_id.unwrap()]);
+        prop_assert_eq!(world.secret.len(), 1);
+        prop_assert_eq!(foreign_key, user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
+        if foreign_tag {
+            prop_assert!(matches!(&world.bucket.as_ref().unwrap().live.tags, Reading::Set(tags) if tags.contains_key("foreign")));
+        }
+
+        // A check that finds the same writes nothing, neither to AWS nor to the API server.
+        let before = object.status.clone().unwrap();
+        world.wait();
+        let passed = world.pass(&mut object, |_| None);
+        prop_assert!(passed.plan.in_sync());
+        prop_assert!(!worth_writing(&before, object.status.as_ref().unwrap(), world.now));
+        prop_assert!(HEARTBEAT_SECONDS > 600);
+
+        // And deletion leaves nothing of ours.
+        object.spec.deletion_policy = bucketconnection::api::DeletionPolicy::Delete;
+        object.spec.force_destroy = true;
+        let (desired, plan) = world.plan_deletion(&object);
+        let report = world.execute(&desired, &plan, |_| None);
+        prop_assert!(report.outcomes.iter().all(Outcome::is_done), "{:?}", report.outcomes);
+        prop_assert!(world.bucket.is_none() && world.user.is_none() && world.secret.is_empty() && world.policies.is_empty());
+    }
+}

@@ -1,0 +1,406 @@
+//! A small AWS and Kubernetes in memory: the truth that plans are made for and carried out on. Pure, like the core that it tests.
+
+use std::collections::BTreeMap;
+
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus, PolicyType};
+use bucketconnection::credentials::{KeyPair, Sensitive, keys_in, secret_data};
+use bucketconnection::desired::{self, Account, Desired, Proof, SpecError};
+use bucketconnection::execute::{Fact, Outcome, Report};
+use bucketconnection::observed::{
+    AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, User,
+};
+use bucketconnection::plan::{self, Action, Plan, deletion};
+use bucketconnection::problem::{Class, Problem};
+use bucketconnection::settings::tags::Tags;
+use bucketconnection::settings::{Live, Reading, Write};
+use bucketconnection::status::{Checked, Pass, Stage, fold, intend};
+use jiff::{Timestamp, ToSpan};
+use serde_json::Value;
+
+pub const CLUSTER: &str = "cluster";
+
+pub fn account() -> Account {
+    Account { id: "123456789012".into(), partition: "aws".into() }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub bucket: Option<TheBucket>,
+    pub user: Option<TheUser>,
+    pub policies: BTreeMap<String, ThePolicy>,
+    pub secret: BTreeMap<String, TheSecret>,
+    pub now: Timestamp,
+    /// Ids given out so far.
+    count: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TheBucket {
+    pub live: Live,
+    pub objects: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TheUser {
+    pub user: User,
+    pub inline: BTreeMap<String, Value>,
+    pub attached: Vec<String>,
+    pub keys: Vec<TheKey>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TheKey {
+    pub id: String,
+    pub secret: String,
+    pub active: bool,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct ThePolicy {
+    pub tags: Tags,
+    /// Oldest first; the default is marked.
+    pub versions: Vec<(usize, Value)>,
+    pub default: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TheSecret {
+    pub data: BTreeMap<String, Sensitive>,
+    pub created_at: Option<Timestamp>,
+    pub claimed: bool,
+    pub foreign: bool,
+}
+
+/// What a pass did.
+pub struct Passed {
+    pub desired: Desired,
+    pub plan: Plan,
+    pub report: Report,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { now: "2026-11-24T12:00:00Z".parse().unwrap(), ..Self::default() }
+    }
+
+    /// Ten minutes pass.
+    pub fn wait(&mut self) {
+        self.now = self.now.checked_add(10.minutes()).unwrap();
+    }
+
+    pub fn resolve(object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
+        desired::resolve(object, CLUSTER, &account())
+    }
+
+    /// What the next pass would do.
+    pub fn plan(&self, object: &BucketConnection, look: bool) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
+        let desired = Self::resolve(object)?;
+        let remembered = Remembered::of(object);
+        let secret = self.secret(&desired.secret.name);
+        let optimistic = !look && !remembered.seen && secret == Secret::Absent;
+        let observed =
+            if optimistic { Observed { secret, ..Observed::default() } } else { self.look(&desired, &remembered, false) };
+        let plan = plan::plan(&desired, &observed, &remembered, self.now);
+        Ok((desired, observed, remembered, plan))
+    }
+
+    /// One pass; `fails` may make a step fail instead of being done.
+    pub fn pass(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+        let (desired, observed, remembered, plan) = self.plan(object, false).expect("a good spec");
+        if let Some(intended) = intend(object, &desired, &plan, self.now) {
+            object.status = Some(intended);
+        }
+        let report = self.execute(&desired, &plan, fails);
+        let checked = Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+        let status = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
+        object.status = Some(status);
+        Passed { desired, plan, report }
+    }
+
+    /// One pass over an object that is being deleted with `Delete`.
+    pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
+        let desired = Self::resolve(object).expect("a good spec");
+        let remembered = Remembered::of(object);
+        let observed = self.look(&desired, &remembered, true);
+        let plan = deletion::delete(&desired, &observed, &remembered);
+        (desired, plan)
+    }
+
+    pub fn fold_deletion(&self, object: &BucketConnection, plan: &Plan, report: &Report) -> BucketConnectionStatus {
+        fold(&Pass { object, now: self.now, stage: Stage::Deleting(plan, report) })
+    }
+
+    fn secret(&self, name: &str) -> Secret {
+        match self.secret.get(name) {
+            None => Secret::Absent,
+            Some(secret) if secret.foreign => Secret::Foreign("exists and was not created by this BucketConnection".into()),
+            Some(secret) => Secret::Ours(OwnSecret {
+                data: secret.data.clone(),
+                key_created_at: secret.created_at,
+                claimed: secret.claimed,
+            }),
+        }
+    }
+
+    /// What looking at this world shows, by the rules of aws/observe.rs.
+    fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
+        let secret = self.secret(&desired.secret.name);
+        let earlier_secrets: BTreeMap<_, _> =
+            remembered.earlier_secrets(desired).map(|name| (name.clone(), self.secret(name))).collect();
+        let proof = self.proof(desired, &secret, &earlier_secrets);
+        let settled = matches!(proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
+        let keys = self.user.as_ref().filter(|_| !settled || deletion);
+        let inline = desired.policy.kind == PolicyType::Inline;
+        let user = self.user.as_ref();
+        let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
+        let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
+        Observed {
+            bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(&bucket.live, desired))),
+            contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
+                Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
+            }),
+            user: user.map_or(Reading::Unset, |user| Reading::Set(user.user.clone())),
+            inline_policy: if inline {
+                reading(user.and_then(|user| user.inline.get(&desired.policy.name).cloned()))
+            } else {
+                Reading::NotLooked
+            },
+            managed_policy: match self.policies.get(&desired.policy.arn) {
+                _ if inline => Reading::NotLooked,
+                None => Reading::Unset,
+                Some(policy) => Reading::Set(ManagedPolicy {
+                    version: format!("v{}", policy.default),
+                    document: policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone(),
+                    tags: Some(policy.tags.clone()),
+                    other_versions: policy.versions.iter().filter(|(n, _)| *n != policy.default).map(|(n, _)| format!("v{n}")).collect(),
+                }),
+            },
+            earlier_policies: remembered
+                .earlier_policies(desired)
+                .filter_map(|policy| policy.arn.clone())
+                .map(|arn| (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone()))))
+                .collect(),
+            attached: if inline && keys.is_none() { Reading::NotLooked } else { attached() },
+            keys: keys.map_or(Reading::NotLooked, |user| {
+                let key = |key: &TheKey| AccessKey { id: key.id.clone(), active: key.active, created_at: Some(key.created_at) };
+                Reading::Set(user.keys.iter().map(key).collect())
+            }),
+            secret,
+            earlier_secrets,
+            proof,
+        }
+    }
+
+    fn proof(&self, desired: &Desired, secret: &Secret, earlier: &BTreeMap<String, Secret>) -> KeyProof {
+        let held = |secret: &Secret| match secret {
+            Secret::Ours(secret) => keys_in(&secret.data),
+            _ => Vec::new(),
+        };
+        let mut candidates = held(secret);
+        if candidates.is_empty() {
+            candidates = earlier.values().flat_map(held).collect();
+        }
+        let mut first = KeyProof::NotTried;
+        for key in candidates {
+            let known = self.user.as_ref().and_then(|user| user.keys.iter().find(|known| known.id == key.id && known.active));
+            let rejected = |code| Problem::new(Class::BadKey, "s3:ListBucket", code, "");
+            let result = match known {
+                Some(known) if known.secret == key.secret.reveal() => {
+                    if self.permitted(desired) {
+                        return KeyProof::Works(key);
+                    }
+                    KeyProof::Denied(key, Problem::new(Class::Denied, "s3:ListBucket", "AccessDenied", ""))
+                }
+                Some(_) => KeyProof::Rejected(key, rejected("SignatureDoesNotMatch")),
+                None => KeyProof::Rejected(key, rejected("InvalidAccessKeyId")),
+            };
+            if first == KeyProof::NotTried {
+                first = result;
+            }
+        }
+        first
+    }
+
+    /// Whether the user's policies are ours, which is enough to let it list.
+    fn permitted(&self, desired: &Desired) -> bool {
+        if !desired.proofs.contains(&Proof::List) {
+            return true;
+        }
+        let Some(user) = &self.user else { return false };
+        let inline = user.inline.values().cloned();
+        let attached = user.attached.iter().filter_map(|arn| self.policies.get(arn));
+        let attached = attached.map(|policy| policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone());
+        inline.chain(attached).any(|document| document.to_string().contains("s3:ListBucket") || document.to_string().contains("s3:*"))
+    }
+
+    pub fn execute(&mut self, desired: &Desired, plan: &Plan, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Report {
+        let mut report = Report::default();
+        let mut issued = None;
+        for step in &plan.steps {
+            let ready = step.after.iter().all(|before| report.outcomes[*before].is_done());
+            let outcome = match (ready, fails(&step.action)) {
+                (false, _) => Outcome::Skipped,
+                (true, Some(Outcome::Doubtful(problem))) => {
+                    // It was executed, and the answer was lost.
+                    if let Action::IssueKey { .. } = &step.action {
+                        self.create_key();
+                    } else {
+                        self.apply(desired, &step.action, &mut issued);
+                    }
+                    Outcome::Doubtful(problem)
+                }
+                (true, Some(outcome)) => outcome,
+                (true, None) => self.apply(desired, &step.action, &mut issued),
+            };
+            report.outcomes.push(outcome);
+        }
+        report
+    }
+
+    fn create_key(&mut self) -> KeyPair {
+        self.count += 1;
+        let key = TheKey {
+            id: format!("AKIA{:04}", self.count),
+            secret: format!("secret-{}", self.count),
+            active: true,
+            created_at: self.now,
+        };
+        let pair = KeyPair { id: key.id.clone(), secret: Sensitive::new(key.secret.clone()) };
+        let user = self.user.as_mut().expect("a user");
+        assert!(user.keys.len() < 2, "a third key is asked for");
+        user.keys.push(key);
+        pair
+    }
+
+    fn apply(&mut self, desired: &Desired, action: &Action, issued: &mut Option<KeyPair>) -> Outcome {
+        let failed = |class, code: &str| Outcome::Failed(Problem::new(class, "test:Action", code, ""));
+        match action {
+            Action::CreateBucket { .. } if self.bucket.is_some() => return failed(Class::Exists, "BucketAlreadyOwnedByYou"),
+            Action::CreateBucket { tags } => {
+                let mut bucket = TheBucket::default();
+                bucket.live = defaults();
+                bucket.live.tags = Reading::Set(tags.clone());
+                self.bucket = Some(bucket);
+            }
+            Action::WriteSetting { write, .. } => {
+                let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
+                match write.clone() {
+                    Write::Cors(rules) if rules.is_empty() => bucket.live.cors = Reading::Unset,
+                    Write::Cors(rules) => bucket.live.cors = Reading::Set(rules),
+                    Write::Encryption(rule) => bucket.live.encryption = Reading::Set(rule),
+                    Write::PublicAccessBlock(block) => bucket.live.public_access_block = Reading::Set(block),
+                    Write::Ownership(ownership) => {
+                        bucket.live.ownership = Reading::Set(serde_json::to_value(ownership).unwrap().as_str().unwrap().into());
+                    }
+                    Write::BucketTags(tags) => bucket.live.tags = Reading::Set(tags),
+                }
+            }
+            Action::CreateUser { .. } if self.user.is_some() => return failed(Class::Exists, "EntityAlreadyExists"),
+            Action::CreateUser { tags } => {
+                self.count += 1;
+                let user = User { id: format!("AIDA{:04}", self.count), path: desired.user.path.clone(), tags: tags.clone() };
+                self.user = Some(TheUser { user: user.clone(), ..TheUser::default() });
+                return Outcome::Done(Fact::User { id: user.id });
+            }
+            Action::CreatePolicy { .. } if self.policies.contains_key(&desired.policy.arn) => {
+                return failed(Class::Exists, "EntityAlreadyExists");
+            }
+            Action::CreatePolicy { document, tags } => {
+                let policy = ThePolicy { tags: tags.clone(), versions: vec![(1, document.to_json())], default: 1 };
+                self.policies.insert(desired.policy.arn.clone(), policy);
+                return Outcome::Done(Fact::PolicyVersion("v1".into()));
+            }
+            Action::UpdatePolicy { document, prune } => {
+                let policy = self.policies.get_mut(&desired.policy.arn).unwrap();
+                policy.versions.retain(|(n, _)| Some(format!("v{n}")) != *prune);
+                assert!(policy.versions.len() < 5, "a sixth version is asked for");
+                let next = policy.versions.iter().map(|(n, _)| n + 1).max().unwrap();
+                policy.versions.push((next, document.to_json()));
+                policy.default = next;
+                return Outcome::Done(Fact::PolicyVersion(format!("v{next}")));
+            }
+            Action::RemovePolicy { arn } => {
+                self.policies.remove(arn);
+                if let Some(user) = &mut self.user {
+                    user.attached.retain(|attached| attached != arn);
+                }
+            }
+            Action::IssueKey { .. } => {
+                let key = self.create_key();
+                self.write_secret(desired, &key, Some(self.now));
+                *issued = Some(key.clone());
+                return Outcome::Done(Fact::Key { id: key.id, created_at: self.now });
+            }
+            Action::WriteSecret { key, created_at } => self.write_secret(desired, key, *created_at),
+            Action::DeleteSecret { name } => {
+                self.secret.remove(name);
+            }
+            Action::ReleaseSecret { name } => self.secret.get_mut(name).unwrap().claimed = false,
+            Action::Verify { .. } => {
+                let secret = self.secret(&desired.secret.name);
+                match self.proof(desired, &secret, &BTreeMap::new()) {
+                    KeyProof::Works(_) => {}
+                    KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
+                    other => return Outcome::Pending(Problem::new(Class::BadKey, "test:Verify", format!("{other:?}"), "")),
+                }
+            }
+            Action::EmptyBucket => self.bucket.as_mut().unwrap().objects = 0,
+            Action::DeleteBucket => self.bucket = None,
+            Action::DeleteUser => {
+                let user = self.user.as_ref().unwrap();
+                if !user.keys.is_empty() || !user.inline.is_empty() || !user.attached.is_empty() {
+                    return failed(Class::InUse, "DeleteConflict");
+                }
+                self.user = None;
+            }
+            on_user => {
+                let Some(user) = &mut self.user else { return failed(Class::Missing, "NoSuchEntity") };
+                match on_user {
+                    Action::TagUser { set, remove } => {
+                        user.user.tags.extend(set.clone());
+                        user.user.tags.retain(|key, _| !remove.contains(key));
+                    }
+                    Action::PutInlinePolicy { name, document } => {
+                        user.inline.insert(name.clone(), document.to_json());
+                    }
+                    Action::DeleteInlinePolicy { name } => {
+                        user.inline.remove(name);
+                    }
+                    Action::AttachPolicy { arn } if !user.attached.contains(arn) => user.attached.push(arn.clone()),
+                    Action::ActivateKey { id } => user.keys.iter_mut().find(|key| key.id == *id).unwrap().active = true,
+                    Action::DeleteKey { id } => user.keys.retain(|key| key.id != *id),
+                    _ => {}
+                }
+            }
+        }
+        Outcome::DONE
+    }
+
+    fn write_secret(&mut self, desired: &Desired, key: &KeyPair, created_at: Option<Timestamp>) {
+        let data = secret_data(&desired.secret, key).into_iter().map(|(name, field)| (name.to_owned(), field.value));
+        let secret = self.secret.entry(desired.secret.name.clone()).or_default();
+        assert!(!secret.foreign, "a foreign Secret is overwritten");
+        secret.data.extend(data);
+        (secret.created_at, secret.claimed) = (created_at, true);
+    }
+}
+
+/// What S3 gives a new bucket.
+fn defaults() -> Live {
+    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset}";
+    let value: Value = serde_saphyr::from_str(yaml).unwrap();
+    serde_json::from_value(value).unwrap()
+}
+
+/// Only managed settings are read.
+fn managed(live: &Live, desired: &Desired) -> Live {
+    let wanted = &desired.bucket.settings;
+    Live {
+        public_access_block: if wanted.public_access_block.is_some() { live.public_access_block.clone() } else { Reading::NotLooked },
+        ownership: if wanted.ownership.is_some() { live.ownership.clone() } else { Reading::NotLooked },
+        encryption: if wanted.encryption.is_some() { live.encryption.clone() } else { Reading::NotLooked },
+        tags: live.tags.clone(),
+        cors: if wanted.cors.is_some() { live.cors.clone() } else { Reading::NotLooked },
+    }
+}
