@@ -90,7 +90,10 @@ impl Problem {
     pub fn advice(&self) -> String {
         match &self.class {
             Class::Denied if self.action.contains(':') => {
-                format!("; allow {} to the operator (docs/permissions.md), and look for a denying SCP, RCP or bucket policy", self.action)
+                format!(
+                    "; allow {} to the operator (docs/permissions.md), and look for a denying SCP, RCP or bucket policy",
+                    self.action
+                )
             }
             Class::Denied => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
             Class::BadKey => "; check the operator's own AWS credentials".to_owned(),
@@ -102,7 +105,11 @@ impl Problem {
     /// What was tried and what was answered, without advice.
     pub fn brief(&self) -> String {
         let text = self.message.trim_end_matches('.');
-        if text.is_empty() || text == self.code { format!("{}: {}", self.action, self.code) } else { format!("{}: {}: {text}", self.action, self.code) }
+        if text.is_empty() || text == self.code {
+            format!("{}: {}", self.action, self.code)
+        } else {
+            format!("{}: {}: {text}", self.action, self.code)
+        }
     }
 }
 

@@ -1,0 +1,225 @@
+//! The house rules that a machine can check: purity of the core, generated files, sizes, documentation.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bucketconnection::api::BucketConnection;
+use bucketconnection::api::conditions::{ConditionType, Reason};
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The rooms that are pure: no AWS, no Kubernetes client, no clock, no randomness, nothing asynchronous.
+const PURE: [&str; 13] = [
+    "src/api",
+    "src/desired",
+    "src/observed",
+    "src/settings",
+    "src/plan",
+    "src/status",
+    "src/render",
+    "src/credentials.rs",
+    "src/problem.rs",
+    "src/execute/mod.rs",
+    "src/execute/report.rs",
+    "src/lib.rs",
+    "tests/plan",
+];
+const IMPURE: [&str; 15] = [
+    "aws_sdk",
+    "aws_config",
+    "aws_smithy",
+    "tokio",
+    "futures",
+    "async fn",
+    "async move",
+    ".await",
+    "kube::Client",
+    "kube::Api",
+    "Timestamp::now",
+    "SystemTime",
+    "Instant::now",
+    "fastrand",
+    "std::thread",
+];
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(Path::new(ROOT).join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+fn files(place: &str, extension: &str) -> Vec<PathBuf> {
+    let place = Path::new(ROOT).join(place);
+    if place.is_file() {
+        return vec![place];
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&place).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(path.to_str().unwrap(), extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Code without the modules `wire` and `wires`, which exist with the feature `operator` only, and without comments.
+fn without_wire(text: &str) -> String {
+    let mut kept = Vec::new();
+    let mut depth: Option<i32> = None;
+    for line in text.lines() {
+        let code = line.split("//").next().unwrap_or_default();
+        if depth.is_none() && (code.contains("mod wire {") || code.contains("mod wires {")) {
+            depth = Some(0);
+        }
+        match &mut depth {
+            None => kept.push(code),
+            Some(open) => {
+                *open += i32::try_from(code.matches('{').count()).unwrap() - i32::try_from(code.matches('}').count()).unwrap();
+                if *open == 0 {
+                    depth = None;
+                }
+            }
+        }
+    }
+    kept.join("\n")
+}
+
+#[test]
+fn the_core_is_pure() {
+    for place in PURE {
+        for file in files(place, "rs") {
+            let code = without_wire(&fs::read_to_string(&file).unwrap());
+            for word in IMPURE {
+                let allowed = file.ends_with("src/lib.rs");
+                assert!(allowed || !code.contains(word), "{} has {word:?}: this room is pure (src/lib.rs)", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_aws_room_and_the_wires_know_the_sdk() {
+    for file in files("src", "rs") {
+        let path = file.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned();
+        if !path.starts_with("src/aws/") {
+            let code = without_wire(&fs::read_to_string(&file).unwrap());
+            assert!(!code.contains("aws_sdk"), "{path} names the AWS SDK");
+        }
+    }
+}
+
+#[test]
+fn the_purity_test_can_fail() {
+    let wire = "use a;\nmod wire {\n    use aws_sdk_s3::x;\n    fn f() {}\n}\nfn g() {} // aws_sdk\n";
+    assert_eq!(without_wire(wire), "use a;\nfn g() {} ");
+    assert!(without_wire("use aws_sdk_s3::x;").contains("aws_sdk"));
+}
+
+#[test]
+fn the_crds_are_what_the_types_say() {
+    let written = read("crds/bucketconnection.dev_bucketconnections.yaml");
+    let generated = serde_saphyr::to_string(&BucketConnection::crd()).unwrap();
+    assert!(written == generated, "crds/ is stale: make crds writes it anew");
+}
+
+#[test]
+fn files_stay_readable() {
+    for place in ["src", "tests"] {
+        for file in files(place, "rs") {
+            let lines = fs::read_to_string(&file).unwrap().lines().count();
+            assert!(lines <= 600, "{} has {lines} lines: is there a room missing?", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_reason_and_condition_is_documented() {
+    let reference = read("docs/reference.md");
+    for reason in Reason::ALL {
+        assert!(reference.contains(&format!("| `{reason}` |")), "docs/reference.md has no row for the reason {reason}");
+    }
+    let mut kinds = vec![ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled, ConditionType::DriftDetected];
+    kinds.extend(ConditionType::PARTS);
+    for kind in kinds {
+        assert!(reference.contains(&format!("| `{kind}` |")), "docs/reference.md has no row for the condition {kind}");
+    }
+}
+
+/// A row for each field of a schema: its path as users write it, its type, what `kubectl explain` says.
+fn rows(schema: &Value, path: &str, table: &mut String) {
+    let required = |name: &str| schema["required"].as_array().is_some_and(|list| list.iter().any(|required| required == name));
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let described = property["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!described.is_empty(), "{path} has no description for kubectl explain");
+        let mut kind = property["type"].as_str().unwrap_or("any").to_owned();
+        if let Some(values) = property["enum"].as_array() {
+            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+            kind = values.join(" \\| ");
+        }
+        if required(name) {
+            kind += ", required";
+        }
+        if !property["default"].is_null() {
+            kind += &format!(", default {}", property["default"]);
+        }
+        table.push_str(&format!("| `{path}` | {kind} | {} |\n", described.replace('|', "\\|")));
+        rows(property, &path, table);
+    }
+    if let Some(items) = schema.get("items") {
+        rows(items, &format!("{path}[]"), table);
+    }
+}
+
+#[test]
+fn the_api_reference_is_what_the_types_say() {
+    let crd = serde_json::to_value(BucketConnection::crd()).unwrap();
+    let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
+    let mut page = String::from(
+        "# API: bucketconnection.dev/v1alpha1\n\nGenerated from the Rust types (`UPDATE=1 cargo test --test tidy`); `kubectl explain bc.spec` shows the same.\n\
+         Conditions, reasons, annotations and Events: [reference.md](reference.md).\n",
+    );
+    for (part, title) in [("spec", "What you write"), ("status", "What the operator tells")] {
+        page += &format!("\n## {part}: {title}\n\n| field | type | meaning |\n|---|---|---|\n");
+        rows(&schema["properties"][part], part, &mut page);
+    }
+    if std::env::var("UPDATE").is_ok() {
+        fs::write(Path::new(ROOT).join("docs/api.md"), &page).unwrap();
+    }
+    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy writes it anew");
+}
+
+#[test]
+fn the_documented_permissions_are_those_that_are_used() {
+    let policy: Value = serde_json::from_str(&read("deploy/iam/operator-policy.json")).unwrap();
+    let mut granted = std::collections::BTreeSet::new();
+    for statement in policy["Statement"].as_array().unwrap() {
+        let actions = &statement["Action"];
+        let one = std::slice::from_ref(actions);
+        granted.extend(actions.as_array().map_or(one, Vec::as_slice).iter().map(|action| action.as_str().unwrap().to_owned()));
+    }
+    // What the code names as the action of a call; GetCallerIdentity needs no permission, and the proofs use the issued key.
+    let mut used = std::collections::BTreeSet::new();
+    for file in files("src", "rs").into_iter().filter(|file| !file.ends_with("src/aws/probe.rs")) {
+        let path = file.to_str().unwrap().to_owned();
+        if path.contains("/src/aws/") || path.contains("/src/settings/") {
+            let text = fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for word in code.split('"').filter(|word| word.starts_with("s3:") || word.starts_with("iam:")) {
+                used.insert(word.to_owned());
+            }
+        }
+    }
+    // Needed beside the action that is called: for tags in CreateBucket and CreatePolicy, and for objects without versions.
+    for extra in ["s3:TagResource", "s3:DeleteObject", "iam:TagPolicy"] {
+        used.insert(extra.to_owned());
+    }
+    assert_eq!(granted, used);
+    let documented = read("docs/permissions.md");
+    for action in granted {
+        assert!(documented.contains(&format!("`{action}`")), "docs/permissions.md does not explain {action}");
+    }
+}

@@ -211,6 +211,10 @@ class Stack:
         self.facts["kubeconfig"] = str(data / "admin.kubeconfig")
         self.facts["operator_kubeconfig"] = str(data / "operator.kubeconfig")
         self.facts["audit_log"] = str(data / "audit.log")
+        self.install()
+
+    def install(self):
+        """The CRDs and the operator's rights."""
         self.kubectl("apply", "--server-side", "-f", ROOT / "crds", "-f", ROOT / "deploy" / "kubernetes")
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ROOT / "crds")
 
@@ -238,7 +242,8 @@ class Stack:
             values["KUBECONFIG"] = self.facts["operator_kubeconfig" if operator else "kubeconfig"]
         if "aws" in self.facts:
             aws = self.facts["aws"]
-            values["AWS_ENDPOINT_URL"], values["AWS_REGION"] = aws["url"], "us-east-1"
+            values["AWS_ENDPOINT_URL"] = aws["url"]
+            values["AWS_REGION"] = values["AWS_DEFAULT_REGION"] = "us-east-1"  # the second is what Python's SDK reads
             values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"] = aws[user]["id"], aws[user]["secret"]
         return values
 
@@ -262,10 +267,10 @@ class Stack:
     def spawn(self, name, command, **options):
         log = open(self.directory / f"{name}.log", "w")
         options.setdefault("stdout", log)
+        options.setdefault("env", clean_environment())
         process = subprocess.Popen(
             [str(part) for part in command],
             cwd=self.directory,
-            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches this program only, which then ends the others in order

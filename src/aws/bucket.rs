@@ -1,8 +1,6 @@
 //! The bucket itself: create, count, empty, delete.
 
-use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag,
-};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag};
 
 use super::{BucketCalls, build};
 use crate::observed::Contents;
@@ -55,7 +53,10 @@ impl BucketCalls<'_> {
             let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
             let ids = versions.chain(markers).filter_map(|(key, version)| Some((key?, version)));
             let ids = ids.map(|(key, version)| {
-                build("s3:DeleteObjectVersion", ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build())
+                build(
+                    "s3:DeleteObjectVersion",
+                    ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build(),
+                )
             });
             let ids = ids.collect::<Result<Vec<_>, _>>()?;
             if ids.is_empty() {

@@ -81,10 +81,10 @@ fn http_client() -> Result<SharedHttpClient, SetupError> {
         }
         _ => TrustStore::default(),
     };
-    let context = TlsContext::builder()
-        .with_trust_store(trust)
-        .build()
-        .map_err(|error| SetupError::NoCertificate { path: std::env::var("AWS_CA_BUNDLE").unwrap_or_default(), text: error.to_string() })?;
+    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| SetupError::NoCertificate {
+        path: std::env::var("AWS_CA_BUNDLE").unwrap_or_default(),
+        text: error.to_string(),
+    })?;
     Ok(Builder::new().pool_idle_timeout(POOL_IDLE).pool_max_idle_per_host(POOL_SIZE).build_with_connector_fn(
         move |settings, components| {
             let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());

@@ -8,11 +8,17 @@ use aws_smithy_types::error::operation::BuildError;
 
 use crate::problem::{Class, Problem};
 
+/// It may have been executed all the same.
+const NOT_UNDERSTOOD: &str = "the answer could not be understood";
+
 /// Sorts one failure.
 pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, failure: &SdkError<E, HttpResponse>) -> Problem {
     match failure {
         SdkError::ServiceError(answer) => {
             let (status, region) = (answer.raw().status().as_u16(), answer.raw().headers().get("x-amz-bucket-region"));
+            if status < 300 {
+                return Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD);
+            }
             let code = answer.err().code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
             let message = answer.err().message().unwrap_or_default();
             Problem::new(class(&code, status, region), action, code, message)
@@ -22,7 +28,7 @@ pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
             let root = failure.as_connector_error().map(|error| root_cause(error)).unwrap_or_default();
             unsent(action, &root)
         }
-        SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", "the answer could not be understood"),
+        SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
         SdkError::ConstructionFailure(_) => unsent(action, &failure.source().map(root_cause).unwrap_or_default()),
         _ => Problem::new(Class::Unavailable, action, "Unknown", "the call failed in an unknown way"),
     }
@@ -36,7 +42,9 @@ fn unsent(action: &str, root: &str) -> Problem {
             Class::BadKey,
             action,
             "NoCredentials",
-            format!("no usable AWS credentials ({root}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role (IRSA, Pod Identity)"),
+            format!(
+                "no usable AWS credentials ({root}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role (IRSA, Pod Identity)"
+            ),
         );
     }
     let advice = if text.contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
@@ -59,15 +67,40 @@ fn class(code: &str, status: u16, region: Option<&str>) -> Class {
         "NoSuchBucket" | "NoSuchEntity" | "NotFound" | "NoSuchKey" | "NoSuchUpload" => Class::Missing,
         "BucketAlreadyOwnedByYou" | "EntityAlreadyExists" => Class::Exists,
         "BucketAlreadyExists" => Class::NameTaken,
-        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedAccess" | "MethodNotAllowed" => Class::Denied,
-        "InvalidClientTokenId" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "ExpiredTokenException"
-        | "TokenRefreshRequired" | "UnrecognizedClientException" | "RequestTimeTooSkewed" | "RequestExpired" | "NotSignedUp" => Class::BadKey,
+        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedAccess" | "MethodNotAllowed" => {
+            Class::Denied
+        }
+        "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "TokenRefreshRequired"
+        | "UnrecognizedClientException"
+        | "RequestTimeTooSkewed"
+        | "RequestExpired"
+        | "NotSignedUp" => Class::BadKey,
         "BucketNotEmpty" | "DeleteConflict" => Class::InUse,
-        "OperationAborted" | "ConcurrentModification" | "EntityTemporarilyUnmodifiable" | "ConditionalRequestConflict" => Class::Conflict,
+        "OperationAborted" | "ConcurrentModification" | "EntityTemporarilyUnmodifiable" | "ConditionalRequestConflict" => {
+            Class::Conflict
+        }
         "LimitExceeded" | "TooManyBuckets" => Class::Quota,
-        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestThrottled" | "RequestThrottledException"
-        | "TooManyRequestsException" | "RequestLimitExceeded" | "BandwidthLimitExceeded" | "SlowDown" | "PriorRequestNotComplete" => Class::Throttled,
-        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "ServiceFailure" | "ServiceFailureException" | "RequestTimeout" => Class::Unavailable,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "SlowDown"
+        | "PriorRequestNotComplete" => Class::Throttled,
+        "InternalError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ServiceFailure"
+        | "ServiceFailureException"
+        | "RequestTimeout" => Class::Unavailable,
         _ => match status {
             301 | 307 => elsewhere(),
             400 if region.is_some() => elsewhere(),

@@ -44,7 +44,12 @@ impl Aws {
         })?;
         match answer.access_key {
             Some(key) => Ok(KeyPair { id: key.access_key_id, secret: Sensitive::new(key.secret_access_key) }),
-            None => Err(IssueError::Doubtful(Problem::new(Class::Unavailable, "iam:CreateAccessKey", "NoKey", "the answer has no key"))),
+            None => Err(IssueError::Doubtful(Problem::new(
+                Class::Unavailable,
+                "iam:CreateAccessKey",
+                "NoKey",
+                "the answer has no key",
+            ))),
         }
     }
 

@@ -76,15 +76,19 @@ pub struct BucketCalls<'a> {
 impl Aws {
     /// Sets the clients up from the AWS SDK's usual environment; signs in to nothing yet.
     pub async fn from_environment() -> Result<Self, client::SetupError> {
-        let config = client::load().await?;
-        Ok(Self {
+        Ok(Self::new(client::load().await?))
+    }
+
+    /// Makes the clients from `config`.
+    pub fn new(config: SdkConfig) -> Self {
+        Self {
             iam: aws_sdk_iam::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
             s3: Mutex::default(),
             permits: Semaphore::new(CALLS_AT_ONCE),
             account: tokio::sync::Mutex::new(SignIn::NotTried),
             config,
-        })
+        }
     }
 
     /// The account that the operator's credentials belong to; asked once.
@@ -101,7 +105,12 @@ impl Aws {
             let mut parts = arn.split(':').skip(1);
             match (parts.next(), identity.account) {
                 (Some(partition), Some(id)) => Ok(Account { id, partition: partition.to_owned() }),
-                _ => Err(Problem::new(Class::Refused, "sts:GetCallerIdentity", "NoAccount", format!("unexpected identity {arn:?}"))),
+                _ => Err(Problem::new(
+                    Class::Refused,
+                    "sts:GetCallerIdentity",
+                    "NoAccount",
+                    format!("unexpected identity {arn:?}"),
+                )),
             }
         });
         *sign_in = match &account {

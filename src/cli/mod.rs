@@ -60,8 +60,10 @@ impl Cluster {
             None => {
                 let config = kube::Config::infer().await;
                 let hint = "set KUBECONFIG or --kubeconfig, or run in a pod";
-                return Client::try_from(config.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")))?)
-                    .map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")));
+                return Client::try_from(
+                    config.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")))?,
+                )
+                .map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")));
             }
         };
         let config = config.map_err(|error| Failure(format!("the kubeconfig cannot be used: {error}")))?;

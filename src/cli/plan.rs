@@ -68,8 +68,10 @@ impl Plan {
             if kind != "BucketConnection" {
                 continue;
             }
-            let name = document.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or("(without a name)").to_owned();
-            let object = serde_json::from_value(document).map_err(|error| Failure(format!("{shown}: BucketConnection {name}: {error}")))?;
+            let name =
+                document.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or("(without a name)").to_owned();
+            let object = serde_json::from_value(document)
+                .map_err(|error| Failure(format!("{shown}: BucketConnection {name}: {error}")))?;
             objects.push(object);
         }
         if objects.is_empty() {

@@ -60,11 +60,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 }
 
 /// What the next pass would do to `object`, for the `plan` subcommand. Looks, and changes nothing.
-pub async fn preview(
-    object: &BucketConnection,
-    aws: &Aws,
-    kubernetes: &Kubernetes,
-) -> Result<(Desired, Plan), PreviewError> {
+pub async fn preview(object: &BucketConnection, aws: &Aws, kubernetes: &Kubernetes) -> Result<(Desired, Plan), PreviewError> {
     let account = aws.account().await.map_err(PreviewError::SignIn)?;
     let desired = desired::resolve(object, &kubernetes.cluster, &account).map_err(PreviewError::Invalid)?;
     let remembered = Remembered::of(object);

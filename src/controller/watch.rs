@@ -64,7 +64,8 @@ fn worth_a_pass(object: &Guarded) -> Option<u64> {
 async fn pass(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
     let reference = ObjectRef::from_obj(&*object);
     let (namespace, name) = (reference.namespace.clone().unwrap_or_default(), reference.name.clone());
-    let span = tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
+    let span =
+        tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
     async {
         let began = Instant::now();
         let (result, calls) = counted(one_pass(&object, &context)).await;

@@ -196,12 +196,10 @@ mod tests {
             { "actions": ["s3:GetObject", "s3:PutObject"], "resources": ["arn:aws:s3:::b/*"] },
             { "sid": "List", "actions": ["s3:ListBucket"], "resources": ["arn:aws:s3:::b"], "conditions": { "StringLike": { "s3:prefix": ["runs/*"] } } },
         ]));
-        let same = [
-            json!({ "Version": "2012-10-17", "Statement": [
-                { "Sid": "List", "Effect": "Allow", "Action": "S3:listbucket", "Resource": "arn:aws:s3:::b", "Condition": { "stringLike": { "S3:Prefix": "runs/*" } } },
-                { "Sid": "", "Effect": "Allow", "Action": ["s3:PutObject", "s3:getobject", "s3:PutObject"], "Resource": "arn:aws:s3:::b/*", "Condition": {} },
-            ]}),
-        ];
+        let same = [json!({ "Version": "2012-10-17", "Statement": [
+            { "Sid": "List", "Effect": "Allow", "Action": "S3:listbucket", "Resource": "arn:aws:s3:::b", "Condition": { "stringLike": { "S3:Prefix": "runs/*" } } },
+            { "Sid": "", "Effect": "Allow", "Action": ["s3:PutObject", "s3:getobject", "s3:PutObject"], "Resource": "arn:aws:s3:::b/*", "Condition": {} },
+        ]})];
         for live in same {
             assert!(ours.same_as(&live), "{live}");
         }
@@ -249,7 +247,10 @@ mod tests {
             [(path("policy.statements[1].action"), Some(json!("s3:*")), Some(json!(["s3:ListBucket"])))]
         );
         let b = || ours.to_json()["Statement"][1].clone();
-        assert_eq!(diffs(|d| drop(d["Statement"].as_array_mut().unwrap().pop())), [(path("policy.statements[1]"), None, Some(b()))]);
+        assert_eq!(
+            diffs(|d| drop(d["Statement"].as_array_mut().unwrap().pop())),
+            [(path("policy.statements[1]"), None, Some(b()))]
+        );
         assert_eq!(
             diffs(|d| d["Statement"].as_array_mut().unwrap().push(json!({ "Effect": "Deny", "Action": "*", "Resource": "*" }))),
             [(path("policy.statements[]"), Some(json!({ "Effect": "Deny", "Action": "*", "Resource": "*" })), None)]

@@ -1,1 +1,126 @@
+use serde_json::{Value, json};
 
+use super::*;
+
+fn account() -> Account {
+    Account { id: "123456789012".into(), partition: "aws".into() }
+}
+
+fn object(name: &str, spec: Value) -> BucketConnection {
+    let mut whole =
+        json!({ "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" } });
+    for (field, value) in spec.as_object().unwrap() {
+        whole[field] = value.clone();
+    }
+    let metadata = json!({ "name": name, "namespace": "lab", "uid": "uid" });
+    serde_json::from_value(
+        json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "metadata": metadata, "spec": whole }),
+    )
+    .unwrap()
+}
+
+fn resolved(spec: Value) -> Desired {
+    resolve(&object("genomics", spec), "cluster", &account()).unwrap()
+}
+
+#[test]
+fn names_that_nobody_chose() {
+    let desired = resolved(json!({}));
+    assert_eq!(desired.user.name, "lab.genomics");
+    assert_eq!(desired.user.arn, "arn:aws:iam::123456789012:user/bucketconnection/lab.genomics");
+    assert_eq!(desired.policy.name, "bucketconnection");
+    assert_eq!(desired.secret.name, "genomics-s3");
+    assert_eq!(desired.owner, "cluster/lab/genomics");
+    let managed = resolved(json!({ "policy": { "type": "Managed" } }));
+    assert_eq!(managed.policy.arn, "arn:aws:iam::123456789012:policy/bucketconnection/lab.genomics");
+}
+
+#[test]
+fn long_names_are_cut_and_stay_apart() {
+    let name = "n".repeat(253);
+    let long = |last: &str| resolve(&object(&format!("{}{last}", &name[..252]), json!({})), "cluster", &account()).unwrap();
+    let (a, b) = (long("a"), long("b"));
+    assert_eq!(a.user.name.len(), 64);
+    assert_ne!(a.user.name, b.user.name);
+    assert!(a.owner.len() <= 256 && a.owner != b.owner);
+}
+
+#[test]
+fn partitions() {
+    for (region, partition) in [
+        ("us-east-1", "aws"),
+        ("cn-northwest-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ] {
+        assert_eq!(names::partition_of(region), partition, "{region}");
+    }
+}
+
+#[test]
+fn the_ica_document_in_both_scopes() {
+    let objects = |scope: &str| {
+        let desired = resolved(json!({ "preset": "IlluminaICA", "policy": { "scope": scope } }));
+        desired.policy.document.to_json()["Statement"][1]["Resource"].clone()
+    };
+    assert_eq!(objects("Bucket"), json!(["arn:aws:s3:::lab-bucket/*"]));
+    assert_eq!(objects("Prefix"), json!(["arn:aws:s3:::lab-bucket/runs/*"]));
+}
+
+#[test]
+fn proofs_are_what_the_policy_lets_us_try() {
+    let proofs = |spec: Value| resolved(spec).proofs;
+    assert_eq!(proofs(json!({ "preset": "ReadOnly" })), [Proof::Identity, Proof::List]);
+    assert_eq!(proofs(json!({ "preset": "WriteOnly" })), [Proof::Identity, Proof::Upload]);
+    let custom = |actions: Value| json!({ "preset": "Custom", "policy": { "statements": [{ "actions": actions }] } });
+    assert_eq!(proofs(custom(json!(["s3:GetObject"]))), [Proof::Identity]);
+    assert_eq!(proofs(custom(json!(["s3:Get*", "s3:List*"]))), [Proof::Identity, Proof::List]);
+    // A Deny of one's own takes the proof away, not the connection.
+    let denied = json!({ "policy": { "statements": [{ "effect": "Deny", "actions": ["s3:ListBucket"] }] } });
+    assert_eq!(proofs(denied), [Proof::Identity, Proof::Upload]);
+}
+
+#[test]
+fn kms_rights_go_with_the_key() {
+    let key = "arn:aws:kms:us-east-1:123456789012:key/k";
+    let encryption = json!({ "name": "lab-bucket", "prefix": "runs/", "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } });
+    let last = |preset: &str| {
+        let desired = resolved(json!({ "preset": preset, "bucket": encryption }));
+        desired.policy.document.to_json()["Statement"].as_array().unwrap().last().unwrap().clone()
+    };
+    let statement = |actions: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": [key] });
+    assert_eq!(last("ReadOnly"), statement(json!(["kms:Decrypt"])));
+    assert_eq!(last("ReadWrite"), statement(json!(["kms:Decrypt", "kms:GenerateDataKey"])));
+    assert_eq!(last("IlluminaICA"), statement(json!(["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"])));
+}
+
+#[test]
+fn icas_limits_are_told() {
+    let desired = resolved(json!({ "preset": "IlluminaICA", "region": "ap-northeast-2" }));
+    assert!(desired.limits.unwrap().contains("BaseSpace"));
+    assert_eq!(resolved(json!({ "region": "ap-northeast-2" })).limits, None);
+}
+
+/// Names that reach a policy or path cannot widen it, whatever the CRD lets pass.
+#[test]
+fn nothing_in_a_name_widens_a_policy() {
+    let bucket = |name: &str, prefix: &str| json!({ "bucket": { "name": name, "prefix": prefix } });
+    let bad = [
+        bucket("*", "runs/"),
+        bucket("lab-*", "runs/"),
+        bucket("lab/other", "runs/"),
+        bucket("lab-bucket", "*/"),
+        bucket("lab-bucket", "${aws:username}/"),
+        bucket("lab-bucket", "a?/"),
+        json!({ "user": { "name": "a/b" } }),
+        json!({ "user": { "path": "/*/" } }),
+        json!({ "policy": { "type": "Managed", "name": "*" } }),
+        json!({ "region": "us-east-1/*" }),
+    ];
+    for spec in bad {
+        let result = resolve(&object("genomics", spec.clone()), "cluster", &account());
+        assert!(result.is_err(), "{spec}");
+    }
+}

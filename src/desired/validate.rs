@@ -46,7 +46,13 @@ pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
         return vec![SpecError::new("spec", "could not be checked")];
     };
     let errors = Validator::new().validate_compiled(rules, &value, None);
-    errors.err().map(|errors| errors.into_vec()).unwrap_or_default().into_iter().map(|e| SpecError::new(e.field_path, e.message)).collect()
+    errors
+        .err()
+        .map(|errors| errors.into_vec())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|e| SpecError::new(e.field_path, e.message))
+        .collect()
 }
 
 /// Largest documents in characters without white space
@@ -60,7 +66,8 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
         PolicyType::Inline => (INLINE_LIMIT, "set policy.type: Managed, or shorten policy.statements"),
         PolicyType::Managed => (MANAGED_LIMIT, "shorten policy.statements"),
     };
-    (size > limit).then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, AWS allows {limit}: {advice}")))
+    (size > limit)
+        .then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, AWS allows {limit}: {advice}")))
 }
 
 /// A statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than

@@ -3,9 +3,9 @@
 //! The executor chooses nothing. Steps run as soon as those before them are done, in parallel where they may; a failed one takes
 //! only its dependents with it.
 
-mod report;
 #[cfg(feature = "operator")]
 mod key;
+mod report;
 #[cfg(feature = "operator")]
 mod run;
 

@@ -1,8 +1,8 @@
 //! The executor: runs steps as their dependencies allow.
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::FutureExt;
 
 use super::key::issue;
 use super::{Fact, Outcome, Report};

@@ -85,9 +85,16 @@ impl Kubernetes {
     }
 
     /// Tells in the status of an object that cannot even be read what is wrong with it.
-    pub async fn write_unreadable(&self, namespace: &str, name: &str, generation: Option<i64>, text: &str) -> Result<(), Problem> {
+    pub async fn write_unreadable(
+        &self,
+        namespace: &str,
+        name: &str,
+        generation: Option<i64>,
+        text: &str,
+    ) -> Result<(), Problem> {
         let mut new = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
-        for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)] {
+        for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)]
+        {
             status::set(&mut new, generation, Timestamp::now(), kind, Some(value), Reason::InvalidSpec, text);
         }
         let kind = ApiResource::erase::<BucketConnection>(&());
@@ -100,7 +107,8 @@ impl Kubernetes {
     async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<(), Problem> {
         let patch = status_patch(names::of(object), status, version);
         let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
-        let patched = self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await?;
+        let patched =
+            self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await?;
         self.remember(&patched);
         Ok(())
     }

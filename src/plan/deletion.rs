@@ -7,8 +7,8 @@
 use serde_json::json;
 
 use super::{Action, Plan, Planner, policy, user};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::BucketConnection;
+use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;

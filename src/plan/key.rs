@@ -94,7 +94,9 @@ fn usable_secret<'o>(planner: &mut Planner<'_>, desired: &Desired, observed: &'o
             None
         }
         Secret::Foreign(why) => {
-            let message = format!("Secret {name} {why}: it is never overwritten; choose another credentials.secret.name, or delete that Secret");
+            let message = format!(
+                "Secret {name} {why}: it is never overwritten; choose another credentials.secret.name, or delete that Secret"
+            );
             planner.stall(PART, Reason::SecretNotOwned, message);
             planner.frozen |= planner.remembered.credentials.access_key_id.is_none();
             None
@@ -150,7 +152,8 @@ impl Keys<'_, '_, '_> {
     fn rejected(&mut self, key: &KeyPair, code: &str) {
         let Some(listed) = self.listed() else { return };
         let entry = listed.iter().find(|listed| listed.id == key.id).cloned();
-        let diff = |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
+        let diff =
+            |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
         match entry {
             None => self.replace(diff("deleted")),
             Some(entry) if !entry.active => {
@@ -168,11 +171,21 @@ impl Keys<'_, '_, '_> {
                 self.verify(Some(key), &after, true);
             }
             Some(_) if code == "SignatureDoesNotMatch" => {
-                self.replace(vec![FieldDiff::new("secret[AWS_SECRET_ACCESS_KEY]", Some(json!("(wrong)")), Some(json!("(secret)")))]);
+                self.replace(vec![FieldDiff::new(
+                    "secret[AWS_SECRET_ACCESS_KEY]",
+                    Some(json!("(wrong)")),
+                    Some(json!("(secret)")),
+                )]);
             }
             Some(_) => {
-                let message = format!("IAM lists the key {} as active, but S3 does not accept it yet ({code}); it is tried again", key.id);
-                self.planner.plan.blockers.push(super::Blocker { part: ConditionType::Verified, reason: Reason::KeyRejected, message, stalled: false });
+                let message =
+                    format!("IAM lists the key {} as active, but S3 does not accept it yet ({code}); it is tried again", key.id);
+                self.planner.plan.blockers.push(super::Blocker {
+                    part: ConditionType::Verified,
+                    reason: Reason::KeyRejected,
+                    message,
+                    stalled: false,
+                });
             }
         }
     }

@@ -59,28 +59,71 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Action {
-    CreateBucket { tags: Tags },
-    WriteSetting { field: &'static str, write: settings::Write },
-    CreateUser { tags: Tags },
-    TagUser { set: Tags, remove: Vec<String> },
-    PutInlinePolicy { name: String, document: Document },
-    DeleteInlinePolicy { name: String },
-    CreatePolicy { document: Document, tags: Tags },
+    CreateBucket {
+        tags: Tags,
+    },
+    WriteSetting {
+        field: &'static str,
+        write: settings::Write,
+    },
+    CreateUser {
+        tags: Tags,
+    },
+    TagUser {
+        set: Tags,
+        remove: Vec<String>,
+    },
+    PutInlinePolicy {
+        name: String,
+        document: Document,
+    },
+    DeleteInlinePolicy {
+        name: String,
+    },
+    CreatePolicy {
+        document: Document,
+        tags: Tags,
+    },
     /// Writes a new default version, after deleting `prune` where there are as many versions as AWS allows.
-    UpdatePolicy { document: Document, prune: Option<String> },
-    AttachPolicy { arn: String },
+    UpdatePolicy {
+        document: Document,
+        prune: Option<String>,
+    },
+    AttachPolicy {
+        arn: String,
+    },
     /// Detaches the policy from the user and deletes it with all its versions.
-    RemovePolicy { arn: String },
+    RemovePolicy {
+        arn: String,
+    },
     /// Persists the intent, creates a key, and writes it to the Secret: the one step that cannot be repeated.
-    IssueKey { known: Vec<String>, retire: Vec<String> },
-    ActivateKey { id: String },
-    DeleteKey { id: String },
-    WriteSecret { key: KeyPair, created_at: Option<Timestamp> },
-    DeleteSecret { name: String },
+    IssueKey {
+        known: Vec<String>,
+        retire: Vec<String>,
+    },
+    ActivateKey {
+        id: String,
+    },
+    DeleteKey {
+        id: String,
+    },
+    WriteSecret {
+        key: KeyPair,
+        created_at: Option<Timestamp>,
+    },
+    DeleteSecret {
+        name: String,
+    },
     /// Takes our owner reference from the Secret and marks it as retained.
-    ReleaseSecret { name: String },
+    ReleaseSecret {
+        name: String,
+    },
     /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
-    Verify { key: Option<KeyPair>, proofs: Vec<Proof>, patient: bool },
+    Verify {
+        key: Option<KeyPair>,
+        proofs: Vec<Proof>,
+        patient: bool,
+    },
     EmptyBucket,
     DeleteBucket,
     DeleteUser,

@@ -106,7 +106,13 @@ pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPo
 
 /// Policies of earlier specs go once the new one is in place: the user is never without rights in between. A managed one goes
 /// only if its tag says that it is ours; an inline one on our user is.
-pub(super) fn remove_earlier(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, user: bool, after: &[usize]) -> Vec<usize> {
+pub(super) fn remove_earlier(
+    planner: &mut Planner<'_>,
+    desired: &Desired,
+    observed: &Observed,
+    user: bool,
+    after: &[usize],
+) -> Vec<usize> {
     let remembered = planner.remembered;
     let mut steps = Vec::new();
     for earlier in remembered.earlier_policies(desired) {
@@ -114,7 +120,9 @@ pub(super) fn remove_earlier(planner: &mut Planner<'_>, desired: &Desired, obser
             None if user => Action::DeleteInlinePolicy { name: earlier.name.clone() },
             None => continue,
             Some(arn) => match observed.earlier_policies.get(arn) {
-                Some(Reading::Set(tags)) if Ownership::of(tags, desired) == Ownership::Ours => Action::RemovePolicy { arn: arn.clone() },
+                Some(Reading::Set(tags)) if Ownership::of(tags, desired) == Ownership::Ours => {
+                    Action::RemovePolicy { arn: arn.clone() }
+                }
                 Some(Reading::Unreadable(problem)) => {
                     planner.unreadable(PART, problem);
                     continue;

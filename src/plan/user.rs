@@ -26,8 +26,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 Ownership::Foreign(owner) => format!("belongs to another BucketConnection ({owner})"),
                 _ => "exists and was not created by this BucketConnection".to_owned(),
             };
-            let message =
-                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name");
+            let message = format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name");
             planner.freeze(PART, Reason::UserNotOwned, message);
             None
         }

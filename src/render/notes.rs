@@ -36,7 +36,9 @@ pub fn notes(
         let issued = steps().filter(|(step, _)| matches!(step.action, Action::IssueKey { .. }));
         notes.extend(issued.map(|(step, _)| Note { warning: false, reason: Reason::KeyIssued, text: summary(step, desired) }));
     }
-    let of = |status: &BucketConnectionStatus, kind| condition(status, kind).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()));
+    let of = |status: &BucketConnectionStatus, kind| {
+        condition(status, kind).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
     for (kind, told) in [(ConditionType::Stalled, "True"), (ConditionType::Ready, "True")] {
         let (old, new) = (of(before, kind), of(after, kind));
         let Some((status, reason, text)) = new.clone() else { continue };

@@ -106,7 +106,12 @@ fn rule_diffs(path: &str, desired: &CorsRule, live: &CorsRule) -> Vec<FieldDiff>
             diffs.push(FieldDiff::new(format!("{path}.{field}"), live, desired));
         }
     };
-    differ(desired.id.is_none() || desired.id == live.id, "id", live.id.as_ref().map(|i| json!(i)), desired.id.as_ref().map(|i| json!(i)));
+    differ(
+        desired.id.is_none() || desired.id == live.id,
+        "id",
+        live.id.as_ref().map(|i| json!(i)),
+        desired.id.as_ref().map(|i| json!(i)),
+    );
     for (field, desired, live, as_set) in [
         ("allowedHeaders", &desired.allowed_headers, &live.allowed_headers, &headers as &dyn Fn(&[String]) -> BTreeSet<String>),
         ("allowedMethods", &desired.allowed_methods, &live.allowed_methods, &exact),

@@ -189,8 +189,7 @@ pub(super) mod wire {
             .sse_algorithm(ServerSideEncryption::from(rule.algorithm.as_str()))
             .set_kms_master_key_id(rule.kms_key.clone());
         let blocked = rule.blocked.iter().map(|kind| EncryptionType::from(kind.as_str())).collect::<Vec<_>>();
-        let blocked = (!blocked.is_empty())
-            .then(|| BlockedEncryptionTypes::builder().set_encryption_type(Some(blocked)).build());
+        let blocked = (!blocked.is_empty()).then(|| BlockedEncryptionTypes::builder().set_encryption_type(Some(blocked)).build());
         let rule = ServerSideEncryptionRule::builder()
             .apply_server_side_encryption_by_default(build(ACTION, default.build())?)
             .bucket_key_enabled(rule.bucket_key)

@@ -125,7 +125,10 @@ mod tests {
     fn one_field_is_one_diff() {
         let live = PublicAccessBlock { block_public_policy: false, ..ALL_ON };
         let change = PublicAccessBlock::change(&ALL_ON, Some(&live)).unwrap();
-        assert_eq!(change.diffs, [FieldDiff::new("bucket.publicAccessBlock.blockPublicPolicy", Some(json!(false)), Some(json!(true)))]);
+        assert_eq!(
+            change.diffs,
+            [FieldDiff::new("bucket.publicAccessBlock.blockPublicPolicy", Some(json!(false)), Some(json!(true)))]
+        );
         assert_eq!(change.write, ALL_ON);
     }
 }

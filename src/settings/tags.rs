@@ -122,10 +122,7 @@ mod tests {
         let desired = DesiredTags::new(&tags(&[("team", "a")]), ("owner", "me"), &["team".into(), "old".into()]);
         let live = tags(&[("team", "b"), ("old", "x"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]);
         let change = BucketTags::change(&desired, Some(&live)).unwrap();
-        assert_eq!(
-            change.write,
-            tags(&[("team", "a"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")])
-        );
+        assert_eq!(change.write, tags(&[("team", "a"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]));
         let paths: Vec<_> = change.diffs.iter().map(|d| d.path.as_str()).collect();
         assert_eq!(paths, ["bucket.tags[old]", "bucket.tags[team]"]);
         assert_eq!(BucketTags::change(&desired, Some(&change.write)), None);

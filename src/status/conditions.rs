@@ -35,7 +35,8 @@ pub fn set(
         Some(false) => "False",
         None => "Unknown",
     };
-    let since = condition(status, kind).filter(|old| old.status == text).map_or(Time(now), |old| old.last_transition_time.clone());
+    let since =
+        condition(status, kind).filter(|old| old.status == text).map_or(Time(now), |old| old.last_transition_time.clone());
     let new = Condition {
         type_: kind.to_string(),
         status: text.to_owned(),

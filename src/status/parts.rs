@@ -90,7 +90,9 @@ fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
         },
         Outcome::Failed(problem) | Outcome::Doubtful(problem) => match (&step.action, &problem.class) {
             // "It is there already" ends an optimistic creation; the next pass looks whose it is.
-            (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => Verdict::unknown(Reason::Progressing, format!("{what}: looking at what is there")),
+            (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => {
+                Verdict::unknown(Reason::Progressing, format!("{what}: looking at what is there"))
+            }
             (Action::CreateBucket { .. }, Class::NameTaken) => Verdict {
                 holds: Some(false),
                 reason: Reason::BucketNotOwned,
@@ -143,15 +145,16 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let bucket = &desired.bucket.name;
     let not_seen = || Verdict::unknown(Reason::Waiting, "could not be looked at in this check");
     match part {
-        ConditionType::AccountReady => Verdict::holds(
-            Reason::InSync,
-            format!("signed in to account {} ({})", desired.account.id, desired.account.partition),
-        ),
+        ConditionType::AccountReady => {
+            Verdict::holds(Reason::InSync, format!("signed in to account {} ({})", desired.account.id, desired.account.partition))
+        }
         ConditionType::RegionMatched if there => {
             let limits = desired.limits.as_ref().map(|limits| format!("; {limits}")).unwrap_or_default();
             Verdict::holds(Reason::InSync, format!("bucket {bucket} is in {}{limits}", desired.region))
         }
-        ConditionType::BucketReady if there => Verdict::holds(Reason::InSync, format!("bucket {bucket} and its settings are as specified")),
+        ConditionType::BucketReady if there => {
+            Verdict::holds(Reason::InSync, format!("bucket {bucket} and its settings are as specified"))
+        }
         ConditionType::CORSInSync if desired.bucket.settings.cors.is_none() => {
             Verdict::holds(Reason::NotManaged, "neither the spec nor the preset has CORS rules: they are left as they are")
         }
@@ -185,8 +188,8 @@ fn policy_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) 
                 || did(|action| matches!(action, Action::PutInlinePolicy { .. }))
         }
         PolicyType::Managed => {
-            let attached = matches!(check.observed.attached, Reading::Set(_))
-                || did(|action| matches!(action, Action::AttachPolicy { .. }));
+            let attached =
+                matches!(check.observed.attached, Reading::Set(_)) || did(|action| matches!(action, Action::AttachPolicy { .. }));
             let written = matches!(check.observed.managed_policy, Reading::Set(_))
                 || did(|action| matches!(action, Action::CreatePolicy { .. }));
             attached && written

@@ -215,7 +215,8 @@ impl Fold<'_> {
         // What a person must act on explains the rest; then what is known to be wrong; then what is not known, and why.
         let cause = stalled.and_then(|(part, _)| Some((*part, condition(&self.status, *part)?.clone())));
         let unseen = ConditionType::PARTS.into_iter().find(|part| condition(&self.status, *part).is_none());
-        match cause.or_else(|| failing("False", true)).or_else(|| failing("Unknown", false)).or_else(|| failing("Unknown", true)) {
+        match cause.or_else(|| failing("False", true)).or_else(|| failing("Unknown", false)).or_else(|| failing("Unknown", true))
+        {
             Some((part, condition)) => {
                 let reason = verdicts.iter().find(|(p, _)| *p == part).map_or(Reason::Waiting, |(_, v)| v.reason);
                 self.set(ConditionType::Ready, false, reason, &format!("{part}: {}", condition.message));
@@ -240,11 +241,11 @@ impl Fold<'_> {
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             let tag_keys = desired.bucket.settings.tags.as_ref().map(|t| t.ours.keys().cloned().collect()).unwrap_or_default();
-            let tags_failed = steps.clone().any(|(s, o)| matches!(s.action, Action::WriteSetting { field: "bucket.tags", .. }) && !o.is_done());
+            let tags_failed =
+                steps.clone().any(|(s, o)| matches!(s.action, Action::WriteSetting { field: "bucket.tags", .. }) && !o.is_done());
             let earlier = self.status.bucket.take().map(|b| b.tag_keys);
             let tag_keys = merged(tag_keys, earlier, tags_failed);
-            self.status.bucket =
-                Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), tag_keys });
+            self.status.bucket = Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), tag_keys });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
             Outcome::Done(Fact::User { id }) => Some(id.clone()),
@@ -292,9 +293,10 @@ impl Fold<'_> {
             match removal {
                 Some((_, outcome)) => !outcome.is_done(),
                 // It is gone, was not ours, went with its user, or could not be looked at.
-                None => policy.arn.as_ref().is_some_and(|arn| {
-                    matches!(observed.earlier_policies.get(arn), Some(Reading::Unreadable(_)))
-                }),
+                None => policy
+                    .arn
+                    .as_ref()
+                    .is_some_and(|arn| matches!(observed.earlier_policies.get(arn), Some(Reading::Unreadable(_)))),
             }
         };
         let earlier: Vec<_> = remembered.earlier_policies(desired).filter(still_there).cloned().collect();
@@ -347,7 +349,8 @@ impl Fold<'_> {
                 _ => {}
             }
         }
-        let done = |wanted: fn(&Action) -> bool| key_steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done());
+        let done =
+            |wanted: fn(&Action) -> bool| key_steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done());
         let written = done(|action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. }));
         let named = if written || matches!(observed.secret, Secret::Ours(_)) { Some(desired.secret.name.clone()) } else { None };
         credentials.secret_name = named.or(credentials.secret_name);
@@ -361,7 +364,8 @@ impl Fold<'_> {
         credentials.earlier_secrets = check.remembered.earlier_secrets(desired).filter(|name| !dropped(name)).cloned().collect();
         // The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so
         // that the last of them is not taken for ours later.
-        let mut about_keys = key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
+        let mut about_keys =
+            key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
         if matches!(observed.keys, Reading::Set(_)) && about_keys.all(|(_, outcome)| outcome.is_done()) {
             credentials.intent = None;
         }
@@ -393,7 +397,8 @@ impl Fold<'_> {
 
     fn capability(&mut self, check: &Checked<'_>) {
         let Some(verified) = condition(&self.status, ConditionType::Verified).cloned() else { return };
-        let pending = matches!(verified.reason.as_str(), "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable");
+        let pending =
+            matches!(verified.reason.as_str(), "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable");
         let state = match verified.status.as_str() {
             "True" => CapabilityState::Valid,
             _ if pending => CapabilityState::Pending,

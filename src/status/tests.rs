@@ -1,1 +1,158 @@
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
+use super::*;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT};
+use crate::desired::{Account, SpecError, resolve};
+use crate::execute::Report;
+use crate::observed::{Observed, Remembered};
+use crate::plan::{Blocker, Plan};
+use crate::problem::{Class, Problem};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn object() -> BucketConnection {
+    let spec = json!({ "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" } });
+    let metadata = json!({ "name": "genomics", "namespace": "lab", "uid": "uid", "generation": 3 });
+    serde_json::from_value(
+        json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "metadata": metadata, "spec": spec }),
+    )
+    .unwrap()
+}
+
+fn folded(object: &BucketConnection, seconds: i64, stage: Stage<'_>) -> BucketConnectionStatus {
+    fold(&Pass { object, now: at(seconds), stage })
+}
+
+fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String) {
+    let condition = condition(status, kind).unwrap();
+    (condition.status.clone(), condition.reason.clone())
+}
+
+/// A check that found these blockers, of an object that held before.
+fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> BucketConnectionStatus {
+    let account = Account { id: "123456789012".into(), partition: "aws".into() };
+    let desired = resolve(object, "cluster", &account).unwrap();
+    let (observed, remembered, report) = (Observed::default(), Remembered::of(object), Report::default());
+    let plan = Plan { blockers, ..Plan::default() };
+    folded(
+        object,
+        seconds,
+        Stage::Checked(Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report }),
+    )
+}
+
+fn healthy() -> BucketConnection {
+    let mut object = object();
+    let mut status = BucketConnectionStatus { observed_generation: Some(3), ..BucketConnectionStatus::default() };
+    for part in ConditionType::PARTS {
+        set(&mut status, Some(3), at(0), part, Some(true), Reason::InSync, "");
+    }
+    set(&mut status, Some(3), at(0), ConditionType::Ready, Some(true), Reason::Connected, "");
+    object.status = Some(status);
+    object
+}
+
+#[test]
+fn every_exit_sets_the_three_and_the_generation() {
+    let problem = Problem::new(Class::BadKey, "sts:GetCallerIdentity", "InvalidClientTokenId", "");
+    let errors = [SpecError::new("spec.region", "no")];
+    let (plan, report) = (Plan::default(), Report::default());
+    for stage in [Stage::Suspended, Stage::Invalid(&errors), Stage::NoAccount(&problem), Stage::Deleting(&plan, &report)] {
+        let status = folded(&object(), 0, stage);
+        assert_eq!(status.observed_generation, Some(3));
+        for kind in [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled] {
+            assert_eq!(condition(&status, kind).unwrap().observed_generation, Some(3), "{kind}");
+        }
+        assert!(!(is_true(&status, ConditionType::Reconciling) && is_true(&status, ConditionType::Stalled)));
+    }
+}
+
+#[test]
+fn the_transition_time_moves_only_when_the_status_flips() {
+    let mut status = BucketConnectionStatus::default();
+    let mut turn = |seconds, value, reason| {
+        set(&mut status, Some(1), at(seconds), ConditionType::Ready, value, reason, "text");
+        condition(&status, ConditionType::Ready).unwrap().last_transition_time.0
+    };
+    assert_eq!(turn(0, Some(false), Reason::Progressing), at(0));
+    assert_eq!(turn(9, Some(false), Reason::Throttled), at(0));
+    assert_eq!(turn(20, Some(true), Reason::Connected), at(20));
+    assert_eq!(turn(30, None, Reason::Waiting), at(30));
+}
+
+#[test]
+fn conditions_of_others_are_kept() {
+    let mut object = object();
+    let foreign = json!({ "type": "Theirs", "status": "True", "reason": "X", "message": "", "lastTransitionTime": at(0) });
+    object.status = Some(serde_json::from_value(json!({ "conditions": [foreign] })).unwrap());
+    let status = folded(&object, 0, Stage::Suspended);
+    assert!(status.conditions.iter().any(|condition| condition.type_ == "Theirs"));
+    assert_eq!(status.conditions[0].type_, "Ready", "ours first");
+}
+
+#[test]
+fn a_passing_trouble_leaves_what_held_standing_for_a_while() {
+    let problem = Problem::new(Class::Throttled, "s3:GetBucketCORS", "SlowDown", "");
+    let blocker = || {
+        let part = ConditionType::CORSInSync;
+        vec![Blocker { part, reason: problem.reason(), message: problem.to_string(), stalled: false }]
+    };
+    let mut object = healthy();
+    let status = checked(&object, 10, blocker());
+    assert_eq!(told(&status, ConditionType::CORSInSync), ("True".into(), "InSync".into()));
+    assert_eq!(told(&status, ConditionType::Reconciling), ("True".into(), "Throttled".into()));
+    object.status = Some(status);
+    object.status = Some(checked(&object, 10 + 299, blocker()));
+    assert!(is_true(object.status.as_ref().unwrap(), ConditionType::CORSInSync));
+    let status = checked(&object, 10 + 300, blocker());
+    assert_eq!(told(&status, ConditionType::CORSInSync), ("Unknown".into(), "Throttled".into()));
+    assert_eq!(told(&status, ConditionType::Ready).0, "False");
+}
+
+#[test]
+fn what_a_person_must_mend_shows_at_once() {
+    let problem = Problem::new(Class::Denied, "s3:GetBucketCORS", "AccessDenied", "");
+    let blocker =
+        Blocker { part: ConditionType::CORSInSync, reason: problem.reason(), message: problem.to_string(), stalled: true };
+    let status = checked(&healthy(), 10, vec![blocker]);
+    assert_eq!(told(&status, ConditionType::CORSInSync), ("False".into(), "AccessDenied".into()));
+    assert_eq!(told(&status, ConditionType::Stalled), ("True".into(), "AccessDenied".into()));
+    assert_eq!(told(&status, ConditionType::Ready), ("False".into(), "AccessDenied".into()));
+}
+
+#[test]
+fn a_suspended_object_keeps_what_was_known() {
+    let status = folded(&healthy(), 10, Stage::Suspended);
+    assert_eq!(told(&status, ConditionType::Ready), ("True".into(), "Connected".into()));
+    assert_eq!(told(&status, ConditionType::Stalled).0, "False");
+}
+
+#[test]
+fn a_request_is_answered_and_remembered() {
+    let mut object = object();
+    object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "one".to_owned())].into());
+    let status = folded(&object, 0, Stage::Suspended);
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("one"));
+    object.metadata.annotations = None;
+    object.status = Some(status);
+    assert_eq!(folded(&object, 1, Stage::Suspended).last_handled_reconcile_at.as_deref(), Some("one"));
+}
+
+#[test]
+fn the_same_again_is_written_once_an_hour() {
+    let object = {
+        let mut object = healthy();
+        object.status = Some(folded(&object, 0, Stage::Suspended));
+        object
+    };
+    let before = object.status.clone().unwrap();
+    let after = |seconds| folded(&object, seconds, Stage::Suspended);
+    assert!(!worth_writing(&before, &after(3_599), at(3_599)));
+    assert!(worth_writing(&before, &after(3_600), at(3_600)));
+    assert!(worth_writing(&before, &folded(&object, 1, Stage::Invalid(&[SpecError::new("f", "m")])), at(1)));
+    assert!(at(0).checked_add(SignedDuration::from_hours(1)).unwrap() == at(HEARTBEAT_SECONDS));
+}

@@ -49,12 +49,21 @@ async fn before_during_and_after() {
     lab.s3().delete_bucket_cors().bucket("bucket-plan").send().await.unwrap();
     let (code, out, _) = plan(&lab, &object);
     assert_eq!(code, 2);
-    assert!(out.starts_with(&format!("{}/c: 1 step\n\n~ write cors of bucket bucket-plan\n    cors.rules[0]: (none) -> ", lab.namespace)), "{out}");
+    assert!(
+        out.starts_with(&format!(
+            "{}/c: 1 step\n\n~ write cors of bucket bucket-plan\n    cors.rules[0]: (none) -> ",
+            lab.namespace
+        )),
+        "{out}"
+    );
     lab.check("c").await;
     let (code, out, _) = plan(&lab, &object);
     assert_eq!((code, out), (0, format!("{}/c: in sync, nothing to change\n", lab.namespace)));
 
-    let changed = lab.connection("bucket-plan", json!({ "preset": "IlluminaICA", "user": { "name": "planned" }, "bucket": { "tags": { "team": "a" } } }));
+    let changed = lab.connection(
+        "bucket-plan",
+        json!({ "preset": "IlluminaICA", "user": { "name": "planned" }, "bucket": { "tags": { "team": "a" } } }),
+    );
     let (code, out, _) = plan(&lab, &changed);
     assert_eq!(code, 2);
     assert!(out.contains("    bucket.tags[team]: (none) -> \"a\"\n"), "{out}");
@@ -84,11 +93,17 @@ async fn bad_input_is_named() {
         (file("empty.yaml", ""), "no BucketConnection in it"),
         (file("other.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n"), "no BucketConnection in it"),
         (
-            file("preset.yaml", "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: Nope, region: us-east-1, bucket: {name: b-b}}\n"),
+            file(
+                "preset.yaml",
+                "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: Nope, region: us-east-1, bucket: {name: b-b}}\n",
+            ),
             "BucketConnection wrong: unknown variant `Nope`, expected one of `IlluminaICA`",
         ),
         (
-            file("name.yaml", "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: ReadOnly, region: us-east-1, bucket: {name: Bucket, prefix: runs}}\n"),
+            file(
+                "name.yaml",
+                "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: ReadOnly, region: us-east-1, bucket: {name: Bucket, prefix: runs}}\n",
+            ),
             "spec.bucket.prefix: bucket.prefix must end in",
         ),
     ];

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, LIMIT, drift_count, told, writes};
+use crate::support::lab::{LIMIT, Lab, drift_count, told, writes};
 use crate::support::proxy::Fault;
 
 const BUCKET: &str = "bucket-deleted";
@@ -48,7 +48,10 @@ async fn retain_keeps_everything_and_the_same_object_picks_it_up() {
     assert_eq!(secret.metadata.annotations.unwrap()["bucketconnection.dev/state"], "retained");
     assert_eq!((lab.secret("c-s3").await, lab.keys("leaver").await), before);
     let events = lab.events("c").await;
-    assert!(events.iter().any(|(kind, reason, note)| kind == "Normal" && reason == "Deleted" && note.starts_with("released")), "{events:?}");
+    assert!(
+        events.iter().any(|(kind, reason, note)| kind == "Normal" && reason == "Deleted" && note.starts_with("released")),
+        "{events:?}"
+    );
 
     let mut whole = json!({ "user": { "name": "leaver" } });
     crate::support::lab::merge(&mut whole, spec);
@@ -134,7 +137,10 @@ async fn force_destroy_removes_versions_markers_and_uploads() {
     lab.delete("c").await;
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, _, message) = told(&object, "Ready");
-    assert!(message.contains("holds 0 objects (4 counting old versions and delete markers) and 1 unfinished upload"), "{message}");
+    assert!(
+        message.contains("holds 0 objects (4 counting old versions and delete markers) and 1 unfinished upload"),
+        "{message}"
+    );
     lab.patch("c", json!({ "spec": { "forceDestroy": true } })).await;
     lab.gone("c").await;
     assert_eq!(buckets(&lab).await, 0);

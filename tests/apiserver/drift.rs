@@ -71,7 +71,11 @@ async fn settings_of_the_bucket() {
     s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
     repaired(&lab, "public access block deleted", "bucket.publicAccessBlock").await;
 
-    let open = PublicAccessBlockConfiguration::builder().block_public_acls(true).ignore_public_acls(true).block_public_policy(true).build();
+    let open = PublicAccessBlockConfiguration::builder()
+        .block_public_acls(true)
+        .ignore_public_acls(true)
+        .block_public_policy(true)
+        .build();
     s3.put_public_access_block().bucket(BUCKET).public_access_block_configuration(open).send().await.unwrap();
     repaired(&lab, "public access block edited", "bucket.publicAccessBlock.restrictPublicBuckets").await;
 
@@ -79,7 +83,10 @@ async fn settings_of_the_bucket() {
     repaired(&lab, "tags deleted", "bucket.tags[team]").await;
     let events = lab.events("c").await;
     let repairs: Vec<_> = events.iter().filter(|(_, reason, _)| reason == "Repaired").collect();
-    assert!(repairs.iter().all(|(kind, _, note)| kind == "Warning" && note.starts_with("changed by somebody else")), "{repairs:?}");
+    assert!(
+        repairs.iter().all(|(kind, _, note)| kind == "Warning" && note.starts_with("changed by somebody else")),
+        "{repairs:?}"
+    );
 }
 
 #[tokio::test]
@@ -135,7 +142,8 @@ async fn a_managed_policy() {
     let lab = connected("managed", json!({ "policy": { "type": "Managed", "name": "guide-policy" } })).await;
     let iam = lab.iam();
     let arn = "arn:aws:iam::123456789012:policy/bucketconnection/guide-policy";
-    let wide = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] }).to_string();
+    let wide =
+        json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] }).to_string();
     // Often enough to reach the five versions that AWS keeps.
     for _ in 0..3 {
         let version = iam.create_policy_version().policy_arn(arn).policy_document(&wide);
@@ -148,7 +156,8 @@ async fn a_managed_policy() {
         }
     }
     let first = iam.list_policy_versions().policy_arn(arn).send().await.unwrap();
-    let wide_version = first.versions().iter().find(|version| !version.is_default_version).unwrap().version_id().unwrap().to_owned();
+    let wide_version =
+        first.versions().iter().find(|version| !version.is_default_version).unwrap().version_id().unwrap().to_owned();
     iam.set_default_policy_version().policy_arn(arn).version_id(wide_version).send().await.unwrap();
     let switched = iam.get_policy().policy_arn(arn).send().await.unwrap().policy.unwrap().default_version_id.unwrap();
     let document = iam.get_policy_version().policy_arn(arn).version_id(switched).send().await.unwrap().policy_version.unwrap();
@@ -278,7 +287,8 @@ async fn a_change_of_the_spec_is_no_drift() {
 
     // And back, with another Secret: same key.
     let keys = lab.keys("drifter").await;
-    lab.patch("c", json!({ "spec": { "policy": { "type": "Inline" }, "credentials": { "secret": { "name": "renamed" } } } })).await;
+    lab.patch("c", json!({ "spec": { "policy": { "type": "Inline" }, "credentials": { "secret": { "name": "renamed" } } } }))
+        .await;
     lab.until("c", "renamed Secret", |object| {
         object.status.as_ref().and_then(|s| s.credentials.as_ref()).and_then(|c| c.secret_name.as_deref()) == Some("renamed")
     })
@@ -288,7 +298,9 @@ async fn a_change_of_the_spec_is_no_drift() {
     assert_eq!(lab.keys("drifter").await, keys);
     assert_eq!(lab.secret("renamed").await["AWS_ACCESS_KEY_ID"], keys[0]);
     assert!(lab.secrets().get_opt("c-s3").await.unwrap().is_none());
-    assert!(lab.iam().list_policies().scope(aws_sdk_iam::types::PolicyScopeType::Local).send().await.unwrap().policies().is_empty());
+    assert!(
+        lab.iam().list_policies().scope(aws_sdk_iam::types::PolicyScopeType::Local).send().await.unwrap().policies().is_empty()
+    );
     lab.proxy.take();
     lab.check("c").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);

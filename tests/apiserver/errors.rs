@@ -31,7 +31,10 @@ async fn denied_calls_name_the_right_that_is_missing() {
     let (status, reason, message) = told(&object, "CORSInSync");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));
     assert!(message.contains("allow s3:PutBucketCORS to the operator"), "{message}");
-    assert_eq!(told(&object, "DriftDetected"), ("True".into(), "NotRepaired".into(), "changed by somebody else and not put right yet: cors.rules[0]".into()));
+    assert_eq!(
+        told(&object, "DriftDetected"),
+        ("True".into(), "NotRepaired".into(), "changed by somebody else and not put right yet: cors.rules[0]".into())
+    );
     assert_eq!(told(&object, "BucketReady").0, "True", "the other parts hold");
     assert_eq!(drift_count(&object), 0);
     // The same trouble again is not written again.
@@ -48,7 +51,8 @@ async fn denied_calls_name_the_right_that_is_missing() {
 async fn the_least_rights_are_really_enforced() {
     let lab = Lab::idle("rights", Stack::cluster(), &[]).await;
     let iam = lab.iam();
-    let denied = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*" }] });
+    let denied =
+        json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*" }] });
     iam.put_user_policy().user_name("operator").policy_name("scp").policy_document(denied.to_string()).send().await.unwrap();
     let mut lab = lab;
     lab.start();
@@ -224,8 +228,11 @@ async fn a_bad_object_among_good_ones() {
     crds.patch("bucketconnections.bucketconnection.dev", &PatchParams::default(), &patch).await.unwrap();
     let mut bad = lab.connection(BUCKET, json!({ "preset": "NoSuchPreset" }));
     bad["metadata"]["name"] = json!("bad");
-    let objects: Api<kube::api::DynamicObject> =
-        Api::namespaced_with(lab.client.clone(), &lab.namespace, &kube::api::ApiResource::erase::<bucketconnection::api::BucketConnection>(&()));
+    let objects: Api<kube::api::DynamicObject> = Api::namespaced_with(
+        lab.client.clone(),
+        &lab.namespace,
+        &kube::api::ApiResource::erase::<bucketconnection::api::BucketConnection>(&()),
+    );
     // The new schema takes a moment to be served.
     let end = std::time::Instant::now() + crate::support::lab::LIMIT;
     while objects.patch("bad", &PatchParams::apply("user").force(), &Patch::Apply(&bad)).await.is_err() {

@@ -32,7 +32,11 @@ async fn a_bucket_that_is_there() {
     assert!(lab.iam().list_user_policies().user_name(&user).send().await.unwrap().policy_names().is_empty());
     assert!(lab.secrets().get_opt("c-s3").await.unwrap().is_none());
     let events = lab.events("c").await;
-    assert_eq!(events.iter().filter(|(kind, reason, _)| kind == "Warning" && reason == "BucketNotOwned").count(), 1, "{events:?}");
+    assert_eq!(
+        events.iter().filter(|(kind, reason, _)| kind == "Warning" && reason == "BucketNotOwned").count(),
+        1,
+        "{events:?}"
+    );
 
     // Once the bucket is gone, the connection comes up by itself at the next check.
     lab.s3().delete_bucket().bucket("bucket-mine").send().await.unwrap();

@@ -15,10 +15,22 @@ async fn rights(lab: &Lab, bucket: &str) -> String {
     for prefix in ["runs/", "elsewhere/"] {
         let object = format!("{prefix}there");
         let tried = [
-            ("list", s3.list_objects_v2().bucket(bucket).prefix(prefix).send().await.map(drop).map_err(|e| e.code().map(str::to_owned))),
+            (
+                "list",
+                s3.list_objects_v2()
+                    .bucket(bucket)
+                    .prefix(prefix)
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|e| e.code().map(str::to_owned)),
+            ),
             ("get", s3.get_object().bucket(bucket).key(&object).send().await.map(drop).map_err(|e| e.code().map(str::to_owned))),
             ("put", s3.put_object().bucket(bucket).key(&object).send().await.map(drop).map_err(|e| e.code().map(str::to_owned))),
-            ("delete", s3.delete_object().bucket(bucket).key(&object).send().await.map(drop).map_err(|e| e.code().map(str::to_owned))),
+            (
+                "delete",
+                s3.delete_object().bucket(bucket).key(&object).send().await.map(drop).map_err(|e| e.code().map(str::to_owned)),
+            ),
         ];
         for (what, result) in tried {
             match result {
@@ -89,11 +101,25 @@ async fn the_secret_serves_both_platforms() {
     assert_eq!(
         names,
         [
-            "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "BUCKET", "PREFIX", "connectionName", "credentials", "partition",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_REGION",
+            "AWS_SECRET_ACCESS_KEY",
+            "BUCKET",
+            "PREFIX",
+            "connectionName",
+            "credentials",
+            "partition",
             "region"
         ]
     );
-    for (name, value) in [("AWS_REGION", "us-east-1"), ("region", "us-east-1"), ("partition", "aws"), ("connectionName", "c"), ("BUCKET", "bucket-hand-off"), ("PREFIX", "runs/")] {
+    for (name, value) in [
+        ("AWS_REGION", "us-east-1"),
+        ("region", "us-east-1"),
+        ("partition", "aws"),
+        ("connectionName", "c"),
+        ("BUCKET", "bucket-hand-off"),
+        ("PREFIX", "runs/"),
+    ] {
         assert_eq!(data[name], value, "{name}");
     }
     let expected = format!(
@@ -105,9 +131,13 @@ async fn the_secret_serves_both_platforms() {
     let secret = lab.secrets().get("c-s3").await.unwrap();
     let object = lab.get("c").await;
     let owner = &secret.metadata.owner_references.unwrap()[0];
-    assert_eq!((owner.kind.as_str(), Some(&owner.uid), owner.controller), ("BucketConnection", object.metadata.uid.as_ref(), Some(true)));
+    assert_eq!(
+        (owner.kind.as_str(), Some(&owner.uid), owner.controller),
+        ("BucketConnection", object.metadata.uid.as_ref(), Some(true))
+    );
     assert_eq!(secret.metadata.labels.unwrap()["app.kubernetes.io/managed-by"], "bucketconnection");
-    let manager = secret.metadata.managed_fields.unwrap().into_iter().find(|m| m.manager.as_deref() == Some("bucketconnection/secret"));
+    let manager =
+        secret.metadata.managed_fields.unwrap().into_iter().find(|m| m.manager.as_deref() == Some("bucketconnection/secret"));
     assert_eq!(manager.unwrap().operation.as_deref(), Some("Apply"));
 }
 
@@ -159,7 +189,10 @@ async fn arns_have_the_partition_of_the_account() {
     let object = lab.condition("elsewhere", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "InvalidSpec");
-    assert!(message.contains("spec.region: us-east-1 is a region of the partition aws, but") && message.contains("aws-cn"), "{message}");
+    assert!(
+        message.contains("spec.region: us-east-1 is a region of the partition aws, but") && message.contains("aws-cn"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -183,7 +216,8 @@ async fn every_setting_is_written_and_rests() {
     let rule = encryption.server_side_encryption_configuration().unwrap().rules()[0].clone();
     assert_eq!(rule.bucket_key_enabled, Some(true));
     assert_eq!(rule.apply_server_side_encryption_by_default().unwrap().kms_master_key_id(), Some(key));
-    let block = s3.get_public_access_block().bucket("bucket-settings").send().await.unwrap().public_access_block_configuration.unwrap();
+    let block =
+        s3.get_public_access_block().bucket("bucket-settings").send().await.unwrap().public_access_block_configuration.unwrap();
     assert_eq!((block.block_public_acls, block.block_public_policy), (Some(true), Some(false)));
     let tags = s3.get_bucket_tagging().bucket("bucket-settings").send().await.unwrap();
     assert!(tags.tag_set().iter().any(|tag| tag.key() == "with space" && tag.value() == "ü"), "{tags:?}");
@@ -193,7 +227,8 @@ async fn every_setting_is_written_and_rests() {
     assert_eq!(crate::support::lab::writes(&lab.proxy.take()), [""; 0]);
 
     // What leaves the spec: our tags go, the settings that protect stay as they are.
-    lab.patch("c", json!({ "spec": { "bucket": { "tags": { "team": null }, "encryption": null }, "user": { "tags": null } } })).await;
+    lab.patch("c", json!({ "spec": { "bucket": { "tags": { "team": null }, "encryption": null }, "user": { "tags": null } } }))
+        .await;
     lab.ready("c").await;
     let tags = s3.get_bucket_tagging().bucket("bucket-settings").send().await.unwrap();
     assert!(!tags.tag_set().iter().any(|tag| tag.key() == "team"), "{tags:?}");

@@ -25,7 +25,10 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
     let lab = Lab::idle("bad", Stack::cluster(), &[]).await;
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd";
     let cases = [
-        (json!({ "preset": "Illumina" }), vec!["spec.preset", "\"IlluminaICA\", \"CLCGenomics\", \"ReadOnly\", \"ReadWrite\", \"WriteOnly\", \"Custom\""]),
+        (
+            json!({ "preset": "Illumina" }),
+            vec!["spec.preset", "\"IlluminaICA\", \"CLCGenomics\", \"ReadOnly\", \"ReadWrite\", \"WriteOnly\", \"Custom\""],
+        ),
         (json!({ "preset": null }), vec!["spec.preset", "Required"]),
         (json!({ "region": "Frankfurt" }), vec!["spec.region", "must be the code of an AWS region"]),
         (json!({ "region": null }), vec!["spec.region", "Required"]),
@@ -45,18 +48,30 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "bucket": { "prefix": "a//b/" } }), vec!["spec.bucket.prefix", "//"]),
         (json!({ "bucket": { "prefix": "runs/*/" } }), vec!["spec.bucket.prefix", "cannot widen a policy"]),
         (json!({ "bucket": { "prefix": "${aws:username}/" } }), vec!["spec.bucket.prefix", "cannot widen a policy"]),
-        (json!({ "bucket": { "encryption": { "type": "SSE-C" } } }), vec!["spec.bucket.encryption.type", "\"SSE-S3\", \"SSE-KMS\""]),
+        (
+            json!({ "bucket": { "encryption": { "type": "SSE-C" } } }),
+            vec!["spec.bucket.encryption.type", "\"SSE-S3\", \"SSE-KMS\""],
+        ),
         (json!({ "bucket": { "encryption": { "type": "SSE-KMS" } } }), vec!["spec.bucket.encryption", "kmsKeyArn is needed"]),
-        (json!({ "bucket": { "encryption": { "type": "SSE-S3", "kmsKeyArn": key } } }), vec!["spec.bucket.encryption", "only then"]),
+        (
+            json!({ "bucket": { "encryption": { "type": "SSE-S3", "kmsKeyArn": key } } }),
+            vec!["spec.bucket.encryption", "only then"],
+        ),
         (json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": "alias/mine" } } }), vec!["kmsKeyArn", "full ARN"]),
         (json!({ "bucket": { "ownership": "Me" } }), vec!["spec.bucket.ownership", "\"BucketOwnerEnforced\""]),
         (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
         (json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "y" } } }), vec!["spec.bucket.tags", "is ours"]),
-        (json!({ "cors": { "rules": [{ "allowedMethods": ["PATCH"], "allowedOrigins": ["*"] }] } }), vec!["spec.cors.rules[0].allowedMethods[0]", "\"GET\", \"PUT\", \"POST\", \"DELETE\", \"HEAD\""]),
+        (
+            json!({ "cors": { "rules": [{ "allowedMethods": ["PATCH"], "allowedOrigins": ["*"] }] } }),
+            vec!["spec.cors.rules[0].allowedMethods[0]", "\"GET\", \"PUT\", \"POST\", \"DELETE\", \"HEAD\""],
+        ),
         (json!({ "cors": { "rules": [{ "allowedMethods": ["GET"] }] } }), vec!["allowedOrigins", "Required"]),
         (json!({ "policy": { "type": "Group" } }), vec!["spec.policy.type", "\"Inline\", \"Managed\""]),
         (json!({ "policy": { "name": "a/b" } }), vec!["spec.policy.name", "letters, digits"]),
-        (json!({ "policy": { "statements": [{ "actions": ["GetObject"] }] } }), vec!["spec.policy.statements[0].actions", "like s3:GetObject"]),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["GetObject"] }] } }),
+            vec!["spec.policy.statements[0].actions", "like s3:GetObject"],
+        ),
         (json!({ "preset": "Custom" }), vec!["spec", "policy.statements"]),
         (json!({ "user": { "name": "a/b" } }), vec!["spec.user.name", "letters, digits"]),
         (json!({ "user": { "path": "lab" } }), vec!["spec.user.path", "begin and end with"]),
@@ -145,13 +160,33 @@ async fn what_a_schema_cannot_say_is_said_in_the_status() {
     let lab = Lab::new("resolve").await;
     let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
     let cases = [
-        ("kms", json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } } }), "spec.bucket.encryption: kmsKeyArn"),
+        (
+            "kms",
+            json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } } }),
+            "spec.bucket.encryption: kmsKeyArn",
+        ),
         ("admin", json!({ "policy": { "statements": [{ "actions": ["iam:*"] }] } }), "iam:* cannot be allowed"),
-        ("other", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::another/*"] }] } }), "arn:aws:s3:::another/* cannot be allowed"),
-        ("wide", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid*"] }] } }), "cannot be allowed"),
+        (
+            "other",
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::another/*"] }] } }),
+            "arn:aws:s3:::another/* cannot be allowed",
+        ),
+        (
+            "wide",
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid*"] }] } }),
+            "cannot be allowed",
+        ),
         ("all", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["*"] }] } }), "* cannot be allowed"),
-        ("variable", json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid/${aws:username}"] }] } }), "policy variables"),
-        ("size", json!({ "policy": { "statements": [{ "actions": ["s3:GetObject"], "resources": (0..50).map(|n| format!("arn:aws:s3:::bucket-valid/{n:040}")).collect::<Vec<_>>() }] } }), "set policy.type: Managed"),
+        (
+            "variable",
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::bucket-valid/${aws:username}"] }] } }),
+            "policy variables",
+        ),
+        (
+            "size",
+            json!({ "policy": { "statements": [{ "actions": ["s3:GetObject"], "resources": (0..50).map(|n| format!("arn:aws:s3:::bucket-valid/{n:040}")).collect::<Vec<_>>() }] } }),
+            "set policy.type: Managed",
+        ),
     ];
     for (name, spec, expected) in cases {
         let mut object = lab.connection("bucket-valid", spec);

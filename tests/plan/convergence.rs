@@ -1,11 +1,11 @@
 //! Level-triggered: from any edits, failures and lost answers, repeated passes end in sync, and then nothing is changed any more.
 
+use bucketconnection::api::conditions::{ConditionType, Reason};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus};
 use bucketconnection::execute::Outcome;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::Reading;
 use bucketconnection::status::{HEARTBEAT_SECONDS, is_true, worth_writing};
-use bucketconnection::api::conditions::{ConditionType, Reason};
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -241,11 +241,13 @@ pub fn edit(world: &mut World, what: &str) {
             bucket.live.tags = Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into());
         }),
         "bucket there before" => {
-            world.bucket = Some(world::TheBucket { live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(), objects: 3 });
+            world.bucket =
+                Some(world::TheBucket { live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(), objects: 3 });
         }
         "objects in the bucket" => bucket(world, |bucket| bucket.objects = 3),
         "policy edited" => {
-            let wide = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+            let wide =
+                json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
             if let Some(user) = &mut world.user {
                 user.inline.values_mut().for_each(|document| *document = wide.clone());
             }
@@ -267,7 +269,12 @@ pub fn edit(world: &mut World, what: &str) {
         "policy detached" => user(world, |user| user.attached.clear()),
         "user untagged" => user(world, |user| user.user.tags.clear()),
         "user deleted" => world.user = None,
-        "user there before" => world.user = Some(world::TheUser { user: serde_json::from_value(json!({ "id": "AIDAFOREIGN", "path": "/" })).unwrap(), ..Default::default() }),
+        "user there before" => {
+            world.user = Some(world::TheUser {
+                user: serde_json::from_value(json!({ "id": "AIDAFOREIGN", "path": "/" })).unwrap(),
+                ..Default::default()
+            })
+        }
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
         "keys deleted" => user(world, |user| user.keys.clear()),
         "foreign key" => {

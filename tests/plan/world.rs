@@ -135,11 +135,9 @@ impl World {
         match self.secret.get(name) {
             None => Secret::Absent,
             Some(secret) if secret.foreign => Secret::Foreign("exists and was not created by this BucketConnection".into()),
-            Some(secret) => Secret::Ours(OwnSecret {
-                data: secret.data.clone(),
-                key_created_at: secret.created_at,
-                claimed: secret.claimed,
-            }),
+            Some(secret) => {
+                Secret::Ours(OwnSecret { data: secret.data.clone(), key_created_at: secret.created_at, claimed: secret.claimed })
+            }
         }
     }
 
@@ -173,13 +171,20 @@ impl World {
                     version: format!("v{}", policy.default),
                     document: policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone(),
                     tags: Some(policy.tags.clone()),
-                    other_versions: policy.versions.iter().filter(|(n, _)| *n != policy.default).map(|(n, _)| format!("v{n}")).collect(),
+                    other_versions: policy
+                        .versions
+                        .iter()
+                        .filter(|(n, _)| *n != policy.default)
+                        .map(|(n, _)| format!("v{n}"))
+                        .collect(),
                 }),
             },
             earlier_policies: remembered
                 .earlier_policies(desired)
                 .filter_map(|policy| policy.arn.clone())
-                .map(|arn| (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone()))))
+                .map(|arn| {
+                    (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone())))
+                })
                 .collect(),
             attached: if inline && keys.is_none() { Reading::NotLooked } else { attached() },
             keys: keys.map_or(Reading::NotLooked, |user| {
@@ -231,7 +236,9 @@ impl World {
         let inline = user.inline.values().cloned();
         let attached = user.attached.iter().filter_map(|arn| self.policies.get(arn));
         let attached = attached.map(|policy| policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone());
-        inline.chain(attached).any(|document| document.to_string().contains("s3:ListBucket") || document.to_string().contains("s3:*"))
+        inline
+            .chain(attached)
+            .any(|document| document.to_string().contains("s3:ListBucket") || document.to_string().contains("s3:*"))
     }
 
     pub fn execute(&mut self, desired: &Desired, plan: &Plan, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Report {
@@ -397,7 +404,11 @@ fn defaults() -> Live {
 fn managed(live: &Live, desired: &Desired) -> Live {
     let wanted = &desired.bucket.settings;
     Live {
-        public_access_block: if wanted.public_access_block.is_some() { live.public_access_block.clone() } else { Reading::NotLooked },
+        public_access_block: if wanted.public_access_block.is_some() {
+            live.public_access_block.clone()
+        } else {
+            Reading::NotLooked
+        },
         ownership: if wanted.ownership.is_some() { live.ownership.clone() } else { Reading::NotLooked },
         encryption: if wanted.encryption.is_some() { live.encryption.clone() } else { Reading::NotLooked },
         tags: live.tags.clone(),

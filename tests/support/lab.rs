@@ -56,7 +56,10 @@ impl Lab {
         let kubeconfig = stack.fact("kubeconfig").to_owned();
         let client = client(&kubeconfig).await;
         let namespace = format!("{name}-{}", fastrand::u32(..));
-        let object = Namespace { metadata: kube::api::ObjectMeta { name: Some(namespace.clone()), ..Default::default() }, ..Default::default() };
+        let object = Namespace {
+            metadata: kube::api::ObjectMeta { name: Some(namespace.clone()), ..Default::default() },
+            ..Default::default()
+        };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         Self {
             proxy: Proxy::start(emulator.url()),
@@ -180,8 +183,17 @@ impl Lab {
                 return object;
             }
             if Instant::now() > end {
-                let log: Vec<_> = self.log().lines().filter(|l| l.contains("\"WARN\"") || l.contains("pass ended")).map(str::to_owned).collect();
-                panic!("{name}: no {what} in time; status {}\n{}", json!(object.status), log[log.len().saturating_sub(12)..].join("\n"));
+                let log: Vec<_> = self
+                    .log()
+                    .lines()
+                    .filter(|l| l.contains("\"WARN\"") || l.contains("pass ended"))
+                    .map(str::to_owned)
+                    .collect();
+                panic!(
+                    "{name}: no {what} in time; status {}\n{}",
+                    json!(object.status),
+                    log[log.len().saturating_sub(12)..].join("\n")
+                );
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }

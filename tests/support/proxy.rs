@@ -145,7 +145,8 @@ pub fn read_message(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> 
             if head.contains("expect: 100-continue") && raw.len() == end + 4 {
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
             }
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |l| l.trim().parse().unwrap_or(0));
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |l| l.trim().parse().unwrap_or(0));
             if raw.len() >= end + 4 + length {
                 return Ok(Some(raw));
             }

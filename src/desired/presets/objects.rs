@@ -22,11 +22,7 @@ pub(super) fn read_write(scope: &Scope<'_>) -> Parts {
 pub(super) fn write_only(scope: &Scope<'_>) -> Parts {
     parts(vec![
         location(scope),
-        allow(
-            Some("Objects"),
-            &["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-            &[scope.objects_arn],
-        ),
+        allow(Some("Objects"), &["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], &[scope.objects_arn]),
     ])
 }
 
