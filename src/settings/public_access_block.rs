@@ -72,7 +72,7 @@ impl Setting for PublicAccessBlock {
             .filter(|(name, value)| live.get(name) != Some(value))
             .map(|(name, value)| FieldDiff::new(format!("{}.{name}", Self::FIELD), live.get(&name).cloned(), Some(value)))
             .collect();
-        (!diffs.is_empty()).then(|| Change { diffs, write: *desired })
+        (!diffs.is_empty()).then_some(Change { diffs, write: *desired })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Each test has a lab of its own (tests/support/lab.rs), so they run in parallel.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,6 +1,8 @@
 //! Each AWS call by its wire form: what is sent, and which answers are understood. The server is a script of answers in the form
 //! that AWS's API references give; what it got is compared.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod iam;
 mod s3;
 

@@ -15,6 +15,8 @@
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod convergence;
 mod world;
 

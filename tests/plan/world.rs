@@ -285,10 +285,7 @@ impl World {
         match action {
             Action::CreateBucket { .. } if self.bucket.is_some() => return failed(Class::Exists, "BucketAlreadyOwnedByYou"),
             Action::CreateBucket { tags } => {
-                let mut bucket = TheBucket::default();
-                bucket.live = defaults();
-                bucket.live.tags = Reading::Set(tags.clone());
-                self.bucket = Some(bucket);
+                self.bucket = Some(TheBucket { live: Live { tags: Reading::Set(tags.clone()), ..defaults() }, objects: 0 });
             }
             Action::WriteSetting { write, .. } => {
                 let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
