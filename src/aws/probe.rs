@@ -49,6 +49,10 @@ impl Aws {
         loop {
             let tried = try_join_all(proofs.iter().map(|proof| self.prove(desired, key, *proof))).await;
             let Err(problem) = tried else { return Ok(()) };
+            // A wrong signature is no matter of time: the next pass tries the other copy that the Secret may have.
+            if problem.code == "SignatureDoesNotMatch" {
+                return Err((problem, true));
+            }
             let spreads = matches!(
                 problem.class,
                 Class::BadKey | Class::Denied | Class::Missing | Class::Throttled | Class::Unavailable | Class::Conflict

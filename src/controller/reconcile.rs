@@ -174,7 +174,7 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
 }
 
 fn ports<'a>(object: &'a BucketConnection, context: &'a Context) -> Ports<'a> {
-    Ports { aws: &context.aws, kubernetes: &context.kubernetes, object }
+    Ports { aws: &context.aws, kubernetes: &context.kubernetes, object, stop: &context.stop }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.

@@ -29,7 +29,7 @@ const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Issues a key into the Secret.
 pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired) -> Ran {
-    let Ports { aws, kubernetes, object } = ports;
+    let Ports { aws, kubernetes, object, .. } = ports;
     if let Err(problem) = kubernetes.try_secret(object, &desired.secret).await {
         return Outcome::Failed(problem).into();
     }

@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::key::issue;
 use super::{Fact, Outcome, Report};
@@ -23,6 +24,8 @@ pub struct Ports<'a> {
     pub kubernetes: &'a Kubernetes,
     /// The object.
     pub object: &'a BucketConnection,
+    /// Cancelled when the process should end: then nothing is waited for any more.
+    pub stop: &'a CancellationToken,
 }
 
 /// Carries `plan` out.
@@ -92,7 +95,7 @@ impl From<Result<Fact, Problem>> for Ran {
 }
 
 async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<KeyPair>) -> Ran {
-    let Ports { aws, kubernetes, object } = ports;
+    let Ports { aws, kubernetes, object, stop } = ports;
     let user = &desired.user.name;
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
     match &step.action {
@@ -119,10 +122,13 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         Action::DeleteSecret { name } => kubernetes.delete_secret(object, name).await.into(),
         Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
         Action::Verify { key, proofs, patient } => match key.clone().or(issued) {
-            Some(key) => match aws.verify(desired, &key, proofs, *patient).await {
-                Ok(()) => Outcome::DONE.into(),
-                Err((problem, true)) => Outcome::Pending(problem).into(),
-                Err((problem, false)) => Outcome::Failed(problem).into(),
+            Some(key) => tokio::select! {
+                proven = aws.verify(desired, &key, proofs, *patient) => match proven {
+                    Ok(()) => Outcome::DONE.into(),
+                    Err((problem, true)) => Outcome::Pending(problem).into(),
+                    Err((problem, false)) => Outcome::Failed(problem).into(),
+                },
+                () = stop.cancelled() => Outcome::Pending(Problem::new(Class::BadKey, "verify", "Stopping", "")).into(),
             },
             None => Outcome::Skipped.into(),
         },

@@ -52,6 +52,8 @@ impl Kubernetes {
         let labelled = secret.labels().get(MANAGED_BY).is_some_and(|by| by == MANAGER)
             && secret.labels().get(CONNECTION) == Some(&label(names::of(object)));
         let created = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse::<Timestamp>().ok());
+        // The status has whole seconds: anything finer would look like a change at each check.
+        let created = created.and_then(|at| Timestamp::from_second(at.as_second()).ok());
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
         Secret::Ours(OwnSecret {
             key_created_at: created,

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{Action, Planner, whole};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::credentials::{KeyPair, secret_data};
+use crate::credentials::{KeyPair, keys_in, secret_data};
 use crate::desired::Desired;
 use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Secret};
 use crate::problem::DENIERS;
@@ -51,13 +51,15 @@ pub(super) fn plan(
     };
     let mut after_grant = base.to_vec();
     after_grant.extend(granted);
-    let mut keys = Keys { planner, desired, observed, secret, now, base, after_grant };
+    let mut keys = Keys { planner, desired, observed, secret, now, base, after_grant, orphan: None };
     if keys.compromised() {
         return;
     }
     if new_user {
-        return keys.issue(Vec::new(), Vec::new(), &[]);
+        let diffs = whole(&format!("secret({})", desired.secret.name), false);
+        return keys.issue(Vec::new(), Vec::new(), &[], diffs);
     }
+    keys.delete_orphan();
     match &observed.proof {
         KeyProof::Works(key) => keys.keep(key, !granted.is_empty()),
         KeyProof::Denied(key, problem) => {
@@ -112,6 +114,8 @@ struct Keys<'p, 'r, 'd> {
     now: Timestamp,
     base: &'d [usize],
     after_grant: Vec<usize>,
+    /// The key that an intent of ours explains, and the step that deletes it.
+    orphan: Option<(String, usize)>,
 }
 
 impl Keys<'_, '_, '_> {
@@ -141,9 +145,14 @@ impl Keys<'_, '_, '_> {
             self.verify(Some(key), &after, true)
         });
         let after: Vec<usize> = proven.into_iter().collect();
-        let mut gone = self.planner.remembered.credentials.retiring.clone();
-        gone.extend(self.orphan().filter(|id| !gone.contains(id)));
-        for id in gone.into_iter().filter(|id| *id != key.id) {
+        let known = &self.planner.remembered.credentials;
+        let mut gone = known.retiring.clone();
+        // The process ended after the Secret got its new key and before the status told of it: the old one is to be replaced.
+        gone.extend(known.access_key_id.clone().filter(|_| known.intent.is_some()));
+        gone.retain(|id| *id != key.id);
+        gone.sort();
+        gone.dedup();
+        for id in gone {
             self.delete(id, &after);
         }
     }
@@ -156,18 +165,15 @@ impl Keys<'_, '_, '_> {
             |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
         match entry {
             None => self.replace(diff("deleted")),
+            // The Secret is not written here: this copy of the key is not proven, and another one in it may be the right one.
             Some(entry) if !entry.active => {
                 let on = self.planner.step(PART, Action::ActivateKey { id: key.id.clone() }, diff("Inactive"), &[]);
-                let written = self.write_secret(key, &[]);
                 let mut after = self.after_grant.clone();
                 after.push(on);
-                after.extend(written);
                 self.verify(Some(key), &after, true);
             }
             Some(entry) if self.young(&entry) => {
-                let written = self.write_secret(key, &[]);
-                let mut after = self.after_grant.clone();
-                after.extend(written);
+                let after = self.after_grant.clone();
                 self.verify(Some(key), &after, true);
             }
             Some(_) if code == "SignatureDoesNotMatch" => {
@@ -196,12 +202,12 @@ impl Keys<'_, '_, '_> {
         let ours = &self.planner.remembered.credentials;
         let mut retire: Vec<String> = ours.retiring.clone();
         retire.extend(ours.access_key_id.clone());
+        // The Secret had got its key before the process ended, and has lost it since.
+        retire.extend(self.explained().filter(|_| self.orphan.is_none()));
         retire.retain(|id| listed.iter().any(|key| key.id == *id));
+        retire.sort();
         retire.dedup();
-        let mut deleted = Vec::new();
-        if let Some(id) = self.orphan().filter(|id| !retire.contains(id)) {
-            deleted.push((id.clone(), self.delete(id, &[])));
-        }
+        let mut deleted: Vec<_> = self.orphan.clone().into_iter().collect();
         let mut left: Vec<String> =
             listed.iter().map(|key| key.id.clone()).filter(|id| deleted.iter().all(|(gone, _)| gone != id)).collect();
         // There must be room for the new key. A key whose secret part nobody has any more makes it.
@@ -220,14 +226,10 @@ impl Keys<'_, '_, '_> {
             return self.planner.stall(PART, Reason::ForeignAccessKeys, message);
         }
         let after: Vec<usize> = deleted.into_iter().map(|(_, step)| step).collect();
-        self.issue_with(left, retire, &after, diffs);
+        self.issue(left, retire, &after, diffs);
     }
 
-    fn issue(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize]) {
-        self.issue_with(known, retire, after, whole(&format!("secret({})", self.desired.secret.name), false));
-    }
-
-    fn issue_with(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize], diffs: Vec<FieldDiff>) {
+    fn issue(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize], diffs: Vec<FieldDiff>) {
         let mut before = self.base.to_vec();
         before.extend(after);
         let issued = self.planner.step(PART, Action::IssueKey { known, retire: retire.clone() }, diffs, &before);
@@ -304,9 +306,24 @@ impl Keys<'_, '_, '_> {
         }
     }
 
+    /// Deletes the key that an intent of ours explains, unless the Secret has got it.
+    fn delete_orphan(&mut self) {
+        let held = self.secret.map(|secret| keys_in(&secret.data)).unwrap_or_default();
+        let credentials = &self.planner.remembered.credentials;
+        let known = |id: &String| {
+            held.iter().any(|key| key.id == *id)
+                || credentials.access_key_id.as_ref() == Some(id)
+                || credentials.retiring.contains(id)
+        };
+        if let Some(id) = self.explained().filter(|id| !known(id)) {
+            let step = self.delete(id.clone(), &[]);
+            self.orphan = Some((id, step));
+        }
+    }
+
     /// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would
     /// fit, none is taken: all but one are somebody else's.
-    fn orphan(&self) -> Option<String> {
+    fn explained(&self) -> Option<String> {
         let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
             return None;
         };

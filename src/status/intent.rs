@@ -8,7 +8,7 @@ use super::conditions::{is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase};
 use crate::desired::Desired;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 
 /// How long issuing a key takes at most: the steps before it, the call's timeout, and the attempts to write the Secret.
 const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
@@ -19,6 +19,10 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         Action::IssueKey { known, .. } => Some(known.clone()),
         _ => None,
     });
+    let goes = |step: &Step| match &step.action {
+        Action::DeleteKey { id } => Some(id.clone()),
+        _ => None,
+    };
     let mut status = object.status.clone().unwrap_or_default();
     let writes_policy =
         plan.steps.iter().any(|step| matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. }));
@@ -44,6 +48,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
         let since = credentials.intent.take().map_or(Time(now), |earlier| earlier.since);
         let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
+        credentials.retiring = plan.steps.iter().filter_map(goes).collect();
         credentials.intent = Some(KeyIntent { since, until, known_keys });
     }
     status.observed_generation = generation;

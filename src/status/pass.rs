@@ -307,12 +307,16 @@ impl Fold<'_> {
         let Checked { desired, observed, .. } = check;
         let mut credentials = self.status.credentials.take().unwrap_or_default();
         let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
-        if let KeyProof::Works(key) | KeyProof::Denied(key, _) | KeyProof::Rejected(key, _) = &observed.proof
+        // A key that AWS rejects is not noted: it may be anything that somebody wrote into the Secret.
+        if let KeyProof::Works(key) | KeyProof::Denied(key, _) = &observed.proof
             && !check.plan.frozen
         {
             if credentials.access_key_id.as_ref() != Some(&key.id) {
                 credentials.created_at = None;
                 credentials.verified_at = None;
+                // The process ended between the Secret and the status: the key before this one is to be deleted.
+                let replaced = credentials.access_key_id.take().filter(|_| credentials.intent.is_some());
+                credentials.retiring.extend(replaced);
             }
             credentials.access_key_id = Some(key.id.clone());
             if let Secret::Ours(secret) = &observed.secret {
@@ -346,6 +350,7 @@ impl Fold<'_> {
                     credentials.phase = Some(KeyPhase::Rejected);
                 }
                 (Action::DeleteKey { id }, Outcome::Done(_)) => credentials.retiring.retain(|retiring| retiring != id),
+                (Action::DeleteKey { id }, _) if !credentials.retiring.contains(id) => credentials.retiring.push(id.clone()),
                 _ => {}
             }
         }
@@ -364,11 +369,15 @@ impl Fold<'_> {
         credentials.earlier_secrets = check.remembered.earlier_secrets(desired).filter(|name| !dropped(name)).cloned().collect();
         // The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so
         // that the last of them is not taken for ours later.
-        let mut about_keys =
-            key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
-        if matches!(observed.keys, Reading::Set(_)) && about_keys.all(|(_, outcome)| outcome.is_done()) {
+        let about_keys =
+            || key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
+        let blocked = |reason| check.plan.blockers.iter().any(|blocker| blocker.reason == reason);
+        let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
+        let looked = works || about_keys().next().is_some() || blocked(Reason::ForeignAccessKeys);
+        if matches!(observed.keys, Reading::Set(_)) && looked && about_keys().all(|(_, outcome)| outcome.is_done()) {
             credentials.intent = None;
         }
+        credentials.retiring.retain(|id| credentials.access_key_id.as_ref() != Some(id));
         self.status.credentials = (credentials != CredentialsStatus::default()).then_some(credentials);
     }
 
