@@ -22,6 +22,10 @@ test: ## Everything: pure, wire and end-to-end tests
 	cargo test --no-default-features --lib --test plan --test tidy
 	cargo test
 
+bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
+	@$(STACK) build
+	cargo bench --bench figures
+
 lint: ## Formatting and clippy
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings

@@ -22,6 +22,8 @@ use super::stack::{Emulator, ROOT, Stack, scratch};
 
 /// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
+/// All that the operator and its libraries can log without request bodies: secrets are looked for in it.
+const VERBOSE: &str = "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
 /// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
 const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
@@ -36,6 +38,8 @@ pub struct Lab {
     /// Kubeconfig of the operator, and of the administrator.
     pub operator_kubeconfig: String,
     pub kubeconfig: String,
+    /// Whether the operator logs all it can.
+    pub verbose: bool,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
     operator: Option<Child>,
@@ -66,6 +70,7 @@ impl Lab {
             directory: scratch(&namespace),
             operator_kubeconfig: stack.fact("operator_kubeconfig").to_owned(),
             kubeconfig,
+            verbose: true,
             environment: BTreeMap::new(),
             operator: None,
             starts: 0,
@@ -81,7 +86,7 @@ impl Lab {
         let (id, secret) = self.emulator.key("operator");
         let operator = Command::new("python3")
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
-            .args(["--log", "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info"])
+            .args(["--log", if self.verbose { VERBOSE } else { "info" }])
             .args(["--namespace", &self.namespace])
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())

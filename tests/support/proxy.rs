@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// What to do with a request instead of passing it on.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ struct Rule {
 struct State {
     requests: Vec<Request>,
     rules: Vec<Rule>,
+    /// Each answer comes no sooner than this after its request.
+    floor: Duration,
 }
 
 /// A request that passed.
@@ -80,6 +83,11 @@ impl Proxy {
         self.state.lock().unwrap().rules.push(Rule { action, fault, left: times });
     }
 
+    /// From now on no answer comes sooner than this after its request: so times count round trips.
+    pub fn floor(&self, floor: Duration) {
+        self.state.lock().unwrap().floor = floor;
+    }
+
     pub fn heal(&self) {
         self.state.lock().unwrap().rules.clear();
     }
@@ -96,15 +104,17 @@ impl Proxy {
 
 fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io::Result<()> {
     while let Some(raw) = read_message(&mut client)? {
-        let request = parse(&raw);
-        let fault = {
+        let (request, began) = (parse(&raw), Instant::now());
+        let (fault, floor) = {
             let mut state = state.lock().unwrap();
+            let floor = state.floor;
             state.requests.push(request.clone());
             let rule = state.rules.iter_mut().find(|rule| rule.left > 0 && (rule.action == "*" || rule.action == request.action));
-            rule.map(|rule| {
+            let fault = rule.map(|rule| {
                 rule.left -= 1;
                 rule.fault.clone()
-            })
+            });
+            (fault, floor)
         };
         match fault {
             Some(Fault::Answer(status, code)) => {
@@ -129,6 +139,7 @@ fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io
             Some(Fault::CallAfter(hook)) => hook(),
             _ => {}
         }
+        thread::sleep(floor.saturating_sub(began.elapsed()));
         client.write_all(&answer)?;
         return Ok(());
     }

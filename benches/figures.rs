@@ -1,0 +1,149 @@
+//! The figures of docs/benchmarks.md: AWS calls, API-server writes, times and memory, on the local stack with a release build.
+//!
+//! No answer of AWS comes sooner than 50 ms after its request, so that times count round trips and not the emulator.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::lab::{Lab, writes};
+use support::stack::{ROOT, Stack};
+
+const FLOOR: Duration = Duration::from_millis(50);
+const BEGIN: &str = "<!-- figures: written by make bench -->\n";
+
+/// Whatever the objects settle to, each row is one line of the table.
+struct Row(&'static str, String, &'static str);
+
+#[tokio::main]
+async fn main() {
+    let mut rows = Vec::new();
+    one(&mut rows).await;
+    many(&mut rows).await;
+    let mut table = String::from("| what | measured | target or best peer |\n|---|---|---|\n");
+    for Row(what, measured, target) in rows {
+        let _ = writeln!(table, "| {what} | {measured} | {target} |");
+    }
+    println!("{table}");
+    let place = format!("{ROOT}/docs/benchmarks.md");
+    let page = std::fs::read_to_string(&place).unwrap();
+    let head = page.split(BEGIN).next().unwrap();
+    std::fs::write(place, format!("{head}{BEGIN}\n{table}")).unwrap();
+}
+
+fn ica(lab: &Lab, name: &str) -> Value {
+    let spec = json!({
+        "preset": "IlluminaICA",
+        "policy": { "type": "Managed", "scope": "Bucket" },
+        "bucket": { "encryption": { "type": "SSE-S3" } },
+    });
+    let mut object = lab.connection(&format!("bench-{name}"), spec);
+    object["metadata"]["name"] = json!(name);
+    object
+}
+
+async fn operator() -> Lab {
+    let mut lab = Lab::idle("bench", Stack::cluster(), &[]).await;
+    lab.verbose = false;
+    lab.start();
+    // Signed in and warm, as an operator that has been running for a while.
+    lab.apply(&ica(&lab, "warm")).await;
+    lab.ready("warm").await;
+    lab.proxy.floor(FLOOR);
+    lab
+}
+
+async fn one(rows: &mut Vec<Row>) {
+    let lab = operator().await;
+    let (mut times, mut created) = (Vec::new(), Vec::new());
+    for n in 0..5 {
+        let name = format!("one-{n}");
+        lab.proxy.take();
+        let began = Instant::now();
+        lab.apply(&ica(&lab, &name)).await;
+        lab.ready(&name).await;
+        times.push(began.elapsed().as_secs_f64());
+        created = lab.proxy.take();
+    }
+    times.sort_by(f64::total_cmp);
+    let path = FLOOR.as_secs_f64() * 3.0;
+    rows.push(Row(
+        "apply → Ready with a proven Secret, ICA example, 1 object, 50 ms a call",
+        format!("{:.2} s (median of 5; {:.1} × the 3 round trips of the chain)", times[2], times[2] / path),
+        "≤ 1.5 ×; Crossplane 22 ×, ACK 25 × without a key",
+    ));
+    rows.push(Row(
+        "AWS calls to create it",
+        format!("{} ({} writes)", created.len(), writes(&created).len()),
+        "≤ 9; 80 (ACK), 85 (Crossplane)",
+    ));
+    lab.check("one-0").await;
+    let before = lab.api_writes().len();
+    let began = Instant::now();
+    lab.apply(&ica(&lab, "counted")).await;
+    lab.ready("counted").await;
+    lab.check("counted").await;
+    let elapsed = began.elapsed();
+    assert!(elapsed < Duration::from_secs(60));
+    // The check that was asked for is one of them.
+    rows.push(Row(
+        "API-server writes to create it",
+        (lab.api_writes().len() - before - 1).to_string(),
+        "≤ 6; 14 (ACK), 43 (Crossplane)",
+    ));
+
+    lab.proxy.take();
+    let before = lab.api_writes().len();
+    lab.check("one-0").await;
+    let checked = lab.proxy.take();
+    rows.push(Row(
+        "AWS calls of a check that changes nothing",
+        format!("{} ({} writes)", checked.len(), writes(&checked).len()),
+        "≤ 8, 0 writes; 28 (ACK), 24 and a write (Crossplane)",
+    ));
+    rows.push(Row(
+        "API-server writes of such a check",
+        format!("{} (besides answering the request for it)", lab.api_writes().len() - before - 1),
+        "0",
+    ));
+    rows.push(Row("memory (RSS), 7 objects", format!("{} MiB", rss(&lab)), "≤ 25 MiB empty; 113 (ACK)"));
+}
+
+async fn many(rows: &mut Vec<Row>) {
+    const COUNT: usize = 100;
+    let lab = operator().await;
+    let before = cpu(&lab);
+    let began = Instant::now();
+    for n in 0..COUNT {
+        lab.apply(&ica(&lab, &format!("many-{n}"))).await;
+    }
+    for n in 0..COUNT {
+        lab.ready(&format!("many-{n}")).await;
+    }
+    rows.push(Row(
+        "apply → all Ready, 100 objects, 50 ms a call",
+        format!("{:.1} s (moto answers some 500 requests a second, so 900 take 1.8 s of it)", began.elapsed().as_secs_f64()),
+        "≤ 2 s; 15 s without a key (ACK, tuned), 101 s (Crossplane)",
+    ));
+    rows.push(Row("CPU time for that", format!("{:.1} s", cpu(&lab) - before), "4 s (ACK), 14 s (Crossplane)"));
+    rows.push(Row("memory (RSS), 100 objects", format!("{} MiB", rss(&lab)), "142 MiB (ACK), 232 MiB (Crossplane)"));
+}
+
+/// Resident memory of the operator in MiB.
+fn rss(lab: &Lab) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", lab.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// CPU time of the operator in seconds; the kernel counts in hundredths.
+fn cpu(lab: &Lab) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", lab.pid())).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..=12].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
