@@ -23,7 +23,8 @@ use super::stack::{Emulator, ROOT, Stack, scratch};
 /// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
 /// All that the operator and its libraries can log without request bodies: secrets are looked for in it.
-const VERBOSE: &str = "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
+const VERBOSE: &str =
+    "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
 /// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
 const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
