@@ -2,7 +2,14 @@
 //!
 //! No answer of AWS comes sooner than 50 ms after its request, so that times count round trips and not the emulator.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a program for developers, which uses some of the tests' support"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

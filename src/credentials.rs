@@ -6,8 +6,6 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use crate::desired::DesiredSecret;
-
 /// A string that prints as `(secret)`, cannot be serialized and is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Sensitive(Zeroizing<String>);
@@ -58,11 +56,11 @@ pub struct Field {
     pub secret: bool,
 }
 
-/// The data of the Secret that holds `key`.
-pub fn secret_data(secret: &DesiredSecret, key: &KeyPair) -> BTreeMap<&'static str, Field> {
+/// The data of the Secret that holds `key` and the other `fields`.
+pub fn secret_data(fields: &BTreeMap<&'static str, String>, key: &KeyPair) -> BTreeMap<&'static str, Field> {
     let file = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret.reveal());
     let open = |text: &str| Field { value: Sensitive::new(text.to_owned()), secret: false };
-    let mut data: BTreeMap<_, _> = secret.fields.iter().map(|(name, value)| (*name, open(value))).collect();
+    let mut data: BTreeMap<_, _> = fields.iter().map(|(name, value)| (*name, open(value))).collect();
     data.insert(ID, open(&key.id));
     data.insert(SECRET, Field { value: key.secret.clone(), secret: true });
     data.insert(FILE, Field { value: Sensitive::new(file), secret: true });
@@ -103,8 +101,8 @@ mod tests {
     }
 
     fn stored(key: &KeyPair) -> BTreeMap<String, Sensitive> {
-        let secret = DesiredSecret { name: "s".into(), fields: BTreeMap::from([("AWS_REGION", "r".to_owned())]) };
-        secret_data(&secret, key).into_iter().map(|(name, field)| (name.to_owned(), field.value)).collect()
+        let fields = BTreeMap::from([("AWS_REGION", "r".to_owned())]);
+        secret_data(&fields, key).into_iter().map(|(name, field)| (name.to_owned(), field.value)).collect()
     }
 
     #[test]

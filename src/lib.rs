@@ -12,7 +12,8 @@
 //! | [`execute`] | carries a plan out; its report |
 //! | [`status`] | folds a pass into the object's status |
 //! | [`render`] | a plan as text |
-//! | `aws` | clients, reads, writes, error classes: the only place, with `settings::*::wire`, that knows the AWS SDK |
+//! | `aws` | what is asked of AWS and told to it |
+//! | `sdk` | how any AWS call is made: clients, limits, error classes |
 //! | `kubernetes` | Secret, status, Events |
 //! | `controller` | wiring, the reconcile loop, backoff |
 //! | `cli` | one file a subcommand |
@@ -39,5 +40,7 @@ pub mod observed;
 pub mod plan;
 pub mod problem;
 pub mod render;
+#[cfg(feature = "operator")]
+pub mod sdk;
 pub mod settings;
 pub mod status;

@@ -1,6 +1,6 @@
 //! What can go wrong with a call, as a plain value: its class decides what happens next, its text is for people.
 //!
-//! Made in [`crate::aws`] and [`crate::kubernetes`]; read everywhere. Texts are stable: no request id, no time.
+//! Made in [`crate::sdk`] and [`crate::kubernetes`]; read everywhere. Texts are stable: no request id, no time.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Kinds of failure. AWS's codes are sorted into them in [`crate::aws::error`].
+/// Kinds of failure. AWS's codes are sorted into them in [`crate::sdk`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Class {
     /// It is not there.

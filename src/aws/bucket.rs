@@ -2,9 +2,9 @@
 
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag};
 
-use super::{BucketCalls, build};
 use crate::observed::Contents;
 use crate::problem::{Class, Problem};
+use crate::sdk::{BucketCalls, build, gone};
 use crate::settings::tags::Tags;
 
 /// The one region whose name S3 does not accept as a location.
@@ -23,7 +23,7 @@ impl BucketCalls<'_> {
             .set_tags(Some(tags.collect::<Result<_, _>>()?))
             .build();
         let call = self.s3.create_bucket().bucket(self.name).create_bucket_configuration(configuration);
-        self.aws.call(ACTION, call.send()).await.map(drop)
+        self.sdk.call(ACTION, call.send()).await.map(drop)
     }
 
     /// Counts what the bucket holds, up to a thousand of each.
@@ -31,8 +31,8 @@ impl BucketCalls<'_> {
         let versions = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
         let uploads = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
         let (versions, uploads) = futures::join!(
-            self.aws.call("s3:ListBucketVersions", versions.send()),
-            self.aws.call("s3:ListBucketMultipartUploads", uploads.send()),
+            self.sdk.call("s3:ListBucketVersions", versions.send()),
+            self.sdk.call("s3:ListBucketMultipartUploads", uploads.send()),
         );
         let (versions, uploads) = (versions?, uploads?);
         Ok(Contents {
@@ -48,7 +48,7 @@ impl BucketCalls<'_> {
         self.abort_uploads().await?;
         for _ in 0..PAGES_AT_ONCE {
             let call = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
-            let page = self.aws.call("s3:ListBucketVersions", call.send()).await?;
+            let page = self.sdk.call("s3:ListBucketVersions", call.send()).await?;
             let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
             let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
             let ids = versions.chain(markers).filter_map(|(key, version)| Some((key?, version)));
@@ -69,11 +69,11 @@ impl BucketCalls<'_> {
 
     async fn abort_uploads(&self) -> Result<(), Problem> {
         let call = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
-        let page = self.aws.call("s3:ListBucketMultipartUploads", call.send()).await?;
+        let page = self.sdk.call("s3:ListBucketMultipartUploads", call.send()).await?;
         for upload in page.uploads() {
             let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
             let call = call.set_key(upload.key.clone()).set_upload_id(upload.upload_id.clone());
-            match self.aws.call("s3:AbortMultipartUpload", call.send()).await {
+            match self.sdk.call("s3:AbortMultipartUpload", call.send()).await {
                 Err(problem) if problem.class != Class::Missing => return Err(problem),
                 _ => {}
             }
@@ -86,7 +86,7 @@ impl BucketCalls<'_> {
         const ACTION: &str = "s3:DeleteObjectVersion";
         let delete = build(ACTION, Delete::builder().set_objects(Some(ids)).quiet(true).build())?;
         let call = self.s3.delete_objects().bucket(self.name).expected_bucket_owner(self.account).delete(delete);
-        let answer = self.aws.call(ACTION, call.send()).await?;
+        let answer = self.sdk.call(ACTION, call.send()).await?;
         match answer.errors().first() {
             None => Ok(()),
             Some(error) => {
@@ -100,14 +100,6 @@ impl BucketCalls<'_> {
     /// Deletes the bucket; one that is gone already is deleted.
     pub async fn delete(&self) -> Result<(), Problem> {
         let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
-        gone(self.aws.call("s3:DeleteBucket", call.send()).await)
-    }
-}
-
-/// What is gone already is deleted.
-pub(super) fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
-    match answer {
-        Err(problem) if problem.class != Class::Missing => Err(problem),
-        _ => Ok(()),
+        gone(self.sdk.call("s3:DeleteBucket", call.send()).await)
     }
 }

@@ -4,11 +4,11 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_iam::types::StatusType;
 use jiff::Timestamp;
 
-use super::bucket::gone;
-use super::{Aws, unset};
+use super::Aws;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
 use crate::problem::{Class, Problem};
+use crate::sdk::{gone, unset};
 
 /// Why a key was not issued.
 pub enum IssueError {
@@ -21,7 +21,7 @@ pub enum IssueError {
 impl Aws {
     /// The user's keys; `None` when there is no such user. The user is always named: without a name IAM takes the caller.
     pub async fn keys(&self, user: &str) -> Result<Option<Vec<AccessKey>>, Problem> {
-        let answer = self.call("iam:ListAccessKeys", self.iam.list_access_keys().user_name(user).send()).await;
+        let answer = self.sdk.call("iam:ListAccessKeys", self.sdk.iam.list_access_keys().user_name(user).send()).await;
         let keys = unset(answer, &["NoSuchEntity"])?.map(|answer| answer.access_key_metadata);
         Ok(keys.map(|keys| {
             let key = |key: aws_sdk_iam::types::AccessKeyMetadata| {
@@ -36,9 +36,9 @@ impl Aws {
     /// Creates an access key: the one call that is never sent twice. The SDK would repeat it when an answer is lost, and leave a
     /// key that nobody knows; so its retries are off here.
     pub async fn create_key(&self, user: &str) -> Result<KeyPair, IssueError> {
-        let call = self.iam.create_access_key().user_name(user).customize();
+        let call = self.sdk.iam.create_access_key().user_name(user).customize();
         let call = call.config_override(aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()));
-        let answer = self.call("iam:CreateAccessKey", call.send()).await.map_err(|problem| match problem.class {
+        let answer = self.sdk.call("iam:CreateAccessKey", call.send()).await.map_err(|problem| match problem.class {
             Class::Unavailable => IssueError::Doubtful(problem),
             _ => IssueError::Refused(problem),
         })?;
@@ -55,13 +55,13 @@ impl Aws {
 
     /// Makes a key work again that somebody set to Inactive.
     pub async fn activate_key(&self, user: &str, id: &str) -> Result<(), Problem> {
-        let call = self.iam.update_access_key().user_name(user).access_key_id(id).status(StatusType::Active);
-        self.call("iam:UpdateAccessKey", call.send()).await.map(drop)
+        let call = self.sdk.iam.update_access_key().user_name(user).access_key_id(id).status(StatusType::Active);
+        self.sdk.call("iam:UpdateAccessKey", call.send()).await.map(drop)
     }
 
     /// Deletes a key; one that is gone already is deleted.
     pub async fn delete_key(&self, user: &str, id: &str) -> Result<(), Problem> {
-        let call = self.iam.delete_access_key().user_name(user).access_key_id(id);
-        gone(self.call("iam:DeleteAccessKey", call.send()).await)
+        let call = self.sdk.iam.delete_access_key().user_name(user).access_key_id(id);
+        gone(self.sdk.call("iam:DeleteAccessKey", call.send()).await)
     }
 }

@@ -1,57 +1,29 @@
-//! AWS: clients, reads, writes and error classes.
+//! What is asked of AWS and told to it: reads and writes.
 //!
-//! With `settings::*::wire` the only code that knows the AWS SDK. Every call goes through [`Aws::call`], which bounds how many
-//! run at once, counts them, and turns every failure into a [`Problem`]. Timeouts and retries are set once, in `client`.
+//! How a call is made stands in `sdk`; the calls for a bucket's settings stand in `settings::*::wire`.
 
 mod bucket;
-mod client;
-mod error;
 mod key;
 mod observe;
 mod policy;
 mod probe;
 mod user;
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::future::Future;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use aws_config::{Region, SdkConfig};
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 
 use crate::desired::Account;
 use crate::problem::{Class, Problem};
+use crate::sdk::{BucketCalls, Sdk};
 
-pub(crate) use error::{build, unset};
 pub use key::IssueError;
 pub use observe::Look;
 
-/// How many AWS calls may run at once. Waiting for a key to propagate does not count.
-const CALLS_AT_ONCE: usize = 64;
 /// For how long a failed sign-in is not tried again, so that many objects do not try at once.
 const SIGN_IN_PAUSE: Duration = Duration::from_secs(5);
 
-tokio::task_local! {
-    static CALLS: Cell<usize>;
-}
-
-/// Counts the AWS calls made by `work`.
-pub async fn counted<T>(work: impl Future<Output = T>) -> (T, usize) {
-    CALLS.scope(Cell::new(0), async { (work.await, CALLS.with(Cell::get)) }).await
-}
-
 /// The operator's way to AWS.
 pub struct Aws {
-    config: SdkConfig,
-    iam: aws_sdk_iam::Client,
-    sts: aws_sdk_sts::Client,
-    s3: Mutex<HashMap<String, aws_sdk_s3::Client>>,
-    permits: Semaphore,
+    sdk: Sdk,
     account: tokio::sync::Mutex<SignIn>,
 }
 
@@ -61,34 +33,10 @@ enum SignIn {
     Done(Account),
 }
 
-/// Calls on one bucket.
-pub struct BucketCalls<'a> {
-    /// The way to AWS.
-    pub aws: &'a Aws,
-    /// A client of the bucket's region.
-    pub s3: aws_sdk_s3::Client,
-    /// Name of the bucket.
-    pub name: &'a str,
-    /// Its account: sent with every call, so that a bucket of the same name in another account is never touched.
-    pub account: &'a str,
-}
-
 impl Aws {
-    /// Sets the clients up from the AWS SDK's usual environment; signs in to nothing yet.
-    pub async fn from_environment() -> Result<Self, client::SetupError> {
-        Ok(Self::new(client::load().await?))
-    }
-
-    /// Makes the clients from `config`.
-    pub fn new(config: SdkConfig) -> Self {
-        Self {
-            iam: aws_sdk_iam::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
-            s3: Mutex::default(),
-            permits: Semaphore::new(CALLS_AT_ONCE),
-            account: tokio::sync::Mutex::new(SignIn::NotTried),
-            config,
-        }
+    /// Goes through `sdk`; signs in to nothing yet.
+    pub fn new(sdk: Sdk) -> Self {
+        Self { sdk, account: tokio::sync::Mutex::new(SignIn::NotTried) }
     }
 
     /// The account that the operator's credentials belong to; asked once.
@@ -99,7 +47,7 @@ impl Aws {
             SignIn::Failed(when, problem) if when.elapsed() < SIGN_IN_PAUSE => return Err(problem.clone()),
             SignIn::Failed(..) | SignIn::NotTried => {}
         }
-        let answer = self.call("sts:GetCallerIdentity", self.sts.get_caller_identity().send()).await;
+        let answer = self.sdk.call("sts:GetCallerIdentity", self.sdk.sts.get_caller_identity().send()).await;
         let account = answer.and_then(|identity| {
             let arn = identity.arn.unwrap_or_default();
             let mut parts = arn.split(':').skip(1);
@@ -122,33 +70,6 @@ impl Aws {
 
     /// Calls on `name`, a bucket in `region` that must belong to `account`.
     pub fn bucket<'a>(&'a self, region: &str, name: &'a str, account: &'a str) -> BucketCalls<'a> {
-        BucketCalls { aws: self, s3: self.s3(region), name, account }
-    }
-
-    fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.entry(region.to_owned()).or_insert_with(|| client::s3(&self.config, Region::new(region.to_owned()))).clone()
-    }
-
-    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`.
-    ///
-    /// Boxed at once: the SDK's futures have many kilobytes, and a pass holds dozens of them one in the other.
-    pub(crate) fn call<'a, T, E: ProvideErrorMetadata + std::error::Error + 'static>(
-        &'a self,
-        action: &'static str,
-        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, Problem>> {
-        let send = Box::pin(send);
-        Box::pin(async move {
-            // The semaphore is never closed, so this cannot fail; without a permit the call would go out unbounded, not be lost.
-            let _permit = self.permits.acquire().await.ok();
-            let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-            let answer = send.await.map_err(|failure| error::problem(action, &failure));
-            match &answer {
-                Ok(_) => tracing::debug!(action, "AWS call"),
-                Err(problem) => tracing::debug!(action, code = problem.code, message = problem.message, "AWS call failed"),
-            }
-            answer
-        })
+        self.sdk.bucket(region, name, account)
     }
 }

@@ -4,12 +4,12 @@ use aws_sdk_iam::types::Policy;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::bucket::gone;
+use super::Aws;
 use super::user::iam_tags;
-use super::{Aws, unset};
 use crate::desired::{DesiredPolicy, Document};
 use crate::observed::ManagedPolicy;
 use crate::problem::Problem;
+use crate::sdk::{gone, unset};
 use crate::settings::tags::Tags;
 
 const ABSENT: [&str; 1] = ["NoSuchEntity"];
@@ -17,20 +17,25 @@ const ABSENT: [&str; 1] = ["NoSuchEntity"];
 impl Aws {
     /// The document of an inline policy of the user.
     pub async fn inline_policy(&self, user: &str, name: &str) -> Result<Option<Value>, Problem> {
-        let call = self.iam.get_user_policy().user_name(user).policy_name(name);
-        let answer = unset(self.call("iam:GetUserPolicy", call.send()).await, &ABSENT)?;
+        let call = self.sdk.iam.get_user_policy().user_name(user).policy_name(name);
+        let answer = unset(self.sdk.call("iam:GetUserPolicy", call.send()).await, &ABSENT)?;
         Ok(answer.map(|answer| decoded(&answer.policy_document)))
     }
 
     /// Writes an inline policy of the user: one idempotent replacement.
     pub async fn put_inline_policy(&self, user: &str, name: &str, document: &Document) -> Result<(), Problem> {
-        let call = self.iam.put_user_policy().user_name(user).policy_name(name).policy_document(document.to_json().to_string());
-        self.call("iam:PutUserPolicy", call.send()).await.map(drop)
+        let call =
+            self.sdk.iam.put_user_policy().user_name(user).policy_name(name).policy_document(document.to_json().to_string());
+        self.sdk.call("iam:PutUserPolicy", call.send()).await.map(drop)
     }
 
     /// Deletes an inline policy of the user.
     pub async fn delete_inline_policy(&self, user: &str, name: &str) -> Result<(), Problem> {
-        gone(self.call("iam:DeleteUserPolicy", self.iam.delete_user_policy().user_name(user).policy_name(name).send()).await)
+        gone(
+            self.sdk
+                .call("iam:DeleteUserPolicy", self.sdk.iam.delete_user_policy().user_name(user).policy_name(name).send())
+                .await,
+        )
     }
 
     /// Looks at a managed policy. A version never changes, so when `known` still is the default and still says the same, one
@@ -42,8 +47,8 @@ impl Aws {
         {
             return Ok(Some(ManagedPolicy { version: version.to_owned(), document, tags: None, other_versions: Vec::new() }));
         }
-        let call = self.iam.get_policy().policy_arn(&policy.arn);
-        let answer = unset(self.call("iam:GetPolicy", call.send()).await, &ABSENT)?;
+        let call = self.sdk.iam.get_policy().policy_arn(&policy.arn);
+        let answer = unset(self.sdk.call("iam:GetPolicy", call.send()).await, &ABSENT)?;
         let Some(live) = answer.and_then(|answer| answer.policy) else { return Ok(None) };
         let version = live.default_version_id().unwrap_or_default().to_owned();
         let (document, mut versions) =
@@ -59,23 +64,23 @@ impl Aws {
 
     /// Tags of a managed policy.
     pub async fn policy_tags(&self, arn: &str) -> Result<Option<Tags>, Problem> {
-        let answer = unset(self.call("iam:GetPolicy", self.iam.get_policy().policy_arn(arn).send()).await, &ABSENT)?;
+        let answer = unset(self.sdk.call("iam:GetPolicy", self.sdk.iam.get_policy().policy_arn(arn).send()).await, &ABSENT)?;
         let tags = |policy: &Policy| policy.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
         Ok(answer.and_then(|answer| answer.policy).map(|policy| tags(&policy)))
     }
 
     /// Whether a version is the default, and its document.
     async fn policy_version(&self, arn: &str, version: &str) -> Result<Option<(bool, Value)>, Problem> {
-        let call = self.iam.get_policy_version().policy_arn(arn).version_id(version);
-        let answer = unset(self.call("iam:GetPolicyVersion", call.send()).await, &ABSENT)?;
+        let call = self.sdk.iam.get_policy_version().policy_arn(arn).version_id(version);
+        let answer = unset(self.sdk.call("iam:GetPolicyVersion", call.send()).await, &ABSENT)?;
         let version = answer.and_then(|answer| answer.policy_version);
         Ok(version.map(|version| (version.is_default_version, decoded(version.document().unwrap_or_default()))))
     }
 
     /// Versions of a managed policy, oldest first: v1, v2, ... v10.
     async fn policy_versions(&self, arn: &str) -> Result<Vec<String>, Problem> {
-        let call = self.iam.list_policy_versions().policy_arn(arn);
-        let answer = self.call("iam:ListPolicyVersions", call.send()).await?;
+        let call = self.sdk.iam.list_policy_versions().policy_arn(arn);
+        let answer = self.sdk.call("iam:ListPolicyVersions", call.send()).await?;
         let mut versions: Vec<_> = answer.versions().iter().filter_map(|v| v.version_id.clone()).collect();
         versions.sort_by_key(|version| version.trim_start_matches('v').parse::<u64>().unwrap_or(u64::MAX));
         Ok(versions)
@@ -84,9 +89,9 @@ impl Aws {
     /// Creates a managed policy; returns its version.
     pub async fn create_policy(&self, policy: &DesiredPolicy, document: &Document, tags: &Tags) -> Result<String, Problem> {
         const ACTION: &str = "iam:CreatePolicy";
-        let call = self.iam.create_policy().policy_name(&policy.name).path(&policy.path);
+        let call = self.sdk.iam.create_policy().policy_name(&policy.name).path(&policy.path);
         let call = call.policy_document(document.to_json().to_string()).set_tags(Some(iam_tags(ACTION, tags)?));
-        let answer = self.call(ACTION, call.send()).await?;
+        let answer = self.sdk.call(ACTION, call.send()).await?;
         Ok(answer.policy.and_then(|policy| policy.default_version_id).unwrap_or_else(|| "v1".to_owned()))
     }
 
@@ -95,36 +100,37 @@ impl Aws {
         if let Some(version) = prune {
             self.delete_policy_version(arn, version).await?;
         }
-        let call = self.iam.create_policy_version().policy_arn(arn).policy_document(document.to_json().to_string());
-        let answer = self.call("iam:CreatePolicyVersion", call.set_as_default(true).send()).await?;
+        let call = self.sdk.iam.create_policy_version().policy_arn(arn).policy_document(document.to_json().to_string());
+        let answer = self.sdk.call("iam:CreatePolicyVersion", call.set_as_default(true).send()).await?;
         Ok(answer.policy_version.and_then(|version| version.version_id).unwrap_or_default())
     }
 
     async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<(), Problem> {
-        let call = self.iam.delete_policy_version().policy_arn(arn).version_id(version);
-        gone(self.call("iam:DeletePolicyVersion", call.send()).await)
+        let call = self.sdk.iam.delete_policy_version().policy_arn(arn).version_id(version);
+        gone(self.sdk.call("iam:DeletePolicyVersion", call.send()).await)
     }
 
     /// ARNs of the managed policies attached to the user.
     pub async fn attached_policies(&self, user: &str) -> Result<Option<Vec<String>>, Problem> {
-        let call = self.iam.list_attached_user_policies().user_name(user);
-        let answer = unset(self.call("iam:ListAttachedUserPolicies", call.send()).await, &ABSENT)?;
+        let call = self.sdk.iam.list_attached_user_policies().user_name(user);
+        let answer = unset(self.sdk.call("iam:ListAttachedUserPolicies", call.send()).await, &ABSENT)?;
         let attached = answer.map(|answer| answer.attached_policies.unwrap_or_default());
         Ok(attached.map(|attached| attached.into_iter().filter_map(|policy| policy.policy_arn).collect()))
     }
 
     /// Attaches a managed policy to the user.
     pub async fn attach_policy(&self, user: &str, arn: &str) -> Result<(), Problem> {
-        let call = self.iam.attach_user_policy().user_name(user).policy_arn(arn);
-        self.call("iam:AttachUserPolicy", call.send()).await.map(drop)
+        let call = self.sdk.iam.attach_user_policy().user_name(user).policy_arn(arn);
+        self.sdk.call("iam:AttachUserPolicy", call.send()).await.map(drop)
     }
 
     /// Detaches a managed policy from the user and deletes it with all its versions, as AWS wants it: one by one.
     pub async fn remove_policy(&self, user: &str, arn: &str) -> Result<(), Problem> {
-        let call = self.iam.detach_user_policy().user_name(user).policy_arn(arn);
-        gone(self.call("iam:DetachUserPolicy", call.send()).await)?;
-        let call = self.iam.get_policy().policy_arn(arn);
-        let Some(policy) = unset(self.call("iam:GetPolicy", call.send()).await, &ABSENT)?.and_then(|answer| answer.policy) else {
+        let call = self.sdk.iam.detach_user_policy().user_name(user).policy_arn(arn);
+        gone(self.sdk.call("iam:DetachUserPolicy", call.send()).await)?;
+        let call = self.sdk.iam.get_policy().policy_arn(arn);
+        let Some(policy) = unset(self.sdk.call("iam:GetPolicy", call.send()).await, &ABSENT)?.and_then(|answer| answer.policy)
+        else {
             return Ok(());
         };
         for version in self.policy_versions(arn).await? {
@@ -132,7 +138,7 @@ impl Aws {
                 self.delete_policy_version(arn, &version).await?;
             }
         }
-        gone(self.call("iam:DeletePolicy", self.iam.delete_policy().policy_arn(arn).send()).await)
+        gone(self.sdk.call("iam:DeletePolicy", self.sdk.iam.delete_policy().policy_arn(arn).send()).await)
     }
 }
 

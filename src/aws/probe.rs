@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
-use super::{Aws, client};
+use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
 use crate::observed::KeyProof;
@@ -71,11 +71,11 @@ impl Aws {
 
     /// One proof. A key of another user is `Class::Exists`, with that user's ARN.
     async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<(), Problem> {
-        let (s3, sts) = client::with_key(&self.config, key, &desired.region);
+        let (s3, sts) = self.sdk.with_key(key, &desired.region);
         let (bucket, prefix) = (&desired.bucket.name, &desired.bucket.prefix);
         match proof {
             Proof::Identity => {
-                let identity = self.call("sts:GetCallerIdentity", sts.get_caller_identity().send()).await?;
+                let identity = self.sdk.call("sts:GetCallerIdentity", sts.get_caller_identity().send()).await?;
                 let arn = identity.arn.unwrap_or_default();
                 if arn == desired.user.arn {
                     return Ok(());
@@ -84,14 +84,14 @@ impl Aws {
             }
             Proof::List => {
                 let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
-                self.call("s3:ListBucket", call.expected_bucket_owner(&desired.account.id).send()).await.map(drop)
+                self.sdk.call("s3:ListBucket", call.expected_bucket_owner(&desired.account.id).send()).await.map(drop)
             }
             Proof::Upload => {
                 let object = format!("{prefix}{}", names::PROBE_KEY);
                 let call = s3.create_multipart_upload().bucket(bucket).key(&object).expected_bucket_owner(&desired.account.id);
-                let upload = self.call("s3:PutObject", call.send()).await?;
+                let upload = self.sdk.call("s3:PutObject", call.send()).await?;
                 let call = s3.abort_multipart_upload().bucket(bucket).key(&object).set_upload_id(upload.upload_id);
-                self.call("s3:AbortMultipartUpload", call.send()).await.map(drop)
+                self.sdk.call("s3:AbortMultipartUpload", call.send()).await.map(drop)
             }
         }
     }

@@ -2,17 +2,17 @@
 
 use aws_sdk_iam::types::Tag;
 
-use super::bucket::gone;
-use super::{Aws, build, unset};
+use super::Aws;
 use crate::desired::DesiredUser;
 use crate::observed::User;
 use crate::problem::Problem;
+use crate::sdk::{build, gone, unset};
 use crate::settings::tags::Tags;
 
 impl Aws {
     /// Looks at the user; `None` when there is none of that name.
     pub async fn user(&self, name: &str) -> Result<Option<User>, Problem> {
-        let answer = self.call("iam:GetUser", self.iam.get_user().user_name(name).send()).await;
+        let answer = self.sdk.call("iam:GetUser", self.sdk.iam.get_user().user_name(name).send()).await;
         Ok(unset(answer, &["NoSuchEntity"])?.and_then(|answer| answer.user).map(|user| User {
             tags: user.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
             id: user.user_id,
@@ -23,8 +23,8 @@ impl Aws {
     /// Creates the user with path and tags in one call; returns its id.
     pub async fn create_user(&self, user: &DesiredUser, tags: &Tags) -> Result<String, Problem> {
         const ACTION: &str = "iam:CreateUser";
-        let call = self.iam.create_user().user_name(&user.name).path(&user.path).set_tags(Some(iam_tags(ACTION, tags)?));
-        let answer = self.call(ACTION, call.send()).await?;
+        let call = self.sdk.iam.create_user().user_name(&user.name).path(&user.path).set_tags(Some(iam_tags(ACTION, tags)?));
+        let answer = self.sdk.call(ACTION, call.send()).await?;
         Ok(answer.user.map(|user| user.user_id).unwrap_or_default())
     }
 
@@ -32,19 +32,19 @@ impl Aws {
     pub async fn tag_user(&self, name: &str, set: &Tags, remove: &[String]) -> Result<(), Problem> {
         const ACTION: &str = "iam:TagUser";
         if !set.is_empty() {
-            let call = self.iam.tag_user().user_name(name).set_tags(Some(iam_tags(ACTION, set)?));
-            self.call(ACTION, call.send()).await?;
+            let call = self.sdk.iam.tag_user().user_name(name).set_tags(Some(iam_tags(ACTION, set)?));
+            self.sdk.call(ACTION, call.send()).await?;
         }
         if !remove.is_empty() {
-            let call = self.iam.untag_user().user_name(name).set_tag_keys(Some(remove.to_vec()));
-            self.call("iam:UntagUser", call.send()).await?;
+            let call = self.sdk.iam.untag_user().user_name(name).set_tag_keys(Some(remove.to_vec()));
+            self.sdk.call("iam:UntagUser", call.send()).await?;
         }
         Ok(())
     }
 
     /// Deletes the user; one that is gone already is deleted.
     pub async fn delete_user(&self, name: &str) -> Result<(), Problem> {
-        gone(self.call("iam:DeleteUser", self.iam.delete_user().user_name(name).send()).await)
+        gone(self.sdk.call("iam:DeleteUser", self.sdk.iam.delete_user().user_name(name).send()).await)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::aws::Aws;
 use crate::controller::{PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call};
 use crate::render;
+use crate::sdk::Sdk;
 
 /// Show what the operator would change, and change nothing
 ///
@@ -38,7 +39,7 @@ impl Plan {
         let mut objects = self.read()?;
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let aws = Aws::from_environment().await?;
+        let aws = Aws::new(Sdk::from_environment().await?);
         let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
         let mut in_sync = true;
         for object in &mut objects {

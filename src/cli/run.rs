@@ -15,6 +15,7 @@ use crate::api::BucketConnection;
 use crate::aws::Aws;
 use crate::controller::{self, Context};
 use crate::kubernetes::{self, Kubernetes};
+use crate::sdk::Sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -51,7 +52,7 @@ impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
         self.log()?;
         let stop = stop_on_signals()?;
-        let aws = Aws::from_environment().await?;
+        let aws = Aws::new(Sdk::from_environment().await?);
         let client = self.cluster.client().await?;
         let started = async {
             let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;

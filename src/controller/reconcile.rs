@@ -16,8 +16,7 @@ use crate::kubernetes::Kubernetes;
 use crate::observed::{Observed, Remembered, Secret};
 use crate::plan::{self, Plan, deletion};
 use crate::problem::{Class, Problem};
-use crate::render::{Note, notes};
-use crate::status::{Checked, Pass, Stage, fold, intend, worth_writing};
+use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
@@ -150,7 +149,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
         DeletionPolicy::Delete => "deleted, with what it had in AWS",
     };
-    context.kubernetes.publish(object, &Note { warning: false, reason: Reason::Deleted, text: text.to_owned() }).await;
+    context.kubernetes.publish(object, false, Reason::Deleted, text).await;
     context.kubernetes.remove_finalizer(object).await?;
     forget(object, context);
     Ok(None)
@@ -195,7 +194,7 @@ async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) 
         })?;
     }
     for note in notes(&before, &after, done) {
-        context.kubernetes.publish(object, &note).await;
+        context.kubernetes.publish(object, note.warning, note.reason, &note.text).await;
     }
     log(&after, done);
     let uid = object.uid().unwrap_or_default();

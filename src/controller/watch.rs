@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -15,8 +16,9 @@ use tracing::Instrument;
 use super::Context;
 use super::reconcile::reconcile;
 use crate::api::{BucketConnection, REQUESTED_AT};
-use crate::aws::counted;
 use crate::problem::Problem;
+use crate::sdk::counted;
+use crate::status;
 
 type Guarded = DeserializeGuard<BucketConnection>;
 
@@ -90,8 +92,8 @@ async fn one_pass(object: &Guarded, context: &Context) -> Result<Action, Failure
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
             tracing::warn!(%text);
-            let generation = object.meta().generation;
-            context.kubernetes.write_unreadable(&namespace, &name, generation, &text).await.map_err(Failure)?;
+            let status = status::unreadable(object.meta().generation, &text, Timestamp::now());
+            context.kubernetes.write_unreadable(&namespace, &name, &status).await.map_err(Failure)?;
             Ok(Action::requeue(Duration::from_secs(600)))
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::run::{Ports, Ran};
+use super::ports::{Ports, Ran};
 use super::{Fact, Outcome};
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;

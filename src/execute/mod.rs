@@ -5,10 +5,14 @@
 
 #[cfg(feature = "operator")]
 mod key;
+#[cfg(feature = "operator")]
+mod ports;
 mod report;
 #[cfg(feature = "operator")]
 mod run;
 
+#[cfg(feature = "operator")]
+pub use ports::Ports;
 pub use report::{Fact, Outcome, Report};
 #[cfg(feature = "operator")]
-pub use run::{Ports, execute};
+pub use run::execute;

@@ -3,30 +3,16 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio_util::sync::CancellationToken;
 
 use super::key::issue;
+use super::ports::{Ports, Ran};
 use super::{Fact, Outcome, Report};
-use crate::api::BucketConnection;
-use crate::aws::{Aws, BucketCalls};
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
-use crate::kubernetes::Kubernetes;
 use crate::plan::{Action, Plan, Step};
 use crate::problem::{Class, Problem};
+use crate::sdk::BucketCalls;
 use crate::settings;
-
-/// What a plan is carried out with, and for whom.
-pub struct Ports<'a> {
-    /// AWS.
-    pub aws: &'a Aws,
-    /// Kubernetes.
-    pub kubernetes: &'a Kubernetes,
-    /// The object.
-    pub object: &'a BucketConnection,
-    /// Cancelled when the process should end: then nothing is waited for any more.
-    pub stop: &'a CancellationToken,
-}
 
 /// Carries `plan` out.
 ///
@@ -68,30 +54,6 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
         }
     }
     Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
-}
-
-/// What came of a step, and the key that was issued in it.
-pub(super) struct Ran {
-    pub(super) outcome: Outcome,
-    pub(super) key: Option<KeyPair>,
-}
-
-impl From<Outcome> for Ran {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, key: None }
-    }
-}
-
-impl From<Result<(), Problem>> for Ran {
-    fn from(result: Result<(), Problem>) -> Self {
-        result.map(|()| Fact::Nothing).into()
-    }
-}
-
-impl From<Result<Fact, Problem>> for Ran {
-    fn from(result: Result<Fact, Problem>) -> Self {
-        result.map_or_else(Outcome::Failed, Outcome::Done).into()
-    }
 }
 
 async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<KeyPair>) -> Ran {

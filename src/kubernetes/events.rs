@@ -5,19 +5,19 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use super::{Kubernetes, MANAGER, call};
 use crate::api::BucketConnection;
-use crate::render::Note;
+use crate::api::conditions::Reason;
 
 /// Longest note that the API server takes, in bytes
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
 const NOTE_LIMIT: usize = 1_024;
 
 impl Kubernetes {
-    /// Publishes `note` about `object`.
-    pub async fn publish(&self, object: &BucketConnection, note: &Note) {
+    /// Publishes an Event about `object`.
+    pub async fn publish(&self, object: &BucketConnection, warning: bool, reason: Reason, text: &str) {
         let event = Event {
-            type_: if note.warning { EventType::Warning } else { EventType::Normal },
-            reason: note.reason.to_string(),
-            note: Some(shortened(&note.text)),
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_string(),
+            note: Some(shortened(text)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -4,17 +4,14 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{Kubernetes, MANAGER, call};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER};
 use crate::desired::names;
 use crate::problem::{Class, Problem};
-use crate::status;
 
 /// The version of each object, by uid, as our last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
@@ -84,22 +81,11 @@ impl Kubernetes {
         self.apply_status(object, json!(status), object.resource_version()).await
     }
 
-    /// Tells in the status of an object that cannot even be read what is wrong with it.
-    pub async fn write_unreadable(
-        &self,
-        namespace: &str,
-        name: &str,
-        generation: Option<i64>,
-        text: &str,
-    ) -> Result<(), Problem> {
-        let mut new = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
-        for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)]
-        {
-            status::set(&mut new, generation, Timestamp::now(), kind, Some(value), Reason::InvalidSpec, text);
-        }
+    /// Writes the status of an object that cannot even be read.
+    pub async fn write_unreadable(&self, namespace: &str, name: &str, status: &BucketConnectionStatus) -> Result<(), Problem> {
         let kind = ApiResource::erase::<BucketConnection>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
-        let patch = status_patch(name, json!(new), None);
+        let patch = status_patch(name, json!(status), None);
         let parameters = PatchParams::apply(&format!("{MANAGER}/unreadable")).force();
         self.patched(api.patch_status(name, &parameters, &Patch::Apply(patch))).await.map(drop)
     }

@@ -89,7 +89,8 @@ impl Kubernetes {
         dry_run: bool,
     ) -> Result<(), Problem> {
         let bytes = |value: Sensitive| ByteString(value.reveal().as_bytes().to_vec());
-        let data: BTreeMap<_, _> = secret_data(secret, key).into_iter().map(|(name, field)| (name, bytes(field.value))).collect();
+        let data: BTreeMap<_, _> =
+            secret_data(&secret.fields, key).into_iter().map(|(name, field)| (name, bytes(field.value))).collect();
         let mut annotations = BTreeMap::from([
             (OWNER, names::owner(object, &self.cluster)),
             (STATE, "owned".to_owned()),

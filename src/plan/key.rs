@@ -257,7 +257,7 @@ impl Keys<'_, '_, '_> {
 
     /// Writes the Secret where its data differ from what `key` makes of it, or where it is not marked as ours.
     fn write_secret(&mut self, key: &KeyPair, after: &[usize]) -> Option<usize> {
-        let wanted = secret_data(&self.desired.secret, key);
+        let wanted = secret_data(&self.desired.secret.fields, key);
         let mut diffs = Vec::new();
         for (name, field) in &wanted {
             let live = self.secret.and_then(|secret| secret.data.get(*name));

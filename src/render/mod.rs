@@ -1,10 +1,7 @@
 //! A plan as text, for the `plan` subcommand, Events and conditions. Pure; secrets never get here.
 
-mod notes;
-
 use std::fmt::Write;
 
-pub use notes::{Note, notes};
 use serde_json::Value;
 
 use crate::desired::Desired;

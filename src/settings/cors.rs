@@ -130,12 +130,12 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{CorsConfiguration, CorsRule as SdkRule};
 
     use super::CorsRule;
-    use crate::aws::{BucketCalls, build, unset};
     use crate::problem::Problem;
+    use crate::sdk::{BucketCalls, build, unset};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Vec<CorsRule>>, Problem> {
         let call = b.s3.get_bucket_cors().bucket(b.name).expected_bucket_owner(b.account);
-        let answer = b.aws.call("s3:GetBucketCORS", call.send()).await;
+        let answer = b.sdk.call("s3:GetBucketCORS", call.send()).await;
         let rules = unset(answer, &["NoSuchCORSConfiguration"])?.and_then(|answer| answer.cors_rules);
         Ok(rules.map(|rules| {
             let rule = |rule: SdkRule| CorsRule {
@@ -154,7 +154,7 @@ pub(super) mod wire {
         const ACTION: &str = "s3:PutBucketCORS";
         if rules.is_empty() {
             let call = b.s3.delete_bucket_cors().bucket(b.name).expected_bucket_owner(b.account);
-            return b.aws.call(ACTION, call.send()).await.map(drop);
+            return b.sdk.call(ACTION, call.send()).await.map(drop);
         }
         let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
         let rule = |rule: &CorsRule| {
@@ -170,7 +170,7 @@ pub(super) mod wire {
         let rules = rules.iter().map(rule).collect::<Result<_, _>>()?;
         let configuration = build(ACTION, CorsConfiguration::builder().set_cors_rules(Some(rules)).build())?;
         let call = b.s3.put_bucket_cors().bucket(b.name).expected_bucket_owner(b.account);
-        b.aws.call(ACTION, call.cors_configuration(configuration).send()).await.map(drop)
+        b.sdk.call(ACTION, call.cors_configuration(configuration).send()).await.map(drop)
     }
 }
 

@@ -165,12 +165,12 @@ pub(super) mod wire {
     };
 
     use super::EncryptionRule;
-    use crate::aws::{BucketCalls, build, unset};
     use crate::problem::Problem;
+    use crate::sdk::{BucketCalls, build, unset};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<EncryptionRule>, Problem> {
         let call = b.s3.get_bucket_encryption().bucket(b.name).expected_bucket_owner(b.account);
-        let answer = b.aws.call("s3:GetEncryptionConfiguration", call.send()).await;
+        let answer = b.sdk.call("s3:GetEncryptionConfiguration", call.send()).await;
         let configuration = unset(answer, &["ServerSideEncryptionConfigurationNotFoundError"])?
             .and_then(|answer| answer.server_side_encryption_configuration);
         let Some(rule) = configuration.and_then(|c| c.rules.into_iter().next()) else { return Ok(None) };
@@ -197,7 +197,7 @@ pub(super) mod wire {
             .build();
         let configuration = build(ACTION, ServerSideEncryptionConfiguration::builder().rules(rule).build())?;
         let call = b.s3.put_bucket_encryption().bucket(b.name).expected_bucket_owner(b.account);
-        b.aws.call(ACTION, call.server_side_encryption_configuration(configuration).send()).await.map(drop)
+        b.sdk.call(ACTION, call.server_side_encryption_configuration(configuration).send()).await.map(drop)
     }
 }
 

@@ -181,7 +181,7 @@ macro_rules! settings {
         #[cfg(feature = "operator")]
         mod wires {
             use super::*;
-            use crate::aws::BucketCalls;
+            use crate::sdk::BucketCalls;
 
             /// Reads each managed setting, all in parallel.
             pub async fn read(bucket: &BucketCalls<'_>, desired: &Desired) -> Live {

@@ -49,12 +49,12 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{ObjectOwnership, OwnershipControls, OwnershipControlsRule};
 
     use super::Ownership;
-    use crate::aws::{BucketCalls, build, unset};
     use crate::problem::Problem;
+    use crate::sdk::{BucketCalls, build, unset};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
         let call = b.s3.get_bucket_ownership_controls().bucket(b.name).expected_bucket_owner(b.account);
-        let answer = b.aws.call("s3:GetBucketOwnershipControls", call.send()).await;
+        let answer = b.sdk.call("s3:GetBucketOwnershipControls", call.send()).await;
         let controls = unset(answer, &["OwnershipControlsNotFoundError"])?.and_then(|answer| answer.ownership_controls);
         Ok(controls.and_then(|c| c.rules.into_iter().next()).map(|rule| rule.object_ownership.as_str().to_owned()))
     }
@@ -69,7 +69,7 @@ pub(super) mod wire {
         let rule = build(ACTION, OwnershipControlsRule::builder().object_ownership(value).build())?;
         let controls = build(ACTION, OwnershipControls::builder().rules(rule).build())?;
         let call = b.s3.put_bucket_ownership_controls().bucket(b.name).expected_bucket_owner(b.account);
-        b.aws.call(ACTION, call.ownership_controls(controls).send()).await.map(drop)
+        b.sdk.call(ACTION, call.ownership_controls(controls).send()).await.map(drop)
     }
 }
 

@@ -81,12 +81,12 @@ pub(super) mod wire {
     use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 
     use super::PublicAccessBlock;
-    use crate::aws::{BucketCalls, unset};
     use crate::problem::Problem;
+    use crate::sdk::{BucketCalls, unset};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<PublicAccessBlock>, Problem> {
         let call = b.s3.get_public_access_block().bucket(b.name).expected_bucket_owner(b.account);
-        let answer = b.aws.call("s3:GetBucketPublicAccessBlock", call.send()).await;
+        let answer = b.sdk.call("s3:GetBucketPublicAccessBlock", call.send()).await;
         let block = unset(answer, &["NoSuchPublicAccessBlockConfiguration"])?;
         Ok(block.and_then(|answer| answer.public_access_block_configuration).map(|live| PublicAccessBlock {
             block_public_acls: live.block_public_acls.unwrap_or(false),
@@ -105,7 +105,7 @@ pub(super) mod wire {
             .build();
         let call = b.s3.put_public_access_block().bucket(b.name).expected_bucket_owner(b.account);
         let call = call.public_access_block_configuration(configuration);
-        b.aws.call("s3:PutBucketPublicAccessBlock", call.send()).await.map(drop)
+        b.sdk.call("s3:PutBucketPublicAccessBlock", call.send()).await.map(drop)
     }
 }
 

@@ -89,12 +89,12 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{Tag, Tagging};
 
     use super::Tags;
-    use crate::aws::{BucketCalls, build, unset};
     use crate::problem::Problem;
+    use crate::sdk::{BucketCalls, build, unset};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Tags>, Problem> {
         let call = b.s3.get_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);
-        let answer = b.aws.call("s3:GetBucketTagging", call.send()).await;
+        let answer = b.sdk.call("s3:GetBucketTagging", call.send()).await;
         let set = unset(answer, &["NoSuchTagSet"])?;
         Ok(set.map(|tagging| tagging.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect()))
     }
@@ -105,7 +105,7 @@ pub(super) mod wire {
         let set = tags.iter().map(|(key, value)| build(ACTION, Tag::builder().key(key).value(value).build()));
         let tagging = build(ACTION, Tagging::builder().set_tag_set(Some(set.collect::<Result<_, _>>()?)).build())?;
         let call = b.s3.put_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account).tagging(tagging);
-        b.aws.call(ACTION, call.send()).await.map(drop)
+        b.sdk.call(ACTION, call.send()).await.map(drop)
     }
 }
 

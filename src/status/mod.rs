@@ -3,21 +3,76 @@
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
 mod conditions;
+mod fold;
 mod intent;
+mod notes;
 mod parts;
-mod pass;
 
 pub use conditions::{condition, is_true, set};
+pub use fold::fold;
 pub use intent::intend;
+pub use notes::{Note, notes};
 pub use parts::Verdict;
-pub use pass::{Checked, Pass, Stage, fold};
 
 use jiff::Timestamp;
 
-use crate::api::BucketConnectionStatus;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, BucketConnectionStatus};
+use crate::desired::{Desired, SpecError};
+use crate::execute::Report;
+use crate::observed::{Observed, Remembered};
+use crate::plan::Plan;
+use crate::problem::Problem;
 
 /// A healthy object's status is written at least this often, so that a dead operator shows.
 pub const HEARTBEAT_SECONDS: i64 = 3_600;
+
+/// One pass over one object, as far as it came.
+pub struct Pass<'a> {
+    /// The object, with the status that the pass began with.
+    pub object: &'a BucketConnection,
+    /// The end of the pass.
+    pub now: Timestamp,
+    /// How far it came.
+    pub stage: Stage<'a>,
+}
+
+/// How far a pass came.
+pub enum Stage<'a> {
+    /// `spec.suspend` is true.
+    Suspended,
+    /// The spec cannot be carried out.
+    Invalid(&'a [SpecError]),
+    /// The operator could not sign in to AWS.
+    NoAccount(&'a Problem),
+    /// It was compared with AWS, and the plan executed.
+    Checked(Checked<'a>),
+    /// It is being deleted and something stands in the way: these, or what is left of the plan.
+    Deleting(&'a Plan, &'a Report),
+}
+
+/// A pass that came to its end.
+pub struct Checked<'a> {
+    /// What was wanted.
+    pub desired: &'a Desired,
+    /// What was there.
+    pub observed: &'a Observed,
+    /// What earlier passes knew.
+    pub remembered: &'a Remembered,
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What was done.
+    pub report: &'a Report,
+}
+
+/// The status of an object that cannot even be read.
+pub fn unreadable(generation: Option<i64>, text: &str, now: Timestamp) -> BucketConnectionStatus {
+    let mut status = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
+    for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)] {
+        set(&mut status, generation, now, kind, Some(value), Reason::InvalidSpec, text);
+    }
+    status
+}
 
 /// Whether `new` should be written over `old`: something but the time of the check differs, or that is due.
 pub fn worth_writing(old: &BucketConnectionStatus, new: &BucketConnectionStatus, now: Timestamp) -> bool {

@@ -1,6 +1,6 @@
 //! What a check says about each part of a connection.
 
-use super::pass::Checked;
+use super::Checked;
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::execute::Outcome;

@@ -14,6 +14,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use bucketconnection::aws::Aws;
+use bucketconnection::sdk::Sdk;
 
 /// An answer: status, further headers, body.
 pub(crate) struct Answer(pub(crate) u16, pub(crate) &'static str, pub(crate) &'static str);
@@ -51,7 +52,7 @@ impl Script {
             .retry_config(RetryConfig::disabled())
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIAOPERATOR", "secret", None, None, "test")))
             .build();
-        Self { aws: Aws::new(config), server }
+        Self { aws: Aws::new(Sdk::new(config)), server }
     }
 
     pub(crate) fn requests(self) -> Vec<String> {

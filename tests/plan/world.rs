@@ -400,7 +400,7 @@ impl World {
     }
 
     fn write_secret(&mut self, desired: &Desired, key: &KeyPair, created_at: Option<Timestamp>) {
-        let data = secret_data(&desired.secret, key).into_iter().map(|(name, field)| (name.to_owned(), field.value));
+        let data = secret_data(&desired.secret.fields, key).into_iter().map(|(name, field)| (name.to_owned(), field.value));
         let secret = self.secret.entry(desired.secret.name.clone()).or_default();
         assert!(!secret.foreign, "a foreign Secret is overwritten");
         secret.data.extend(data);

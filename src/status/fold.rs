@@ -2,63 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{condition, is_true, set};
 use super::parts::{Verdict, verdict};
+use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
-    BucketConnection, BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry,
-    JOURNAL_LENGTH, KeyPhase, PolicyStatus, REQUESTED_AT, UserStatus,
+    BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry, JOURNAL_LENGTH, KeyPhase,
+    PolicyStatus, REQUESTED_AT, UserStatus,
 };
-use crate::desired::{Desired, SpecError};
 use crate::execute::{Fact, Outcome, Report};
-use crate::observed::{Bucket, KeyProof, Observed, Remembered, Secret};
+use crate::observed::{Bucket, KeyProof, Secret};
 use crate::plan::{Action, Plan};
 use crate::problem::Problem;
 use crate::settings::Reading;
 
 /// For how long a passing trouble leaves the last knowledge standing.
 const GRACE_SECONDS: i64 = 300;
-
-/// One pass over one object, as far as it came.
-pub struct Pass<'a> {
-    /// The object, with the status that the pass began with.
-    pub object: &'a BucketConnection,
-    /// The end of the pass.
-    pub now: Timestamp,
-    /// How far it came.
-    pub stage: Stage<'a>,
-}
-
-/// How far a pass came.
-pub enum Stage<'a> {
-    /// `spec.suspend` is true.
-    Suspended,
-    /// The spec cannot be carried out.
-    Invalid(&'a [SpecError]),
-    /// The operator could not sign in to AWS.
-    NoAccount(&'a Problem),
-    /// It was compared with AWS, and the plan executed.
-    Checked(Checked<'a>),
-    /// It is being deleted and something stands in the way: these, or what is left of the plan.
-    Deleting(&'a Plan, &'a Report),
-}
-
-/// A pass that came to its end.
-pub struct Checked<'a> {
-    /// What was wanted.
-    pub desired: &'a Desired,
-    /// What was there.
-    pub observed: &'a Observed,
-    /// What earlier passes knew.
-    pub remembered: &'a Remembered,
-    /// What was to be done.
-    pub plan: &'a Plan,
-    /// What was done.
-    pub report: &'a Report,
-}
 
 /// Folds `pass` into the status that the object should have.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {

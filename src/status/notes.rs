@@ -1,12 +1,12 @@
 //! What a pass is worth telling in an Event: few, and only when something changed.
 
-use super::summary;
+use super::condition;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::execute::Report;
 use crate::plan::{Action, Plan};
-use crate::status::condition;
+use crate::render::summary;
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,46 @@
+//! What a step is run with, and what comes of it.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Fact, Outcome};
+use crate::api::BucketConnection;
+use crate::aws::Aws;
+use crate::credentials::KeyPair;
+use crate::kubernetes::Kubernetes;
+use crate::problem::Problem;
+
+/// What a plan is carried out with, and for whom.
+pub struct Ports<'a> {
+    /// AWS.
+    pub aws: &'a Aws,
+    /// Kubernetes.
+    pub kubernetes: &'a Kubernetes,
+    /// The object.
+    pub object: &'a BucketConnection,
+    /// Cancelled when the process should end: then nothing is waited for any more.
+    pub stop: &'a CancellationToken,
+}
+
+/// What came of a step, and the key that was issued in it.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) key: Option<KeyPair>,
+}
+
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, key: None }
+    }
+}
+
+impl From<Result<(), Problem>> for Ran {
+    fn from(result: Result<(), Problem>) -> Self {
+        result.map(|()| Fact::Nothing).into()
+    }
+}
+
+impl From<Result<Fact, Problem>> for Ran {
+    fn from(result: Result<Fact, Problem>) -> Self {
+        result.map_or_else(Outcome::Failed, Outcome::Done).into()
+    }
+}

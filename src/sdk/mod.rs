@@ -1,0 +1,115 @@
+//! How any AWS call is made: clients, limits, counting, error classes.
+//!
+//! Every call goes through [`Sdk::call`], which bounds how many run at once, counts them, and turns every failure into a
+//! [`Problem`]. Timeouts and retries are set once, in `client`. What is called is not decided here: `aws` and the modules
+//! `settings::*::wire` do that.
+
+mod client;
+mod error;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+
+use aws_config::{Region, SdkConfig};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::credentials::KeyPair;
+use crate::problem::Problem;
+
+pub use client::SetupError;
+pub(crate) use error::{build, gone, unset};
+
+/// How many AWS calls may run at once. Waiting for a key to propagate does not count.
+const CALLS_AT_ONCE: usize = 64;
+
+tokio::task_local! {
+    static CALLS: Cell<usize>;
+}
+
+/// Counts the AWS calls made by `work`.
+pub async fn counted<T>(work: impl Future<Output = T>) -> (T, usize) {
+    CALLS.scope(Cell::new(0), async { (work.await, CALLS.with(Cell::get)) }).await
+}
+
+/// Clients that sign with one set of credentials.
+pub struct Sdk {
+    config: SdkConfig,
+    /// IAM.
+    pub iam: aws_sdk_iam::Client,
+    /// STS.
+    pub sts: aws_sdk_sts::Client,
+    s3: Mutex<HashMap<String, aws_sdk_s3::Client>>,
+    permits: Semaphore,
+}
+
+/// Calls on one bucket.
+pub struct BucketCalls<'a> {
+    /// The way to AWS.
+    pub sdk: &'a Sdk,
+    /// A client of the bucket's region.
+    pub s3: aws_sdk_s3::Client,
+    /// Name of the bucket.
+    pub name: &'a str,
+    /// Its account: sent with every call, so that a bucket of the same name in another account is never touched.
+    pub account: &'a str,
+}
+
+impl Sdk {
+    /// Sets the clients up from the AWS SDK's usual environment; signs in to nothing yet.
+    pub async fn from_environment() -> Result<Self, SetupError> {
+        Ok(Self::new(client::load().await?))
+    }
+
+    /// Makes the clients from `config`.
+    pub fn new(config: SdkConfig) -> Self {
+        Self {
+            iam: aws_sdk_iam::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            s3: Mutex::default(),
+            permits: Semaphore::new(CALLS_AT_ONCE),
+            config,
+        }
+    }
+
+    /// Calls on `name`, a bucket in `region` that must belong to `account`.
+    pub fn bucket<'a>(&'a self, region: &str, name: &'a str, account: &'a str) -> BucketCalls<'a> {
+        BucketCalls { sdk: self, s3: self.s3(region), name, account }
+    }
+
+    fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(region.to_owned()).or_insert_with(|| client::s3(&self.config, Region::new(region.to_owned()))).clone()
+    }
+
+    /// Clients that sign with an issued key, in the region of the bucket: never with the operator's rights.
+    pub fn with_key(&self, key: &KeyPair, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sts::Client) {
+        client::with_key(&self.config, key, region)
+    }
+
+    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`.
+    ///
+    /// Boxed at once: the SDK's futures have many kilobytes, and a pass holds dozens of them one in the other.
+    pub(crate) fn call<'a, T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &'a self,
+        action: &'static str,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Problem>> {
+        let send = Box::pin(send);
+        Box::pin(async move {
+            // The semaphore is never closed, so this cannot fail; without a permit the call would go out unbounded, not be lost.
+            let _permit = self.permits.acquire().await.ok();
+            let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+            let answer = send.await.map_err(|failure| error::problem(action, &failure));
+            match &answer {
+                Ok(_) => tracing::debug!(action, "AWS call"),
+                Err(problem) => tracing::debug!(action, code = problem.code, message = problem.message, "AWS call failed"),
+            }
+            answer
+        })
+    }
+}
