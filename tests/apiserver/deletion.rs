@@ -14,7 +14,7 @@ const BUCKET: &str = "bucket-deleted";
 async fn connected(name: &str, spec: Value) -> Lab {
     let lab = Lab::new(name).await;
     let mut whole = json!({ "user": { "name": "leaver" } });
-    crate::support::lab::merge(&mut whole, spec);
+    crate::support::merge::merge(&mut whole, spec);
     lab.apply(&lab.connection(BUCKET, whole)).await;
     lab.ready("c").await;
     lab
@@ -54,7 +54,7 @@ async fn retain_keeps_everything_and_the_same_object_picks_it_up() {
     );
 
     let mut whole = json!({ "user": { "name": "leaver" } });
-    crate::support::lab::merge(&mut whole, spec);
+    crate::support::merge::merge(&mut whole, spec);
     lab.apply(&lab.connection(BUCKET, whole)).await;
     let object = lab.ready("c").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0], "all of it was there");

@@ -19,7 +19,7 @@ async fn connected(name: &str, spec: Value) -> Lab {
         "bucket": { "encryption": { "type": "SSE-S3" }, "tags": { "team": "a" } },
         "user": { "name": "drifter", "tags": { "team": "a" } },
     });
-    crate::support::lab::merge(&mut whole, spec);
+    crate::support::merge::merge(&mut whole, spec);
     lab.apply(&lab.connection(BUCKET, whole)).await;
     lab.ready("c").await;
     lab

@@ -46,7 +46,7 @@ async fn check(preset: &str, spec: Value, expected: &str) {
     let lab = Lab::new("preset").await;
     let bucket = format!("bucket-{}", preset.to_lowercase());
     let mut object = lab.connection(&bucket, json!({ "preset": preset }));
-    crate::support::lab::merge(&mut object["spec"], spec);
+    crate::support::merge::merge(&mut object["spec"], spec);
     lab.apply(&object).await;
     lab.ready("c").await;
     assert_eq!(rights(&lab, &bucket).await, expected);

@@ -4,7 +4,8 @@ use bucketconnection::api::BucketConnection;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, merge};
+use crate::support::lab::Lab;
+use crate::support::merge::merge;
 use crate::support::stack::Stack;
 
 /// Applies `spec` over a good one, as a dry run; the API server's words, or nothing when it accepts.

@@ -18,6 +18,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod convergence;
+#[path = "../support/merge.rs"]
+mod merge;
 mod world;
 
 use std::fmt::Write;
@@ -29,6 +31,7 @@ use bucketconnection::execute::Outcome;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
+use merge::merge;
 use serde_json::{Value, json};
 use world::{TheSecret, World};
 
@@ -73,21 +76,6 @@ pub fn connection(spec: Value) -> BucketConnection {
     });
     merge(&mut object["spec"], spec);
     serde_json::from_value(object).unwrap()
-}
-
-fn merge(target: &mut Value, patch: Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (key, value) in patch {
-                if value.is_null() {
-                    target.remove(&key);
-                } else {
-                    merge(target.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (target, patch) => *target = patch,
-    }
 }
 
 impl Story {

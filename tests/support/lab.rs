@@ -17,6 +17,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::merge::merge;
 use super::proxy::{Proxy, Request};
 use super::stack::{Emulator, ROOT, Stack, scratch};
 
@@ -240,6 +241,15 @@ impl Lab {
     }
 
     /// The data of the Secret, as text.
+    /// Waits until the operator has made so many further calls to AWS.
+    pub async fn further_calls(&self, calls: usize) {
+        let (goal, end) = (self.proxy.len() + calls, Instant::now() + LIMIT);
+        while self.proxy.len() < goal {
+            assert!(Instant::now() < end, "only {} calls\n{}", self.proxy.len(), self.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     pub async fn secret(&self, name: &str) -> BTreeMap<String, String> {
         let secret = self.secrets().get(name).await.unwrap();
         let text = |(name, value): (String, k8s_openapi::ByteString)| (name, String::from_utf8(value.0).unwrap());
@@ -373,20 +383,4 @@ fn sdk(url: &str, region: &str, id: &str, secret: &str) -> SdkConfig {
 
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(config).force_path_style(true).build())
-}
-
-/// JSON merge, as kubectl patch --type=merge does it.
-pub fn merge(target: &mut Value, patch: Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (key, value) in patch {
-                if value.is_null() {
-                    target.remove(&key);
-                } else {
-                    merge(target.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (target, patch) => *target = patch,
-    }
 }

@@ -7,5 +7,6 @@
 
 pub mod forwarder;
 pub mod lab;
+pub mod merge;
 pub mod proxy;
 pub mod stack;

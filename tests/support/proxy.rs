@@ -97,6 +97,11 @@ impl Proxy {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
+    /// How many requests there were since the last `take`.
+    pub fn len(&self) -> usize {
+        self.state.lock().unwrap().requests.len()
+    }
+
     pub fn count(&self, action: &str) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|request| request.action == action).count()
     }
