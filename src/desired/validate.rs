@@ -14,7 +14,7 @@ use super::presets::Scope;
 use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType};
 
 /// Something that is wrong with a spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpecError {
     /// The field.
     pub field: String,
@@ -45,14 +45,12 @@ pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
     let (Some(rules), Ok(value)) = (&*RULES, serde_json::to_value(object)) else {
         return vec![SpecError::new("spec", "could not be checked")];
     };
-    let errors = Validator::new().validate_compiled(rules, &value, None);
+    let broken = Validator::new().validate_compiled(rules, &value, None).err().map(|errors| errors.into_vec());
+    let broken = broken.unwrap_or_default().into_iter();
+    let mut errors: Vec<_> = broken.map(|error| SpecError::new(error.field_path, error.message)).collect();
+    // The rules come in no order, and a condition's message must not change from one start of the operator to the next.
+    errors.sort();
     errors
-        .err()
-        .map(|errors| errors.into_vec())
-        .unwrap_or_default()
-        .into_iter()
-        .map(|e| SpecError::new(e.field_path, e.message))
-        .collect()
 }
 
 /// Largest documents in characters without white space

@@ -7,6 +7,7 @@ use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::Reading;
 use bucketconnection::status::{HEARTBEAT_SECONDS, is_true, worth_writing};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::world::World;
@@ -81,10 +82,15 @@ fn known(object: &BucketConnection, what: fn(&BucketConnectionStatus) -> bool) -
     object.status.as_ref().is_some_and(what)
 }
 
+fn more() -> Option<u32> {
+    std::env::var("PROPTEST_CASES").ok()?.parse().ok()
+}
+
 proptest! {
-    // More with PROPTEST_CASES.
+    // The same stories each time; other and more of them with PROPTEST_CASES.
     #![proptest_config(ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(600),
+        cases: more().unwrap_or(600),
+        rng_seed: more().map_or(RngSeed::Fixed(1), |_| RngSeed::Random),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
