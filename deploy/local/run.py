@@ -20,6 +20,7 @@ NAME, NAMESPACE = "genomics", "default"
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cluster", metavar="KUBECONFIG", help="use this cluster instead of starting one; AWS stays the emulator")
+    parser.add_argument("--dir", metavar="DIR", type=pathlib.Path, default=TARGET / "run", help="where it keeps its state")
     options = parser.parse_args()
     cluster = options.cluster and pathlib.Path(options.cluster).resolve()
     if cluster and not cluster.is_file():
@@ -30,7 +31,7 @@ def main():
         say("building the operator: about 5 minutes on 2 cores, the first time only")
     if subprocess.run(["cargo", "build"], cwd=ROOT).returncode:
         raise Failure("building the operator failed; see above")
-    stack, operator = Stack(TARGET / "run", cluster=cluster), None
+    stack, operator = Stack(options.dir.resolve(), cluster=cluster), None
     try:
         say("starting" + ("" if cluster else " etcd, kube-apiserver, kube-controller-manager and") + " the AWS emulator")
         stack.start()
@@ -39,7 +40,7 @@ def main():
         operator = start_operator(stack)
         connect(stack, operator)
         show(stack)
-        wait_for_end(operator)
+        wait_for_end(stack, operator)
     finally:
         end(stack, operator)
 
@@ -113,10 +114,12 @@ for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
 def in_aws(stack):
     status = json.loads(stack.kubectl("get", "bc", NAME, "--namespace", NAMESPACE, "-o", "json"))
     bucket, user = status["spec"]["bucket"]["name"], status["status"]["user"]["name"]
-    environment = clean_environment(**stack.environment(), AWS_DEFAULT_REGION="us-east-1")
+    environment = clean_environment(**stack.environment())
     command = [str(TARGET / "venv" / "bin" / "python"), "-c", AWS_SIDE, bucket, user]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else done.stderr
+    if done.returncode:
+        raise Failure(f"could not look at the AWS side:\n{done.stderr}")
+    return done.stdout
 
 
 def lines_to_paste(stack):
@@ -133,9 +136,9 @@ kubectl delete bc {NAME}          # everything in AWS stays (deletionPolicy: Ret
 tail -f {pathlib.Path(os.path.relpath(stack.directory / "operator.log", ROOT))}"""
 
 
-def wait_for_end(operator):
+def wait_for_end(stack, operator):
     status = operator.wait()
-    raise Failure(f"the operator ended with {status}; see {TARGET / 'run' / 'operator.log'}")
+    raise Failure(f"the operator ended with {status}; see {stack.directory / 'operator.log'}")
 
 
 def end(stack, operator):

@@ -13,6 +13,7 @@ mod create;
 mod deletion;
 mod drift;
 mod errors;
+mod local_stack;
 mod network;
 mod ownership;
 mod presets;
