@@ -86,6 +86,8 @@ pub enum Reason {
     BucketNotOwned,
     /// The bucket has objects, so it is not deleted.
     BucketNotEmpty,
+    /// A change of the spec would take protection from the bucket, and `bucket.allowWeaker` does not name the setting.
+    WouldWeaken,
     /// A user of that name is there, but not ours.
     UserNotOwned,
     /// A managed policy of that name is there, but not ours.
@@ -114,7 +116,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -136,6 +138,7 @@ impl Reason {
         Self::RegionMismatch,
         Self::BucketNotOwned,
         Self::BucketNotEmpty,
+        Self::WouldWeaken,
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,

@@ -170,6 +170,12 @@ pub struct BucketSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_root: bool,
 
+    /// Settings that may be made weaker than they are in AWS, by the name of their field, such as publicAccessBlock. What would
+    /// take protection from the bucket is not done without it. Omitting a setting never weakens it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
+    pub allow_weaker: Vec<String>,
+
     /// The bucket's settings.
     #[serde(flatten)]
     pub settings: settings::BucketSettings,

@@ -65,6 +65,8 @@ pub struct DesiredBucket {
     pub prefix: String,
     /// Its settings.
     pub settings: settings::Desired,
+    /// Settings, by short name, that may be made weaker.
+    pub allow_weaker: Vec<String>,
 }
 
 /// The user that is wanted.
@@ -167,6 +169,12 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
     let settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
     errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
 
+    let names = || settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
+    for unknown in spec.bucket.allow_weaker.iter().filter(|name| !names().any(|known| known == *name)) {
+        let known = names().collect::<Vec<_>>().join(", ");
+        errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is no setting; it takes {known}")));
+    }
+
     let mut document = Document { statements: preset.statements };
     for (index, statement) in policy_spec.statements.iter().enumerate() {
         errors.extend(validate::statement(index, statement, &scope));
@@ -220,7 +228,13 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
             path,
             document,
         },
-        bucket: DesiredBucket { name: spec.bucket.name.clone(), arn: bucket_arn, prefix, settings },
+        bucket: DesiredBucket {
+            name: spec.bucket.name.clone(),
+            arn: bucket_arn,
+            prefix,
+            settings,
+            allow_weaker: spec.bucket.allow_weaker.clone(),
+        },
         deletion: spec.deletion_policy,
         force_destroy: spec.force_destroy,
         limits: limits(spec.preset, &spec.region),

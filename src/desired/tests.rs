@@ -36,6 +36,17 @@ fn names_that_nobody_chose() {
 }
 
 #[test]
+fn only_settings_can_be_made_weaker() {
+    let errors = resolve(
+        &object("genomics", json!({ "bucket": { "name": "lab-bucket", "prefix": "runs/", "allowWeaker": ["all"] } })),
+        "cluster",
+        &account(),
+    );
+    let text = errors.unwrap_err()[0].to_string();
+    assert!(text.starts_with("spec.bucket.allowWeaker: all is no setting; it takes publicAccessBlock, ownership, "), "{text}");
+}
+
+#[test]
 fn long_names_are_cut_and_stay_apart() {
     let name = "n".repeat(253);
     let long = |last: &str| resolve(&object(&format!("{}{last}", &name[..252]), json!({})), "cluster", &account()).unwrap();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::conditions::ConditionType;
+use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, UserStatus};
 use crate::desired::Desired;
 
@@ -30,15 +30,18 @@ impl Remembered {
     /// What the status of `object` remembers.
     pub fn of(object: &BucketConnection) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let is = |part: ConditionType, value: &str| {
-            status.conditions.iter().any(|condition| {
+        let find = |part: ConditionType, value: &str| {
+            status.conditions.iter().find(|condition| {
                 condition.type_ == part.to_string()
                     && condition.status == value
                     && condition.observed_generation == object.metadata.generation
             })
         };
+        let is = |part: ConditionType, value: &str| find(part, value).is_some();
         let drifted = is(ConditionType::DriftDetected, "True");
-        let held = |part: &ConditionType| is(*part, "True") || (drifted && is(*part, "False"));
+        // A part with a change that was never allowed did not hold.
+        let wrong = |part: ConditionType| find(part, "False").is_some_and(|c| c.reason != Reason::WouldWeaken.to_string());
+        let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
         let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
         Self {
             seen: status.observed_generation.is_some(),

@@ -5,7 +5,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Bucket, Observed, Ownership};
 use crate::problem::Class;
-use crate::settings::SettingChange;
+use crate::settings::{self, SettingChange};
 
 /// Plans the bucket and its settings; returns the step that creates it, if there is one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
@@ -17,7 +17,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::NotLooked | Bucket::Absent => {
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
             let create = planner.step(BucketReady, Action::CreateBucket { tags }, whole("bucket", false), &[]);
-            settings(planner, desired.bucket.settings.on_new_bucket(), &[create]);
+            settings(planner, desired, desired.bucket.settings.on_new_bucket(), &[create]);
             Some(create)
         }
         Bucket::Elsewhere(region) => {
@@ -57,7 +57,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 ),
                 Ownership::Ours | Ownership::Untagged => {
                     let (changes, unread) = desired.bucket.settings.changes(live);
-                    settings(planner, changes, &[]);
+                    settings(planner, desired, changes, &[]);
                     for (part, problem) in unread {
                         planner.unreadable(part, &problem);
                     }
@@ -68,8 +68,19 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-fn settings(planner: &mut Planner<'_>, changes: Vec<SettingChange>, after: &[usize]) {
+fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingChange>, after: &[usize]) {
     for change in changes {
+        let name = settings::short_name(change.field);
+        // Putting back what held already is no loosening.
+        if let Some(weakens) = change.weakens
+            && !planner.remembered.held.contains(&change.part)
+            && !desired.bucket.allow_weaker.iter().any(|allowed| allowed == name)
+        {
+            let message =
+                format!("{}: {weakens}, so it is not done: add {name} to bucket.allowWeaker if that is meant", change.field);
+            planner.stall(change.part, Reason::WouldWeaken, message);
+            continue;
+        }
         let action = Action::WriteSetting { field: change.field, write: change.write };
         planner.step(change.part, action, change.diffs, after);
     }

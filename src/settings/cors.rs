@@ -71,6 +71,7 @@ impl Setting for Cors {
 
     const FIELD: &'static str = "cors";
     const PART: ConditionType = ConditionType::CORSInSync;
+    const ACTIONS: &'static [&'static str] = &["s3:GetBucketCORS", "s3:PutBucketCORS"];
 
     fn desired(spec: Option<&CorsSpec>, context: &Context<'_>) -> Result<Option<Vec<CorsRule>>, String> {
         Ok(spec.map(|spec| spec.rules.clone()).or_else(|| context.preset_cors.clone()))
@@ -90,7 +91,7 @@ impl Setting for Cors {
                 (desired, live) => diffs.push(FieldDiff::new(path, live.map(|l| json!(l)), desired.map(|d| json!(d)))),
             }
         }
-        (!diffs.is_empty()).then(|| Change { diffs, write: desired.clone() })
+        Change::of(diffs, desired.clone())
     }
 }
 

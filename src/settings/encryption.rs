@@ -85,6 +85,7 @@ impl Setting for Encryption {
 
     const FIELD: &'static str = "bucket.encryption";
     const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"];
 
     fn desired(spec: Option<&EncryptionSpec>, context: &Context<'_>) -> Result<Option<DesiredEncryption>, String> {
         let Some(spec) = spec else { return Ok(Some(DesiredEncryption::Some)) };
@@ -144,7 +145,8 @@ impl Setting for Encryption {
                 && bucket_key.unwrap_or_else(|| live.filter(|l| l.algorithm == SSE_KMS).is_none_or(|l| l.bucket_key)),
             blocked: live.map_or_else(|| vec![BLOCKED_BY_DEFAULT.to_owned()], |l| l.blocked.clone()),
         };
-        (!diffs.is_empty()).then_some(Change { diffs, write })
+        let keyed = live.is_some_and(|live| live.algorithm != SSE_S3) && kind == SSE_S3;
+        Some(Change::of(diffs, write)?.weakening(keyed.then(|| "goes from a KMS key back to SSE-S3".to_owned())))
     }
 }
 

@@ -52,6 +52,8 @@ pub trait Setting {
     const FIELD: &'static str;
     /// The condition that tells about this setting.
     const PART: ConditionType;
+    /// The IAM actions that reading and writing it takes, on the bucket.
+    const ACTIONS: &'static [&'static str];
 
     /// What is wanted; `None` leaves the setting alone. `Err` says what is wrong with the spec.
     fn desired(spec: Option<&Self::Spec>, context: &Context<'_>) -> Result<Option<Self::Desired>, String>;
@@ -71,12 +73,25 @@ pub struct Change<W> {
     pub diffs: Vec<FieldDiff>,
     /// What to send.
     pub write: W,
+    /// The protection that it takes from the bucket, such as "turns blockPublicAcls off": done only where `bucket.allowWeaker`
+    /// names the setting.
+    pub weakens: Option<String>,
 }
 
 impl<W> Change<W> {
+    /// A change of some fields; `None` where there are none.
+    pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
+        (!diffs.is_empty()).then_some(Self { diffs, write, weakens: None })
+    }
+
     /// A change of one whole field.
-    pub fn of(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
-        Self { diffs: vec![FieldDiff::new(path, live, desired)], write }
+    pub fn whole(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
+        Self { diffs: vec![FieldDiff::new(path, live, desired)], write, weakens: None }
+    }
+
+    /// The same, marked as taking protection away where `weakens` says which.
+    pub fn weakening(self, weakens: Option<String>) -> Self {
+        Self { weakens, ..self }
     }
 }
 
@@ -127,6 +142,10 @@ macro_rules! settings {
         #[serde(rename_all = "camelCase", default)]
         #[allow(missing_docs)]
         pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
+
+        /// The field of every setting, and the IAM actions that it takes.
+        pub const ACTIONS: &[(&str, &[&str])] =
+            &[$($((<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::ACTIONS),)*)*];
 
         /// A write to one setting.
         #[derive(Clone, Debug, PartialEq)]
@@ -230,6 +249,7 @@ macro_rules! settings {
             field: <$name::$variant as Setting>::FIELD,
             part: <$name::$variant as Setting>::PART,
             diffs: $change.diffs,
+            weakens: $change.weakens,
             write: Write::$variant($change.write),
         }
     };
@@ -252,6 +272,8 @@ pub struct SettingChange {
     pub part: ConditionType,
     /// The fields that change.
     pub diffs: Vec<FieldDiff>,
+    /// The protection that it takes from the bucket.
+    pub weakens: Option<String>,
     /// What to send.
     pub write: Write,
 }
@@ -269,6 +291,11 @@ settings! {
     in spec {
         cors: Cors,
     }
+}
+
+/// The last part of a setting's field, as `bucket.allowWeaker` and `management` name it.
+pub fn short_name(field: &str) -> &str {
+    field.rsplit('.').next().unwrap_or(field)
 }
 
 /// Diffs of two maps, one for each key that differs.

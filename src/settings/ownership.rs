@@ -28,19 +28,23 @@ impl Setting for Ownership {
 
     const FIELD: &'static str = "bucket.ownership";
     const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"];
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
     }
 
     fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {
-        (*desired != Self::BucketOwnerEnforced)
-            .then(|| Change::of(Self::FIELD, Some(json!(Self::BucketOwnerEnforced)), Some(json!(desired)), *desired))
+        Self::change(desired, Some(&"BucketOwnerEnforced".to_owned()))
     }
 
     fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
-        let same = live.is_some_and(|live| json!(desired) == json!(live));
-        (!same).then(|| Change::of(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired))
+        if live.is_some_and(|live| json!(desired) == json!(live)) {
+            return None;
+        }
+        let enforced = live.is_some_and(|live| json!(Self::BucketOwnerEnforced) == json!(live));
+        let change = Change::whole(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired);
+        Some(change.weakening(enforced.then(|| "turns ACLs on".to_owned())))
     }
 }
 

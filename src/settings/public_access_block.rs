@@ -50,6 +50,7 @@ impl Setting for PublicAccessBlock {
 
     const FIELD: &'static str = "bucket.publicAccessBlock";
     const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"];
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(Some(spec.copied().unwrap_or(ALL_ON)))
@@ -65,14 +66,20 @@ impl Setting for PublicAccessBlock {
             _ => Default::default(),
         };
         let Some(live) = live.map(fields) else {
-            return Some(Change::of(Self::FIELD, None, Some(json!(desired)), *desired));
+            return Some(Change::whole(Self::FIELD, None, Some(json!(desired)), *desired));
         };
+        let fewer: Vec<_> = fields(desired)
+            .into_iter()
+            .filter(|(name, value)| *value == json!(false) && live.get(name) == Some(&json!(true)))
+            .map(|(name, _)| name)
+            .collect();
         let diffs: Vec<_> = fields(desired)
             .into_iter()
             .filter(|(name, value)| live.get(name) != Some(value))
             .map(|(name, value)| FieldDiff::new(format!("{}.{name}", Self::FIELD), live.get(&name).cloned(), Some(value)))
             .collect();
-        (!diffs.is_empty()).then_some(Change { diffs, write: *desired })
+        let weakens = (!fewer.is_empty()).then(|| format!("turns {} off", fewer.join(" and ")));
+        Some(Change::of(diffs, *desired)?.weakening(weakens))
     }
 }
 

@@ -65,6 +65,7 @@ impl Setting for BucketTags {
 
     const FIELD: &'static str = "bucket.tags";
     const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetBucketTagging", "s3:PutBucketTagging"];
 
     fn desired(spec: Option<&Tags>, context: &Context<'_>) -> Result<Option<DesiredTags>, String> {
         let none = Tags::new();
@@ -79,8 +80,7 @@ impl Setting for BucketTags {
     fn change(desired: &DesiredTags, live: Option<&Tags>) -> Option<Change<Tags>> {
         let none = Tags::new();
         let live = live.unwrap_or(&none);
-        let diffs = desired.diffs(Self::FIELD, live);
-        (!diffs.is_empty()).then(|| Change { diffs, write: desired.merged(live) })
+        Change::of(desired.diffs(Self::FIELD, live), desired.merged(live))
     }
 }
 

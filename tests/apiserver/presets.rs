@@ -204,6 +204,7 @@ async fn every_setting_is_written_and_rests() {
             "encryption": { "type": "SSE-KMS", "kmsKeyArn": key, "bucketKey": true },
             "publicAccessBlock": { "blockPublicPolicy": false },
             "ownership": "ObjectWriter",
+            "allowWeaker": ["ownership"],
             "tags": { "team": "a", "empty": "", "with space": "ü" },
         },
         "cors": { "rules": [{ "id": "one", "allowedMethods": ["GET"], "allowedOrigins": ["https://*.example.org"], "maxAgeSeconds": 0 }] },

@@ -42,8 +42,8 @@ const EDITS: [&str; 23] = [
 fn specs() -> Vec<Value> {
     vec![
         json!({ "preset": "IlluminaICA" }),
-        json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" } } }),
-        json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter" }, "user": { "tags": { "team": "a" } } }),
+        json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" }, "allowWeaker": ["encryption"] } }),
+        json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter", "allowWeaker": ["ownership"] }, "user": { "tags": { "team": "a" } } }),
         json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } } }),
     ]
 }
