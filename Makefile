@@ -32,7 +32,7 @@ lint: ## Formatting and clippy
 	cargo clippy --no-default-features --lib -- -D warnings
 
 crds: ## Writes crds/ from the Rust types
-	@cargo run --quiet -- crds > target/crds.yaml && mv target/crds.yaml crds/bucketconnection.dev_bucketconnections.yaml
+	@UPDATE=1 cargo test --quiet --no-default-features --test tidy crds
 
 clean: ## Removes what was built
 	cargo clean

@@ -43,6 +43,25 @@ pub struct KeyPair {
     pub secret: Sensitive,
 }
 
+/// An access key that the operator signs in to an account with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountKey {
+    /// The key.
+    pub key: KeyPair,
+    /// The session token, where it is a temporary one.
+    pub token: Option<Sensitive>,
+}
+
+impl AccountKey {
+    /// The key in the `data` of a Secret; or the name of the field that is missing.
+    pub fn in_data(mut data: BTreeMap<String, Sensitive>) -> Result<Self, &'static str> {
+        let mut take = |name| data.remove(name).filter(|value| !value.reveal().trim().is_empty());
+        let (id, secret) = (take(ID).ok_or(ID)?, take(SECRET).ok_or(SECRET)?);
+        let id = id.reveal().trim().to_owned();
+        Ok(Self { key: KeyPair { id, secret }, token: take("AWS_SESSION_TOKEN") })
+    }
+}
+
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 /// An AWS credentials file, to be mounted where `AWS_SHARED_CREDENTIALS_FILE` points.

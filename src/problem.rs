@@ -89,6 +89,9 @@ impl Problem {
     /// What a person can do about it; empty when it passes by itself.
     pub fn advice(&self) -> String {
         match &self.class {
+            Class::Denied if self.action == "sts:AssumeRole" => {
+                "; check the role's ARN, whom its trust policy names, and externalId".to_owned()
+            }
             Class::Denied if self.action.contains(':') => {
                 format!(
                     "; allow {} to the operator (docs/permissions.md), and look for a denying SCP, RCP or bucket policy",

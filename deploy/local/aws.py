@@ -28,8 +28,10 @@ import moto.iam.responses as iam_responses  # noqa: E402
 import moto.s3.exceptions as s3_exceptions  # noqa: E402
 import moto.s3.models as s3  # noqa: E402
 import moto.s3.responses as s3_responses  # noqa: E402
+import moto.sts.models as sts  # noqa: E402
 import xmltodict  # noqa: E402
 from moto import settings  # noqa: E402
+from moto.core.responses import EmptyResult  # noqa: E402
 from moto.iam.exceptions import DeleteConflictException  # noqa: E402
 from moto.moto_server.werkzeug_app import (  # noqa: E402
     DomainDispatcherApplication,
@@ -41,6 +43,7 @@ from werkzeug.serving import make_server  # noqa: E402
 
 PINNED = "5.2.5"
 ACCOUNT = "123456789012"
+SECOND_ACCOUNT, EXTERNAL_ID = "210987654321", "lab-7"
 # One set of users in each partition that the operator may be pointed at, so that a region of any of them can be used.
 PARTITION_HOMES = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 CORRECTIONS = []
@@ -278,6 +281,77 @@ def policies_in_use_are_not_deleted():
     replace(iam.IAMBackend, "delete_policy", make)
 
 
+@correction
+def users_have_permissions_boundaries():
+    """AWS: a user's rights end at its boundary, which GetUser shows. moto: PutUserPermissionsBoundary fails, CreateUser drops it.
+
+    Of conditions, StringNotEquals on aws:PrincipalTag is evaluated, which the boundary that we ship needs.
+    """
+
+    def bounded(user, arn):
+        user.permissions_boundary = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn} if arn else None
+
+    def make_create(original):
+        def create_user(self):
+            answer = original(self)
+            bounded(self.backend.get_user(self._get_param("UserName")), self._get_param("PermissionsBoundary"))
+            return answer
+
+        return create_user
+
+    def put_user_permissions_boundary(self):
+        bounded(self.backend.get_user(self._get_param("UserName")), self._get_param("PermissionsBoundary"))
+        return EmptyResult()
+
+    def within(request, user, arn, resource):
+        policy = request.backend.managed_policies.get(arn)
+        document = json.loads(next(v.document for v in policy.versions if v.is_default)) if policy else {"Statement": []}
+        tags = request.backend.tagger.get_tag_dict_for_resource(user.arn)
+        statements = []
+        for statement in document["Statement"]:
+            wanted = statement.pop("Condition", {}).get("StringNotEquals", {})
+            if all(tags.get(key.partition("/")[2]) != value for key, value in wanted.items()):
+                statements.append(statement)
+        evaluated = access_control.IAMPolicy(json.dumps({"Statement": statements}))
+        return evaluated.is_action_permitted(request._action, resource) == access_control.PermissionResult.PERMITTED
+
+    def make_check(original):
+        def check_action_permitted(self, resource):
+            original(self, resource)
+            name = getattr(self._access_key, "_owner_user_name", None)
+            user = self.backend.users.get(name)
+            boundary = getattr(user, "permissions_boundary", None)
+            if boundary and not within(self, user, boundary["PermissionsBoundaryArn"], resource):
+                if self._action != "sts:GetCallerIdentity":
+                    self._raise_access_denied()
+
+        return check_action_permitted
+
+    replace(iam_responses.IamResponse, "create_user", make_create)
+    iam_responses.IamResponse.put_user_permissions_boundary = put_user_permissions_boundary
+    replace(access_control.IAMRequestBase, "check_action_permitted", make_check)
+
+
+@correction
+def roles_are_assumed_only_by_whom_they_trust():
+    """AWS: AssumeRole of a missing role, or without the external ID that its trust policy asks for, is denied. moto: accepted."""
+
+    def make(original):
+        def assume_role(self, *args, **kwargs):
+            account, partition = kwargs["role_arn"].split(":")[4], get_partition(kwargs["region_name"])
+            roles = iam.iam_backends[account][partition].roles.values()
+            role = next((role for role in roles if role.arn == kwargs["role_arn"]), None)
+            statements = json.loads(role.assume_role_policy_document)["Statement"] if role else []
+            asked = [s.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId") for s in statements]
+            if not any(wanted in (None, kwargs["external_id"]) for wanted in asked):
+                raise core_exceptions.AccessDeniedError(user_arn="the caller", action="sts:AssumeRole")
+            return original(self, *args, **kwargs)
+
+        return assume_role
+
+    replace(sts.STSBackend, "assume_role", make)
+
+
 def bootstrap(policy_file):
     """Makes the administrator and the operator's user, with the same keys in every partition; returns the two keys."""
     everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
@@ -292,7 +366,21 @@ def bootstrap(policy_file):
             first = keys.setdefault(name, key)
             key.access_key_id, key.secret_access_key = first.access_key_id, first.secret_access_key
             backend.access_keys[key.access_key_id] = key
+    second_account(policy_file)
     return {name: {"id": key.access_key_id, "secret": key.secret_access_key} for name, key in keys.items()}
+
+
+def second_account(policy_file):
+    """Another account, with the operator's role in it, which asks for an external ID; and a role that leads to it."""
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    asked = {**statement, "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}}
+    hop = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": f"arn:aws:iam::{SECOND_ACCOUNT}:role/*"}]})
+    roles = ((ACCOUNT, "hop", statement, hop), (SECOND_ACCOUNT, "bucketconnection", asked, pathlib.Path(policy_file).read_text()))
+    for account, name, trust, policy in roles:
+        backend = iam.iam_backends[account]["aws"]
+        trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        backend.create_role(name, trusted, "/", None, "", [], "3600")
+        backend.put_role_policy(name, "policy", policy)
 
 
 def private_ca(directory):

@@ -148,6 +148,8 @@ def end(stack, operator):
         try:
             stack.kubectl("delete", "--namespace", NAMESPACE, "-f", EXAMPLE, "--ignore-not-found", "--timeout=30s")
             stack.kubectl("delete", "secret", "--namespace", NAMESPACE, "genomics-s3", "--ignore-not-found")
+            if stack.made_account:
+                stack.kubectl("delete", "awsaccount", "default", "--ignore-not-found", "--timeout=30s")
         except Failure as failure:
             say(failure)
     if stack.processes:

@@ -148,7 +148,7 @@ class Stack:
         self.directory = pathlib.Path(directory).resolve()
         self.cluster, self.plain = cluster, plain
         self.control_plane, self.emulator = control_plane and not cluster, emulator
-        self.processes, self.facts = [], {}
+        self.processes, self.facts, self.made_account = [], {}, False
 
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -217,6 +217,10 @@ class Stack:
         """The CRDs and the operator's rights."""
         self.kubectl("apply", "--server-side", "-f", ROOT / "crds", "-f", ROOT / "deploy" / "kubernetes")
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ROOT / "crds")
+        # In somebody's own cluster an account of that name is theirs.
+        if not (self.cluster and self.kubectl("get", "awsaccount", "default", "--ignore-not-found", "-o", "name")):
+            self.kubectl("apply", "-f", HERE / "account.yaml")
+            self.made_account = True
 
     def start_emulator(self):
         command = [TARGET / "venv" / "bin" / "python", HERE / "aws.py", "--policy", ROOT / "deploy/iam/operator-policy.json"]

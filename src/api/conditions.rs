@@ -78,6 +78,18 @@ pub enum Reason {
     InvalidSpec,
     /// The operator could not sign in to AWS.
     SignInFailed,
+    /// There is no AWSAccount of the name in `accountRef`.
+    AccountNotFound,
+    /// The AWSAccount does not allow the namespace what the spec asks for.
+    NotAllowed,
+    /// The credentials belong to another account than `accountId` says.
+    WrongAccount,
+    /// Another BucketConnection has the bucket or user.
+    NameTaken,
+    /// An AWSAccount: the operator is signed in.
+    SignedIn,
+    /// An AWSAccount: connections still need it, so it is not deleted.
+    InUse,
     /// AWS denied a call.
     AccessDenied,
     /// The bucket is in another region than the spec says.
@@ -116,7 +128,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 40] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -134,6 +146,12 @@ impl Reason {
         Self::Suspended,
         Self::InvalidSpec,
         Self::SignInFailed,
+        Self::AccountNotFound,
+        Self::NotAllowed,
+        Self::WrongAccount,
+        Self::NameTaken,
+        Self::SignedIn,
+        Self::InUse,
         Self::AccessDenied,
         Self::RegionMismatch,
         Self::BucketNotOwned,

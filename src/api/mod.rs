@@ -3,7 +3,9 @@
 //! Doc comments on fields are what `kubectl explain` shows, so they address the user. Types of the bucket settings live
 //! with their setting in [`crate::settings`]. `crds/` is generated from here by `bucketconnection crds`.
 
+mod account;
 pub mod conditions;
+pub mod sign_in;
 mod statement;
 mod status;
 
@@ -12,6 +14,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use account::*;
+pub use sign_in::*;
 pub use statement::{Effect, PolicyStatement};
 pub use status::*;
 
@@ -39,7 +43,7 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     selectable = ".spec.bucket.name",
     selectable = ".spec.region",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket.name"),
+    printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket['name','namePrefix']"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
     printcolumn(
         name = "S3",
@@ -80,6 +84,11 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     .message("user.name and user.path cannot be changed: the access key belongs to the user; create another BucketConnection"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketConnectionSpec {
+    /// The AWS account to work in. Cannot be changed.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("accountRef cannot be changed: nothing moves from one AWS account to another; create another BucketConnection"))]
+    pub account_ref: AccountRef,
+
     /// What the connection is for. It supplies the CORS rules and the rights of the IAM user.
     /// IlluminaICA: Illumina Connected Analytics, exactly as its guide has it. CLCGenomics: QIAGEN CLC Server, read and write
     /// (derived: QIAGEN publishes no policy). ReadOnly, ReadWrite, WriteOnly: objects under the prefix. Custom: only what
@@ -134,6 +143,26 @@ pub struct BucketConnectionSpec {
     pub suspend: bool,
 }
 
+/// The AWS account to work in.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountRef {
+    /// Name of an AWSAccount.
+    #[serde(default = "default_account")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+impl Default for AccountRef {
+    fn default() -> Self {
+        Self { name: default_account() }
+    }
+}
+
+fn default_account() -> String {
+    "default".to_owned()
+}
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -148,14 +177,25 @@ pub enum Preset {
 
 /// The bucket and its settings.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("has(self.name) != has(self.namePrefix)").message("the bucket needs a name or a namePrefix, and only one of them"))]
+#[x_kube(validation = Rule::new("has(self.name) == has(oldSelf.name)").message("bucket.name cannot be changed: create another BucketConnection"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.name cannot be changed: create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$')").message("bucket.name must be 3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, have no two dots in a row and not look like an IP address"))]
     #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS keeps for itself (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
     #[schemars(length(min = 3, max = 63))]
-    pub name: String,
+    pub name: Option<String>,
+
+    /// In place of a name: the bucket is called "<namePrefix>-<account>-<region>-an", a name in the account's own namespace that
+    /// nobody else can ever take. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.namePrefix cannot be changed: create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (xn--, sthree- and amzn-s3-demo- are AWS's own)"))]
+    #[schemars(length(min = 1, max = 37))]
+    pub name_prefix: Option<String>,
 
     /// The part of the bucket that the connection works on, such as runs/. Ends in "/"; omitted, it is the whole bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,10 +282,17 @@ pub struct UserSpec {
     #[schemars(length(min = 1, max = 128))]
     pub path: Option<String>,
 
+    /// ARN of a managed policy that bounds the rights of the user. Where the account sets one, that one counts. Once set it is
+    /// never taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')").message("user.permissionsBoundary must be the ARN of a managed policy"))]
+    #[schemars(length(min = 20, max = 2048))]
+    pub permissions_boundary: Option<String>,
+
     /// Tags of the user in AWS. Other tags on it are left alone.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(schema_with = "settings::tags::schema")]
-    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && key != 'bucketconnection.dev/owner')").message("tags have keys of 1 to 128 characters that do not begin with aws:; bucketconnection.dev/owner is ours"))]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
     pub tags: settings::tags::Tags,
 }
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::PolicyType;
+use super::{PolicyType, SignIn};
 
 /// What was found and done for a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -31,6 +31,16 @@ pub struct BucketConnectionStatus {
     /// Its partition: aws, aws-cn, aws-us-gov, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
+
+    /// How the operator signed in to it, where that is not its own environment: so that the connection can be deleted even when its
+    /// AWSAccount is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignIn>,
+
+    /// Shows the operator that account, bucket, user and policies below were written by itself. What was edited by hand is not
+    /// believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 
     /// The bucket, once it is ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]

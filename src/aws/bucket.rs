@@ -1,6 +1,8 @@
 //! The bucket itself: create, count, empty, delete.
 
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag,
+};
 
 use crate::observed::Contents;
 use crate::problem::{Class, Problem};
@@ -22,7 +24,10 @@ impl BucketCalls<'_> {
             .set_location_constraint((region != NO_LOCATION).then(|| BucketLocationConstraint::from(region)))
             .set_tags(Some(tags.collect::<Result<_, _>>()?))
             .build();
+        // A name of this form is in the account's own namespace, where only the account can create buckets.
+        let own = self.name.ends_with(&format!("-{}-{region}-an", self.account));
         let call = self.s3.create_bucket().bucket(self.name).create_bucket_configuration(configuration);
+        let call = call.set_bucket_namespace(own.then_some(BucketNamespace::AccountRegional));
         self.sdk.call(ACTION, call.send()).await.map(drop)
     }
 

@@ -7,6 +7,7 @@ mod key;
 mod observe;
 mod policy;
 mod probe;
+mod sessions;
 mod user;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::sdk::{BucketCalls, Sdk};
 
 pub use key::IssueError;
 pub use observe::Look;
+pub use sessions::Sessions;
 
 /// For how long a failed sign-in is not tried again, so that many objects do not try at once.
 const SIGN_IN_PAUSE: Duration = Duration::from_secs(5);
@@ -30,7 +32,16 @@ pub struct Aws {
 enum SignIn {
     NotTried,
     Failed(Instant, Problem),
-    Done(Account),
+    Done(Identity),
+}
+
+/// Whom the operator is signed in as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account.
+    pub account: Account,
+    /// ARN of the user or role.
+    pub arn: String,
 }
 
 impl Aws {
@@ -39,20 +50,22 @@ impl Aws {
         Self { sdk, account: tokio::sync::Mutex::new(SignIn::NotTried) }
     }
 
-    /// The account that the operator's credentials belong to; asked once.
-    pub async fn account(&self) -> Result<Account, Problem> {
+    /// Whom the credentials belong to; asked once.
+    pub async fn identity(&self) -> Result<Identity, Problem> {
         let mut sign_in = self.account.lock().await;
         match &*sign_in {
-            SignIn::Done(account) => return Ok(account.clone()),
+            SignIn::Done(identity) => return Ok(identity.clone()),
             SignIn::Failed(when, problem) if when.elapsed() < SIGN_IN_PAUSE => return Err(problem.clone()),
             SignIn::Failed(..) | SignIn::NotTried => {}
         }
         let answer = self.sdk.call("sts:GetCallerIdentity", self.sdk.sts.get_caller_identity().send()).await;
-        let account = answer.and_then(|identity| {
+        let identity = answer.and_then(|identity| {
             let arn = identity.arn.unwrap_or_default();
-            let mut parts = arn.split(':').skip(1);
-            match (parts.next(), identity.account) {
-                (Some(partition), Some(id)) => Ok(Account { id, partition: partition.to_owned() }),
+            match (arn.split(':').nth(1), identity.account) {
+                (Some(partition), Some(id)) => {
+                    let account = Account { id, partition: partition.to_owned() };
+                    Ok(Identity { account, arn })
+                }
                 _ => Err(Problem::new(
                     Class::Refused,
                     "sts:GetCallerIdentity",
@@ -61,11 +74,11 @@ impl Aws {
                 )),
             }
         });
-        *sign_in = match &account {
-            Ok(account) => SignIn::Done(account.clone()),
+        *sign_in = match &identity {
+            Ok(identity) => SignIn::Done(identity.clone()),
             Err(problem) => SignIn::Failed(Instant::now(), problem.clone()),
         };
-        account
+        identity
     }
 
     /// Calls on `name`, a bucket in `region` that must belong to `account`.

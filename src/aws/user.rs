@@ -17,15 +17,23 @@ impl Aws {
             tags: user.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
             id: user.user_id,
             path: user.path,
+            boundary: user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
         }))
     }
 
-    /// Creates the user with path and tags in one call; returns its id.
+    /// Creates the user with path, tags and boundary in one call; returns its id.
     pub async fn create_user(&self, user: &DesiredUser, tags: &Tags) -> Result<String, Problem> {
         const ACTION: &str = "iam:CreateUser";
         let call = self.sdk.iam.create_user().user_name(&user.name).path(&user.path).set_tags(Some(iam_tags(ACTION, tags)?));
+        let call = call.set_permissions_boundary(user.boundary.clone());
         let answer = self.sdk.call(ACTION, call.send()).await?;
         Ok(answer.user.map(|user| user.user_id).unwrap_or_default())
+    }
+
+    /// Bounds the rights of the user by the managed policy `arn`.
+    pub async fn bound_user(&self, name: &str, arn: &str) -> Result<(), Problem> {
+        let call = self.sdk.iam.put_user_permissions_boundary().user_name(name).permissions_boundary(arn);
+        self.sdk.call("iam:PutUserPermissionsBoundary", call.send()).await.map(drop)
     }
 
     /// Sets some tags of the user and removes others.

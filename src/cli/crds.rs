@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use kube::CustomResourceExt;
 
 use super::{Failure, print};
-use crate::api::BucketConnection;
+use crate::api::{AWSAccount, BucketConnection};
 
 /// Print the CustomResourceDefinitions as YAML, for kubectl apply --server-side -f -
 #[derive(clap::Args)]
@@ -13,7 +13,11 @@ pub(super) struct Crds {}
 
 impl Crds {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        print(&serde_saphyr::to_string(&BucketConnection::crd())?);
+        print(&format!(
+            "{}---\n{}",
+            serde_saphyr::to_string(&BucketConnection::crd())?,
+            serde_saphyr::to_string(&AWSAccount::crd())?
+        ));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,11 +7,11 @@ use kube::{Api, ResourceExt};
 
 use super::{Cluster, Failure, print};
 use crate::api::BucketConnection;
-use crate::aws::Aws;
+use crate::aws::Sessions;
 use crate::controller::{PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call};
 use crate::render;
-use crate::sdk::Sdk;
+use crate::sdk;
 
 /// Show what the operator would change, and change nothing
 ///
@@ -39,14 +39,15 @@ impl Plan {
         let mut objects = self.read()?;
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let aws = Aws::new(Sdk::from_environment().await?);
+        let sessions = Sessions::new(sdk::environment().await?);
         let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
         let mut in_sync = true;
         for object in &mut objects {
             object.metadata.namespace.get_or_insert_with(|| namespace.clone());
             let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
             join_live(object, &kubernetes).await?;
-            let (desired, plan) = preview(object, &aws, &kubernetes).await.map_err(|error| Failure(explained(&name, error)))?;
+            let (desired, plan) =
+                preview(object, &sessions, &kubernetes).await.map_err(|error| Failure(explained(&name, error)))?;
             in_sync &= plan.in_sync();
             print(&render::plan(&name, &plan, &desired));
         }
@@ -98,7 +99,8 @@ async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Re
 
 fn explained(name: &str, error: PreviewError) -> String {
     match error {
-        PreviewError::SignIn(problem) => format!("cannot sign in to AWS: {problem}"),
+        PreviewError::Kubernetes(problem) => format!("{name}: {problem}"),
+        PreviewError::Refused(blocker) => format!("{name}: {} ({})", blocker.message, blocker.reason),
         PreviewError::Invalid(errors) => {
             let lines: Vec<_> = errors.iter().map(|error| format!("\n  {error}")).collect();
             format!("{name} cannot be carried out:{}", lines.concat())

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Cluster, Failure};
-use crate::api::BucketConnection;
-use crate::aws::Aws;
-use crate::controller::{self, Context};
+use crate::api::{AWSAccount, BucketConnection};
+use crate::aws::Sessions;
+use crate::controller;
 use crate::kubernetes::{self, Kubernetes};
-use crate::sdk::Sdk;
+use crate::sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -32,6 +32,15 @@ pub(super) struct Run {
     /// Work in this namespace only [default: all namespaces]
     #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
     namespace: Option<String>,
+
+    /// Namespace of the operator itself, where it keeps the key that its statuses are sealed with
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "BUCKETCONNECTION_OPERATOR_NAMESPACE",
+        default_value = "bucketconnection-system"
+    )]
+    operator_namespace: String,
 
     /// What to log, such as info or bucketconnection=debug,kube=warn
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
@@ -52,19 +61,20 @@ impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
         self.log()?;
         let stop = stop_on_signals()?;
-        let aws = Aws::new(Sdk::from_environment().await?);
+        let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;
         let started = async {
             let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
             patiently(|| self.crds_installed(&kubernetes)).await;
-            kubernetes
+            let seal = patiently(|| kubernetes.seal(&self.operator_namespace)).await;
+            (kubernetes, seal)
         };
-        let kubernetes = tokio::select! {
-            kubernetes = started => kubernetes,
+        let (kubernetes, seal) = tokio::select! {
+            started = started => started,
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        controller::run(Context::new(aws, kubernetes, self.namespace.clone(), stop)).await;
+        controller::run(sessions, kubernetes, seal, self.namespace.clone(), stop).await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
@@ -86,7 +96,10 @@ impl Run {
             None => Api::all(kubernetes.client.clone()),
         };
         let list = async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
-        kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
+        kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await?;
+        let accounts: Api<AWSAccount> = Api::all(kubernetes.client.clone());
+        let list = async { accounts.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
+        kubernetes::call("list awsaccounts (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
     }
 }
 

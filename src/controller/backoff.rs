@@ -69,7 +69,7 @@ mod tests {
 
     fn status(kind: ConditionType) -> BucketConnectionStatus {
         let mut status = BucketConnectionStatus::default();
-        status::set(&mut status, None, Timestamp::UNIX_EPOCH, kind, Some(true), Reason::Progressing, "");
+        status::set(&mut status.conditions, None, Timestamp::UNIX_EPOCH, kind, Some(true), Reason::Progressing, "");
         status
     }
 

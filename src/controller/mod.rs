@@ -1,35 +1,105 @@
 //! The controller: watches the objects, runs one pass at a time over each, and decides when the next one is due.
 
+mod accounts;
 mod backoff;
 mod reconcile;
 mod watch;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::aws::Aws;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{AWSAccount, BucketConnection};
+use crate::aws::Sessions;
 use crate::kubernetes::Kubernetes;
+use crate::observed::Seal;
+use crate::plan::Blocker;
 
 pub use reconcile::{PreviewError, preview};
 pub use watch::run;
 
+/// An object that may be unreadable: one such must not stop the others.
+type Guarded<K> = DeserializeGuard<K>;
+
 /// What every pass shares.
-pub struct Context {
-    /// AWS.
-    pub aws: Aws,
+struct Context {
+    /// The ways to AWS.
+    sessions: Sessions,
     /// Kubernetes.
-    pub kubernetes: Kubernetes,
-    /// The only namespace to work in; all without it.
-    pub namespace: Option<String>,
+    kubernetes: Kubernetes,
+    /// Keeps what statuses remember from being edited.
+    seal: Seal,
+    /// All connections, as the watch saw them last.
+    connections: Store<Guarded<BucketConnection>>,
+    /// All accounts, likewise.
+    accounts: Store<Guarded<AWSAccount>>,
+    /// The generation of each account that passes used last; 0 where there was none.
+    used: Mutex<HashMap<String, i64>>,
+    /// Takes names of accounts whose connections should be looked at.
+    wake: UnboundedSender<String>,
     /// Cancelled when the process should end: passes end early where they only wait.
-    pub stop: CancellationToken,
+    stop: CancellationToken,
     backoff: backoff::Backoff,
 }
 
 impl Context {
-    /// Puts together what every pass shares.
-    pub fn new(aws: Aws, kubernetes: Kubernetes, namespace: Option<String>, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { aws, kubernetes, namespace, stop, backoff: backoff::Backoff::default() })
+    /// The account that `object` names. One that the watch has not seen is asked for: it may be a moment old.
+    async fn account_of(&self, object: &BucketConnection) -> Result<Option<AWSAccount>, Blocker> {
+        let name = &object.spec.account_ref.name;
+        let found = self.find_account(name).await?;
+        let generation = found.as_ref().and_then(|account| account.metadata.generation).unwrap_or_default();
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), generation);
+        Ok(found)
+    }
+
+    async fn find_account(&self, name: &str) -> Result<Option<AWSAccount>, Blocker> {
+        let part = ConditionType::AccountReady;
+        let seen = self.accounts.get(&ObjectRef::new(name));
+        match seen.as_ref().map(|guarded| &guarded.0) {
+            Some(Ok(account)) => Ok(Some(account.clone())),
+            Some(Err(invalid)) => {
+                let message = format!(
+                    "AWSAccount {name} cannot be read: {}; correct it, or install the CRDs of this version",
+                    invalid.error
+                );
+                Err(Blocker { part, reason: Reason::AccountNotFound, message, stalled: true })
+            }
+            None => self.kubernetes.account(name).await.map_err(|problem| Blocker {
+                part,
+                reason: problem.reason(),
+                message: problem.to_string(),
+                stalled: problem.needs_a_person(),
+            }),
+        }
+    }
+
+    /// Has the connections of an account looked at, if their last passes used another generation of it.
+    fn account_changed(&self, account: &Guarded<AWSAccount>) {
+        let (name, generation) = (account.name_any(), account.meta().generation.unwrap_or_default());
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        if used.is_some_and(|used| used != generation) {
+            let _ = self.wake.send(name);
+        }
+    }
+
+    /// The connections that name the account.
+    fn connections_of(&self, account: &str) -> Vec<ObjectRef<Guarded<BucketConnection>>> {
+        let named =
+            |guarded: &Guarded<BucketConnection>| matches!(&guarded.0, Ok(object) if object.spec.account_ref.name == account);
+        let mut found: Vec<_> = self
+            .connections
+            .state()
+            .iter()
+            .filter(|guarded| named(guarded))
+            .map(|guarded| ObjectRef::from_obj(&**guarded))
+            .collect();
+        found.sort_by_key(|reference| (reference.namespace.clone(), reference.name.clone()));
+        found
     }
 }

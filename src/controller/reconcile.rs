@@ -7,20 +7,21 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Context;
+use super::accounts::{self, Opened};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
-use crate::aws::{Aws, Look};
-use crate::desired::{self, Desired, SpecError};
+use crate::aws::{Aws, Look, Sessions};
+use crate::desired::{self, Desired, SpecError, claims};
 use crate::execute::{Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Observed, Remembered, Secret};
-use crate::plan::{self, Plan, deletion};
+use crate::plan::{self, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
-    let object = &match context.kubernetes.fresh(object).await {
+    let mut object = match context.kubernetes.fresh(object).await {
         // Deleted meanwhile.
         Err(problem) if problem.class == Class::Missing => {
             forget(object, context);
@@ -28,50 +29,78 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
         }
         fresh => fresh?,
     };
+    if context.seal.check(&mut object) {
+        context.kubernetes.forget_status(&object).await?;
+    }
+    let object = &object;
     if object.metadata.deletion_timestamp.is_some() {
         return delete(object, context).await;
     }
     if object.spec.suspend {
         return finish(object, Stage::Suspended, context).await;
     }
-    let account = match context.aws.account().await {
-        Ok(account) => account,
-        Err(problem) => return finish(object, Stage::NoAccount(&problem), context).await,
+    let opened = match open(object, context).await {
+        Ok(opened) => opened,
+        Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,
     };
-    let desired = match desired::resolve(object, &context.kubernetes.cluster, &account) {
+    let desired = match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
         Ok(desired) => desired,
         Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
     };
     // Before anything is created, so that nothing is ever left behind.
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     let mut object = if held { object.clone() } else { context.kubernetes.add_finalizer(object).await? };
+    context.seal.check(&mut object);
     let object = &mut object;
     let remembered = Remembered::of(object);
-    let observed = observe(object, &desired, &remembered, &context.aws, &context.kubernetes, Creation::Optimistic).await;
+    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, Creation::Optimistic).await;
     let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
-    if let Some(intended) = intend(object, &desired, &plan, Timestamp::now()) {
+    if let Some(mut intended) = intend(object, &desired, &plan, Timestamp::now()) {
+        context.seal.mark(object, &mut intended);
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
-    let report = execute(&ports(object, context), &desired, &plan).await;
-    let checked = Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+    let report = execute(&ports(object, &opened, context), &desired, &plan).await;
+    let sign_in = &opened.sign_in;
+    let checked =
+        Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     finish(object, Stage::Checked(checked), context).await
 }
 
+/// Opens the object's account on its terms, and makes sure that no other object has what this one asks for.
+async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
+    let account = context.account_of(object).await?;
+    let opened = accounts::open(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;
+    let others = context.connections.state();
+    let others = others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    match claims::taken(object, others, &opened.terms.defaults) {
+        Some((part, message)) => Err(Blocker { part, reason: Reason::NameTaken, message, stalled: true }),
+        None => Ok(opened),
+    }
+}
+
 /// What the next pass would do to `object`, for the `plan` subcommand. Looks, and changes nothing.
-pub async fn preview(object: &BucketConnection, aws: &Aws, kubernetes: &Kubernetes) -> Result<(Desired, Plan), PreviewError> {
-    let account = aws.account().await.map_err(PreviewError::SignIn)?;
-    let desired = desired::resolve(object, &kubernetes.cluster, &account).map_err(PreviewError::Invalid)?;
+pub async fn preview(
+    object: &BucketConnection,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<(Desired, Plan), PreviewError> {
+    let account = kubernetes.account(&object.spec.account_ref.name).await.map_err(PreviewError::Kubernetes)?;
+    let opened = accounts::open(object, account.as_ref(), sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+    let Opened { aws, account, terms, .. } = opened;
+    let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
     let remembered = Remembered::of(object);
-    let observed = observe(object, &desired, &remembered, aws, kubernetes, Creation::Looked).await;
+    let observed = observe(object, &desired, &remembered, &aws, kubernetes, Creation::Looked).await;
     let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
     Ok((desired, plan))
 }
 
 /// Why there is no plan.
 pub enum PreviewError {
-    /// The operator's credentials do not work.
-    SignIn(Problem),
+    /// Kubernetes could not be asked.
+    Kubernetes(Problem),
+    /// The account does not allow it, or could not be signed in to.
+    Refused(Blocker),
     /// The spec cannot be carried out.
     Invalid(Vec<SpecError>),
 }
@@ -125,16 +154,20 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         let report = release(object, context, &plan).await;
         (plan, report)
     } else {
-        let account = match context.aws.account().await {
-            Ok(account) => account,
-            Err(problem) => return finish(object, Stage::NoAccount(&problem), context).await,
+        let opened = match open_for_deletion(object, context).await {
+            Ok(opened) => opened,
+            // No pass ever came to its end: there is nothing to delete.
+            Err(blocker) if blocker.stalled && object.status.as_ref().is_none_or(|status| status.account_id.is_none()) => {
+                return done(object, context).await;
+            }
+            Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,
         };
-        match desired::resolve(object, &context.kubernetes.cluster, &account) {
+        match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
             Ok(desired) => {
                 let (secret, earlier) = secrets(object, &desired, &remembered, &context.kubernetes).await;
-                let observed = context.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
+                let observed = opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
                 let plan = deletion::delete(&desired, &observed, &remembered);
-                let report = execute(&ports(object, context), &desired, &plan).await;
+                let report = execute(&ports(object, &opened, context), &desired, &plan).await;
                 (plan, report)
             }
             // A spec that could never be carried out has left nothing behind.
@@ -145,6 +178,16 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     if !plan.blockers.is_empty() || report.outcomes.iter().any(|outcome| !outcome.is_done()) {
         return finish(object, Stage::Deleting(&plan, &report), context).await;
     }
+    done(object, context).await
+}
+
+async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
+    let account = context.account_of(object).await?;
+    accounts::open_for_deletion(object, account.as_ref(), &context.sessions, &context.kubernetes).await
+}
+
+/// The end of deletion.
+async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     let text = match object.spec.deletion_policy {
         DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
         DeletionPolicy::Delete => "deleted, with what it had in AWS",
@@ -172,8 +215,8 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
     report
 }
 
-fn ports<'a>(object: &'a BucketConnection, context: &'a Context) -> Ports<'a> {
-    Ports { aws: &context.aws, kubernetes: &context.kubernetes, object, stop: &context.stop }
+fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
+    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
@@ -181,7 +224,8 @@ async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) 
     let suspended = matches!(stage, Stage::Suspended);
     let pass = Pass { object, now: Timestamp::now(), stage };
     let before = object.status.clone().unwrap_or_default();
-    let after = fold(&pass);
+    let mut after = fold(&pass);
+    context.seal.mark(object, &mut after);
     let done = match &pass.stage {
         Stage::Checked(check) => Some((check.desired, check.plan, check.report)),
         _ => None,

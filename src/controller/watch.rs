@@ -1,61 +1,96 @@
 //! Wiring: from the API server's watch to passes, one at a time for each object.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::Context;
+use super::backoff::Backoff;
 use super::reconcile::reconcile;
-use crate::api::{BucketConnection, REQUESTED_AT};
+use super::{Context, Guarded, accounts};
+use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT};
+use crate::aws::Sessions;
+use crate::kubernetes::Kubernetes;
+use crate::observed::Seal;
 use crate::problem::Problem;
 use crate::sdk::counted;
 use crate::status;
-
-type Guarded = DeserializeGuard<BucketConnection>;
 
 /// Passes at once. Most of a pass is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
 const PASSES_AT_ONCE: u16 = 500;
 /// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
 
-/// Works until `context.stop` is cancelled, and lets running passes end.
-pub async fn run(context: Arc<Context>) {
-    let objects: Api<Guarded> = match &context.namespace {
-        Some(namespace) => Api::namespaced(context.kubernetes.client.clone(), namespace),
-        None => Api::all(context.kubernetes.client.clone()),
+/// Works until `stop` is cancelled, and lets running passes end. With `namespace`, works on the connections of that one only, and
+/// leaves the accounts' own conditions to an operator of the whole cluster.
+pub async fn run(sessions: Sessions, kubernetes: Kubernetes, seal: Seal, namespace: Option<String>, stop: CancellationToken) {
+    let (connections, connection_writer) = reflector::store();
+    let (accounts, account_writer) = reflector::store();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let backoff = Backoff::default();
+    let client = kubernetes.client.clone();
+    let context =
+        Arc::new(Context { sessions, kubernetes, seal, connections, accounts, used: Mutex::default(), wake, stop, backoff });
+
+    let of_connections: Api<Guarded<BucketConnection>> = match &namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     };
-    let (store, writer) = reflector::store();
-    let stream = watcher(objects, watcher::Config::default().timeout(WATCH_SECONDS))
+    let stream = seen(of_connections, connection_writer).predicate_filter(worth_a_pass, PredicateConfig::default());
+    let of_woken = context.clone();
+    let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
+        .flat_map(move |account| futures::stream::iter(of_woken.connections_of(&account)));
+    let stop = context.stop.clone();
+    let on_connections = Controller::for_stream(stream, context.connections.clone())
+        .with_config(controller::Config::default().concurrency(PASSES_AT_ONCE))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(pass, failed, context.clone())
+        .for_each(async |ended| told(ended.err()));
+
+    let of_account = context.clone();
+    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
+        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .inspect_ok(move |account| of_account.account_changed(account));
+    let stop = context.stop.clone();
+    let ended = async move { stop.cancelled().await };
+    if namespace.is_some() {
+        let only_seen = stream.take_until(ended).for_each(async |account| {
+            told(account.err().map(controller::Error::<Failure, _>::QueueError));
+        });
+        futures::join!(on_connections, only_seen);
+        return;
+    }
+    let on_accounts = Controller::for_stream(stream, context.accounts.clone())
+        .graceful_shutdown_on(ended)
+        .run(account_pass, account_failed, context.clone())
+        .for_each(async |ended| told(ended.err()));
+    futures::join!(on_connections, on_accounts);
+}
+
+/// Watches, and keeps what was seen.
+fn seen<K>(api: Api<K>, writer: reflector::store::Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
         .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
+        .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .applied_objects()
-        .predicate_filter(worth_a_pass, PredicateConfig::default());
-    let stop = context.stop.clone();
-    Controller::for_stream(stream, store)
-        .with_config(controller::Config::default().concurrency(PASSES_AT_ONCE))
-        .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(pass, failed, context)
-        .for_each(|ended| async {
-            match ended {
-                Ok(_) | Err(controller::Error::ObjectNotFound(_)) | Err(controller::Error::ReconcilerFailed(..)) => {}
-                Err(error) => tracing::warn!(%error, "watching the API server"),
-            }
-        })
-        .await;
 }
 
 /// What wakes the controller: another spec, the beginning of deletion, or somebody asking. Not our own status.
-fn worth_a_pass(object: &Guarded) -> Option<u64> {
+fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
     (metadata.generation, metadata.deletion_timestamp.is_some(), object.annotations().get(REQUESTED_AT)).hash(&mut hash);
@@ -63,7 +98,38 @@ fn worth_a_pass(object: &Guarded) -> Option<u64> {
     Some(hash.finish())
 }
 
-async fn pass(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+/// Says what went wrong around the passes; those that failed have said so themselves.
+fn told<E: std::error::Error>(error: Option<controller::Error<E, watcher::Error>>) {
+    match error {
+        None | Some(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
+        Some(error) => tracing::warn!(%error, "watching the API server"),
+    }
+}
+
+async fn account_pass(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) -> Result<Action, Failure> {
+    let span = tracing::info_span!("pass", account = account.name_any());
+    async {
+        match &account.0 {
+            Ok(account) => {
+                let next = accounts::reconcile(account, &context).await;
+                next.inspect_err(|problem| tracing::warn!(%problem, "pass broken off")).map_err(Failure)
+            }
+            Err(invalid) => {
+                tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
+                Ok(None)
+            }
+        }
+        .map(|next| next.map_or_else(Action::await_change, Action::requeue))
+    }
+    .instrument(span)
+    .await
+}
+
+fn account_failed(account: Arc<Guarded<AWSAccount>>, _: &Failure, context: Arc<Context>) -> Action {
+    Action::requeue(context.backoff.broken(&account.uid().unwrap_or_default()))
+}
+
+async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> Result<Action, Failure> {
     let reference = ObjectRef::from_obj(&*object);
     let (namespace, name) = (reference.namespace.clone().unwrap_or_default(), reference.name.clone());
     let span =
@@ -84,7 +150,7 @@ async fn pass(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Fai
     .await
 }
 
-async fn one_pass(object: &Guarded, context: &Context) -> Result<Action, Failure> {
+async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Result<Action, Failure> {
     match &object.0 {
         Ok(object) => Ok(reconcile(object, context).await.map_err(Failure)?.map_or_else(Action::await_change, Action::requeue)),
         Err(invalid) => {
@@ -104,6 +170,6 @@ async fn one_pass(object: &Guarded, context: &Context) -> Result<Action, Failure
 #[error(transparent)]
 struct Failure(Problem);
 
-fn failed(object: Arc<Guarded>, _: &Failure, context: Arc<Context>) -> Action {
+fn failed(object: Arc<Guarded<BucketConnection>>, _: &Failure, context: Arc<Context>) -> Action {
     Action::requeue(context.backoff.broken(&object.uid().unwrap_or_default()))
 }

@@ -2,20 +2,24 @@
 //!
 //! Pure. What it does not do: look at anything that exists.
 
+pub mod claims;
 mod document;
 pub mod names;
 pub mod presets;
+pub mod tenancy;
 mod validate;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::api::{BucketConnection, DeletionPolicy, PolicyScope, PolicyStatus, PolicyType, Preset};
-use crate::settings::tags::DesiredTags;
-use crate::settings::{self, Specs};
+use crate::api::{AccountDefaults, BucketConnection, DeletionPolicy, PolicyScope, PolicyStatus, PolicyType, Preset};
+use crate::settings::encryption::{EncryptionSpec, EncryptionType};
+use crate::settings::tags::{DesiredTags, Tags};
+use crate::settings::{self, BucketSettings, Specs};
 
 pub use document::Document;
+pub use tenancy::Terms;
 pub use validate::SpecError;
 
 /// The AWS account that the operator signs in to.
@@ -80,6 +84,8 @@ pub struct DesiredUser {
     pub arn: String,
     /// Its tags.
     pub tags: DesiredTags,
+    /// ARN of the managed policy that bounds its rights; `None` leaves that alone.
+    pub boundary: Option<String>,
 }
 
 /// The policy that is wanted.
@@ -127,10 +133,19 @@ pub enum Proof {
 
 /// Turns `object` into what is wanted in `account`, or into everything that is wrong with it.
 ///
-/// `cluster` tells this Kubernetes cluster from others that work on the same account.
-pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> Result<Desired, Vec<SpecError>> {
-    let spec = &object.spec;
+/// `cluster` tells this Kubernetes cluster from others that work on the same account; `terms` are the account's.
+pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, terms: &Terms) -> Result<Desired, Vec<SpecError>> {
+    let (spec, defaults) = (&object.spec, &terms.defaults);
     let mut errors = validate::schema(object);
+    let bucket_name = names::bucket(object, &account.id);
+    if bucket_name.len() > names::BUCKET_LIMIT {
+        let longest =
+            (spec.bucket.name_prefix.as_ref().map_or(0, String::len) + names::BUCKET_LIMIT).saturating_sub(bucket_name.len());
+        errors.push(SpecError::new(
+            "spec.bucket.namePrefix",
+            format!("{bucket_name} is longer than the 63 characters of a bucket name: at most {longest} are left for the prefix in this region"),
+        ));
+    }
     let partition = names::partition_of(&spec.region);
     if partition != account.partition {
         errors.push(SpecError::new(
@@ -143,19 +158,20 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
     }
     let owner = names::owner(object, cluster);
     let prefix = spec.bucket.prefix.clone().unwrap_or_default();
-    let bucket_arn = format!("arn:{}:s3:::{}", account.partition, spec.bucket.name);
+    let bucket_arn = format!("arn:{}:s3:::{bucket_name}", account.partition);
     let policy_spec = spec.policy.clone().unwrap_or_default();
     let in_scope = if policy_spec.scope == PolicyScope::Bucket { "" } else { &prefix };
     let objects_arn = format!("{bucket_arn}/{in_scope}*");
+    let bucket_settings = with_defaults(&spec.bucket.settings, defaults, &spec.region);
     let scope = presets::Scope {
         bucket_arn: &bucket_arn,
         objects_arn: &objects_arn,
         prefix: (!in_scope.is_empty()).then_some(in_scope),
-        kms_key_arn: spec.bucket.settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
+        kms_key_arn: bucket_settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
     };
     let preset = presets::parts(spec.preset, &scope);
     let status = object.status.clone().unwrap_or_default();
-    let earlier_tag_keys = status.bucket.map(|b| b.tag_keys).unwrap_or_default();
+    let earlier_tag_keys = status.bucket.as_ref().map(|b| b.tag_keys.clone()).unwrap_or_default();
     let context = settings::Context {
         preset_cors: preset.cors,
         owner_tag: (names::OWNER_TAG, &owner),
@@ -165,7 +181,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
         region: &spec.region,
     };
     let mut setting_errors = Vec::new();
-    let specs = Specs { spec: &spec.settings, bucket: &spec.bucket.settings };
+    let specs = Specs { spec: &spec.settings, bucket: &bucket_settings };
     let settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
     errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
 
@@ -177,7 +193,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
 
     let mut document = Document { statements: preset.statements };
     for (index, statement) in policy_spec.statements.iter().enumerate() {
-        errors.extend(validate::statement(index, statement, &scope));
+        errors.extend(validate::statement(index, statement, &scope, spec.preset));
         let mut statement = statement.clone();
         if statement.resources.is_empty() {
             statement.resources = vec![bucket_arn.clone(), objects_arn.clone()];
@@ -186,14 +202,20 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
     }
     errors.extend(validate::document_size(&document, policy_spec.kind));
 
+    // A user keeps name and path when the account's defaults change.
+    let known = status.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
     let user_spec = spec.user.clone().unwrap_or_default();
-    let user_name = user_spec.name.unwrap_or_else(|| names::default_user(object));
-    let path = user_spec.path.unwrap_or_else(|| names::DEFAULT_PATH.to_owned());
+    let user_name =
+        user_spec.name.or(known.map(|(_, name)| name.to_owned())).unwrap_or_else(|| names::default_user(object, defaults));
+    let path =
+        user_spec.path.or(known.map(|(path, _)| path.to_owned())).unwrap_or_else(|| names::default_path(defaults).to_owned());
+    let mut user_tags: Tags = defaults.tags.clone().into_iter().chain(user_spec.tags).collect();
+    user_tags.insert(names::PRESET_TAG.to_owned(), format!("{:?}", spec.preset));
     let policy_name = policy_spec.name.unwrap_or_else(|| match policy_spec.kind {
         PolicyType::Inline => names::INLINE_POLICY.to_owned(),
         PolicyType::Managed => user_name.clone(),
     });
-    let earlier_user_tags = status.user.map(|u| u.tag_keys).unwrap_or_default();
+    let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
     let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
     if !errors.is_empty() {
         return Err(errors);
@@ -205,7 +227,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
         region: spec.region.clone(),
         user: DesiredUser {
             arn: format!("{iam}:user{path}{user_name}"),
-            tags: DesiredTags::new(&user_spec.tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
+            tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
+            boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
             name: user_name,
             path: path.clone(),
         },
@@ -213,7 +236,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
             name: secret_name.unwrap_or_else(|| format!("{object_name}-s3")),
             fields: BTreeMap::from([
                 ("AWS_REGION", spec.region.clone()),
-                ("BUCKET", spec.bucket.name.clone()),
+                ("BUCKET", bucket_name.clone()),
                 ("PREFIX", prefix.clone()),
                 ("connectionName", object_name.to_owned()),
                 ("region", spec.region.clone()),
@@ -229,7 +252,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
             document,
         },
         bucket: DesiredBucket {
-            name: spec.bucket.name.clone(),
+            name: bucket_name,
             arn: bucket_arn,
             prefix,
             settings,
@@ -240,6 +263,21 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
         limits: limits(spec.preset, &spec.region),
         owner,
     })
+}
+
+/// The settings of a spec, with what the account says where the spec says nothing.
+fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: &str) -> BucketSettings {
+    let mut settings = settings.clone();
+    if !defaults.tags.is_empty() {
+        let own = settings.tags.take().unwrap_or_default();
+        settings.tags = Some(defaults.tags.clone().into_iter().chain(own).collect());
+    }
+    // A key works in its own region only.
+    let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
+    if let (None, Some(arn)) = (&settings.encryption, key) {
+        settings.encryption = Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None });
+    }
+    settings
 }
 
 /// What the document lets us try: always who the key is, then listing, or else an upload that leaves nothing behind.

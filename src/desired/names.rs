@@ -5,10 +5,12 @@ use std::fmt::Write;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use crate::api::BucketConnection;
+use crate::api::{AccountDefaults, BucketConnection};
 
 /// Tag on everything of ours in AWS; its value tells which object of which cluster it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
+/// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
+pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
 /// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.
 pub const DEFAULT_PATH: &str = "/bucketconnection/";
 /// Name of an inline policy.
@@ -16,6 +18,8 @@ pub const INLINE_POLICY: &str = "bucketconnection";
 /// Key, under the prefix, of the upload that is begun and aborted to prove that writing works.
 pub const PROBE_KEY: &str = ".bucketconnection-probe";
 
+/// Longest name of a bucket.
+pub const BUCKET_LIMIT: usize = 63;
 /// Longest name of an IAM user (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 const USER_LIMIT: usize = 64;
 /// Longest value of a tag.
@@ -32,10 +36,34 @@ pub fn owner(object: &BucketConnection, cluster: &str) -> String {
     if owner.len() <= TAG_LIMIT { owner } else { format!("{cluster}/{}", hash(&owner, 32)) }
 }
 
-/// Name of the user where the spec has none: `<namespace>.<name>`, cut and hashed where that is too long.
-pub fn default_user(object: &BucketConnection) -> String {
-    let name = format!("{}.{}", object.namespace().unwrap_or_default(), of(object));
+/// Name of the bucket. One from a prefix is in the account's own namespace, where nobody else can take it:
+/// `<prefix>-<account>-<region>-an` (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/gpbucketnamespaces.html>).
+pub fn bucket(object: &BucketConnection, account_id: &str) -> String {
+    let (bucket, region) = (&object.spec.bucket, &object.spec.region);
+    match (&bucket.name, &bucket.name_prefix) {
+        (None, Some(prefix)) => format!("{prefix}-{account_id}-{region}-an"),
+        (name, _) => name.clone().unwrap_or_default(),
+    }
+}
+
+/// IAM path of users and managed policies where the spec has none.
+pub fn default_path(defaults: &AccountDefaults) -> &str {
+    defaults.user_path.as_deref().unwrap_or(DEFAULT_PATH)
+}
+
+/// Name of the user where the spec has none: `<namespace>.<name>`, after the account's prefix, cut and hashed where that is too
+/// long.
+pub fn default_user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
+    let prefix = defaults.name_prefix.as_deref().unwrap_or_default();
+    let name = format!("{prefix}{}.{}", object.namespace().unwrap_or_default(), of(object));
     if name.len() <= USER_LIMIT { name } else { format!("{}-{}", &name[..USER_LIMIT - 9], hash(&name, 4)) }
+}
+
+/// Path and name in the ARN of a user, `arn:…:user/path/name`.
+pub fn path_and_name(arn: &str) -> Option<(&str, &str)> {
+    let resource = arn.splitn(6, ':').nth(5)?.strip_prefix("user")?;
+    let name = resource.rfind('/')? + 1;
+    Some((&resource[..name], &resource[name..]))
 }
 
 /// Partition of a region, by its first letters

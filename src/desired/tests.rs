@@ -20,7 +20,7 @@ fn object(name: &str, spec: Value) -> BucketConnection {
 }
 
 fn resolved(spec: Value) -> Desired {
-    resolve(&object("genomics", spec), "cluster", &account()).unwrap()
+    resolve(&object("genomics", spec), "cluster", &account(), &Terms::default()).unwrap()
 }
 
 #[test]
@@ -41,6 +41,7 @@ fn only_settings_can_be_made_weaker() {
         &object("genomics", json!({ "bucket": { "name": "lab-bucket", "prefix": "runs/", "allowWeaker": ["all"] } })),
         "cluster",
         &account(),
+        &Terms::default(),
     );
     let text = errors.unwrap_err()[0].to_string();
     assert!(text.starts_with("spec.bucket.allowWeaker: all is no setting; it takes publicAccessBlock, ownership, "), "{text}");
@@ -49,7 +50,9 @@ fn only_settings_can_be_made_weaker() {
 #[test]
 fn long_names_are_cut_and_stay_apart() {
     let name = "n".repeat(253);
-    let long = |last: &str| resolve(&object(&format!("{}{last}", &name[..252]), json!({})), "cluster", &account()).unwrap();
+    let long = |last: &str| {
+        resolve(&object(&format!("{}{last}", &name[..252]), json!({})), "cluster", &account(), &Terms::default()).unwrap()
+    };
     let (a, b) = (long("a"), long("b"));
     assert_eq!(a.user.name.len(), 64);
     assert_ne!(a.user.name, b.user.name);
@@ -131,7 +134,7 @@ fn nothing_in_a_name_widens_a_policy() {
         json!({ "region": "us-east-1/*" }),
     ];
     for spec in bad {
-        let result = resolve(&object("genomics", spec.clone()), "cluster", &account());
+        let result = resolve(&object("genomics", spec.clone()), "cluster", &account(), &Terms::default());
         assert!(result.is_err(), "{spec}");
     }
 }

@@ -11,7 +11,7 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 
 use super::Document;
 use super::presets::Scope;
-use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType};
+use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
 
 /// Something that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,20 +70,25 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
 
 /// A statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
 /// those of whoever writes the object, and must not be lent.
-pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>) -> Vec<SpecError> {
+pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: Preset) -> Vec<SpecError> {
     if statement.effect == Effect::Deny {
         return Vec::new();
     }
     let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
     let mut errors = Vec::new();
-    let account_wide = |action: &str| ["s3:listallmybuckets", "sts:getfederationtoken"].contains(&action.to_lowercase().as_str());
+    // Sessions made by it outlive the key: for ICA, which works with them, and for policies that are written as a whole.
+    let federates = matches!(preset, Preset::IlluminaICA | Preset::Custom);
+    let account_wide = |action: &str| {
+        let action = action.to_lowercase();
+        action == "s3:listallmybuckets" || (federates && action == "sts:getfederationtoken")
+    };
     for action in &statement.actions {
         let service = action.to_lowercase();
         let on_key = service.starts_with("kms:") && scope.kms_key_arn.is_some();
         if !(service.starts_with("s3:") || on_key || account_wide(action)) {
             errors.push(SpecError::new(
                 field("actions"),
-                format!("{action} cannot be allowed: only s3: actions, sts:GetFederationToken, and kms: actions with bucket.encryption of type SSE-KMS"),
+                format!("{action} cannot be allowed: only s3: actions, sts:GetFederationToken with preset IlluminaICA or Custom, and kms: actions with bucket.encryption of type SSE-KMS"),
             ));
         }
     }

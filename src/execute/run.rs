@@ -64,6 +64,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         Action::CreateBucket { tags } => bucket.create(&desired.region, tags).await.into(),
         Action::WriteSetting { write, .. } => settings::write(&bucket, write).await.into(),
         Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| Fact::User { id }).into(),
+        Action::BoundUser { arn } => aws.bound_user(user, arn).await.into(),
         Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),
         Action::PutInlinePolicy { name, document } => aws.put_inline_policy(user, name, document).await.into(),
         Action::DeleteInlinePolicy { name } => aws.delete_inline_policy(user, name).await.into(),

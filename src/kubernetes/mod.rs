@@ -3,8 +3,10 @@
 //! Every call has a timeout: the client itself would retry a busy API server for minutes. Failures are
 //! [`Problem`]s whose action reads like an RBAC rule, `patch secrets`.
 
+mod account;
 mod events;
 mod object;
+mod seal;
 mod secret;
 
 use std::future::Future;

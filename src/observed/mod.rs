@@ -4,6 +4,7 @@
 //! gathered in [`crate::aws::observe`] and [`crate::kubernetes`], and written by hand in the recorded plans (tests/plan).
 
 mod remembered;
+mod seal;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
 
 pub use remembered::Remembered;
+pub use seal::Seal;
 
 /// Everything that the planner knows about the world.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -132,6 +134,8 @@ pub struct User {
     pub path: String,
     /// Its tags.
     pub tags: Tags,
+    /// ARN of the managed policy that bounds its rights.
+    pub boundary: Option<String>,
 }
 
 /// A managed policy.

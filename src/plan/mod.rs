@@ -69,6 +69,10 @@ pub enum Action {
     CreateUser {
         tags: Tags,
     },
+    /// Bounds the rights of the user by a managed policy.
+    BoundUser {
+        arn: String,
+    },
     TagUser {
         set: Tags,
         remove: Vec<String>,

@@ -1,10 +1,12 @@
 //! The IAM user's part of a plan.
 
+use serde_json::json;
+
 use super::{Action, Planner, tag_changes, whole};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ownership, User};
-use crate::settings::Reading;
+use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::UserReady;
 
@@ -39,6 +41,13 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             None
         }
         Reading::Set(user) => {
+            // Omitted or not: a boundary is never taken away.
+            if let Some(arn) = &desired.user.boundary
+                && user.boundary.as_ref() != Some(arn)
+            {
+                let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
+                planner.step(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
+            }
             let diffs = desired.user.tags.diffs("user.tags", &user.tags);
             if !diffs.is_empty() {
                 let (set, remove) = tag_changes(&user.tags, &desired.user.tags.merged(&user.tags));

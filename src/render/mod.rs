@@ -51,6 +51,7 @@ fn sign(action: &Action) -> char {
         | Action::AttachPolicy { .. }
         | Action::IssueKey { .. } => '+',
         Action::WriteSetting { .. }
+        | Action::BoundUser { .. }
         | Action::TagUser { .. }
         | Action::PutInlinePolicy { .. }
         | Action::UpdatePolicy { .. }
@@ -73,6 +74,7 @@ fn shows_fields(action: &Action) -> bool {
     matches!(
         action,
         Action::WriteSetting { .. }
+            | Action::BoundUser { .. }
             | Action::TagUser { .. }
             | Action::PutInlinePolicy { .. }
             | Action::CreatePolicy { .. }
@@ -90,6 +92,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::CreateBucket { .. } => format!("create bucket {bucket} in {}", desired.region),
         Action::WriteSetting { field, .. } => format!("write {field} of bucket {bucket}"),
         Action::CreateUser { .. } => format!("create IAM user {}{user}", desired.user.path),
+        Action::BoundUser { arn } => format!("bound the rights of IAM user {user} by {arn}"),
         Action::TagUser { .. } => format!("tag IAM user {user}"),
         Action::PutInlinePolicy { name, .. } => format!("write inline policy {name} of user {user}"),
         Action::DeleteInlinePolicy { name } => format!("delete inline policy {name} of user {user}"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient};
@@ -11,7 +12,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 
-use crate::credentials::KeyPair;
+use crate::api::sign_in::{AssumeRole, Endpoints, SignIn};
+use crate::credentials::{AccountKey, KeyPair};
 
 /// The SDK itself sets no limit but the one on connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
@@ -47,8 +49,8 @@ pub enum SetupError {
 }
 
 /// Reads the usual environment: credentials by the default chain, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`,
-/// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
-pub(super) async fn load() -> Result<SdkConfig, SetupError> {
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. Signs in to nothing yet.
+pub async fn environment() -> Result<SdkConfig, SetupError> {
     if std::env::var("LOG_SENSITIVE_BODIES").is_ok() {
         return Err(SetupError::SensitiveBodies);
     }
@@ -95,14 +97,80 @@ fn http_client() -> Result<SharedHttpClient, SetupError> {
     ))
 }
 
+/// The configuration for an account: `base`, the operator's own, with the account's credentials, region and addresses. Signs in to
+/// nothing yet: roles are assumed when the first call is made, and again before they expire.
+pub(super) async fn signed_in(base: &SdkConfig, sign_in: &SignIn, key: Option<&AccountKey>) -> SdkConfig {
+    let mut builder = base.to_builder().identity_cache(IdentityCache::lazy().build());
+    if let Some(region) = &sign_in.region {
+        builder = builder.region(Region::new(region.clone()));
+    }
+    builder.set_use_fips(Some(sign_in.endpoints.fips).filter(|on| *on).or(base.use_fips()));
+    builder.set_use_dual_stack(Some(sign_in.endpoints.dual_stack).filter(|on| *on).or(base.use_dual_stack()));
+    if let Some(url) = &sign_in.endpoints.url {
+        builder = builder.endpoint_url(url);
+    }
+    if let Some(AccountKey { key, token }) = key {
+        let token = token.as_ref().map(|token| token.reveal().to_owned());
+        let credentials = Credentials::new(&key.id, key.secret.reveal(), token, None, "Secret of the AWSAccount");
+        builder = builder.credentials_provider(SharedCredentialsProvider::new(credentials));
+    }
+    let mut config = builder.build();
+    for role in &sign_in.credentials.assume_role {
+        let provider = assume(&config, role, &sign_in.endpoints).await;
+        config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
+    }
+    config
+}
+
+async fn assume(config: &SdkConfig, role: &AssumeRole, endpoints: &Endpoints) -> AssumeRoleProvider {
+    let mut sts = config.to_builder();
+    sts.set_endpoint_url(endpoints.sts.clone().or_else(|| config.endpoint_url().map(str::to_owned)));
+    let mut provider = AssumeRoleProvider::builder(&role.role_arn)
+        .session_name(role.session_name.as_deref().unwrap_or("bucketconnection"))
+        .configure(&sts.build());
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    match config.credentials_provider() {
+        Some(from) => provider.build_from_provider(from).await,
+        None => provider.build().await,
+    }
+}
+
 /// A client for buckets in `region`. Path style: one host, so one pool of connections, for all buckets of a region.
-pub(super) fn s3(config: &SdkConfig, region: Region) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(config).region(region).force_path_style(true).build();
-    aws_sdk_s3::Client::from_conf(config)
+pub(super) fn s3(config: &SdkConfig, endpoints: &Endpoints, region: Region) -> aws_sdk_s3::Client {
+    let mut config = aws_sdk_s3::config::Builder::from(config).region(region).force_path_style(true);
+    if let Some(url) = &endpoints.s3 {
+        config = config.endpoint_url(url);
+    }
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// A client of IAM: its endpoint and signing region follow from the partition of the region.
+pub(super) fn iam(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_iam::Client {
+    let mut config = aws_sdk_iam::config::Builder::from(config);
+    if let Some(url) = &endpoints.iam {
+        config = config.endpoint_url(url);
+    }
+    aws_sdk_iam::Client::from_conf(config.build())
+}
+
+/// A client of STS.
+pub(super) fn sts(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_sts::Client {
+    let mut config = aws_sdk_sts::config::Builder::from(config);
+    if let Some(url) = &endpoints.sts {
+        config = config.endpoint_url(url);
+    }
+    aws_sdk_sts::Client::from_conf(config.build())
 }
 
 /// Clients that sign with an issued key, in the region of the bucket: never with the operator's rights.
-pub(super) fn with_key(config: &SdkConfig, key: &KeyPair, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sts::Client) {
+pub(super) fn with_key(
+    config: &SdkConfig,
+    endpoints: &Endpoints,
+    key: &KeyPair,
+    region: &str,
+) -> (aws_sdk_s3::Client, aws_sdk_sts::Client) {
     let credentials = Credentials::new(&key.id, key.secret.reveal(), None, None, "issued key");
     let config = config
         .to_builder()
@@ -110,6 +178,5 @@ pub(super) fn with_key(config: &SdkConfig, key: &KeyPair, region: &str) -> (aws_
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .identity_cache(IdentityCache::no_cache())
         .build();
-    let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-    (aws_sdk_s3::Client::from_conf(s3), aws_sdk_sts::Client::new(&config))
+    (s3(&config, endpoints, Region::new(region.to_owned())), sts(&config, endpoints))
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 
 use crate::problem::{Class, Problem};
@@ -25,11 +26,13 @@ pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
         }
         SdkError::TimeoutError(_) => Problem::new(Class::Unavailable, action, "Timeout", "no answer in time"),
         SdkError::DispatchFailure(failure) => {
-            let root = failure.as_connector_error().map(|error| root_cause(error)).unwrap_or_default();
-            unsent(action, &root)
+            let Some(error) = failure.as_connector_error() else { return unsent(action, "") };
+            role_not_assumed(error).unwrap_or_else(|| unsent(action, &root_cause(error).to_string()))
         }
         SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
-        SdkError::ConstructionFailure(_) => unsent(action, &failure.source().map(root_cause).unwrap_or_default()),
+        SdkError::ConstructionFailure(_) => {
+            unsent(action, &failure.source().map(|e| root_cause(e).to_string()).unwrap_or_default())
+        }
         _ => Problem::new(Class::Unavailable, action, "Unknown", "the call failed in an unknown way"),
     }
 }
@@ -51,12 +54,19 @@ fn unsent(action: &str, root: &str) -> Problem {
     Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
 }
 
-fn root_cause(error: &(dyn Error + 'static)) -> String {
+/// A request that never went out because a role on the way to its credentials could not be assumed: what STS said of that.
+fn role_not_assumed(error: &(dyn Error + 'static)) -> Option<Problem> {
+    let metadata = root_cause(error).downcast_ref::<ErrorMetadata>()?;
+    let (code, message) = (metadata.code()?, metadata.message().unwrap_or_default());
+    Some(Problem::new(class(code, 0, None), "sts:AssumeRole", code, message))
+}
+
+fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    error
 }
 
 /// The class of an error code. Sources: the S3 and IAM API references, and facts collected in docs/reference.md.

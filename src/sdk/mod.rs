@@ -4,6 +4,7 @@
 //! [`Problem`]. Timeouts and retries are set once, in `client`. What is called is not decided here: `aws` and the modules
 //! `settings::*::wire` do that.
 
+mod budget;
 mod client;
 mod error;
 
@@ -18,10 +19,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::credentials::KeyPair;
+use crate::api::sign_in::{Budget, Endpoints, SignIn};
+use crate::credentials::{AccountKey, KeyPair};
 use crate::problem::Problem;
 
-pub use client::SetupError;
+use budget::Limits;
+pub use client::{SetupError, environment};
 pub(crate) use error::{build, gone, unset};
 
 /// How many AWS calls may run at once. Waiting for a key to propagate does not count.
@@ -39,6 +42,8 @@ pub async fn counted<T>(work: impl Future<Output = T>) -> (T, usize) {
 /// Clients that sign with one set of credentials.
 pub struct Sdk {
     config: SdkConfig,
+    endpoints: Endpoints,
+    budget: Option<Limits>,
     /// IAM.
     pub iam: aws_sdk_iam::Client,
     /// STS.
@@ -60,19 +65,26 @@ pub struct BucketCalls<'a> {
 }
 
 impl Sdk {
-    /// Sets the clients up from the AWS SDK's usual environment; signs in to nothing yet.
-    pub async fn from_environment() -> Result<Self, SetupError> {
-        Ok(Self::new(client::load().await?))
-    }
-
     /// Makes the clients from `config`.
     pub fn new(config: SdkConfig) -> Self {
+        Self::with(config, Endpoints::default(), None)
+    }
+
+    /// Makes the clients for one account: from `config`, with the account's credentials and addresses, and within its budget.
+    pub async fn for_account(config: &SdkConfig, sign_in: &SignIn, key: Option<&AccountKey>, budget: Budget) -> Self {
+        let config = client::signed_in(config, sign_in, key).await;
+        Self::with(config, sign_in.endpoints.clone(), Some(Limits::new(budget)))
+    }
+
+    fn with(config: SdkConfig, endpoints: Endpoints, budget: Option<Limits>) -> Self {
         Self {
-            iam: aws_sdk_iam::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
+            iam: client::iam(&config, &endpoints),
+            sts: client::sts(&config, &endpoints),
             s3: Mutex::default(),
             permits: Semaphore::new(CALLS_AT_ONCE),
             config,
+            endpoints,
+            budget,
         }
     }
 
@@ -83,12 +95,15 @@ impl Sdk {
 
     fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.entry(region.to_owned()).or_insert_with(|| client::s3(&self.config, Region::new(region.to_owned()))).clone()
+        clients
+            .entry(region.to_owned())
+            .or_insert_with(|| client::s3(&self.config, &self.endpoints, Region::new(region.to_owned())))
+            .clone()
     }
 
     /// Clients that sign with an issued key, in the region of the bucket: never with the operator's rights.
     pub fn with_key(&self, key: &KeyPair, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sts::Client) {
-        client::with_key(&self.config, key, region)
+        client::with_key(&self.config, &self.endpoints, key, region)
     }
 
     /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`.
@@ -101,6 +116,9 @@ impl Sdk {
     ) -> BoxFuture<'a, Result<T, Problem>> {
         let send = Box::pin(send);
         Box::pin(async move {
+            if let Some(budget) = &self.budget {
+                budget.wait(action).await;
+            }
             // The semaphore is never closed, so this cannot fail; without a permit the call would go out unbounded, not be lost.
             let _permit = self.permits.acquire().await.ok();
             let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));

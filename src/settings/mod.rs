@@ -285,7 +285,7 @@ settings! {
         encryption: Encryption,
         /// Tags of the bucket in AWS. Other tags on it are left alone.
         #[schemars(schema_with = "tags::schema")]
-        #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && key != 'bucketconnection.dev/owner')").message("tags have keys of 1 to 128 characters that do not begin with aws:; bucketconnection.dev/owner is ours"))]
+        #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
         tags: BucketTags,
     }
     in spec {

@@ -12,7 +12,12 @@ const MESSAGE_LIMIT: usize = 32_768;
 
 /// The condition of `kind` in `status`.
 pub fn condition(status: &BucketConnectionStatus, kind: ConditionType) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == kind.to_string())
+    find(&status.conditions, kind)
+}
+
+/// The condition of `kind` among `conditions`.
+pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind.to_string())
 }
 
 /// Whether the condition of `kind` is there and True.
@@ -22,7 +27,7 @@ pub fn is_true(status: &BucketConnectionStatus, kind: ConditionType) -> bool {
 
 /// Sets a condition; `value` is True, False or, for `None`, Unknown.
 pub fn set(
-    status: &mut BucketConnectionStatus,
+    conditions: &mut Vec<Condition>,
     generation: Option<i64>,
     now: Timestamp,
     kind: ConditionType,
@@ -35,8 +40,7 @@ pub fn set(
         Some(false) => "False",
         None => "Unknown",
     };
-    let since =
-        condition(status, kind).filter(|old| old.status == text).map_or(Time(now), |old| old.last_transition_time.clone());
+    let since = find(conditions, kind).filter(|old| old.status == text).map_or(Time(now), |old| old.last_transition_time.clone());
     let new = Condition {
         type_: kind.to_string(),
         status: text.to_owned(),
@@ -45,9 +49,9 @@ pub fn set(
         observed_generation: generation,
         last_transition_time: since,
     };
-    status.conditions.retain(|condition| condition.type_ != new.type_);
-    status.conditions.push(new);
-    status.conditions.sort_by_key(|condition| rank(&condition.type_));
+    conditions.retain(|condition| condition.type_ != new.type_);
+    conditions.push(new);
+    conditions.sort_by_key(|condition| rank(&condition.type_));
 }
 
 /// The order in which people read them; ours first, then whatever else is there.

@@ -10,12 +10,11 @@ use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry, JOURNAL_LENGTH, KeyPhase,
-    PolicyStatus, REQUESTED_AT, UserStatus,
+    PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::{Bucket, KeyProof, Secret};
-use crate::plan::{Action, Plan};
-use crate::problem::Problem;
+use crate::plan::{Action, Blocker, Plan};
 use crate::settings::Reading;
 
 /// For how long a passing trouble leaves the last knowledge standing.
@@ -35,7 +34,7 @@ pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             fold.stalled(ConditionType::Ready, Reason::InvalidSpec, &text);
         }
-        Stage::NoAccount(problem) => fold.no_account(problem),
+        Stage::Refused(blocker) => fold.refused(blocker),
         Stage::Checked(check) => fold.checked(check),
         Stage::Deleting(plan, report) => fold.deleting(plan, report),
     }
@@ -49,7 +48,15 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     fn set(&mut self, kind: ConditionType, value: impl Into<Option<bool>>, reason: Reason, message: &str) {
-        set(&mut self.status, self.pass.object.metadata.generation, self.pass.now, kind, value.into(), reason, message);
+        set(
+            &mut self.status.conditions,
+            self.pass.object.metadata.generation,
+            self.pass.now,
+            kind,
+            value.into(),
+            reason,
+            message,
+        );
     }
 
     /// The status that the pass began with.
@@ -76,23 +83,13 @@ impl Fold<'_> {
         }
     }
 
-    fn no_account(&mut self, problem: &Problem) {
-        let message = if self.pass.object.metadata.deletion_timestamp.is_some() {
-            format!(
-                "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({problem}); to let the object go and keep everything in AWS, set deletionPolicy: Retain"
-            )
-        } else {
-            problem.to_string()
-        };
-        if problem.needs_a_person() {
-            let reason = if problem.reason() == Reason::AccessDenied { Reason::AccessDenied } else { Reason::SignInFailed };
-            self.stalled(ConditionType::AccountReady, reason, &message);
-        } else {
-            self.sum_up(&[(
-                ConditionType::AccountReady,
-                Verdict { holds: Some(false), reason: problem.reason(), message, stalled: false, passing: true },
-            )]);
+    /// Nothing was looked at.
+    fn refused(&mut self, blocker: &Blocker) {
+        if blocker.stalled {
+            return self.stalled(blocker.part, blocker.reason, &blocker.message);
         }
+        let Blocker { part, reason, message, .. } = blocker.clone();
+        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, passing: true })]);
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
@@ -124,6 +121,7 @@ impl Fold<'_> {
     fn checked(&mut self, check: &Checked<'_>) {
         self.status.account_id = Some(check.desired.account.id.clone());
         self.status.partition = Some(check.desired.account.partition.clone());
+        self.status.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
         self.credentials(check);
@@ -184,9 +182,10 @@ impl Fold<'_> {
             }
             None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
             None => {
-                let spec = &self.pass.object.spec.bucket;
-                let part = spec.prefix.as_deref().unwrap_or_default();
-                let message = format!("the issued key works on s3://{}/{part}", spec.name);
+                let arn = self.status.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
+                let bucket = arn.rsplit(':').next().unwrap_or_default();
+                let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
+                let message = format!("the issued key works on s3://{bucket}/{part}");
                 self.set(ConditionType::Ready, true, Reason::Connected, &message);
             }
         }

@@ -53,9 +53,9 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     }
     status.observed_generation = generation;
     let text = "the plan is being carried out";
-    set(&mut status, generation, now, ConditionType::Reconciling, Some(true), Reason::Progressing, text);
+    set(&mut status.conditions, generation, now, ConditionType::Reconciling, Some(true), Reason::Progressing, text);
     if !is_true(&status, ConditionType::Ready) {
-        set(&mut status, generation, now, ConditionType::Ready, Some(false), Reason::Progressing, text);
+        set(&mut status.conditions, generation, now, ConditionType::Ready, Some(false), Reason::Progressing, text);
     }
     Some(status)
 }

@@ -2,13 +2,15 @@
 //!
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
+mod account;
 mod conditions;
 mod fold;
 mod intent;
 mod notes;
 mod parts;
 
-pub use conditions::{condition, is_true, set};
+pub use account::{Finding, fold_account};
+pub use conditions::{condition, find, is_true, set};
 pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};
@@ -17,12 +19,11 @@ pub use parts::Verdict;
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus};
+use crate::api::{BucketConnection, BucketConnectionStatus, SignIn};
 use crate::desired::{Desired, SpecError};
 use crate::execute::Report;
 use crate::observed::{Observed, Remembered};
-use crate::plan::Plan;
-use crate::problem::Problem;
+use crate::plan::{Blocker, Plan};
 
 /// A healthy object's status is written at least this often, so that a dead operator shows.
 pub const HEARTBEAT_SECONDS: i64 = 3_600;
@@ -43,8 +44,8 @@ pub enum Stage<'a> {
     Suspended,
     /// The spec cannot be carried out.
     Invalid(&'a [SpecError]),
-    /// The operator could not sign in to AWS.
-    NoAccount(&'a Problem),
+    /// It may not have what it asks for, or the operator could not sign in to its account: nothing was looked at.
+    Refused(&'a Blocker),
     /// It was compared with AWS, and the plan executed.
     Checked(Checked<'a>),
     /// It is being deleted and something stands in the way: these, or what is left of the plan.
@@ -53,6 +54,8 @@ pub enum Stage<'a> {
 
 /// A pass that came to its end.
 pub struct Checked<'a> {
+    /// How the operator signed in to the account.
+    pub sign_in: &'a SignIn,
     /// What was wanted.
     pub desired: &'a Desired,
     /// What was there.
@@ -69,7 +72,7 @@ pub struct Checked<'a> {
 pub fn unreadable(generation: Option<i64>, text: &str, now: Timestamp) -> BucketConnectionStatus {
     let mut status = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
     for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)] {
-        set(&mut status, generation, now, kind, Some(value), Reason::InvalidSpec, text);
+        set(&mut status.conditions, generation, now, kind, Some(value), Reason::InvalidSpec, text);
     }
     status
 }

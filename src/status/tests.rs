@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT};
-use crate::desired::{Account, SpecError, resolve};
+use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Observed, Remembered};
 use crate::plan::{Blocker, Plan};
@@ -35,13 +35,20 @@ fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String
 /// A check that found these blockers, of an object that held before.
 fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> BucketConnectionStatus {
     let account = Account { id: "123456789012".into(), partition: "aws".into() };
-    let desired = resolve(object, "cluster", &account).unwrap();
+    let desired = resolve(object, "cluster", &account, &Terms::default()).unwrap();
     let (observed, remembered, report) = (Observed::default(), Remembered::of(object), Report::default());
     let plan = Plan { blockers, ..Plan::default() };
     folded(
         object,
         seconds,
-        Stage::Checked(Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report }),
+        Stage::Checked(Checked {
+            sign_in: &SignIn::default(),
+            desired: &desired,
+            observed: &observed,
+            remembered: &remembered,
+            plan: &plan,
+            report: &report,
+        }),
     )
 }
 
@@ -49,19 +56,20 @@ fn healthy() -> BucketConnection {
     let mut object = object();
     let mut status = BucketConnectionStatus { observed_generation: Some(3), ..BucketConnectionStatus::default() };
     for part in ConditionType::PARTS {
-        set(&mut status, Some(3), at(0), part, Some(true), Reason::InSync, "");
+        set(&mut status.conditions, Some(3), at(0), part, Some(true), Reason::InSync, "");
     }
-    set(&mut status, Some(3), at(0), ConditionType::Ready, Some(true), Reason::Connected, "");
+    set(&mut status.conditions, Some(3), at(0), ConditionType::Ready, Some(true), Reason::Connected, "");
     object.status = Some(status);
     object
 }
 
 #[test]
 fn every_exit_sets_the_three_and_the_generation() {
-    let problem = Problem::new(Class::BadKey, "sts:GetCallerIdentity", "InvalidClientTokenId", "");
+    let refused =
+        Blocker { part: ConditionType::AccountReady, reason: Reason::SignInFailed, message: "no".into(), stalled: true };
     let errors = [SpecError::new("spec.region", "no")];
     let (plan, report) = (Plan::default(), Report::default());
-    for stage in [Stage::Suspended, Stage::Invalid(&errors), Stage::NoAccount(&problem), Stage::Deleting(&plan, &report)] {
+    for stage in [Stage::Suspended, Stage::Invalid(&errors), Stage::Refused(&refused), Stage::Deleting(&plan, &report)] {
         let status = folded(&object(), 0, stage);
         assert_eq!(status.observed_generation, Some(3));
         for kind in [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled] {
@@ -75,7 +83,7 @@ fn every_exit_sets_the_three_and_the_generation() {
 fn the_transition_time_moves_only_when_the_status_flips() {
     let mut status = BucketConnectionStatus::default();
     let mut turn = |seconds, value, reason| {
-        set(&mut status, Some(1), at(seconds), ConditionType::Ready, value, reason, "text");
+        set(&mut status.conditions, Some(1), at(seconds), ConditionType::Ready, value, reason, "text");
         condition(&status, ConditionType::Ready).unwrap().last_transition_time.0
     };
     assert_eq!(turn(0, Some(false), Reason::Progressing), at(0));

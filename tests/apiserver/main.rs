@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod command;
 mod crash;
 mod create;
@@ -19,4 +20,5 @@ mod ownership;
 mod presets;
 mod schedule;
 mod secrecy;
+mod tenants;
 mod validation;

@@ -54,8 +54,8 @@ async fn a_bucket_of_another_connection() {
     lab.apply(&second).await;
     let object = lab.condition("second", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
-    assert_eq!(reason, "BucketNotOwned");
-    assert!(message.contains(&format!("/{}/c)", lab.namespace)), "{message}");
+    assert_eq!(reason, "NameTaken");
+    assert!(message.contains(&format!("belongs to BucketConnection {}/c:", lab.namespace)), "{message}");
     // Deleting the one that was refused takes nothing from the other.
     lab.patch("second", json!({ "spec": { "deletionPolicy": "Delete", "forceDestroy": true } })).await;
     lab.delete("second").await;

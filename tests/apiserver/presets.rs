@@ -204,7 +204,7 @@ async fn every_setting_is_written_and_rests() {
             "encryption": { "type": "SSE-KMS", "kmsKeyArn": key, "bucketKey": true },
             "publicAccessBlock": { "blockPublicPolicy": false },
             "ownership": "ObjectWriter",
-            "allowWeaker": ["ownership"],
+            "allowWeaker": ["ownership", "publicAccessBlock"],
             "tags": { "team": "a", "empty": "", "with space": "ü" },
         },
         "cors": { "rules": [{ "id": "one", "allowedMethods": ["GET"], "allowedOrigins": ["https://*.example.org"], "maxAgeSeconds": 0 }] },
@@ -234,7 +234,10 @@ async fn every_setting_is_written_and_rests() {
     let tags = s3.get_bucket_tagging().bucket("bucket-settings").send().await.unwrap();
     assert!(!tags.tag_set().iter().any(|tag| tag.key() == "team"), "{tags:?}");
     let user = lab.iam().get_user().user_name(format!("{}.c", lab.namespace)).send().await.unwrap().user.unwrap();
-    assert_eq!(user.tags().iter().map(|tag| tag.key()).collect::<Vec<_>>(), ["bucketconnection.dev/owner"]);
+    assert_eq!(
+        user.tags().iter().map(|tag| tag.key()).collect::<Vec<_>>(),
+        ["bucketconnection.dev/owner", "bucketconnection.dev/preset"]
+    );
     let encryption = s3.get_bucket_encryption().bucket("bucket-settings").send().await.unwrap();
     let rule = encryption.server_side_encryption_configuration().unwrap().rules()[0].clone();
     assert_eq!(rule.apply_server_side_encryption_by_default().unwrap().kms_master_key_id(), Some(key), "omission never weakens");

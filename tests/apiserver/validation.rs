@@ -61,7 +61,10 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": "alias/mine" } } }), vec!["kmsKeyArn", "full ARN"]),
         (json!({ "bucket": { "ownership": "Me" } }), vec!["spec.bucket.ownership", "\"BucketOwnerEnforced\""]),
         (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
-        (json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "y" } } }), vec!["spec.bucket.tags", "is ours"]),
+        (
+            json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "y" } } }),
+            vec!["spec.bucket.tags", "do not begin with aws: or bucketconnection.dev/"],
+        ),
         (
             json!({ "cors": { "rules": [{ "allowedMethods": ["PATCH"], "allowedOrigins": ["*"] }] } }),
             vec!["spec.cors.rules[0].allowedMethods[0]", "\"GET\", \"PUT\", \"POST\", \"DELETE\", \"HEAD\""],

@@ -1,6 +1,6 @@
 //! IAM and STS: users, policies, keys, sign-in.
 
-use bucketconnection::desired::{Account, Desired, resolve};
+use bucketconnection::desired::{Account, Desired, Terms, resolve};
 use bucketconnection::problem::Class;
 use serde_json::{Value, json};
 
@@ -9,8 +9,13 @@ use crate::{Answer, Script, ok, parameters};
 fn desired(policy: Value) -> Desired {
     let spec = json!({ "preset": "ReadOnly", "region": "us-east-1", "bucket": { "name": "lab-bucket" }, "user": { "name": "reader" }, "policy": policy });
     let object = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "metadata": { "name": "c", "namespace": "lab" }, "spec": spec });
-    resolve(&serde_json::from_value(object).unwrap(), "cluster", &Account { id: "123456789012".into(), partition: "aws".into() })
-        .unwrap()
+    resolve(
+        &serde_json::from_value(object).unwrap(),
+        "cluster",
+        &Account { id: "123456789012".into(), partition: "aws".into() },
+        &Terms::default(),
+    )
+    .unwrap()
 }
 
 const NO_SUCH_ENTITY: Answer = Answer(
@@ -24,7 +29,7 @@ async fn signing_in_tells_account_and_partition_and_is_asked_once() {
     let body = "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws-cn:sts::123456789012:assumed-role/x/y</Arn><UserId>U</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
     let script = Script::new(vec![ok(body)]);
     for _ in 0..2 {
-        let account = script.aws.account().await.unwrap();
+        let account = script.aws.identity().await.unwrap().account;
         assert_eq!(account, Account { id: "123456789012".into(), partition: "aws-cn".into() });
     }
     assert_eq!(parameters(&script.request()), ["Action=GetCallerIdentity"]);
@@ -38,7 +43,7 @@ async fn a_failed_sign_in_is_not_repeated_at_once() {
         "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>x</Message></Error></ErrorResponse>",
     )]);
     for _ in 0..3 {
-        assert_eq!(script.aws.account().await.unwrap_err().class, Class::BadKey);
+        assert_eq!(script.aws.identity().await.unwrap_err().class, Class::BadKey);
     }
     script.request();
 }
@@ -63,6 +68,8 @@ async fn users() {
             "Path=/bucketconnection/",
             "Tags.member.1.Key=bucketconnection.dev/owner",
             "Tags.member.1.Value=cluster/lab/c",
+            "Tags.member.2.Key=bucketconnection.dev/preset",
+            "Tags.member.2.Value=ReadOnly",
             "UserName=reader"
         ]
     );

@@ -1,6 +1,6 @@
 //! S3: the bucket and its settings.
 
-use bucketconnection::desired::{Account, Desired, resolve};
+use bucketconnection::desired::{Account, Desired, Terms, resolve};
 use bucketconnection::observed::{Bucket, Contents};
 use bucketconnection::problem::Class;
 use bucketconnection::settings::cors::CorsRule;
@@ -21,8 +21,13 @@ fn desired(spec: Value) -> Desired {
         whole[field] = value.clone();
     }
     let object = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "metadata": { "name": "c", "namespace": "lab" }, "spec": whole });
-    resolve(&serde_json::from_value(object).unwrap(), "cluster", &Account { id: ACCOUNT.into(), partition: "aws".into() })
-        .unwrap()
+    resolve(
+        &serde_json::from_value(object).unwrap(),
+        "cluster",
+        &Account { id: ACCOUNT.into(), partition: "aws".into() },
+        &Terms::default(),
+    )
+    .unwrap()
 }
 
 async fn sent(write: Write) -> String {

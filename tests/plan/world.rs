@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus, PolicyType};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus, PolicyType, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, keys_in, secret_data};
-use bucketconnection::desired::{self, Account, Desired, Proof, SpecError};
+use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
     AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, User,
@@ -90,7 +90,7 @@ impl World {
     }
 
     pub fn resolve(object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account())
+        desired::resolve(object, CLUSTER, &account(), &Terms::default())
     }
 
     /// What the next pass would do.
@@ -112,7 +112,14 @@ impl World {
             object.status = Some(intended);
         }
         let report = self.execute(&desired, &plan, fails);
-        let checked = Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+        let checked = Checked {
+            sign_in: &SignIn::default(),
+            desired: &desired,
+            observed: &observed,
+            remembered: &remembered,
+            plan: &plan,
+            report: &report,
+        };
         let status = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
         object.status = Some(status);
         Passed { desired, plan, report }
@@ -316,7 +323,12 @@ impl World {
             Action::CreateUser { .. } if self.user.is_some() => return failed(Class::Exists, "EntityAlreadyExists"),
             Action::CreateUser { tags } => {
                 self.count += 1;
-                let user = User { id: format!("AIDA{:04}", self.count), path: desired.user.path.clone(), tags: tags.clone() };
+                let user = User {
+                    id: format!("AIDA{:04}", self.count),
+                    path: desired.user.path.clone(),
+                    tags: tags.clone(),
+                    boundary: desired.user.boundary.clone(),
+                };
                 self.user = Some(TheUser { user: user.clone(), ..TheUser::default() });
                 return Outcome::Done(Fact::User { id: user.id });
             }
@@ -374,6 +386,7 @@ impl World {
             on_user => {
                 let Some(user) = &mut self.user else { return failed(Class::Missing, "NoSuchEntity") };
                 match on_user {
+                    Action::BoundUser { arn } => user.user.boundary = Some(arn.clone()),
                     Action::TagUser { set, remove } => {
                         user.user.tags.extend(set.clone());
                         user.user.tags.retain(|key, _| !remove.contains(key));

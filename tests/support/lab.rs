@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use bucketconnection::api::{BucketConnection, REQUESTED_AT};
+use bucketconnection::api::{AWSAccount, BucketConnection, REQUESTED_AT};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -31,6 +31,14 @@ const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
 os.execv(sys.argv[1], sys.argv[1:])";
 
+/// The account `default` of the local stack, opened to all namespaces: each lab has one of its own.
+async fn allow_everything(client: &Client) {
+    let text = std::fs::read_to_string(format!("{ROOT}/deploy/local/account.yaml")).unwrap();
+    let account: AWSAccount = serde_saphyr::from_str(&text.replace("names: [default]", "names: [\"*\"]")).unwrap();
+    let parameters = PatchParams::apply("labs").force();
+    Api::<AWSAccount>::all(client.clone()).patch("default", &parameters, &Patch::Apply(&account)).await.unwrap();
+}
+
 pub struct Lab {
     pub namespace: String,
     pub client: Client,
@@ -40,6 +48,8 @@ pub struct Lab {
     /// Kubeconfig of the operator, and of the administrator.
     pub operator_kubeconfig: String,
     pub kubeconfig: String,
+    /// Whether the operator works on all namespaces, and tends the accounts: for a lab with a cluster of its own.
+    pub whole_cluster: bool,
     /// Whether the operator logs all it can.
     pub verbose: bool,
     /// Further environment of the operator.
@@ -67,11 +77,13 @@ impl Lab {
             ..Default::default()
         };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        allow_everything(&client).await;
         Self {
             proxy: Proxy::start(emulator.url()),
             directory: scratch(&namespace),
             operator_kubeconfig: stack.fact("operator_kubeconfig").to_owned(),
             kubeconfig,
+            whole_cluster: false,
             verbose: true,
             environment: BTreeMap::new(),
             operator: None,
@@ -89,7 +101,7 @@ impl Lab {
         let operator = Command::new("python3")
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
             .args(["--log", if self.verbose { VERBOSE } else { "info" }])
-            .args(["--namespace", &self.namespace])
+            .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("KUBECONFIG", &self.operator_kubeconfig)
@@ -179,6 +191,45 @@ impl Lab {
 
     pub async fn delete(&self, name: &str) {
         self.objects().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub fn accounts(&self) -> Api<AWSAccount> {
+        Api::all(self.client.clone())
+    }
+
+    /// Applies an AWSAccount of this name; returns the name.
+    pub async fn account(&self, name: &str, spec: Value) -> String {
+        let kind = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount" });
+        let mut account = json!({ "metadata": { "name": name }, "spec": spec });
+        merge(&mut account, kind);
+        self.accounts().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(account)).await.unwrap();
+        name.to_owned()
+    }
+
+    /// An entry of allowedNamespaces that allows this namespace everything, but for `change`.
+    pub fn rule(&self, change: Value) -> Value {
+        let mut rule = json!({
+            "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "kmsKeys": ["*"],
+            "presets": ["IlluminaICA", "CLCGenomics", "ReadOnly", "ReadWrite", "WriteOnly", "Custom"],
+            "adoption": true, "statements": true, "customPolicy": true,
+        });
+        merge(&mut rule, change);
+        rule
+    }
+
+    /// Waits until the account's condition Ready has this reason for the current generation; returns status and message.
+    pub async fn account_told(&self, name: &str, reason: &str) -> (AWSAccount, String) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let account = self.accounts().get(name).await.unwrap();
+            let ready = account.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
+            if let Some(ready) = ready.filter(|c| c.reason == reason && c.observed_generation == account.metadata.generation) {
+                let message = ready.message.clone();
+                return (account, message);
+            }
+            assert!(Instant::now() < end, "{name} is not {reason}: {}", json!(account.status));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
     }
 
     /// Waits until `holds` says so of the object.
@@ -301,6 +352,13 @@ impl Lab {
     pub async fn s3_with_key(&self, secret: &str, region: &str) -> aws_sdk_s3::Client {
         let data = self.secret(secret).await;
         s3(&sdk(self.emulator.url(), region, &data["AWS_ACCESS_KEY_ID"], &data["AWS_SECRET_ACCESS_KEY"]))
+    }
+
+    /// STS as whoever holds the key of the Secret.
+    pub async fn sts_with_key(&self, secret: &str) -> aws_sdk_sts::Client {
+        let data = self.secret(secret).await;
+        let config = sdk(self.emulator.url(), "us-east-1", &data["AWS_ACCESS_KEY_ID"], &data["AWS_SECRET_ACCESS_KEY"]);
+        aws_sdk_sts::Client::new(&config)
     }
 
     /// Ids of the user's keys.

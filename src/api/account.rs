@@ -1,0 +1,186 @@
+//! `AWSAccount`: how the operator signs in to one AWS account, and which namespaces may do what in it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::Preset;
+use super::sign_in::{Budget, SignIn};
+use crate::settings::tags::{self, Tags};
+
+/// Finalizer on every account: it stays as long as a connection needs it.
+pub const ACCOUNT_FINALIZER: &str = "bucketconnection.dev/in-use";
+
+/// How the operator signs in to one AWS account, and which namespaces may do what in it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[kube(
+    group = "bucketconnection.dev",
+    version = "v1alpha1",
+    kind = "AWSAccount",
+    plural = "awsaccounts",
+    doc = "An AWSAccount says how the operator signs in to one AWS account, and which namespaces may do what in it. BucketConnections name it in spec.accountRef.",
+    status = "AWSAccountStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    shortname = "awsa",
+    category = "aws",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.accountId"),
+    printcolumn(name = "Partition", type_ = "string", json_path = ".status.partition"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AWSAccountSpec {
+    /// The twelve digits of the account that the credentials must belong to. With any other account nothing is touched. Omitted:
+    /// whatever account the credentials belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{12}$')").message("accountId must be the twelve digits of an AWS account, in quotes"))]
+    #[schemars(length(min = 12, max = 12))]
+    pub account_id: Option<String>,
+
+    /// How to sign in.
+    #[serde(flatten)]
+    pub sign_in: SignIn,
+
+    /// What connections get that do not say otherwise.
+    #[serde(default, skip_serializing_if = "AccountDefaults::is_empty")]
+    pub defaults: AccountDefaults,
+
+    /// How many AWS calls the operator makes in this account at most.
+    #[serde(default)]
+    pub budget: Budget,
+
+    /// Which namespaces may do what in this account. A connection is allowed when one entry allows all of it; what no entry
+    /// lists is refused. Without any entry nobody may use the account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub allowed_namespaces: Vec<NamespaceRule>,
+}
+
+/// What connections get that do not say otherwise.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountDefaults {
+    /// Tags of every bucket and user. A connection's own tags of the same key come first.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    #[schemars(schema_with = "tags::schema")]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
+    pub tags: Tags,
+
+    /// ARN of the managed policy that bounds the rights of every user; a connection cannot choose another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')").message("permissionsBoundary must be the ARN of a managed policy"))]
+    #[schemars(length(min = 20, max = 2048))]
+    pub permissions_boundary: Option<String>,
+
+    /// IAM path of users and managed policies. Default: /bucketconnection/.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("userPath must begin and end with \"/\", such as /bucketconnection/"))]
+    #[schemars(length(min = 1, max = 128))]
+    pub user_path: Option<String>,
+
+    /// Begins the names of users that a connection does not name: "<namePrefix><namespace>.<name>".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("namePrefix may contain letters, digits and + = , . @ _ - only"))]
+    #[schemars(length(min = 1, max = 32))]
+    pub name_prefix: Option<String>,
+
+    /// Full ARN of the KMS key that encrypts buckets in its region whose connection says nothing about encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"))]
+    #[schemars(length(min = 1, max = 256))]
+    pub kms_key_arn: Option<String>,
+}
+
+impl AccountDefaults {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What some namespaces may do in the account. Patterns have * for any characters. What is not listed is refused.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)").message("name the namespaces that are meant: names, a selector on their labels, or both"))]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceRule {
+    /// Patterns of namespace names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub names: Vec<String>,
+
+    /// Labels of the namespaces. With names, both must fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+
+    /// Patterns of bucket names, such as lab-a-*.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub buckets: Vec<String>,
+
+    /// Patterns of regions, such as eu-*.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 32)))]
+    pub regions: Vec<String>,
+
+    /// Presets. Custom, which writes its whole policy itself, also needs customPolicy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub presets: Vec<Preset>,
+
+    /// Patterns of IAM user names that a connection may choose; with a path of its own, of path and name, such as /labs/a/*.
+    /// The names that it gets otherwise, from namespace and name, are always allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub users: Vec<String>,
+
+    /// Patterns of ARNs of KMS keys. The account's default key is always allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub kms_keys: Vec<String>,
+
+    /// Whether existing buckets, users and policies may be taken over, where the connection asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adoption: bool,
+
+    /// Whether the connection may add statements to its user's policy and to its bucket's policy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub statements: bool,
+
+    /// Whether the preset Custom may be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub custom_policy: bool,
+}
+
+/// What was found about an account.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AWSAccountStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready: the operator can sign in. Reconciling and Stalled are for tools (kstatus).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The account that the operator is signed in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+
+    /// Its partition: aws, aws-cn, aws-us-gov, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+
+    /// ARN of whom the operator is signed in as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}

@@ -1,0 +1,193 @@
+//! Accounts: from what a connection names to a session in AWS on the account's terms; and the accounts' own passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Context;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SignIn};
+use crate::aws::{Aws, Identity, Sessions};
+use crate::desired::tenancy::{self, Labels};
+use crate::desired::{Account, Terms};
+use crate::kubernetes::Kubernetes;
+use crate::plan::Blocker;
+use crate::problem::Problem;
+use crate::status::{Finding, find, fold_account};
+
+/// How often an account is looked at: also the time after which another key in its Secret is used.
+const CHECK: Duration = Duration::from_secs(600);
+/// The same, while something is wrong with it or keeps it from being deleted.
+const CHECK_TROUBLED: Duration = Duration::from_secs(15);
+
+/// An account that is signed in to.
+pub struct Opened {
+    /// The way to AWS.
+    pub aws: Arc<Aws>,
+    /// The account.
+    pub account: Account,
+    /// What it grants.
+    pub terms: Terms,
+    /// How it was signed in to.
+    pub sign_in: SignIn,
+}
+
+/// Opens the account that `object` names, if it allows what `object` asks for.
+pub(super) async fn open(
+    object: &BucketConnection,
+    account: Option<&AWSAccount>,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<Opened, Blocker> {
+    let account = account.ok_or_else(|| not_found(object))?;
+    let name = &object.spec.account_ref.name;
+    let namespace = object.namespace().unwrap_or_default();
+    let labels = match tenancy::asks_labels(&account.spec, &namespace) {
+        true => kubernetes.namespace_labels(&namespace).await.map_err(|problem| failed(&problem))?,
+        false => Labels::new(),
+    };
+    let terms = tenancy::terms(object, &labels, name, &account.spec).map_err(|text| refusal(Reason::NotAllowed, text))?;
+    let (aws, identity) = sign_in(account, sessions, kubernetes, Fresh::No).await?;
+    Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in.clone() })
+}
+
+/// Opens the account for deleting `object`: whatever its rules say by now, and from what the status remembers when it is gone.
+pub(super) async fn open_for_deletion(
+    object: &BucketConnection,
+    account: Option<&AWSAccount>,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<Opened, Blocker> {
+    let status = object.status.clone().unwrap_or_default();
+    let remembered = || {
+        let mut account = AWSAccount { spec: Default::default(), ..AWSAccount::default() };
+        account.metadata.name = Some(object.spec.account_ref.name.clone());
+        account.spec.sign_in = status.sign_in.clone().unwrap_or_default();
+        account.spec.account_id = status.account_id.clone();
+        account
+    };
+    let account = account.cloned().unwrap_or_else(remembered);
+    let (aws, identity) = sign_in(&account, sessions, kubernetes, Fresh::No).await.map_err(|blocker| Blocker {
+        message: format!(
+            "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
+            blocker.message
+        ),
+        ..blocker
+    })?;
+    let terms = Terms { defaults: account.spec.defaults.clone(), adoption: false };
+    Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
+}
+
+#[derive(PartialEq, Eq)]
+enum Fresh {
+    /// The key that was read last will do.
+    No,
+    /// The Secret is read again.
+    Yes,
+}
+
+/// Signs in to `account`, and makes sure that it is the one that it says it is.
+async fn sign_in(
+    account: &AWSAccount,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+    fresh: Fresh,
+) -> Result<(Arc<Aws>, Identity), Blocker> {
+    let (name, sign_in, budget) = (account.name_any(), &account.spec.sign_in, account.spec.budget);
+    let known = sessions.known(&name, sign_in, budget).filter(|_| fresh == Fresh::No);
+    let aws = match known {
+        Some(aws) => aws,
+        None => session(&name, sign_in, budget, sessions, kubernetes).await.map_err(|problem| failed(&problem))?,
+    };
+    let identity = aws.identity().await.map_err(|problem| failed(&problem))?;
+    match &account.spec.account_id {
+        Some(expected) if *expected != identity.account.id => Err(refusal(
+            Reason::WrongAccount,
+            format!(
+                "AWSAccount {name} is {expected}, but its credentials belong to account {} ({}): nothing is touched; correct accountId or the credentials",
+                identity.account.id, identity.arn
+            ),
+        )),
+        _ => Ok((aws, identity)),
+    }
+}
+
+async fn session(
+    name: &str,
+    sign_in: &SignIn,
+    budget: Budget,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<Arc<Aws>, Problem> {
+    let key = match (&sign_in.credentials.source, &sign_in.credentials.secret_ref) {
+        (CredentialSource::Secret, Some(reference)) => Some(kubernetes.account_key(reference).await?),
+        _ => None,
+    };
+    Ok(sessions.open(name, sign_in, budget, key).await)
+}
+
+fn not_found(object: &BucketConnection) -> Blocker {
+    let name = &object.spec.account_ref.name;
+    refusal(
+        Reason::AccountNotFound,
+        format!("there is no AWSAccount {name}: create it (docs/accounts.md), or name another one in accountRef"),
+    )
+}
+
+fn refusal(reason: Reason, message: String) -> Blocker {
+    Blocker { part: ConditionType::AccountReady, reason, message, stalled: true }
+}
+
+fn failed(problem: &Problem) -> Blocker {
+    let reason = match problem.reason() {
+        reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
+        _ => Reason::SignInFailed,
+    };
+    Blocker { part: ConditionType::AccountReady, reason, message: problem.to_string(), stalled: problem.needs_a_person() }
+}
+
+/// One pass over an account; returns the time until the next one.
+pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result<Option<Duration>, Problem> {
+    let name = account.name_any();
+    let held = account.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
+    if account.metadata.deletion_timestamp.is_some() {
+        let users = context.connections_of(&name);
+        let users: Vec<_> =
+            users.iter().map(|user| format!("{}/{}", user.namespace.clone().unwrap_or_default(), user.name)).collect();
+        if users.is_empty() {
+            context.sessions.close(&name);
+            if held {
+                context.kubernetes.hold_account(account, false).await?;
+            }
+            return Ok(None);
+        }
+        return write(account, &Finding::InUse(&users), context).await;
+    }
+    if !held {
+        context.kubernetes.hold_account(account, true).await?;
+    }
+    match sign_in(account, &context.sessions, &context.kubernetes, Fresh::Yes).await {
+        Ok((_, identity)) => write(account, &Finding::SignedIn(&identity.account, &identity.arn), context).await,
+        Err(blocker) => write(account, &Finding::Failed(&blocker), context).await,
+    }
+}
+
+async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
+    let status = fold_account(account, finding, Timestamp::now());
+    if account.status.as_ref() != Some(&status) {
+        // What its connections waited for has come.
+        let is = |status: &AWSAccountStatus, value: &str| {
+            find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == value)
+        };
+        if account.status.as_ref().is_some_and(|before| is(before, "False")) && is(&status, "True") {
+            let _ = context.wake.send(account.name_any());
+        }
+        context.kubernetes.write_account_status(&account.name_any(), &status).await?;
+    }
+    if let Some(ready) = find(&status.conditions, ConditionType::Ready) {
+        tracing::info!(ready = ready.status, reason = ready.reason, message = ready.message, "account checked");
+    }
+    Ok(Some(if matches!(finding, Finding::SignedIn(..)) { CHECK } else { CHECK_TROUBLED }))
+}

@@ -1,0 +1,125 @@
+//! Two connections that claim one bucket or one user: one of them wins, and the other is told.
+//!
+//! Whoever has it already wins, then the older one. The tags in AWS would keep them apart too; this tells it before AWS is
+//! asked, and does not leave it to chance who comes first.
+
+use kube::ResourceExt;
+
+use super::names;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{AccountDefaults, BucketConnection};
+
+/// What `object` claims that belongs to one of `others`: the part of it, and why, for people.
+pub fn taken<'a>(
+    object: &BucketConnection,
+    others: impl IntoIterator<Item = &'a BucketConnection>,
+    defaults: &AccountDefaults,
+) -> Option<(ConditionType, String)> {
+    let (bucket, user) = (bucket(object), user(object, defaults));
+    let mut found = None;
+    for other in others {
+        let same_account = other.spec.account_ref == object.spec.account_ref;
+        let (own_bucket, own_user) = (self::bucket(other) == bucket, same_account && self::user(other, defaults) == user);
+        if !(own_bucket || own_user) || other.uid() == object.uid() || refused(other) || !comes_before(other, object) {
+            continue;
+        }
+        let whose = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
+        found = Some(if own_bucket {
+            let name = names::bucket(object, "<account>");
+            let advice = "choose another bucket.name";
+            (
+                ConditionType::BucketReady,
+                format!("bucket {name} belongs to BucketConnection {whose}: {advice}, or delete that one first"),
+            )
+        } else {
+            let name = object
+                .spec
+                .user
+                .as_ref()
+                .and_then(|user| user.name.clone())
+                .unwrap_or_else(|| names::default_user(object, defaults));
+            (
+                ConditionType::UserReady,
+                format!("IAM user {name} belongs to BucketConnection {whose}: create this one anew with another user.name"),
+            )
+        });
+    }
+    found
+}
+
+/// Buckets have global names, unless they are in an account's own namespace.
+fn bucket(object: &BucketConnection) -> (Option<&String>, Option<(&String, &String, &String)>) {
+    let spec = &object.spec;
+    let own = spec.bucket.name_prefix.as_ref().map(|prefix| (&spec.account_ref.name, &spec.region, prefix));
+    (spec.bucket.name.as_ref(), own)
+}
+
+/// IAM takes two names that differ in case only for the same.
+fn user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
+    let name = object.spec.user.as_ref().and_then(|user| user.name.clone());
+    name.unwrap_or_else(|| names::default_user(object, defaults)).to_lowercase()
+}
+
+/// An object that may not have what it names claims nothing.
+fn refused(object: &BucketConnection) -> bool {
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    let reasons = [Reason::NotAllowed, Reason::AccountNotFound, Reason::InvalidSpec].map(|reason| reason.to_string());
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == ConditionType::Stalled.to_string() && c.status == "True" && reasons.contains(&c.reason))
+}
+
+fn comes_before(one: &BucketConnection, other: &BucketConnection) -> bool {
+    let rank = |object: &BucketConnection| {
+        let has = object.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some());
+        let created = object.creation_timestamp().map(|time| time.0);
+        (!has, created, object.namespace(), object.name_any())
+    };
+    rank(one) < rank(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(name: &str, minute: u32, spec: Value, status: Value) -> BucketConnection {
+        let mut whole = json!({ "preset": "ReadWrite", "region": "eu-west-1", "bucket": { "name": "data", "prefix": "runs/" } });
+        for (field, value) in spec.as_object().unwrap() {
+            whole[field] = value.clone();
+        }
+        let metadata = json!({ "name": name, "namespace": "lab", "uid": name, "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z") });
+        serde_json::from_value(json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
+            "metadata": metadata, "spec": whole, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_older_one_wins_unless_the_younger_has_it() {
+        let (older, younger) = (object("a", 1, json!({}), json!({})), object("b", 2, json!({}), json!({})));
+        let none = AccountDefaults::default();
+        assert_eq!(taken(&older, [&older, &younger], &none), None);
+        let (part, text) = taken(&younger, [&older, &younger], &none).unwrap();
+        assert_eq!(part, ConditionType::BucketReady);
+        assert!(text.starts_with("bucket data belongs to BucketConnection lab/a: "), "{text}");
+        let has = object("b", 2, json!({}), json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } }));
+        assert_eq!(taken(&has, [&older, &has], &none), None);
+        assert!(taken(&older, [&older, &has], &none).is_some());
+        let stalled = json!({ "conditions": [{ "type": "Stalled", "status": "True", "reason": "NotAllowed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" }] });
+        assert_eq!(taken(&younger, [&object("a", 1, json!({}), stalled), &younger], &none), None);
+    }
+
+    #[test]
+    fn users_are_per_account_and_buckets_are_not() {
+        let spec = |bucket: &str, user: &str, account: &str| json!({ "bucket": { "name": bucket, "prefix": "runs/" }, "user": { "name": user }, "accountRef": { "name": account } });
+        let none = AccountDefaults::default();
+        let first = object("a", 1, spec("one", "Lab", "x"), json!({}));
+        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none).map(|(part, _)| part);
+        assert_eq!(part(spec("two", "lab", "x")), Some(ConditionType::UserReady));
+        assert_eq!(part(spec("two", "lab", "y")), None);
+        assert_eq!(part(spec("one", "other", "y")), Some(ConditionType::BucketReady));
+    }
+}

@@ -1,0 +1,72 @@
+//! `AWSAccount`s, the Secrets that they name, and the labels of namespaces that they ask for.
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::{Kubernetes, MANAGER, call};
+use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
+use crate::credentials::{AccountKey, Sensitive};
+use crate::desired::tenancy::Labels;
+use crate::problem::{Class, Problem};
+
+impl Kubernetes {
+    fn accounts(&self) -> Api<AWSAccount> {
+        Api::all(self.client.clone())
+    }
+
+    /// The account `name`, if there is one.
+    pub async fn account(&self, name: &str) -> Result<Option<AWSAccount>, Problem> {
+        call("get awsaccounts", self.accounts().get_opt(name)).await
+    }
+
+    /// The access key in the Secret that an account names.
+    pub async fn account_key(&self, reference: &SecretReference) -> Result<AccountKey, Problem> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
+        let shown = format!("Secret {}/{}", reference.namespace, reference.name);
+        let missing = |text: String| Problem::new(Class::BadKey, "credentials.secretRef", "NoKey", text);
+        let secret = call("get secrets", secrets.get_opt(&reference.name)).await?;
+        let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
+        let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
+        let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect();
+        AccountKey::in_data(data).map_err(|field| missing(format!("{shown} has no {field}")))
+    }
+
+    /// The labels of a namespace.
+    pub async fn namespace_labels(&self, namespace: &str) -> Result<Labels, Problem> {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let namespace = call("get namespaces", namespaces.get_metadata(namespace)).await?;
+        Ok(namespace.metadata.labels.unwrap_or_default())
+    }
+
+    /// Adds our finalizer to an account, or takes it off.
+    pub async fn hold_account(&self, account: &AWSAccount, hold: bool) -> Result<(), Problem> {
+        let mut finalizers = account.finalizers().to_vec();
+        finalizers.retain(|name| name != ACCOUNT_FINALIZER);
+        finalizers.extend(hold.then(|| ACCOUNT_FINALIZER.to_owned()));
+        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": account.resource_version() } });
+        let (accounts, parameters, patch) = (self.accounts(), PatchParams::default(), Patch::Merge(patch));
+        match call("patch awsaccounts", accounts.patch(&account.name_any(), &parameters, &patch)).await {
+            Err(problem) if problem.class != Class::Missing => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the status of an account.
+    pub async fn write_account_status(&self, name: &str, status: &AWSAccountStatus) -> Result<(), Problem> {
+        let patch = json!({
+            "apiVersion": AWSAccount::api_version(&()),
+            "kind": AWSAccount::kind(&()),
+            "metadata": { "name": name },
+            "status": status,
+        });
+        let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
+        let accounts = self.accounts();
+        let written = call("patch awsaccounts/status", accounts.patch_status(name, &parameters, &Patch::Apply(patch))).await;
+        match written {
+            Err(problem) if problem.class != Class::Missing => Err(problem),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The status of an `AWSAccount`.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::conditions::set;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{AWSAccount, AWSAccountStatus};
+use crate::desired::Account;
+use crate::plan::Blocker;
+
+/// Connections that a message names at most.
+const NAMED: usize = 5;
+
+/// What came of looking at an account.
+pub enum Finding<'a> {
+    /// The operator is signed in, as this ARN.
+    SignedIn(&'a Account, &'a str),
+    /// It could not sign in, or not to the right account.
+    Failed(&'a Blocker),
+    /// It is being deleted, and these connections need it.
+    InUse(&'a [String]),
+}
+
+/// The status that `account` should have.
+pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp) -> AWSAccountStatus {
+    let mut status = account.status.clone().unwrap_or_default();
+    let generation = account.metadata.generation;
+    status.observed_generation = generation;
+    let (ready, reason, message, stalled) = match finding {
+        Finding::SignedIn(found, identity) => {
+            status.account_id = Some(found.id.clone());
+            status.partition = Some(found.partition.clone());
+            status.identity = Some((*identity).to_owned());
+            let rules = account.spec.allowed_namespaces.len();
+            let nobody = if rules == 0 { "; no namespace may use it: spec.allowedNamespaces is empty" } else { "" };
+            (
+                true,
+                Reason::SignedIn,
+                format!("signed in to account {} ({}) as {identity}{nobody}", found.id, found.partition),
+                false,
+            )
+        }
+        Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),
+        Finding::InUse(connections) => {
+            let mut named = connections.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            if connections.len() > NAMED {
+                named = format!("{named} and {} more", connections.len() - NAMED);
+            }
+            let message = format!(
+                "not deleted yet: {named} in AWSAccount {} still need it; delete those BucketConnections first",
+                account.name_any()
+            );
+            (false, Reason::InUse, message, true)
+        }
+    };
+    let conditions = &mut status.conditions;
+    set(conditions, generation, now, ConditionType::Ready, Some(ready), reason, &message);
+    let (other, text) = if ready { (Reason::Settled, "nothing is under way") } else { (reason, message.as_str()) };
+    set(conditions, generation, now, ConditionType::Reconciling, Some(!ready && !stalled), other, text);
+    let (other, text) = if stalled { (reason, message.as_str()) } else { (Reason::NotStalled, "no person has to act") };
+    set(conditions, generation, now, ConditionType::Stalled, Some(stalled), other, text);
+    status
+}

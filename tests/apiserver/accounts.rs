@@ -1,0 +1,205 @@
+//! AWSAccounts: signing in by Secret and by roles, the wrong account, deletion while in use, and after the account is gone.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, told, writes};
+use crate::support::stack::{ROOT, Stack, scratch};
+
+const SECOND: &str = "210987654321";
+
+/// A lab with a cluster of its own, whose operator works on all of it and may assume roles.
+async fn lab(name: &str) -> Lab {
+    let directory = scratch(&format!("{name}-policy"));
+    let mut policy: Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{ROOT}/deploy/iam/operator-policy.json")).unwrap()).unwrap();
+    let assume = json!({ "Sid": "Roles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::*:role/*" });
+    policy["Statement"].as_array_mut().unwrap().push(assume);
+    let file = directory.join("policy.json");
+    std::fs::write(&file, policy.to_string()).unwrap();
+    let stack = Box::leak(Box::new(Stack::start(name, &["--no-aws"])));
+    let mut lab = Lab::idle(name, stack, &["--policy", file.to_str().unwrap()]).await;
+    lab.whole_cluster = true;
+    lab.start();
+    lab
+}
+
+async fn secret(lab: &Lab, name: &str, data: Value) {
+    let secret = serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": data })).unwrap();
+    lab.secrets().create(&PostParams::default(), &secret).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_way_to_sign_in() {
+    let lab = lab("signin").await;
+    let (account, message) = lab.account_told("default", "SignedIn").await;
+    assert_eq!(message, "signed in to account 123456789012 (aws) as arn:aws:iam::123456789012:user/operator");
+    let status = account.status.unwrap();
+    assert_eq!((status.account_id.as_deref(), status.partition.as_deref()), (Some("123456789012"), Some("aws")));
+
+    // By a Secret: missing, incomplete, wrong, right.
+    let reference = json!({ "namespace": lab.namespace, "name": "key" });
+    let by_secret =
+        json!({ "credentials": { "source": "Secret", "secretRef": reference }, "allowedNamespaces": [lab.rule(json!({}))] });
+    lab.account("by-secret", by_secret).await;
+    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
+    assert!(message.contains(&format!("Secret {}/key does not exist", lab.namespace)), "{message}");
+    let object = lab.connection("bucket-by-secret", json!({ "accountRef": { "name": "by-secret" } }));
+    lab.apply(&object).await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "AccountReady");
+    assert_eq!(reason, "SignInFailed");
+    assert!(message.contains("does not exist"), "{message}");
+    let (id, key) = lab.emulator.key("operator");
+    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": key })).await;
+    // It is found by itself, and the connection is woken.
+    lab.account_told("by-secret", "SignedIn").await;
+    lab.ready("c").await;
+
+    // By two roles, one after the other, into another account that asks for an external ID.
+    let hop = json!({ "roleArn": "arn:aws:iam::123456789012:role/hop" });
+    let target = |id: &str| json!({ "roleArn": format!("arn:aws:iam::{SECOND}:role/bucketconnection"), "externalId": id, "sessionName": "lab" });
+    let spec = |id: &str| {
+        let roles = json!({ "assumeRole": [hop, target(id)] });
+        json!({ "accountId": SECOND, "region": "us-east-1", "credentials": roles, "allowedNamespaces": [lab.rule(json!({}))] })
+    };
+    lab.account("by-role", spec("wrong")).await;
+    let (_, message) = lab.account_told("by-role", "AccessDenied").await;
+    assert!(message.contains("sts:AssumeRole: AccessDenied") && message.contains("check the role's ARN"), "{message}");
+    lab.account("by-role", spec("lab-7")).await;
+    let (account, message) = lab.account_told("by-role", "SignedIn").await;
+    assert!(message.ends_with(&format!("as arn:aws:sts::{SECOND}:assumed-role/bucketconnection/lab")), "{message}");
+    assert_eq!(account.status.unwrap().account_id.as_deref(), Some(SECOND));
+    let mut second = lab.connection("bucket-by-role", json!({ "accountRef": { "name": "by-role" }, "deletionPolicy": "Delete" }));
+    second["metadata"]["name"] = json!("second");
+    lab.apply(&second).await;
+    let object = lab.ready("second").await;
+    let status = object.status.unwrap();
+    assert_eq!(status.account_id.as_deref(), Some(SECOND));
+    assert!(status.user.unwrap().arn.starts_with(&format!("arn:aws:iam::{SECOND}:user/")));
+    assert_eq!(
+        lab.iam().list_users().send().await.unwrap().users().iter().filter(|u| u.user_name().contains("second")).count(),
+        0
+    );
+
+    // The account goes although it is in use, finalizer and all: the connection still knows how to delete what it has.
+    lab.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
+    let (_, message) = lab.account_told("by-role", "InUse").await;
+    assert!(message.contains(&format!("{}/second in AWSAccount by-role still need it", lab.namespace)), "{message}");
+    let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    lab.accounts().patch("by-role", &PatchParams::default(), &none).await.unwrap();
+    let checked = lab.check("second").await;
+    assert_eq!(told(&checked, "AccountReady").1, "AccountNotFound");
+    lab.proxy.take();
+    lab.delete("second").await;
+    lab.gone("second").await;
+    let deleted = writes(&lab.proxy.take());
+    for action in ["s3:DeleteBucket", "iam:DeleteUser", "iam:DeleteAccessKey"] {
+        assert!(deleted.iter().any(|write| write == action), "{deleted:?}");
+    }
+
+    // An account that nobody uses any more goes at once.
+    lab.delete("c").await;
+    lab.gone("c").await;
+    lab.accounts().delete("by-secret", &DeleteParams::default()).await.unwrap();
+    while lab.accounts().get_opt("by-secret").await.unwrap().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+}
+
+#[tokio::test]
+async fn in_the_wrong_account_nothing_is_touched() {
+    let lab = Lab::new("wrong").await;
+    let name = lab.account("wrong-account", json!({ "accountId": SECOND, "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    lab.apply(&lab.connection("bucket-wrong", json!({ "accountRef": { "name": name } }))).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "Ready");
+    assert_eq!(reason, "WrongAccount");
+    assert!(
+        message.contains(&format!("AWSAccount wrong-account is {SECOND}, but its credentials belong to account 123456789012")),
+        "{message}"
+    );
+    assert!(lab.proxy.take().iter().all(|request| request.action == "sts:GetCallerIdentity"));
+    assert!(object.metadata.finalizers.unwrap_or_default().is_empty(), "it can be deleted at once");
+    lab.delete("c").await;
+    lab.gone("c").await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_missing_wakes_its_connections_when_it_comes() {
+    let lab = Lab::new("late").await;
+    lab.apply(&lab.connection("bucket-late", json!({ "accountRef": { "name": "late-account" } }))).await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "AccountNotFound");
+    assert!(message.contains("there is no AWSAccount late-account"), "{message}");
+    assert_eq!(lab.proxy.take(), [], "nothing is asked of AWS");
+    lab.account("late-account", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn defaults_and_their_change() {
+    let lab = Lab::new("defaults").await;
+    let spec = |defaults: Value| json!({ "defaults": defaults, "allowedNamespaces": [lab.rule(json!({}))] });
+    let defaults = json!({ "tags": { "cost": "7", "team": "x" }, "userPath": "/bucketconnection/labs/", "namePrefix": "bc-" });
+    lab.account("with-defaults", spec(defaults)).await;
+    lab.apply(&lab.connection(
+        "bucket-defaults",
+        json!({ "accountRef": { "name": "with-defaults" }, "bucket": { "tags": { "team": "a" } } }),
+    ))
+    .await;
+    let user = lab.ready("c").await.status.unwrap().user.unwrap();
+    assert!(user.arn.ends_with(&format!(":user/bucketconnection/labs/bc-{}.c", lab.namespace)), "{}", user.arn);
+    let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
+    let tag = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
+    assert_eq!((tag("cost"), tag("team")), (Some("7".into()), Some("a".into())));
+    // Other defaults reach what is there, but never rename a user that has a key.
+    lab.account("with-defaults", spec(json!({ "tags": { "cost": "8" }, "namePrefix": "other-" }))).await;
+    let end = |object: &bucketconnection::api::BucketConnection| {
+        object.status.as_ref().and_then(|s| s.bucket.as_ref()).is_some_and(|b| b.tag_keys.contains(&"cost".to_owned()))
+    };
+    let object = lab.check("c").await;
+    assert!(end(&object));
+    let now = object.status.unwrap().user.unwrap();
+    assert_eq!((now.arn, now.id), (user.arn, user.id));
+    let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
+    assert!(tags.iter().any(|tag| tag.key == "cost" && tag.value == "8"));
+}
+
+#[tokio::test]
+async fn a_boundary_bounds_every_user_and_stays() {
+    let lab = Lab::new("boundary").await;
+    let document = std::fs::read_to_string(format!("{ROOT}/deploy/iam/boundary.json")).unwrap();
+    // In one line: the emulator's check of signatures fails on others.
+    let document = serde_json::from_str::<Value>(&document).unwrap().to_string();
+    let policy = lab.iam().create_policy().policy_name("edge").policy_document(document).send().await.unwrap();
+    let arn = policy.policy.unwrap().arn.unwrap();
+    let rule = lab.rule(json!({}));
+    lab.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [rule] })).await;
+    let spec = json!({ "accountRef": { "name": "bounded" }, "preset": "IlluminaICA", "user": { "name": "sequencer" } });
+    lab.apply(&lab.connection("bucket-bounded", spec)).await;
+    lab.ready("c").await;
+    let boundary = async |user: &str| {
+        let user = lab.iam().get_user().user_name(user).send().await.unwrap().user.unwrap();
+        user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn)
+    };
+    assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
+    // Taking the default away takes it from nobody.
+    lab.account("bounded", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    lab.check("c").await;
+    assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
+    // What the boundary denies to all but ICA's users, however their policy is.
+    lab.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [lab.rule(json!({}))] }))
+        .await;
+    let statements = json!([{ "actions": ["sts:GetFederationToken"], "resources": ["*"] }]);
+    let spec = json!({ "accountRef": { "name": "bounded" }, "preset": "Custom", "policy": { "statements": statements }, "user": { "name": "other" } });
+    let mut object = lab.connection("bucket-bounded-2", spec);
+    object["metadata"]["name"] = json!("other");
+    lab.apply(&object).await;
+    lab.ready("other").await;
+    let federate = async |secret: &str| {
+        let sts = lab.sts_with_key(secret).await;
+        sts.get_federation_token().name("x").send().await.map(drop).map_err(|error| format!("{error:?}"))
+    };
+    assert!(federate("c-s3").await.is_ok());
+    assert!(federate("other-s3").await.unwrap_err().contains("AccessDenied"));
+}

@@ -1,0 +1,216 @@
+//! What a tenant may do in an account, and attempts to get more.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, told};
+
+/// A lab with an account of its own on the terms of `rule`, whose name is that of the namespace.
+async fn tenant(name: &str, rule: Value) -> Lab {
+    let lab = Lab::new(name).await;
+    let mut own =
+        json!({ "names": [lab.namespace], "buckets": ["lab-a-*"], "regions": ["us-*"], "presets": ["ReadWrite", "IlluminaICA"] });
+    crate::support::merge::merge(&mut own, rule);
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [own] })).await;
+    lab
+}
+
+fn connection(lab: &Lab, bucket: &str, spec: Value) -> Value {
+    let mut object = lab.connection(bucket, spec);
+    object["spec"]["accountRef"] = json!({ "name": lab.namespace });
+    object
+}
+
+/// Applies an object that must be refused without a call to AWS; returns why.
+async fn refused(lab: &Lab, name: &str, bucket: &str, spec: Value) -> String {
+    lab.proxy.take();
+    let mut object = connection(lab, bucket, spec);
+    object["metadata"]["name"] = json!(name);
+    lab.apply(&object).await;
+    let object = lab.condition(name, "Stalled", "True").await;
+    let (status, reason, message) = told(&object, "Ready");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "NotAllowed"), "{message}");
+    assert_eq!(lab.proxy.take(), [], "{name}");
+    message
+}
+
+#[tokio::test]
+async fn what_is_not_listed_is_refused_without_a_call() {
+    let lab = tenant("refused", json!({})).await;
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let statement = json!({ "statements": [{ "actions": ["s3:GetObject"] }] });
+    let cases = [
+        ("bucket", "lab-b-data", json!({}), "bucket.name lab-b-data (allowed: lab-a-*)"),
+        ("region", "lab-a-data", json!({ "region": "eu-west-1" }), "region eu-west-1 (allowed: us-*)"),
+        ("preset", "lab-a-data", json!({ "preset": "ReadOnly" }), "preset ReadOnly (allowed: ReadWrite, IlluminaICA)"),
+        ("custom", "lab-a-data", json!({ "preset": "Custom", "policy": statement }), "preset Custom"),
+        ("statements", "lab-a-data", json!({ "policy": statement }), "statements: true"),
+        ("user", "lab-a-data", json!({ "user": { "name": "administrator" } }), "user.name administrator (allowed: none)"),
+        ("path", "lab-a-data", json!({ "user": { "path": "/" } }), "user /"),
+        ("key", "lab-a-data", json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } } }), "kmsKeyArn"),
+    ];
+    for (name, bucket, spec, expected) in cases {
+        let message = refused(&lab, name, bucket, spec).await;
+        assert!(message.contains(expected), "{name}: {message}");
+    }
+    // A refused object has touched nothing, so nothing keeps it.
+    lab.delete("bucket").await;
+    lab.gone("bucket").await;
+    // The account's keeper allows it, and it comes up by itself.
+    let rule = json!({ "names": [lab.namespace], "buckets": ["lab-a-*"], "regions": ["us-*"], "presets": ["ReadOnly"] });
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [rule] })).await;
+    lab.ready("preset").await;
+}
+
+#[tokio::test]
+async fn labels_of_the_namespace_decide() {
+    let lab = tenant("labels", json!({ "names": null, "selector": { "matchLabels": { "team": "a" } } })).await;
+    let message = refused(&lab, "c", "lab-a-data", json!({})).await;
+    assert!(message.contains("allows nothing to namespace"), "{message}");
+    let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(lab.client.clone());
+    let label = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
+    namespaces.patch(&lab.namespace, &PatchParams::default(), &label).await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn names_cannot_widen_anything() {
+    let lab = tenant("widen", json!({ "buckets": ["*"], "users": ["*"], "statements": true })).await;
+    let foreign = json!({ "policy": { "statements": [{ "actions": ["s3:*"], "resources": ["arn:aws:s3:::lab-b-data/*"] }] } });
+    let iam = json!({ "policy": { "statements": [{ "actions": ["iam:*"], "resources": ["*"] }] } });
+    let federation = json!({ "policy": { "statements": [{ "actions": ["sts:GetFederationToken"], "resources": ["*"] }] } });
+    let variable = json!({ "policy": { "statements": [{ "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::lab-a-data/${aws:username}"] }] } });
+    for (spec, expected) in [
+        (foreign, "arn:aws:s3:::lab-b-data/* cannot be allowed"),
+        (iam, "iam:* cannot be allowed"),
+        (federation, "sts:GetFederationToken cannot be allowed"),
+        (variable, "policy variables"),
+    ] {
+        lab.apply(&connection(&lab, "lab-a-data", spec)).await;
+        let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+        assert_eq!(reason, "InvalidSpec");
+        assert!(message.contains(expected), "{message}");
+    }
+    // What the API server itself refuses.
+    for (bucket, spec) in [
+        ("lab-*", json!({})),
+        ("lab-a-data", json!({ "bucket": { "prefix": "*/" } })),
+        ("lab-a-data", json!({ "bucket": { "prefix": "${aws:username}/" } })),
+        ("lab-a-data", json!({ "bucket": { "prefix": "../other/" } })),
+        ("lab-a-data", json!({ "user": { "name": "*" } })),
+        ("lab-a-data", json!({ "user": { "path": "/*/" } })),
+        ("lab-a-data", json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "me" } } })),
+        ("lab-a-data", json!({ "user": { "tags": { "bucketconnection.dev/preset": "IlluminaICA" } } })),
+        ("lab-a-data", json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": "alias/theirs" } } })),
+    ] {
+        let object = connection(&lab, bucket, spec.clone());
+        let refused = lab.objects().patch("bad", &PatchParams::apply("user").force(), &Patch::Apply(&object)).await;
+        assert!(refused.is_err(), "{bucket} {spec}");
+    }
+    assert!(lab.s3().list_buckets().send().await.unwrap().buckets().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_of_another_account_or_region_is_refused() {
+    let lab = tenant("keys", json!({ "kmsKeys": ["*"] })).await;
+    for key in ["arn:aws:kms:us-east-1:210987654321:key/k", "arn:aws:kms:eu-west-1:123456789012:key/k"] {
+        let encryption = json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } } });
+        lab.apply(&connection(&lab, "lab-a-data", encryption)).await;
+        let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+        assert_eq!(reason, "InvalidSpec");
+        assert!(message.contains("not a key in the region and account of the bucket"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_edited_by_hand_makes_nothing_ours() {
+    let lab = tenant("forged", json!({ "users": ["*"] })).await;
+    lab.s3().create_bucket().bucket("lab-a-foreign").send().await.unwrap();
+    let id = lab.iam().create_user().user_name("foreign").path("/bucketconnection/").send().await.unwrap().user.unwrap().user_id;
+    lab.apply(&connection(
+        &lab,
+        "lab-a-foreign",
+        json!({ "user": { "name": "foreign" }, "deletionPolicy": "Delete", "forceDestroy": true }),
+    ))
+    .await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    assert_eq!(told(&object, "Ready").1, "BucketNotOwned");
+    // The seal of this status, which is the operator's own, and facts that are not.
+    let seal = object.status.unwrap().seal.unwrap();
+    let forged = json!({ "status": {
+        "seal": seal,
+        "accountId": "123456789012",
+        "bucket": { "arn": "arn:aws:s3:::lab-a-foreign", "region": "us-east-1" },
+        "user": { "name": "foreign", "arn": "arn:aws:iam::123456789012:user/bucketconnection/foreign", "id": id },
+    } });
+    for manager in ["bucketconnection/status", "user"] {
+        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        lab.objects().patch_status("c", &parameters, &Patch::Merge(&forged)).await.unwrap();
+        let object = lab.check("c").await;
+        assert_eq!(told(&object, "Ready").1, "BucketNotOwned");
+        assert!(object.status.unwrap().bucket.is_none(), "the operator has forgotten it");
+    }
+    let tags = lab.s3().get_bucket_tagging().bucket("lab-a-foreign").send().await;
+    assert!(tags.is_err(), "the foreign bucket has no tag of ours: {tags:?}");
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!(lab.s3().list_buckets().send().await.unwrap().buckets().len(), 1);
+    assert!(lab.iam().get_user().user_name("foreign").send().await.is_ok());
+}
+
+#[tokio::test]
+async fn of_two_that_claim_one_bucket_or_user_the_older_has_it() {
+    let lab = tenant("claims", json!({ "users": ["shared", "Shared"] })).await;
+    let named = |name: &str, bucket: &str, user: &str| {
+        let mut object = connection(&lab, bucket, json!({ "user": { "name": user }, "deletionPolicy": "Delete" }));
+        object["metadata"]["name"] = json!(name);
+        object
+    };
+    lab.apply(&named("first", "lab-a-one", "shared")).await;
+    lab.ready("first").await;
+    lab.apply(&named("bucket", "lab-a-one", "other")).await;
+    // The user "other" is not allowed, which is told first.
+    assert_eq!(told(&lab.condition("bucket", "Stalled", "True").await, "Ready").1, "NotAllowed");
+    let mut same_bucket = connection(&lab, "lab-a-one", json!({}));
+    same_bucket["metadata"]["name"] = json!("same-bucket");
+    for (object, part) in [(same_bucket, "BucketReady"), (named("same-user", "lab-a-two", "Shared"), "UserReady")] {
+        lab.proxy.take();
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        lab.apply(&object).await;
+        let object = lab.condition(&name, "Stalled", "True").await;
+        let (_, reason, message) = told(&object, part);
+        assert_eq!(reason, "NameTaken");
+        assert!(message.contains(&format!("belongs to BucketConnection {}/first", lab.namespace)), "{message}");
+        assert_eq!(lab.proxy.take(), []);
+    }
+    // The loser's deletion takes nothing from the winner; the winner's makes room.
+    lab.delete("same-bucket").await;
+    lab.gone("same-bucket").await;
+    lab.check("first").await;
+    lab.ready("first").await;
+    lab.delete("first").await;
+    lab.gone("first").await;
+    lab.check("same-user").await;
+    lab.ready("same-user").await;
+}
+
+#[tokio::test]
+async fn a_bucket_in_the_accounts_own_namespace() {
+    let lab = tenant("own", json!({})).await;
+    let mut object = connection(&lab, "x-x-x", json!({ "deletionPolicy": "Delete" }));
+    object["spec"]["bucket"] = json!({ "namePrefix": "lab-a", "prefix": "runs/" });
+    lab.apply(&object).await;
+    let ready = lab.ready("c").await;
+    assert_eq!(ready.status.unwrap().bucket.unwrap().arn, "arn:aws:s3:::lab-a-123456789012-us-east-1-an");
+    assert_eq!(lab.secret("c-s3").await["BUCKET"], "lab-a-123456789012-us-east-1-an");
+    let created = lab.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
+    assert!(created.text.to_lowercase().contains("x-amz-bucket-namespace: account-regional"), "{}", created.text);
+    let table = String::from_utf8(lab.kubectl(&["get", "bc"]).stdout).unwrap();
+    assert!(table.contains(" lab-a "), "{table}");
+    object["spec"]["bucket"] = json!({ "namePrefix": "lab-a-other", "prefix": "runs/" });
+    let refused = lab.objects().patch("c", &PatchParams::apply("user").force(), &Patch::Apply(&object)).await.unwrap_err();
+    assert!(refused.to_string().contains("bucket.namePrefix cannot be changed"), "{refused}");
+    lab.delete("c").await;
+    lab.gone("c").await;
+}
