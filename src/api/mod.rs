@@ -148,6 +148,7 @@ pub enum Preset {
 
 /// The bucket and its settings.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("!has(self.objectLock) || (has(self.versioning) && self.versioning == 'Enabled')").message("objectLock needs versioning: Enabled").field_path(".versioning"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Cannot be changed.

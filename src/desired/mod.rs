@@ -155,11 +155,12 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
     };
     let preset = presets::parts(spec.preset, &scope);
     let status = object.status.clone().unwrap_or_default();
-    let earlier_tag_keys = status.bucket.map(|b| b.tag_keys).unwrap_or_default();
+    let earlier = status.bucket.map(|b| b.owned).unwrap_or_default();
     let context = settings::Context {
         preset_cors: preset.cors,
         owner_tag: (names::OWNER_TAG, &owner),
-        earlier_tag_keys: &earlier_tag_keys,
+        earlier: &earlier,
+        bucket_arn: &bucket_arn,
         account_id: &account.id,
         partition: &account.partition,
         region: &spec.region,
