@@ -9,6 +9,7 @@
 pub mod acceleration;
 pub mod cors;
 pub mod encryption;
+pub mod lifecycle;
 pub mod logging;
 pub mod object_lock;
 pub mod ownership;
@@ -325,6 +326,7 @@ settings! {
         object_lock: ObjectLock,
         acceleration: Acceleration,
         logging: Logging,
+        lifecycle: Lifecycle,
     }
     in spec {
         cors: Cors,
