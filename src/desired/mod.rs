@@ -152,12 +152,19 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
         objects_arn: &objects_arn,
         prefix: (!in_scope.is_empty()).then_some(in_scope),
         kms_key_arn: spec.bucket.settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
+        versioned: spec.bucket.settings.versioning.is_some(),
+        region: &spec.region,
+        illumina_ica: spec.illumina_ica.as_ref(),
     };
-    let preset = presets::parts(spec.preset, &scope);
+    let preset = presets::parts(spec.preset, &scope).unwrap_or_else(|error| {
+        errors.push(error);
+        presets::Parts::default()
+    });
     let status = object.status.clone().unwrap_or_default();
     let earlier = status.bucket.map(|b| b.owned).unwrap_or_default();
     let context = settings::Context {
         preset_cors: preset.cors,
+        preset_statements: &preset.bucket_statements,
         owner_tag: (names::OWNER_TAG, &owner),
         earlier: &earlier,
         bucket_arn: &bucket_arn,

@@ -7,6 +7,7 @@
 //! The modules `wire` are the only code here that may touch AWS; they exist with the feature `operator` only.
 
 pub mod acceleration;
+pub mod bucket_policy;
 pub mod cors;
 pub mod encryption;
 pub mod lifecycle;
@@ -30,6 +31,8 @@ use crate::problem::Problem;
 pub struct Context<'a> {
     /// The preset's CORS rules.
     pub preset_cors: Option<Vec<cors::CorsRule>>,
+    /// The preset's statements of the bucket policy.
+    pub preset_statements: &'a [bucket_policy::BucketStatement],
     /// The ownership tag.
     pub owner_tag: (&'a str, &'a str),
     /// What of settings that are shared with others we wrote earlier, by the setting's short name.
@@ -327,6 +330,8 @@ settings! {
         acceleration: Acceleration,
         logging: Logging,
         lifecycle: Lifecycle,
+        #[serde(flatten)]
+        bucket_policy: BucketPolicy,
     }
     in spec {
         cors: Cors,

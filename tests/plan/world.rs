@@ -316,6 +316,8 @@ impl World {
                     Write::Acceleration(status) => bucket.live.acceleration = Reading::Set(format!("{status:?}")),
                     Write::Lifecycle(rules) if rules.rules.is_empty() => bucket.live.lifecycle = Reading::Unset,
                     Write::Lifecycle(rules) => bucket.live.lifecycle = Reading::Set(rules),
+                    Write::BucketPolicy(policy) if policy.statements.is_empty() => bucket.live.bucket_policy = Reading::Unset,
+                    Write::BucketPolicy(policy) => bucket.live.bucket_policy = Reading::Set(policy),
                     Write::Logging(logging) => bucket.live.logging = Reading::Set(logging),
                 }
             }
@@ -416,7 +418,7 @@ impl World {
 
 /// What S3 gives a new bucket.
 fn defaults() -> Live {
-    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset}";
+    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
     serde_json::from_value(value).unwrap()
 }
