@@ -19,4 +19,5 @@ mod ownership;
 mod presets;
 mod schedule;
 mod secrecy;
+mod settings;
 mod validation;

@@ -220,6 +220,10 @@ fn parse(raw: &[u8]) -> Request {
 fn s3_action(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    // The one sub-resource whose removal has an action of its own.
+    if method == "DELETE" && keys.contains_key("policy") {
+        return "s3:DeleteBucketPolicy".to_owned();
+    }
     for (name, read, write) in SUBRESOURCES {
         if keys.contains_key(name) {
             return if matches!(method, "GET" | "HEAD") { read } else { write }.to_owned();

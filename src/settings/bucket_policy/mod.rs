@@ -34,7 +34,9 @@ pub struct BucketPolicySpec {
     /// list leaves the bucket, and an empty list removes all that stood here; a Deny goes only where bucket.allowWeaker names
     /// policyStatements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["sid"]))]
+    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("self.all(statement, self.exists_one(other, other.sid == statement.sid))").message("each of policyStatements needs a sid of its own"))]
     pub policy_statements: Option<Vec<BucketStatement>>,
 
     /// Refuse requests over plain HTTP or an old version of TLS. Omitted: left as it is.

@@ -21,7 +21,9 @@ pub use rule::*;
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct LifecycleSpec {
     /// The rules. A rule that leaves the list leaves the bucket; an empty list removes those that stood here, and no others.
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.all(rule, self.exists_one(other, other.id == rule.id))").message("each lifecycle rule needs an id of its own"))]
     pub rules: Vec<LifecycleRule>,
 }
 
