@@ -7,6 +7,7 @@
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
 //! | [`desired`] | `resolve`: a spec becomes what is wanted; presets |
 //! | [`observed`] | what is there, as plain values |
+//! | [`policy_language`] | when two policy statements mean the same |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
 //! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
 //! | [`execute`] | carries a plan out; its report |
@@ -38,6 +39,7 @@ pub mod execute;
 pub mod kubernetes;
 pub mod observed;
 pub mod plan;
+pub mod policy_language;
 pub mod problem;
 pub mod render;
 #[cfg(feature = "operator")]

@@ -77,7 +77,27 @@ def new_buckets_have_s3_defaults():
 
 
 def sse_s3():
-    return {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}}
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}
+    return {"Rule": {**default, "BlockedEncryptionTypes": {"EncryptionType": "SSE-C"}}}
+
+
+@correction
+def blocked_encryption_types_are_told():
+    """AWS: GetBucketEncryption tells what uploads may not use; on new buckets SSE-C, since April 2026. moto: takes it, but is silent."""
+
+    def make(original):
+        def get_bucket_encryption(self):
+            status, headers, body = original(self)
+            rule = self.backend.get_bucket_encryption(self.bucket_name)["Rule"]
+            types = (rule.get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []
+            told = "".join(f"<EncryptionType>{kind}</EncryptionType>" for kind in (types if isinstance(types, list) else [types]))
+            text = body.decode() if isinstance(body, bytes) else body
+            blocked = f"<BlockedEncryptionTypes>{told}</BlockedEncryptionTypes></Rule>"
+            return status, headers, text.replace("</Rule>", blocked) if told else text
+
+        return get_bucket_encryption
+
+    replace(s3_responses.S3Response, "get_bucket_encryption", make)
 
 
 @correction
@@ -136,11 +156,13 @@ def s3_actions_have_their_iam_names():
             "encryption": "GetEncryptionConfiguration",
             "publicAccessBlock": "GetBucketPublicAccessBlock",
             "ownershipControls": "GetBucketOwnershipControls",
+            "object-lock": "GetBucketObjectLockConfiguration",
         },
         "PUT": {
             "encryption": "PutEncryptionConfiguration",
             "publicAccessBlock": "PutBucketPublicAccessBlock",
             "ownershipControls": "PutBucketOwnershipControls",
+            "object-lock": "PutBucketObjectLockConfiguration",
         },
         "DELETE": {
             "encryption": "PutEncryptionConfiguration",
@@ -201,6 +223,85 @@ def redirect(bucket, region):
         "access must be addressed using the specified endpoint. Please send all future requests to this endpoint.</Message>"
         f"<Endpoint>{bucket}.s3.{region}.amazonaws.com</Endpoint><Bucket>{bucket}</Bucket></Error>"
     )
+
+
+@correction
+def bucket_policies_deny_only_where_they_apply():
+    """AWS: a statement whose condition is not met does not count. moto: every statement with a condition denies, since it knows no
+    values to compare. Over loopback there is no TLS to speak of either, so statements with conditions are left out."""
+
+    def make(original):
+        def get_permission(self, action, resource):
+            whole = self.policy
+            if whole is None:
+                return original(self, action, resource)
+            document = json.loads(whole)
+            statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+            kept = [statement for statement in statements if not statement.get("Condition")]
+            self.policy = json.dumps({**document, "Statement": kept}).encode()
+            try:
+                return original(self, action, resource)
+            finally:
+                self.policy = whole
+
+        return get_permission
+
+    replace(s3.FakeBucket, "get_permission", make)
+
+
+@correction
+def answers_have_the_roots_of_the_api():
+    """AWS: <VersioningConfiguration> and the like. moto: names of its own making for some, which the Rust SDK refuses."""
+    roots = {
+        "GetBucketVersioningResponse": "VersioningConfiguration",
+        "GetBucketAccelerateConfigurationResponse": "AccelerateConfiguration",
+        "GetBucketLoggingResponse": "BucketLoggingStatus",
+    }
+
+    def make(original):
+        def get(self, bucket_name, querystring):
+            answer = original(self, bucket_name, querystring)
+            if not isinstance(answer, tuple):
+                return answer
+            status, headers, body = answer
+            text = body.decode() if isinstance(body, bytes) else body
+            for wrong, right in roots.items():
+                text = re.sub(rf"(</?){wrong}\b", rf"\1{right}", text)
+            return status, headers, text
+
+        return get
+
+    replace(s3_responses.S3Response, "_bucket_response_get", make)
+
+
+@correction
+def lifecycle_rules_are_kept_as_they_are_sent():
+    """AWS: returns all that was sent, and the default smallest size for transitions. moto: drops NewerNoncurrentVersions and that size."""
+    header = "x-amz-transition-default-minimum-object-size"
+
+    def make_put(original):
+        def put(self, request, bucket_name, querystring):
+            answer = original(self, request, bucket_name, querystring)
+            if "lifecycle" in querystring:
+                size = request.headers.get(header, "all_storage_classes_128K")
+                self.backend.get_bucket(bucket_name).lifecycle_as_sent = (self.body, size)
+            return answer
+
+        return put
+
+    def make_get(original):
+        def get(self, bucket_name, querystring):
+            answer = original(self, bucket_name, querystring)
+            bucket = self.backend.get_bucket(bucket_name)
+            if "lifecycle" in querystring and bucket.rules and getattr(bucket, "lifecycle_as_sent", None):
+                body, size = bucket.lifecycle_as_sent
+                return 200, {header: size, "content-type": "application/xml"}, body
+            return answer
+
+        return get
+
+    replace(s3_responses.S3Response, "_bucket_response_put", make_put)
+    replace(s3_responses.S3Response, "_bucket_response_get", make_get)
 
 
 @correction

@@ -14,9 +14,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy_language::Effect;
 pub use account::*;
 pub use sign_in::*;
-pub use statement::{Effect, PolicyStatement};
+pub use statement::PolicyStatement;
 pub use status::*;
 
 use crate::settings;
@@ -78,6 +79,7 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
 #[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || has(self.bucket.prefix) || (has(self.bucket.allowRoot) && self.bucket.allowRoot)")
     .message("ICA cannot use the root of a bucket for several projects: set bucket.prefix, or bucket.allowRoot: true to insist on the root")
     .field_path(".bucket"))]
+#[x_kube(validation = Rule::new("!has(self.illuminaICA) || self.preset == 'IlluminaICA'").message("illuminaICA goes with preset IlluminaICA only"))]
 #[x_kube(validation = Rule::new("self.preset != 'Custom' || (has(self.policy) && has(self.policy.statements) && size(self.policy.statements) > 0)")
     .message("preset Custom grants nothing by itself: list what the user may do in policy.statements"))]
 #[x_kube(validation = Rule::new("(has(self.user) && has(self.user.name)) == (has(oldSelf.user) && has(oldSelf.user.name)) && (has(self.user) && has(self.user.path)) == (has(oldSelf.user) && has(oldSelf.user.path))")
@@ -107,6 +109,10 @@ pub struct BucketConnectionSpec {
     /// Settings that stand beside the bucket.
     #[serde(flatten)]
     pub settings: settings::SpecSettings,
+
+    /// What Illumina Connected Analytics may use beside its guide's plain connection; with preset IlluminaICA only.
+    #[serde(default, rename = "illuminaICA", skip_serializing_if = "Option::is_none")]
+    pub illumina_ica: Option<IlluminaICASpec>,
 
     /// The IAM policy that grants the user its rights. Omitted: the preset's rights, inline on the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +185,7 @@ pub enum Preset {
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[x_kube(validation = Rule::new("has(self.name) != has(self.namePrefix)").message("the bucket needs a name or a namePrefix, and only one of them"))]
 #[x_kube(validation = Rule::new("has(self.name) == has(oldSelf.name)").message("bucket.name cannot be changed: create another BucketConnection"))]
+#[x_kube(validation = Rule::new("!has(self.objectLock) || (has(self.versioning) && self.versioning == 'Enabled')").message("objectLock needs versioning: Enabled").field_path(".versioning"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Cannot be changed.
@@ -219,6 +226,32 @@ pub struct BucketSpec {
     /// The bucket's settings.
     #[serde(flatten)]
     pub settings: settings::BucketSettings,
+}
+
+/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versioning set here gets the rights
+/// on versions without more.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct IlluminaICASpec {
+    /// Let ICA read and write tags of objects: copying an object that has tags fails without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copy_tags: bool,
+
+    /// Let Illumina's role reach the bucket, by a statement of the bucket policy: ICA needs it to copy or move data between
+    /// projects, of both buckets. Needs ownership BucketOwnerEnforced, as new buckets have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_account_copy: Option<CrossAccountCopySpec>,
+}
+
+/// The role with which ICA copies between projects.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CrossAccountCopySpec {
+    /// ARN of the role. It may be omitted in us-east-1 and ap-southeast-2, where it is known; elsewhere, ask Illumina.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$')").message("roleArn must be the ARN of a role, such as arn:aws:iam::123456789012:role/name"))]
+    #[schemars(length(min = 1, max = 512))]
+    pub role_arn: Option<String>,
 }
 
 /// The IAM policy of the user.

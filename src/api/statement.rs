@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::policy_language::Effect;
 
 /// A statement of the user's IAM policy
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>).
@@ -34,13 +35,4 @@ pub struct PolicyStatement {
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conditions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
-}
-
-/// Whether a statement grants or refuses.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Effect {
-    #[default]
-    Allow,
-    Deny,
 }

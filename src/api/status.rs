@@ -87,9 +87,10 @@ pub struct BucketStatus {
     pub arn: String,
     /// Region of the bucket.
     pub region: String,
-    /// Keys of the tags that we set, so that a tag that leaves the spec leaves the bucket.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tag_keys: Vec<String>,
+    /// What is ours in settings that are shared with others, by the name of the setting: keys of tags, ids of lifecycle rules, Sids
+    /// of policy statements. What leaves the spec leaves the bucket; all else is foreign and stays.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owned: BTreeMap<String, Vec<String>>,
 }
 
 /// The IAM user, once it is ours.

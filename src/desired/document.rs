@@ -1,11 +1,12 @@
 //! IAM policy documents: how we write them, when two of them mean the same, and what one allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
+use crate::policy_language::{canonical, canonical_statement};
 use crate::settings::FieldDiff;
 
 /// A policy document as we send it.
@@ -23,10 +24,6 @@ impl Document {
     }
 
     /// Whether `live`, a document as AWS returned it, means the same as this one.
-    ///
-    /// AWS keeps what was sent, but a person or another tool may have written the same in other words: order of statements,
-    /// actions and resources, a string for a list of one, case of action and condition key, an empty condition.
-    /// A Sid counts: it is what people refer to.
     pub fn same_as(&self, live: &Value) -> bool {
         canonical(&self.to_json()).is_some_and(|ours| canonical(live).as_ref() == Some(&ours))
     }
@@ -124,61 +121,6 @@ fn glob(pattern: &str, text: &str) -> bool {
         (Some('?'), Some(t)) => glob(&pattern[1..], &text[t.len_utf8()..]),
         (Some(p), Some(t)) if p == t => glob(&pattern[p.len_utf8()..], &text[t.len_utf8()..]),
         _ => false,
-    }
-}
-
-/// A document in a form where equal means same; `None` for what is not a policy document.
-fn canonical(document: &Value) -> Option<(String, Vec<BTreeMap<String, Value>>)> {
-    let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();
-    let statements = match document.get("Statement")? {
-        Value::Array(list) => list.iter().map(canonical_statement).collect::<Option<Vec<_>>>()?,
-        one => vec![canonical_statement(one)?],
-    };
-    let mut statements = statements;
-    statements.sort_by_key(|statement| json!(statement).to_string());
-    Some((version, statements))
-}
-
-fn canonical_statement(statement: &Value) -> Option<BTreeMap<String, Value>> {
-    let mut canonical = BTreeMap::new();
-    for (key, value) in statement.as_object()? {
-        let value = match key.as_str() {
-            "Action" | "NotAction" => json!(strings(value)?.iter().map(|a| a.to_lowercase()).collect::<BTreeSet<_>>()),
-            "Resource" | "NotResource" => json!(strings(value)?),
-            "Condition" => json!(canonical_condition(value)?),
-            "Effect" => json!(value.as_str()?.to_lowercase()),
-            _ => value.clone(),
-        };
-        let empty = value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_str() == Some("");
-        if !empty {
-            canonical.insert(key.clone(), value);
-        }
-    }
-    Some(canonical)
-}
-
-type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
-
-fn canonical_condition(condition: &Value) -> Option<Conditions> {
-    let mut canonical = Conditions::new();
-    for (operator, keys) in condition.as_object()? {
-        for (key, values) in keys.as_object()? {
-            canonical.entry(operator.to_lowercase()).or_default().insert(key.to_lowercase(), strings(values)?);
-        }
-    }
-    Some(canonical)
-}
-
-/// A list, or one value for a list of one, as a set; booleans and numbers as AWS compares them, as strings.
-fn strings(value: &Value) -> Option<BTreeSet<String>> {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        _ => None,
-    };
-    match value {
-        Value::Array(list) => list.iter().map(text).collect(),
-        one => text(one).map(|text| BTreeSet::from([text])),
     }
 }
 

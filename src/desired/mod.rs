@@ -168,14 +168,22 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         objects_arn: &objects_arn,
         prefix: (!in_scope.is_empty()).then_some(in_scope),
         kms_key_arn: bucket_settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
+        versioned: spec.bucket.settings.versioning.is_some(),
+        region: &spec.region,
+        illumina_ica: spec.illumina_ica.as_ref(),
     };
-    let preset = presets::parts(spec.preset, &scope);
+    let preset = presets::parts(spec.preset, &scope).unwrap_or_else(|error| {
+        errors.push(error);
+        presets::Parts::default()
+    });
     let status = object.status.clone().unwrap_or_default();
-    let earlier_tag_keys = status.bucket.as_ref().map(|b| b.tag_keys.clone()).unwrap_or_default();
+    let earlier = status.bucket.as_ref().map(|b| b.owned.clone()).unwrap_or_default();
     let context = settings::Context {
         preset_cors: preset.cors,
+        preset_statements: &preset.bucket_statements,
         owner_tag: (names::OWNER_TAG, &owner),
-        earlier_tag_keys: &earlier_tag_keys,
+        earlier: &earlier,
+        bucket_arn: &bucket_arn,
         account_id: &account.id,
         partition: &account.partition,
         region: &spec.region,
@@ -275,7 +283,8 @@ fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: 
     // A key works in its own region only.
     let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
     if let (None, Some(arn)) = (&settings.encryption, key) {
-        settings.encryption = Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None });
+        settings.encryption =
+            Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None });
     }
     settings
 }

@@ -65,6 +65,9 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
     let account_id = account.account_id.as_deref().unwrap_or("000000000000");
     check("bucket.name", &names::bucket(object, account_id), &rule.buckets);
     check("region", &spec.region, &rule.regions);
+    if let Some(logging) = &spec.bucket.settings.logging {
+        check("bucket.logging.targetBucket", &logging.target_bucket, &rule.buckets);
+    }
     let encryption = spec.bucket.settings.encryption.as_ref();
     if let Some(key) = encryption.and_then(|encryption| encryption.kms_key_arn.as_ref())
         && account.defaults.kms_key_arn.as_ref() != Some(key)
@@ -94,6 +97,14 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
         refused.push(format!("preset {:?} (allowed: {allowed})", spec.preset));
     } else if spec.preset == Preset::Custom && !rule.custom_policy {
         refused.push("preset Custom (it needs customPolicy: true)".to_owned());
+    }
+    let statements = spec.bucket.settings.bucket_policy.as_ref().and_then(|policy| policy.policy_statements.as_ref());
+    if statements.is_some_and(|statements| !statements.is_empty()) && !rule.statements {
+        refused.push("bucket.policyStatements (they need statements: true)".to_owned());
+    }
+    let copies = spec.illumina_ica.as_ref().and_then(|options| options.cross_account_copy.as_ref());
+    if copies.is_some_and(|copy| copy.role_arn.is_some()) && !rule.statements {
+        refused.push("illuminaICA.crossAccountCopy.roleArn (it needs statements: true)".to_owned());
     }
     // What Custom consists of.
     let adds = spec.policy.as_ref().is_some_and(|policy| !policy.statements.is_empty()) && spec.preset != Preset::Custom;

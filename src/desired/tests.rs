@@ -110,6 +110,44 @@ fn kms_rights_go_with_the_key() {
     assert_eq!(last("IlluminaICA"), statement(json!(["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"])));
 }
 
+/// The plain preset is the guide's; each option adds its rights and no others.
+#[test]
+fn ica_with_versions_tags_and_copies() {
+    let ica = |spec: Value| {
+        let mut whole = json!({ "preset": "IlluminaICA" });
+        for (field, value) in spec.as_object().unwrap() {
+            whole[field] = value.clone();
+        }
+        resolved(whole)
+    };
+    let actions = |desired: &Desired| {
+        let document = desired.policy.document.to_json();
+        [0, 1].map(|at| document["Statement"][at]["Action"].as_array().unwrap().len())
+    };
+    let plain = ica(json!({}));
+    assert_eq!((actions(&plain), plain.bucket.settings.bucket_policy.is_none()), ([4, 4], true));
+    let bucket = json!({ "name": "lab-bucket", "prefix": "runs/", "versioning": "Suspended" });
+    assert_eq!(actions(&ica(json!({ "bucket": bucket }))), [6, 6]);
+    assert_eq!(actions(&ica(json!({ "illuminaICA": { "copyTags": true } }))), [4, 8]);
+
+    let copy = |spec: Value| {
+        let policy = ica(spec).bucket.settings.bucket_policy.unwrap();
+        assert_eq!(policy.ours[0]["Sid"], "BucketConnectionICACopy");
+        (policy.ours[0]["Principal"]["AWS"][0].clone(), policy.ours[0]["Action"].as_array().unwrap().len())
+    };
+    let known = json!("arn:aws:iam::079623148045:role/ica_use1_crossacct");
+    assert_eq!(copy(json!({ "illuminaICA": { "crossAccountCopy": {} } })), (known.clone(), 5));
+    assert_eq!(copy(json!({ "illuminaICA": { "crossAccountCopy": {} }, "bucket": bucket })), (known, 11));
+    let role = json!("arn:aws:iam::079623148045:role/other");
+    let given = json!({ "region": "eu-west-2", "illuminaICA": { "crossAccountCopy": { "roleArn": role } } });
+    assert_eq!(copy(given), (role, 5));
+
+    let unknown = json!({ "preset": "IlluminaICA", "region": "eu-west-2", "illuminaICA": { "crossAccountCopy": {} } });
+    let errors = resolve(&object("genomics", unknown), "cluster", &account(), &Terms::default()).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].to_string().starts_with("spec.illuminaICA.crossAccountCopy: give roleArn"), "{}", errors[0]);
+}
+
 #[test]
 fn icas_limits_are_told() {
     let desired = resolved(json!({ "preset": "IlluminaICA", "region": "ap-northeast-2" }));

@@ -3,6 +3,8 @@
 //! Managed always: omitted, the bucket must be encrypted somehow, and SSE-S3 is set where nothing is; an encryption that is there
 //! is never weakened. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
 
+use std::collections::BTreeSet;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,21 @@ pub struct EncryptionSpec {
     /// SSE-KMS: ask KMS once for many objects, which costs less. Omitted: on where we set the encryption, else left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket_key: Option<bool>,
+
+    /// Kinds of encryption that uploads may not use: [SSE-C], as new buckets have it, or [NONE]. Omitted: left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1))]
+    pub blocked_types: Option<Vec<BlockedType>>,
+}
+
+/// What uploads may not use.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum BlockedType {
+    #[serde(rename = "SSE-C")]
+    SseC,
+    #[serde(rename = "NONE")]
+    None,
 }
 
 /// Kinds of default encryption.
@@ -75,6 +92,7 @@ pub struct EncryptionRule {
 
 const SSE_S3: &str = "AES256";
 const SSE_KMS: &str = "aws:kms";
+const UNBLOCKED: &str = "NONE";
 const BLOCKED_BY_DEFAULT: &str = "SSE-C";
 
 impl Setting for Encryption {
@@ -123,6 +141,7 @@ impl Setting for Encryption {
                 kind: if kind == SSE_KMS { EncryptionType::SseKms } else { EncryptionType::SseS3 },
                 kms_key_arn: key.cloned(),
                 bucket_key,
+                blocked_types: None,
             };
             diffs.push(FieldDiff::new(Self::FIELD, None, Some(json!(wanted))));
         }
@@ -138,15 +157,36 @@ impl Setting for Encryption {
         if let Some(wanted) = bucket_key {
             differ("bucketKey", live.map(|l| json!(l.bucket_key)), Some(json!(wanted)));
         }
+        let blocked = live.map_or_else(|| vec![BLOCKED_BY_DEFAULT.to_owned()], |l| l.blocked.clone());
+        let blocked = match desired {
+            DesiredEncryption::Exactly(EncryptionSpec { blocked_types: Some(types), .. }) => {
+                let types: Vec<_> = types.iter().map(|kind| json!(kind).as_str().unwrap_or(UNBLOCKED).to_owned()).collect();
+                // "NONE" and nothing at all mean the same.
+                let real = |list: &[String]| list.iter().filter(|kind| *kind != UNBLOCKED).cloned().collect::<BTreeSet<_>>();
+                if real(&types) == real(&blocked) {
+                    blocked
+                } else {
+                    differ("blockedTypes", live.map(|l| json!(l.blocked)), Some(json!(types)));
+                    types
+                }
+            }
+            _ => blocked,
+        };
+        let unblocks = live.is_some_and(|live| live.blocked.iter().any(|kind| *kind != UNBLOCKED && !blocked.contains(kind)));
         let write = EncryptionRule {
             algorithm: kind.to_owned(),
             kms_key: key.cloned(),
             bucket_key: kind == SSE_KMS
                 && bucket_key.unwrap_or_else(|| live.filter(|l| l.algorithm == SSE_KMS).is_none_or(|l| l.bucket_key)),
-            blocked: live.map_or_else(|| vec![BLOCKED_BY_DEFAULT.to_owned()], |l| l.blocked.clone()),
+            blocked,
         };
         let keyed = live.is_some_and(|live| live.algorithm != SSE_S3) && kind == SSE_S3;
-        Some(Change::of(diffs, write)?.weakening(keyed.then(|| "goes from a KMS key back to SSE-S3".to_owned())))
+        let weakens = match (keyed, unblocks) {
+            (true, _) => Some("goes from a KMS key back to SSE-S3".to_owned()),
+            (_, true) => Some("lets uploads use an encryption that was blocked".to_owned()),
+            _ => None,
+        };
+        Some(Change::of(diffs, write)?.weakening(weakens))
     }
 }
 
@@ -219,7 +259,7 @@ mod tests {
 
     fn exactly(kind: EncryptionType, bucket_key: Option<bool>) -> DesiredEncryption {
         let kms_key_arn = (kind == EncryptionType::SseKms).then(|| KEY.to_owned());
-        DesiredEncryption::Exactly(EncryptionSpec { kind, kms_key_arn, bucket_key })
+        DesiredEncryption::Exactly(EncryptionSpec { kind, kms_key_arn, bucket_key, blocked_types: None })
     }
 
     #[test]
@@ -248,5 +288,28 @@ mod tests {
         let off = exactly(EncryptionType::SseKms, Some(false));
         assert_eq!(Encryption::change(&off, Some(&kms(true))).unwrap().diffs[0].path, "bucket.encryption.bucketKey");
         assert!(!Encryption::on_new_bucket(&off).unwrap().write.bucket_key);
+    }
+
+    #[test]
+    fn blocked_types_are_kept_unless_the_spec_says_and_unblocking_weakens() {
+        let wanted = |kind| {
+            DesiredEncryption::Exactly(EncryptionSpec {
+                kind: EncryptionType::SseS3,
+                kms_key_arn: None,
+                bucket_key: None,
+                blocked_types: Some(vec![kind]),
+            })
+        };
+        let change = Encryption::change(&wanted(BlockedType::None), Some(&sse_s3(&["SSE-C"]))).unwrap();
+        assert_eq!(
+            (change.diffs[0].path.as_str(), change.write.blocked.as_slice()),
+            ("bucket.encryption.blockedTypes", &["NONE".to_owned()][..])
+        );
+        assert!(change.weakens.is_some());
+        for live in [&["NONE"][..], &[]] {
+            assert_eq!(Encryption::change(&wanted(BlockedType::None), Some(&sse_s3(live))), None);
+            assert_eq!(Encryption::change(&wanted(BlockedType::SseC), Some(&sse_s3(live))).unwrap().weakens, None);
+        }
+        assert_eq!(Encryption::on_new_bucket(&wanted(BlockedType::SseC)), None);
     }
 }

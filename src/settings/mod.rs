@@ -6,11 +6,17 @@
 //!
 //! The modules `wire` are the only code here that may touch AWS; they exist with the feature `operator` only.
 
+pub mod acceleration;
+pub mod bucket_policy;
 pub mod cors;
 pub mod encryption;
+pub mod lifecycle;
+pub mod logging;
+pub mod object_lock;
 pub mod ownership;
 pub mod public_access_block;
 pub mod tags;
+pub mod versioning;
 
 use std::collections::BTreeMap;
 
@@ -25,10 +31,14 @@ use crate::problem::Problem;
 pub struct Context<'a> {
     /// The preset's CORS rules.
     pub preset_cors: Option<Vec<cors::CorsRule>>,
+    /// The preset's statements of the bucket policy.
+    pub preset_statements: &'a [bucket_policy::BucketStatement],
     /// The ownership tag.
     pub owner_tag: (&'a str, &'a str),
-    /// Keys of the bucket's tags that we set earlier.
-    pub earlier_tag_keys: &'a [String],
+    /// What of settings that are shared with others we wrote earlier, by the setting's short name.
+    pub earlier: &'a Owned,
+    /// ARN of the bucket.
+    pub bucket_arn: &'a str,
     /// The account, for ARNs to be checked against.
     pub account_id: &'a str,
     /// Its partition.
@@ -36,6 +46,10 @@ pub struct Context<'a> {
     /// The region of the bucket.
     pub region: &'a str,
 }
+
+/// Names of what is ours in settings that are shared with others (tags, rules, statements), by the setting's short name. The
+/// status remembers them, so that what leaves the spec leaves the bucket, and what is foreign stays.
+pub type Owned = BTreeMap<String, Vec<String>>;
 
 /// A setting of a bucket.
 pub trait Setting {
@@ -64,6 +78,11 @@ pub trait Setting {
 
     /// What has to change in `live`; `None` when nothing.
     fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
+
+    /// What of it is ours, where it is shared with others.
+    fn owned(_: &Self::Desired) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A write, and what it changes.
@@ -176,6 +195,18 @@ macro_rules! settings {
                 changes
             }
 
+            /// What is ours in the managed settings that are shared with others: short name, condition, names.
+            pub fn owned(&self) -> Vec<(&'static str, ConditionType, Vec<String>)> {
+                let mut owned = Vec::new();
+                $($(
+                    if let Some(desired) = &self.$name {
+                        let names = <$name::$variant as Setting>::owned(desired);
+                        owned.push((short_name(<$name::$variant as Setting>::FIELD), <$name::$variant as Setting>::PART, names));
+                    }
+                )*)*
+                owned
+            }
+
             /// What has to change in `live`, and what could not be read.
             pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(ConditionType, Problem)>) {
                 let (mut changes, mut unread) = (Vec::new(), Vec::new());
@@ -194,6 +225,13 @@ macro_rules! settings {
                     }
                 )*)*
                 (changes, unread)
+            }
+        }
+
+        impl Live {
+            /// The same with only the managed settings, as one reading of the bucket gives it.
+            pub fn managed(&self, desired: &Desired) -> Self {
+                Self { $($($name: desired.$name.as_ref().map_or(Reading::NotLooked, |_| self.$name.clone()),)*)* }
             }
         }
 
@@ -287,6 +325,13 @@ settings! {
         #[schemars(schema_with = "tags::schema")]
         #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
         tags: BucketTags,
+        versioning: Versioning,
+        object_lock: ObjectLock,
+        acceleration: Acceleration,
+        logging: Logging,
+        lifecycle: Lifecycle,
+        #[serde(flatten)]
+        bucket_policy: BucketPolicy,
     }
     in spec {
         cors: Cors,

@@ -69,7 +69,8 @@ impl Setting for BucketTags {
 
     fn desired(spec: Option<&Tags>, context: &Context<'_>) -> Result<Option<DesiredTags>, String> {
         let none = Tags::new();
-        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.owner_tag, context.earlier_tag_keys)))
+        let earlier = context.earlier.get("tags").map_or(&[][..], Vec::as_slice);
+        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.owner_tag, earlier)))
     }
 
     /// CreateBucket sent them already.
@@ -81,6 +82,10 @@ impl Setting for BucketTags {
         let none = Tags::new();
         let live = live.unwrap_or(&none);
         Change::of(desired.diffs(Self::FIELD, live), desired.merged(live))
+    }
+
+    fn owned(desired: &DesiredTags) -> Vec<String> {
+        desired.ours.keys().cloned().collect()
     }
 }
 

@@ -14,8 +14,8 @@ use crate::api::{
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::{Bucket, KeyProof, Secret};
-use crate::plan::{Action, Blocker, Plan};
-use crate::settings::Reading;
+use crate::plan::{Action, Blocker, Plan, Step};
+use crate::settings::{Reading, short_name};
 
 /// For how long a passing trouble leaves the last knowledge standing.
 const GRACE_SECONDS: i64 = 300;
@@ -200,12 +200,21 @@ impl Fold<'_> {
         let steps = check.plan.steps.iter().zip(&check.report.outcomes);
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
-            let tag_keys = desired.bucket.settings.tags.as_ref().map(|t| t.ours.keys().cloned().collect()).unwrap_or_default();
-            let tags_failed =
-                steps.clone().any(|(s, o)| matches!(s.action, Action::WriteSetting { field: "bucket.tags", .. }) && !o.is_done());
-            let earlier = self.status.bucket.take().map(|b| b.tag_keys);
-            let tag_keys = merged(tag_keys, earlier, tags_failed);
-            self.status.bucket = Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), tag_keys });
+            // A bucket that was made anew has nothing of before.
+            let mut owned = self.status.bucket.take().filter(|_| !bucket_made).map(|b| b.owned).unwrap_or_default();
+            for (name, part, ours) in desired.bucket.settings.owned() {
+                let failed = |step: &Step, outcome: &Outcome| {
+                    matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
+                };
+                let open = steps.clone().any(|(step, outcome)| failed(step, outcome))
+                    || check.plan.blockers.iter().any(|blocker| blocker.part == part);
+                let earlier = owned.remove(name);
+                let ours = merged(ours, earlier, open);
+                if !ours.is_empty() {
+                    owned.insert(name.to_owned(), ours);
+                }
+            }
+            self.status.bucket = Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), owned });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
             Outcome::Done(Fact::User { id }) => Some(id.clone()),

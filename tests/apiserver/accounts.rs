@@ -155,7 +155,7 @@ async fn defaults_and_their_change() {
     // Other defaults reach what is there, but never rename a user that has a key.
     lab.account("with-defaults", spec(json!({ "tags": { "cost": "8" }, "namePrefix": "other-" }))).await;
     let end = |object: &bucketconnection::api::BucketConnection| {
-        object.status.as_ref().and_then(|s| s.bucket.as_ref()).is_some_and(|b| b.tag_keys.contains(&"cost".to_owned()))
+        object.status.as_ref().and_then(|s| s.bucket.as_ref()).is_some_and(|b| b.owned["tags"].contains(&"cost".to_owned()))
     };
     let object = lab.check("c").await;
     assert!(end(&object));

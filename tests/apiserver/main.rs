@@ -20,5 +20,6 @@ mod ownership;
 mod presets;
 mod schedule;
 mod secrecy;
+mod settings;
 mod tenants;
 mod validation;

@@ -5,6 +5,7 @@
 
 mod iam;
 mod s3;
+mod settings;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

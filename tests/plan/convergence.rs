@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::world::World;
 use super::{connection, edit};
 
-const EDITS: [&str; 23] = [
+const EDITS: [&str; 26] = [
     "cors deleted",
     "cors edited",
     "encryption to KMS",
@@ -21,6 +21,9 @@ const EDITS: [&str; 23] = [
     "public access block opened",
     "tags deleted",
     "foreign tag",
+    "lifecycle of others",
+    "bucket policy of others",
+    "versioning suspended",
     "bucket deleted",
     "policy edited",
     "policy deleted",
@@ -44,6 +47,12 @@ fn specs() -> Vec<Value> {
         json!({ "preset": "IlluminaICA" }),
         json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" }, "allowWeaker": ["encryption"] } }),
         json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter", "allowWeaker": ["ownership"] }, "user": { "tags": { "team": "a" } } }),
+        json!({ "preset": "ReadWrite", "bucket": {
+            "versioning": "Enabled",
+            "tls": { "minimumVersion": "1.2" },
+            "lifecycle": { "rules": [{ "id": "uploads", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }] },
+            "policyStatements": [{ "sid": "Auditors", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:ListBucket"] }],
+        } }),
         json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } } }),
     ]
 }

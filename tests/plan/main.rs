@@ -226,6 +226,22 @@ pub fn edit(world: &mut World, what: &str) {
                 tags.insert("foreign".into(), "stays".into());
             }
         }),
+        "lifecycle of others" => bucket(world, |bucket| {
+            if let Reading::Set(rules) = &mut bucket.live.lifecycle {
+                let theirs = json!({ "rule": { "id": "theirs", "filter": { "prefix": "x/" }, "expiration": { "days": 1 } }, "form": "OnRule" });
+                rules.rules.retain(|stored| stored.rule.id != "theirs");
+                rules.rules.iter_mut().for_each(|stored| stored.rule.status = serde_json::from_value(json!("Disabled")).unwrap());
+                rules.rules.insert(0, serde_json::from_value(theirs).unwrap());
+            }
+        }),
+        "bucket policy of others" => bucket(world, |bucket| {
+            if let Reading::Set(policy) = &mut bucket.live.bucket_policy {
+                policy.statements.iter_mut().for_each(|text| *text = text.replace("ListBucket", "*"));
+                policy.statements.retain(|text| !text.contains("Theirs"));
+                policy.statements.insert(0, r#"{ "Sid":"Theirs", "Effect":"Deny" }"#.into());
+            }
+        }),
+        "versioning suspended" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Suspended".into())),
         "bucket deleted" => world.bucket = None,
         "bucket of another connection" => bucket(world, |bucket| {
             bucket.live.tags = Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into());

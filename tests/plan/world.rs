@@ -174,7 +174,7 @@ impl World {
         let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
         Observed {
-            bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(&bucket.live, desired))),
+            bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
             contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
                 Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
             }),
@@ -318,6 +318,14 @@ impl World {
                         bucket.live.ownership = Reading::Set(serde_json::to_value(ownership).unwrap().as_str().unwrap().into());
                     }
                     Write::BucketTags(tags) => bucket.live.tags = Reading::Set(tags),
+                    Write::Versioning(status) => bucket.live.versioning = Reading::Set(format!("{status:?}")),
+                    Write::ObjectLock(retention) => bucket.live.object_lock = Reading::Set(retention),
+                    Write::Acceleration(status) => bucket.live.acceleration = Reading::Set(format!("{status:?}")),
+                    Write::Lifecycle(rules) if rules.rules.is_empty() => bucket.live.lifecycle = Reading::Unset,
+                    Write::Lifecycle(rules) => bucket.live.lifecycle = Reading::Set(rules),
+                    Write::BucketPolicy(policy) if policy.statements.is_empty() => bucket.live.bucket_policy = Reading::Unset,
+                    Write::BucketPolicy(policy) => bucket.live.bucket_policy = Reading::Set(policy),
+                    Write::Logging(logging) => bucket.live.logging = Reading::Set(logging),
                 }
             }
             Action::CreateUser { .. } if self.user.is_some() => return failed(Class::Exists, "EntityAlreadyExists"),
@@ -423,23 +431,12 @@ impl World {
 
 /// What S3 gives a new bucket.
 fn defaults() -> Live {
-    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset}";
+    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
     serde_json::from_value(value).unwrap()
 }
 
-/// Only managed settings are read.
-fn managed(live: &Live, desired: &Desired) -> Live {
-    let wanted = &desired.bucket.settings;
-    Live {
-        public_access_block: if wanted.public_access_block.is_some() {
-            live.public_access_block.clone()
-        } else {
-            Reading::NotLooked
-        },
-        ownership: if wanted.ownership.is_some() { live.ownership.clone() } else { Reading::NotLooked },
-        encryption: if wanted.encryption.is_some() { live.encryption.clone() } else { Reading::NotLooked },
-        tags: live.tags.clone(),
-        cors: if wanted.cors.is_some() { live.cors.clone() } else { Reading::NotLooked },
-    }
+/// Only managed settings are read; the tags always.
+fn managed(bucket: &TheBucket, desired: &Desired) -> Live {
+    bucket.live.managed(&desired.bucket.settings)
 }

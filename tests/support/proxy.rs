@@ -181,12 +181,18 @@ fn error(status: u16, code: &str, query: bool) -> String {
 }
 
 /// Sub-resources of a bucket: the action that reads them and the one that writes them.
-const SUBRESOURCES: [(&str, &str, &str); 9] = [
+const SUBRESOURCES: [(&str, &str, &str); 15] = [
     ("tagging", "s3:GetBucketTagging", "s3:PutBucketTagging"),
     ("cors", "s3:GetBucketCORS", "s3:PutBucketCORS"),
     ("encryption", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
     ("publicAccessBlock", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
     ("ownershipControls", "s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
+    ("versioning", "s3:GetBucketVersioning", "s3:PutBucketVersioning"),
+    ("object-lock", "s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration"),
+    ("accelerate", "s3:GetAccelerateConfiguration", "s3:PutAccelerateConfiguration"),
+    ("logging", "s3:GetBucketLogging", "s3:PutBucketLogging"),
+    ("lifecycle", "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
+    ("policy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"),
     ("versions", "s3:ListBucketVersions", ""),
     ("uploads", "s3:ListBucketMultipartUploads", "s3:PutObject"),
     ("list-type", "s3:ListBucket", ""),
@@ -214,6 +220,10 @@ fn parse(raw: &[u8]) -> Request {
 fn s3_action(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    // The one sub-resource whose removal has an action of its own.
+    if method == "DELETE" && keys.contains_key("policy") {
+        return "s3:DeleteBucketPolicy".to_owned();
+    }
     for (name, read, write) in SUBRESOURCES {
         if keys.contains_key(name) {
             return if matches!(method, "GET" | "HEAD") { read } else { write }.to_owned();

@@ -8,7 +8,6 @@ use super::{Parts, Scope, allow};
 
 pub(super) fn parts(scope: &Scope<'_>) -> Parts {
     Parts {
-        cors: None,
         statements: vec![
             allow(Some("BrowseAccount"), &["s3:ListAllMyBuckets"], &["*"]),
             allow(
@@ -22,5 +21,6 @@ pub(super) fn parts(scope: &Scope<'_>) -> Parts {
                 &[scope.objects_arn],
             ),
         ],
+        ..Parts::default()
     }
 }

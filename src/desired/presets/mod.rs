@@ -4,7 +4,9 @@ mod clc_genomics;
 mod illumina_ica;
 mod objects;
 
-use crate::api::{Effect, PolicyStatement, Preset};
+use super::SpecError;
+use crate::api::{Effect, IlluminaICASpec, PolicyStatement, Preset};
+use crate::settings::bucket_policy::BucketStatement;
 use crate::settings::cors::CorsRule;
 
 pub use illumina_ica::LIMITED_REGIONS;
@@ -19,25 +21,34 @@ pub struct Scope<'a> {
     pub prefix: Option<&'a str>,
     /// Full ARN of the KMS key that encrypts the bucket.
     pub kms_key_arn: Option<&'a str>,
+    /// Whether the spec says that the bucket has versions, or had them.
+    pub versioned: bool,
+    /// Region of the bucket.
+    pub region: &'a str,
+    /// Options of the preset IlluminaICA.
+    pub illumina_ica: Option<&'a IlluminaICASpec>,
 }
 
 /// What a preset supplies.
+#[derive(Default)]
 pub struct Parts {
     /// CORS rules; `None` leaves CORS unmanaged.
     pub cors: Option<Vec<CorsRule>>,
     /// Rights of the user.
     pub statements: Vec<PolicyStatement>,
+    /// Statements of the bucket's own policy.
+    pub bucket_statements: Vec<BucketStatement>,
 }
 
-/// The parts of `preset` in `scope`.
-pub fn parts(preset: Preset, scope: &Scope<'_>) -> Parts {
+/// The parts of `preset` in `scope`, or what they lack.
+pub fn parts(preset: Preset, scope: &Scope<'_>) -> Result<Parts, SpecError> {
     let mut parts = match preset {
-        Preset::IlluminaICA => illumina_ica::parts(scope),
+        Preset::IlluminaICA => illumina_ica::parts(scope)?,
         Preset::CLCGenomics => clc_genomics::parts(scope),
         Preset::ReadOnly => objects::read_only(scope),
         Preset::ReadWrite => objects::read_write(scope),
         Preset::WriteOnly => objects::write_only(scope),
-        Preset::Custom => Parts { cors: None, statements: Vec::new() },
+        Preset::Custom => Parts::default(),
     };
     if let Some(key) = scope.kms_key_arn
         && !matches!(preset, Preset::Custom)
@@ -51,7 +62,7 @@ pub fn parts(preset: Preset, scope: &Scope<'_>) -> Parts {
         };
         parts.statements.push(allow(None, actions, &[key]));
     }
-    parts
+    Ok(parts)
 }
 
 fn allow(sid: Option<&str>, actions: &[&str], resources: &[&str]) -> PolicyStatement {

@@ -27,7 +27,7 @@ pub(super) fn write_only(scope: &Scope<'_>) -> Parts {
 }
 
 fn parts(statements: Vec<PolicyStatement>) -> Parts {
-    Parts { cors: None, statements }
+    Parts { statements, ..Parts::default() }
 }
 
 /// Clients ask for the region first.

@@ -1,0 +1,171 @@
+//! AWS's policy language, as IAM and bucket policies share it: when two statements mean the same, and where each begins and ends
+//! in a document's text.
+//!
+//! AWS keeps what was sent, but a person, another tool or AWS itself may say the same in other words: order of statements, actions,
+//! resources and principals; a string for a list of one; case of action, condition operator and key; an account's id for the ARN
+//! of its root; an empty condition. A Sid counts: it is what people refer to.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Whether a statement grants or refuses.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Effect {
+    #[default]
+    Allow,
+    Deny,
+}
+
+/// A statement in a form where equal means same.
+pub type Canonical = BTreeMap<String, Value>;
+
+/// Conditions in that form: operator, key, values.
+pub type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// A document in a form where equal means same; `None` for what is not a policy document.
+pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
+    let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();
+    let mut statements = match document.get("Statement")? {
+        Value::Array(list) => list.iter().map(canonical_statement).collect::<Option<Vec<_>>>()?,
+        one => vec![canonical_statement(one)?],
+    };
+    statements.sort_by_key(|statement| json!(statement).to_string());
+    Some((version, statements))
+}
+
+/// A statement in a form where equal means same; `None` for what is no statement.
+pub fn canonical_statement(statement: &Value) -> Option<Canonical> {
+    let mut canonical = Canonical::new();
+    for (key, value) in statement.as_object()? {
+        let value = match key.as_str() {
+            "Action" | "NotAction" => json!(strings(value)?.iter().map(|a| a.to_lowercase()).collect::<BTreeSet<_>>()),
+            "Resource" | "NotResource" => json!(strings(value)?),
+            "Principal" | "NotPrincipal" => json!(canonical_principal(value)?),
+            "Condition" => json!(canonical_condition(value)?),
+            "Effect" => json!(value.as_str()?.to_lowercase()),
+            _ => value.clone(),
+        };
+        let empty = value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_str() == Some("");
+        if !empty {
+            canonical.insert(key.clone(), value);
+        }
+    }
+    Some(canonical)
+}
+
+/// `"*"` is every AWS principal, and an account is its id or the ARN of its root.
+fn canonical_principal(principal: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    let Value::Object(kinds) = principal else {
+        return Some([("AWS".to_owned(), strings(principal)?)].into());
+    };
+    let account = |name: String| {
+        let root =
+            name.strip_prefix("arn:").and_then(|rest| rest.split_once(":iam::")).and_then(|(_, of)| of.strip_suffix(":root"));
+        root.map(str::to_owned).unwrap_or(name)
+    };
+    let mut canonical = BTreeMap::new();
+    for (kind, names) in kinds {
+        let names = strings(names)?;
+        if !names.is_empty() {
+            canonical.insert(kind.clone(), names.into_iter().map(account).collect());
+        }
+    }
+    Some(canonical)
+}
+
+/// Conditions in a form where equal means same.
+pub fn canonical_condition(condition: &Value) -> Option<Conditions> {
+    let mut canonical = Conditions::new();
+    for (operator, keys) in condition.as_object()? {
+        for (key, values) in keys.as_object()? {
+            canonical.entry(operator.to_lowercase()).or_default().insert(key.to_lowercase(), strings(values)?);
+        }
+    }
+    Some(canonical)
+}
+
+/// A list, or one value for a list of one, as a set; booleans and numbers as AWS compares them, as strings.
+pub fn strings(value: &Value) -> Option<BTreeSet<String>> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match value {
+        Value::Array(list) => list.iter().map(text).collect(),
+        one => text(one).map(|text| BTreeSet::from([text])),
+    }
+}
+
+/// The parts of a JSON object (`"key":value`) or array, each as it is written. `text` must be valid JSON.
+pub fn parts(text: &str) -> Vec<&str> {
+    let inner = text.trim();
+    let inner = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default();
+    let (mut depth, mut quoted, mut escaped, mut start) = (0_i32, false, false, 0);
+    let mut parts = Vec::new();
+    for (at, byte) in inner.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => {
+                parts.push(inner[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(inner[start..].trim());
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each pair means the same.
+    #[test]
+    fn the_same_statement_in_other_words() {
+        let table = [
+            (json!({ "Action": ["s3:GetObject"] }), json!({ "Action": "S3:getobject" })),
+            (json!({ "Action": ["a:B", "a:C"] }), json!({ "Action": ["a:C", "a:B", "a:C"] })),
+            (json!({ "Effect": "Deny" }), json!({ "Effect": "deny", "Condition": {} })),
+            (json!({ "Resource": ["r"] }), json!({ "Resource": "r", "Sid": "" })),
+            (json!({ "Principal": "*" }), json!({ "Principal": { "AWS": ["*"] } })),
+            (
+                json!({ "Principal": { "AWS": ["123456789012"] } }),
+                json!({ "Principal": { "AWS": "arn:aws:iam::123456789012:root", "Service": [] } }),
+            ),
+            (
+                json!({ "Condition": { "Bool": { "aws:SecureTransport": false } } }),
+                json!({ "Condition": { "bool": { "AWS:securetransport": ["false"] } } }),
+            ),
+            (
+                json!({ "Condition": { "NumericLessThan": { "s3:TlsVersion": 1.2 } } }),
+                json!({ "Condition": { "NumericLessThan": { "s3:TlsVersion": "1.2" } } }),
+            ),
+        ];
+        for (one, other) in table {
+            assert_eq!(canonical_statement(&one), canonical_statement(&other), "{one} {other}");
+        }
+        let different = (json!({ "Principal": { "AWS": "1" } }), json!({ "Principal": { "Service": "1" } }));
+        assert_ne!(canonical_statement(&different.0), canonical_statement(&different.1));
+    }
+
+    #[test]
+    fn parts_are_as_they_are_written() {
+        let text = r#" { "Version" : "x,\"y\"" , "Statement": [ {"b":[1,2] , "a": "}]"}, {} ] } "#;
+        assert_eq!(parts(text), [r#""Version" : "x,\"y\"""#, r#""Statement": [ {"b":[1,2] , "a": "}]"}, {} ]"#]);
+        assert_eq!(parts(r#"[ {"b":[1,2] , "a": "}]"}, {} ]"#), [r#"{"b":[1,2] , "a": "}]"}"#, "{}"]);
+        assert_eq!(parts("[]"), [""; 0]);
+    }
+}

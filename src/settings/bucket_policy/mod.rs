@@ -1,0 +1,252 @@
+//! The bucket's policy: statements of the spec, the TLS rule and what a preset adds, in one read and one write.
+//!
+//! Ours are told apart by their Sid. All other statements are foreign and are sent back in the very words in which they were
+//! read. The last statement that goes takes the policy with it.
+//!
+//! A Deny of ours is never removed by omission. While the spec has no `policyStatements` at all, what stood there stays; once it
+//! has the list, a Deny that is not in it any more is removed only where `bucket.allowWeaker` names `policyStatements`.
+//!
+//! Written after the public access block, which refuses public policies.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>
+
+mod statement;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Change, Context, FieldDiff, Setting};
+use crate::api::conditions::ConditionType;
+use crate::policy_language::{canonical_statement, parts};
+
+pub use statement::{BucketStatement, ICA_COPY, TlsSpec, TlsVersion};
+use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, tls};
+
+/// Largest bucket policy in bytes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
+const LIMIT: usize = 20_480;
+
+/// What a spec says of the bucket policy.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketPolicySpec {
+    /// Statements of the bucket policy, by sid. Statements of others stay. Omitted: what is there stays. An Allow that leaves the
+    /// list leaves the bucket, and an empty list removes all that stood here; a Deny goes only where bucket.allowWeaker names
+    /// policyStatements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("self.all(statement, self.exists_one(other, other.sid == statement.sid))").message("each of policyStatements needs a sid of its own"))]
+    pub policy_statements: Option<Vec<BucketStatement>>,
+
+    /// Refuse requests over plain HTTP or an old version of TLS. Omitted: left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+}
+
+/// The setting.
+pub struct BucketPolicy;
+
+/// The statements that are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DesiredPolicy {
+    /// Ours, in AWS's policy language.
+    pub ours: Vec<Value>,
+    /// Sids of statements that were ours and are not any more.
+    pub dropped: Vec<String>,
+    /// Sids of statements that were ours and are left alone.
+    pub left: Vec<String>,
+}
+
+/// A bucket's policy, each part as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyText {
+    /// `"Version":…` and, where there is one, `"Id":…`.
+    pub head: Vec<String>,
+    /// The statements. None at all deletes the policy.
+    pub statements: Vec<String>,
+}
+
+impl PolicyText {
+    /// The parts of a policy's text; `None` for what is no policy.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str::<Value>(text).ok()?.as_object()?;
+        let is_statement = |part: &&&str| part.starts_with("\"Statement\"");
+        let all = parts(text);
+        let statement = all.iter().find(is_statement)?.split_once(':')?.1.trim();
+        let statements = if statement.starts_with('[') { parts(statement) } else { vec![statement] };
+        let owned = |parts: Vec<&str>| parts.into_iter().map(str::to_owned).collect();
+        let head = all.iter().copied().filter(|part| !part.starts_with("\"Statement\"")).collect();
+        Some(Self { head: owned(head), statements: owned(statements) })
+    }
+
+    /// The text of the policy.
+    pub fn text(&self) -> String {
+        let mut all = if self.head.is_empty() { vec!["\"Version\":\"2012-10-17\"".to_owned()] } else { self.head.clone() };
+        all.push(format!("\"Statement\":[{}]", self.statements.join(",")));
+        format!("{{{}}}", all.join(","))
+    }
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn sid(statement: &Value) -> &str {
+    statement.get("Sid").and_then(Value::as_str).unwrap_or_default()
+}
+
+impl Setting for BucketPolicy {
+    type Spec = BucketPolicySpec;
+    type Desired = DesiredPolicy;
+    type Live = PolicyText;
+    type Write = PolicyText;
+
+    const FIELD: &'static str = "bucket.policyStatements";
+    const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
+
+    fn desired(spec: Option<&BucketPolicySpec>, context: &Context<'_>) -> Result<Option<DesiredPolicy>, String> {
+        let spec = spec.cloned().unwrap_or_default();
+        let listed = spec.policy_statements.as_deref().unwrap_or_default();
+        if let Some(wrong) = listed.iter().find_map(|statement| foreign_resource(statement, context.bucket_arn)) {
+            return Err(wrong);
+        }
+        let tls = spec.tls.as_ref().map(tls);
+        let all = tls.iter().flatten().chain(context.preset_statements).chain(listed);
+        let ours: Vec<_> = all.map(|statement| statement.to_json(context.bucket_arn)).collect();
+        let size: usize = ours.iter().map(|statement| statement.to_string().len() + 1).sum();
+        if size > LIMIT {
+            return Err(format!("the statements have {size} characters, AWS allows {LIMIT} in a bucket policy"));
+        }
+        let there = |name: &String| ours.iter().any(|statement| sid(statement) == name);
+        let earlier = context.earlier.get("policyStatements").into_iter().flatten().filter(|name| !there(name)).cloned();
+        // A preset's Allow goes with its option; what a list had goes only where there is still a list.
+        let (dropped, left): (Vec<_>, Vec<_>) = earlier.partition(|name| spec.policy_statements.is_some() || *name == ICA_COPY);
+        let managed = spec.policy_statements.is_some() || !ours.is_empty() || !dropped.is_empty();
+        Ok(managed.then_some(DesiredPolicy { ours, dropped, left }))
+    }
+
+    fn on_new_bucket(desired: &DesiredPolicy) -> Option<Change<PolicyText>> {
+        Self::change(desired, None)
+    }
+
+    fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
+        let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_default() };
+        let (mut diffs, mut weakens) = (Vec::new(), Vec::new());
+        let mut missing = desired.ours.clone();
+        for text in live.into_iter().flat_map(|live| &live.statements) {
+            let there = parsed(text);
+            let canonical = canonical_statement(&there).unwrap_or_default();
+            let denies = canonical.get("Effect") == Some(&json!("deny"));
+            let name = sid(&there);
+            if let Some(at) = missing.iter().position(|ours| !name.is_empty() && sid(ours) == name) {
+                let ours = missing.remove(at);
+                let wanted = canonical_statement(&ours).unwrap_or_default();
+                if wanted == canonical {
+                    write.statements.push(text.clone());
+                    continue;
+                }
+                diffs.extend(statement_diffs(name, &there, &ours));
+                if denies && !covers(&wanted, &canonical) {
+                    weakens.push(format!("changes the Deny statement {name}"));
+                }
+                if is_public(&wanted) {
+                    weakens.push(public(name));
+                }
+                write.statements.push(ours.to_string());
+            } else if desired.dropped.iter().any(|dropped| dropped == name) {
+                diffs.push(FieldDiff::new(path(name), Some(there.clone()), None));
+                if denies {
+                    weakens.push(format!("removes the Deny statement {name}"));
+                }
+            } else {
+                write.statements.push(text.clone());
+            }
+        }
+        for ours in missing {
+            diffs.push(FieldDiff::new(path(sid(&ours)), None, Some(ours.clone())));
+            if canonical_statement(&ours).is_some_and(|ours| is_public(&ours)) {
+                weakens.push(public(sid(&ours)));
+            }
+            write.statements.push(ours.to_string());
+        }
+        let weakens = (!weakens.is_empty()).then(|| weakens.join(", "));
+        Some(Change::of(diffs, write)?.weakening(weakens))
+    }
+
+    fn owned(desired: &DesiredPolicy) -> Vec<String> {
+        desired.ours.iter().map(|statement| sid(statement).to_owned()).chain(desired.left.clone()).collect()
+    }
+}
+
+/// A statement may name this bucket and its objects only; S3 refuses others, but says less.
+fn foreign_resource(statement: &BucketStatement, bucket_arn: &str) -> Option<String> {
+    let own = |resource: &&String| {
+        *resource == bucket_arn || resource.strip_prefix(bucket_arn).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let foreign = statement.resources.iter().find(|resource| !own(resource))?;
+    Some(format!("{} names {foreign}: resources may be {bucket_arn} and {bucket_arn}/… only", statement.sid))
+}
+
+fn public(name: &str) -> String {
+    format!("lets everyone in by the statement {name}")
+}
+
+/// Where the spec has what a statement stands for.
+fn path(name: &str) -> String {
+    match name {
+        ICA_COPY => "illuminaICA.crossAccountCopy".to_owned(),
+        TLS_ONLY => "bucket.tls".to_owned(),
+        TLS_VERSION => "bucket.tls.minimumVersion".to_owned(),
+        _ => {
+            debug_assert!(!name.starts_with(OUR_PREFIX));
+            format!("bucket.policyStatements[{name}]")
+        }
+    }
+}
+
+fn statement_diffs(name: &str, live: &Value, desired: &Value) -> Vec<FieldDiff> {
+    let canonical = |statement: &Value| canonical_statement(statement).unwrap_or_default();
+    let (old, new) = (canonical(live), canonical(desired));
+    let elements: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let differ = elements.into_iter().filter(|element| old.get(*element) != new.get(*element));
+    differ
+        .map(|element| {
+            let field = match element.as_str() {
+                "Principal" | "Action" | "Resource" | "Condition" => format!("{}s", element.to_lowercase()),
+                other => other.to_lowercase(),
+            };
+            FieldDiff::new(format!("{}.{field}", path(name)), live.get(element).cloned(), desired.get(element).cloned())
+        })
+        .collect()
+}
+
+#[cfg(feature = "operator")]
+pub(super) mod wire {
+    use super::PolicyText;
+    use crate::problem::{Class, Problem};
+    use crate::sdk::{BucketCalls, unset};
+
+    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<PolicyText>, Problem> {
+        const ACTION: &str = "s3:GetBucketPolicy";
+        let call = b.s3.get_bucket_policy().bucket(b.name).expected_bucket_owner(b.account);
+        let answer = unset(b.sdk.call(ACTION, call.send()).await, &["NoSuchBucketPolicy"])?;
+        let Some(text) = answer.and_then(|answer| answer.policy) else { return Ok(None) };
+        let unknown = || Problem::new(Class::Refused, ACTION, "InvalidAnswer", "the bucket policy is no policy document");
+        PolicyText::parse(&text).map(Some).ok_or_else(unknown)
+    }
+
+    pub(crate) async fn write(b: &BucketCalls<'_>, policy: &PolicyText) -> Result<(), Problem> {
+        if policy.statements.is_empty() {
+            let call = b.s3.delete_bucket_policy().bucket(b.name).expected_bucket_owner(b.account);
+            return b.sdk.call("s3:DeleteBucketPolicy", call.send()).await.map(drop);
+        }
+        let call = b.s3.put_bucket_policy().bucket(b.name).expected_bucket_owner(b.account).policy(policy.text());
+        b.sdk.call("s3:PutBucketPolicy", call.send()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests;

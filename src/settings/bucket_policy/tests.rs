@@ -1,0 +1,134 @@
+use super::*;
+use crate::settings::Owned;
+
+const ARN: &str = "arn:aws:s3:::b";
+
+fn desired(spec: Value, earlier: &[&str]) -> Option<DesiredPolicy> {
+    let spec: BucketPolicySpec = serde_json::from_value(spec).unwrap();
+    let earlier = Owned::from([("policyStatements".to_owned(), earlier.iter().map(|&name| name.to_owned()).collect())]);
+    let context = Context {
+        preset_cors: None,
+        preset_statements: &[],
+        owner_tag: ("", ""),
+        earlier: &earlier,
+        bucket_arn: ARN,
+        account_id: "123456789012",
+        partition: "aws",
+        region: "us-east-1",
+    };
+    BucketPolicy::desired(Some(&spec), &context).unwrap()
+}
+
+fn statement(sid: &str, effect: &str) -> Value {
+    json!({ "sid": sid, "effect": effect, "principals": { "AWS": ["123456789012"] }, "actions": ["s3:GetObject", "s3:PutObject"] })
+}
+
+fn policy(statements: &[&str]) -> PolicyText {
+    PolicyText::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","))).unwrap()
+}
+
+fn change(spec: Value, earlier: &[&str], live: &PolicyText) -> Option<Change<PolicyText>> {
+    BucketPolicy::change(&desired(spec, earlier).unwrap(), Some(live))
+}
+
+const FOREIGN: &str = r#"{ "Resource":"arn:aws:s3:::b", "Sid" : "Theirs","Effect":"Allow", "Action":"s3:ListBucket","Principal":{"AWS":"AIDAEXAMPLE"}}"#;
+
+#[test]
+fn omitted_is_not_managed_and_the_memory_stays() {
+    assert_eq!(desired(json!({}), &["Mine", "BucketConnectionTLSOnly"]), None);
+    let tls = desired(json!({ "tls": { "minimumVersion": "1.2" } }), &["Mine"]).unwrap();
+    assert_eq!(BucketPolicy::owned(&tls), ["BucketConnectionTLSOnly", "BucketConnectionTLSVersion", "Mine"]);
+}
+
+#[test]
+fn foreign_statements_go_back_in_their_own_words() {
+    let live = PolicyText::parse(&format!(r#"{{"Id":"x","Version":"2008-10-17","Statement":{FOREIGN}}}"#)).unwrap();
+    let change = change(json!({ "policyStatements": [statement("Mine", "Allow")] }), &[], &live).unwrap();
+    assert_eq!(change.write.head, live.head);
+    assert_eq!(change.write.statements[0], FOREIGN);
+    assert!(change.write.text().starts_with(&format!(r#"{{"Id":"x","Version":"2008-10-17","Statement":[{FOREIGN},{{"#)));
+    assert_eq!(change.diffs[0].path, "bucket.policyStatements[Mine]");
+    assert_eq!(change.weakens, None);
+}
+
+#[test]
+fn the_last_statement_that_goes_takes_the_policy_with_it() {
+    let spec = json!({ "policyStatements": [statement("Mine", "Allow")] });
+    let written = BucketPolicy::change(&desired(spec.clone(), &[]).unwrap(), None).unwrap().write;
+    assert_eq!(change(spec, &["Mine"], &written), None);
+    let removal = change(json!({ "policyStatements": [] }), &["Mine"], &written).unwrap();
+    assert!(removal.write.statements.is_empty() && removal.weakens.is_none());
+    assert_eq!(BucketPolicy::change(&desired(json!({ "policyStatements": [] }), &["Mine"]).unwrap(), None), None);
+}
+
+/// What the spec says, and how AWS may tell the same.
+#[test]
+fn the_same_in_other_words_is_no_difference() {
+    let live = policy(&[
+        r#"{"Action":"s3:*","Principal":"*","Effect":"Deny","Resource":["arn:aws:s3:::b/*","arn:aws:s3:::b"],"Condition":{"Bool":{"aws:SecureTransport":"false"}},"Sid":"BucketConnectionTLSOnly"}"#,
+        r#"{"Sid":"Mine","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":["s3:PutObject","s3:getobject"],"Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}"#,
+        r#"{"Sid":"BucketConnectionTLSVersion","Effect":"Deny","Principal":{"AWS":"*"},"Action":"s3:*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"],"Condition":{"NumericLessThan":{"s3:TlsVersion":"1.2"}}}"#,
+    ]);
+    let spec = json!({ "tls": { "minimumVersion": "1.2" }, "policyStatements": [statement("Mine", "Allow")] });
+    assert_eq!(change(spec, &[], &live), None);
+}
+
+#[test]
+fn what_weakens() {
+    let tls = |version: &str| json!({ "tls": { "minimumVersion": version } });
+    let written = |spec: Value| BucketPolicy::change(&desired(spec, &[]).unwrap(), None).unwrap().write;
+    let deny = json!({ "policyStatements": [statement("Guard", "Deny")] });
+    let mut wider = deny.clone();
+    wider["policyStatements"][0]["actions"] = json!(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]);
+    let mut narrower = deny.clone();
+    narrower["policyStatements"][0]["actions"] = json!(["s3:GetObject"]);
+    let none = json!({ "policyStatements": [] });
+    let table = [
+        (tls("1.3"), written(tls("1.2")), None),
+        (tls("1.2"), written(tls("1.3")), Some("changes the Deny statement BucketConnectionTLSVersion")),
+        (wider, written(deny.clone()), None),
+        (narrower, written(deny.clone()), Some("changes the Deny statement Guard")),
+        (none.clone(), written(deny), Some("removes the Deny statement Guard")),
+        (
+            none,
+            written(tls("1.2")),
+            Some("removes the Deny statement BucketConnectionTLSOnly, removes the Deny statement BucketConnectionTLSVersion"),
+        ),
+    ];
+    for (spec, live, weakens) in table {
+        let earlier = ["Guard", "BucketConnectionTLSOnly", "BucketConnectionTLSVersion"];
+        assert_eq!(change(spec.clone(), &earlier, &live).unwrap().weakens.as_deref(), weakens, "{spec}");
+    }
+}
+
+#[test]
+fn public_statements() {
+    let public = |conditions: Value, principals: Value| {
+        let spec = json!({ "policyStatements": [{ "sid": "Open", "effect": "Allow", "principals": principals, "actions": ["s3:GetObject"], "conditions": conditions }] });
+        BucketPolicy::change(&desired(spec, &[]).unwrap(), None).unwrap().weakens.is_some()
+    };
+    let everyone = || json!({ "AWS": ["*"] });
+    for (conditions, expected) in [
+        (json!({}), true),
+        (json!({ "IpAddress": { "aws:SourceIp": ["10.0.0.0/8"] } }), false),
+        (json!({ "IpAddress": { "aws:SourceIp": ["0.0.0.0/1"] } }), true),
+        (json!({ "NotIpAddress": { "aws:SourceIp": ["10.0.0.0/8"] } }), true),
+        (json!({ "StringEquals": { "aws:PrincipalOrgID": ["o-1"] } }), false),
+        (json!({ "StringLike": { "aws:PrincipalArn": ["arn:aws:iam::*:role/x"] } }), true),
+        (json!({ "StringEqualsIfExists": { "aws:SourceVpce": ["vpce-1"] } }), true),
+        (json!({ "StringEquals": { "s3:prefix": ["a/"] } }), true),
+    ] {
+        assert_eq!(public(conditions.clone(), everyone()), expected, "{conditions}");
+    }
+    assert!(!public(json!({}), json!({ "AWS": ["123456789012"], "Service": ["logging.s3.amazonaws.com"] })));
+}
+
+#[test]
+fn a_changed_element_is_one_diff() {
+    let spec = json!({ "policyStatements": [statement("Mine", "Allow")] });
+    let mut live = desired(spec.clone(), &[]).unwrap().ours.remove(0);
+    live["Action"] = json!("s3:*");
+    let change = change(spec, &[], &policy(&[&live.to_string()])).unwrap();
+    assert_eq!(change.diffs.len(), 1);
+    assert_eq!(change.diffs[0].path, "bucket.policyStatements[Mine].actions");
+}

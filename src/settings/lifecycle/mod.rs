@@ -1,0 +1,198 @@
+//! Lifecycle rules of the bucket, told apart by their id.
+//!
+//! Ours are those of the spec, and those that an earlier spec had. All others are foreign and are sent back as they were read, in
+//! the very form in which they were written, with the bucket's smallest size for transitions.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
+
+mod rule;
+#[cfg(feature = "operator")]
+pub(super) mod wire;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Change, Context, FieldDiff, Setting};
+use crate::api::conditions::ConditionType;
+
+pub use rule::*;
+
+/// Lifecycle rules, by id. Rules of others stay. Omitted: all rules are left as they are.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct LifecycleSpec {
+    /// The rules. A rule that leaves the list leaves the bucket; an empty list removes those that stood here, and no others.
+    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.all(rule, self.exists_one(other, other.id == rule.id))").message("each lifecycle rule needs an id of its own"))]
+    pub rules: Vec<LifecycleRule>,
+}
+
+/// The setting.
+pub struct Lifecycle;
+
+/// The rules that are wanted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredLifecycle {
+    /// Ours.
+    pub rules: Vec<LifecycleRule>,
+    /// Ids of rules that were ours and are not any more.
+    pub dropped: Vec<String>,
+}
+
+/// All rules of a bucket. None at all deletes the configuration: S3 has no empty one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// The rules, in AWS's order.
+    pub rules: Vec<StoredRule>,
+    /// The smallest object that transitions take by default, a header of the configuration; sent back as it is.
+    pub minimum_size: Option<String>,
+}
+
+impl Setting for Lifecycle {
+    type Spec = LifecycleSpec;
+    type Desired = DesiredLifecycle;
+    type Live = Rules;
+    type Write = Rules;
+
+    const FIELD: &'static str = "bucket.lifecycle";
+    const PART: ConditionType = ConditionType::BucketReady;
+    const ACTIONS: &'static [&'static str] = &["s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"];
+
+    fn desired(spec: Option<&LifecycleSpec>, context: &Context<'_>) -> Result<Option<DesiredLifecycle>, String> {
+        let Some(spec) = spec else { return Ok(None) };
+        let is_there = |id: &String| spec.rules.iter().any(|rule| rule.id == *id);
+        let earlier = context.earlier.get("lifecycle").into_iter().flatten();
+        let dropped = earlier.filter(|id| !is_there(id)).cloned().collect();
+        Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped }))
+    }
+
+    fn on_new_bucket(desired: &DesiredLifecycle) -> Option<Change<Rules>> {
+        Self::change(desired, None)
+    }
+
+    fn change(desired: &DesiredLifecycle, live: Option<&Rules>) -> Option<Change<Rules>> {
+        let mut write = live.cloned().unwrap_or_default();
+        let mut diffs = Vec::new();
+        write.rules.retain(|stored| {
+            let stays = !desired.dropped.contains(&stored.rule.id);
+            if !stays {
+                diffs.push(FieldDiff::new(path(&stored.rule.id), Some(json!(stored.rule)), None));
+            }
+            stays
+        });
+        for rule in &desired.rules {
+            match write.rules.iter_mut().find(|stored| stored.rule.id == rule.id) {
+                None => {
+                    diffs.push(FieldDiff::new(path(&rule.id), None, Some(json!(rule))));
+                    write.rules.push(StoredRule::of(rule));
+                }
+                Some(stored) => {
+                    let differing = rule_diffs(&stored.rule, rule);
+                    if !differing.is_empty() {
+                        diffs.extend(differing);
+                        *stored = StoredRule::of(rule);
+                    }
+                }
+            }
+        }
+        Change::of(diffs, write)
+    }
+
+    fn owned(desired: &DesiredLifecycle) -> Vec<String> {
+        desired.rules.iter().map(|rule| rule.id.clone()).collect()
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("bucket.lifecycle.rules[{id}]")
+}
+
+/// Fields of a rule that differ, in a form where it does not matter how AWS spells them.
+fn rule_diffs(live: &LifecycleRule, desired: &LifecycleRule) -> Vec<FieldDiff> {
+    let fields = |rule: &LifecycleRule| match json!(rule.canonical()) {
+        Value::Object(fields) => fields,
+        _ => Default::default(),
+    };
+    let (live_fields, desired_fields) = (fields(live), fields(desired));
+    let names: std::collections::BTreeSet<_> = live_fields.keys().chain(desired_fields.keys()).collect();
+    let differ = names.into_iter().filter(|name| live_fields.get(*name) != desired_fields.get(*name));
+    differ
+        .map(|name| {
+            let path = format!("{}.{name}", path(&desired.id));
+            FieldDiff::new(path, live_fields.get(name).cloned(), desired_fields.get(name).cloned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(rule: Value) -> LifecycleRule {
+        serde_json::from_value(rule).unwrap()
+    }
+
+    fn desired(rules: Vec<LifecycleRule>, dropped: &[&str]) -> DesiredLifecycle {
+        DesiredLifecycle { rules, dropped: dropped.iter().map(|&id| id.to_owned()).collect() }
+    }
+
+    fn live(rules: &[(LifecycleRule, Form)]) -> Rules {
+        let rules = rules.iter().map(|(rule, form)| StoredRule { rule: rule.clone(), form: *form }).collect();
+        Rules { rules, minimum_size: Some("varies_by_storage_class".into()) }
+    }
+
+    #[test]
+    fn foreign_rules_stay_as_they_are_and_dropped_ones_go() {
+        let ours = rule(json!({ "id": "tidy", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }));
+        let foreign = rule(json!({ "id": "theirs", "filter": { "prefix": "old/" }, "expiration": { "days": 1 } }));
+        let earlier = rule(json!({ "id": "earlier", "expiration": { "days": 1 } }));
+        let before = live(&[(foreign, Form::OnRule), (earlier, Form::Single)]);
+        let wanted = desired(vec![ours.clone()], &["earlier"]);
+        let change = Lifecycle::change(&wanted, Some(&before)).unwrap();
+        let paths: Vec<_> = change.diffs.iter().map(|diff| diff.path.as_str()).collect();
+        assert_eq!(paths, ["bucket.lifecycle.rules[earlier]", "bucket.lifecycle.rules[tidy]"]);
+        assert_eq!(change.write.rules, [before.rules[0].clone(), StoredRule::of(&ours)]);
+        assert_eq!(change.write.minimum_size, before.minimum_size);
+        assert_eq!(Lifecycle::change(&wanted, Some(&change.write)), None);
+        assert_eq!(Lifecycle::owned(&wanted), ["tidy"]);
+    }
+
+    #[test]
+    fn the_last_rule_goes_and_then_it_rests() {
+        let ours = rule(json!({ "id": "tidy", "expiration": { "days": 1 } }));
+        let change = Lifecycle::change(&desired(vec![], &["tidy"]), Some(&live(&[(ours, Form::Single)]))).unwrap();
+        assert!(change.write.rules.is_empty());
+        assert_eq!(Lifecycle::change(&desired(vec![], &["tidy"]), None), None);
+    }
+
+    /// What the spec says, and how AWS may tell the same.
+    #[test]
+    fn the_same_in_other_words_is_no_difference() {
+        let table = [
+            (json!({ "expiration": { "days": 3 } }), json!({ "filter": { "prefix": "" }, "expiration": { "days": 3 } })),
+            (json!({ "expiration": { "days": 3 } }), json!({ "expiration": { "days": 3, "expiredObjectDeleteMarker": false } })),
+            (json!({ "expiration": { "date": "2030-01-01" } }), json!({ "expiration": { "date": "2030-01-01T00:00:00Z" } })),
+            (
+                json!({ "transitions": [{ "days": 90, "storageClass": "GLACIER" }, { "days": 30, "storageClass": "STANDARD_IA" }] }),
+                json!({ "transitions": [{ "days": 30, "storageClass": "STANDARD_IA" }, { "days": 90, "storageClass": "GLACIER" }] }),
+            ),
+        ];
+        for (mut spec, mut there) in table {
+            (spec["id"], there["id"]) = (json!("a"), json!("a"));
+            let change = Lifecycle::change(&desired(vec![rule(spec.clone())], &[]), Some(&live(&[(rule(there), Form::Single)])));
+            assert_eq!(change, None, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_differs_is_one_diff_and_the_form_is_ours() {
+        let wanted =
+            rule(json!({ "id": "a", "filter": { "prefix": "runs/", "tags": { "k": "v" } }, "expiration": { "days": 3 } }));
+        let there =
+            rule(json!({ "id": "a", "filter": { "prefix": "runs/" }, "status": "Disabled", "expiration": { "days": 3 } }));
+        let change = Lifecycle::change(&desired(vec![wanted.clone()], &[]), Some(&live(&[(there, Form::OnRule)]))).unwrap();
+        let paths: Vec<_> = change.diffs.iter().map(|diff| diff.path.as_str()).collect();
+        assert_eq!(paths, ["bucket.lifecycle.rules[a].filter", "bucket.lifecycle.rules[a].status"]);
+        assert_eq!(change.write.rules, [StoredRule { rule: wanted, form: Form::And }]);
+    }
+}

@@ -1,0 +1,216 @@
+//! One lifecycle rule: as users write it, and as it is stored.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One lifecycle rule. It has at least one of expiration, noncurrentVersionExpiration, transitions, noncurrentVersionTransitions
+/// and abortIncompleteMultipartUpload.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("has(self.expiration) || has(self.noncurrentVersionExpiration) || has(self.transitions) || has(self.noncurrentVersionTransitions) || has(self.abortIncompleteMultipartUpload)").message("a lifecycle rule needs at least one of expiration, noncurrentVersionExpiration, transitions, noncurrentVersionTransitions and abortIncompleteMultipartUpload"))]
+#[serde(rename_all = "camelCase")]
+pub struct LifecycleRule {
+    /// Identifies the rule among all of the bucket.
+    #[schemars(length(min = 1, max = 255))]
+    pub id: String,
+    /// Enabled (default) or Disabled.
+    #[serde(default)]
+    pub status: RuleStatus,
+    /// The objects that the rule is for. Omitted: all of them.
+    #[serde(default, skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
+    /// When objects expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<Expiration>,
+    /// When versions expire that are not the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noncurrent_version_expiration: Option<NoncurrentVersionExpiration>,
+    /// When objects go to other storage classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub transitions: Vec<Transition>,
+    /// When versions that are not the current one go to other storage classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub noncurrent_version_transitions: Vec<NoncurrentVersionTransition>,
+    /// When uploads that were never finished are removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_incomplete_multipart_upload: Option<AbortIncompleteMultipartUpload>,
+}
+
+/// Whether a rule works.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RuleStatus {
+    #[default]
+    Enabled,
+    Disabled,
+}
+
+/// The objects that a rule is for: those that meet all of this.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Filter {
+    /// What their keys begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub prefix: Option<String>,
+    /// Tags that they have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::settings::tags::schema")]
+    pub tags: BTreeMap<String, String>,
+    /// They are larger than this, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub object_size_greater_than: Option<i64>,
+    /// They are smaller than this, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub object_size_less_than: Option<i64>,
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn criteria(&self) -> usize {
+        let others = [self.prefix.is_some(), self.object_size_greater_than.is_some(), self.object_size_less_than.is_some()];
+        self.tags.len() + others.into_iter().filter(|there| *there).count()
+    }
+}
+
+/// When objects expire: one of the three.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("[has(self.days), has(self.date), has(self.expiredObjectDeleteMarker)].exists_one(there, there)").message("expiration needs exactly one of days, date and expiredObjectDeleteMarker"))]
+#[serde(rename_all = "camelCase")]
+pub struct Expiration {
+    /// So many days after their creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub days: Option<i32>,
+    /// On this day, such as 2030-01-01, at midnight UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T00:00:00(\.0+)?Z)?$"))]
+    pub date: Option<String>,
+    /// Remove delete markers that no version stands behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_object_delete_marker: Option<bool>,
+}
+
+/// When versions expire that are not the current one.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NoncurrentVersionExpiration {
+    /// So many days after they were replaced.
+    #[schemars(required, range(min = 1))]
+    pub noncurrent_days: Option<i32>,
+    /// But the newest so many stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub newer_noncurrent_versions: Option<i32>,
+}
+
+/// When objects go to another storage class.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("has(self.days) != has(self.date)").message("a transition needs days or date, and not both"))]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// So many days after their creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub days: Option<i32>,
+    /// On this day, such as 2030-01-01, at midnight UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T00:00:00(\.0+)?Z)?$"))]
+    pub date: Option<String>,
+    /// The class, as S3 spells it: STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z_]+$"))]
+    pub storage_class: String,
+}
+
+/// When versions that are not the current one go to another storage class.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NoncurrentVersionTransition {
+    /// So many days after they were replaced.
+    #[schemars(required, range(min = 0))]
+    pub noncurrent_days: Option<i32>,
+    /// But the newest so many stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub newer_noncurrent_versions: Option<i32>,
+    /// The class, as S3 spells it: STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA, GLACIER_IR, GLACIER, DEEP_ARCHIVE.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z_]+$"))]
+    pub storage_class: String,
+}
+
+/// When uploads that were never finished are removed.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AbortIncompleteMultipartUpload {
+    /// So many days after they were begun.
+    #[schemars(required, range(min = 1))]
+    pub days_after_initiation: Option<i32>,
+}
+
+impl LifecycleRule {
+    /// In a form where equal means same.
+    pub(super) fn canonical(&self) -> Self {
+        let mut rule = self.clone();
+        rule.filter.prefix = rule.filter.prefix.filter(|prefix| !prefix.is_empty());
+        let day = |date: &mut Option<String>| {
+            // S3 takes midnight only.
+            if let Some(date) = date {
+                date.truncate("2030-01-01".len());
+            }
+        };
+        if let Some(expiration) = &mut rule.expiration {
+            expiration.expired_object_delete_marker = expiration.expired_object_delete_marker.filter(|on| *on);
+            day(&mut expiration.date);
+        }
+        for transition in &mut rule.transitions {
+            day(&mut transition.date);
+        }
+        rule.transitions.sort_by_key(|t| (t.days, t.date.clone(), t.storage_class.clone()));
+        rule.noncurrent_version_transitions.sort_by_key(|t| (t.noncurrent_days, t.storage_class.clone()));
+        rule
+    }
+}
+
+/// A rule as it is stored, so that a foreign one goes back just as it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRule {
+    /// What it says.
+    pub rule: LifecycleRule,
+    /// How it says for which objects.
+    pub form: Form,
+}
+
+/// The forms in which a rule may say for which objects it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// Nowhere.
+    Nowhere,
+    /// The outdated one: a prefix beside the filter's place.
+    OnRule,
+    /// A filter with one criterion, or none.
+    Single,
+    /// A filter with several.
+    And,
+}
+
+impl StoredRule {
+    /// The form in which we write a rule.
+    pub fn of(rule: &LifecycleRule) -> Self {
+        let form = if rule.filter.criteria() > 1 { Form::And } else { Form::Single };
+        let mut rule = rule.clone();
+        if rule.filter.is_empty() {
+            // For all objects: servers differ on a filter that has nothing.
+            rule.filter.prefix = Some(String::new());
+        }
+        Self { rule, form }
+    }
+}
