@@ -7,7 +7,7 @@ pub mod names;
 pub mod presets;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -44,6 +44,8 @@ pub struct Desired {
     pub policy: DesiredPolicy,
     /// The Secret.
     pub secret: DesiredSecret,
+    /// Who may read the Secret.
+    pub access: DesiredAccess,
     /// What to try with the issued key.
     pub proofs: Vec<Proof>,
     /// What to do on deletion.
@@ -112,6 +114,15 @@ pub struct DesiredSecret {
     pub name: String,
     /// Its fields that are not secret.
     pub fields: BTreeMap<&'static str, String>,
+}
+
+/// Who may read the Secret, by a Role and a RoleBinding of one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredAccess {
+    /// Their name.
+    pub name: String,
+    /// Kubernetes groups, sorted; none: neither of the two is wanted.
+    pub groups: Vec<String>,
 }
 
 /// Something to try with the issued key.
@@ -195,6 +206,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
     });
     let earlier_user_tags = status.user.map(|u| u.tag_keys).unwrap_or_default();
     let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
+    let secret_name = secret_name.unwrap_or_else(|| format!("{}-s3", names::of(object)));
+    let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -209,8 +222,9 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account) -> R
             name: user_name,
             path: path.clone(),
         },
+        access: DesiredAccess { name: names::readers(&secret_name), groups: groups.into_iter().collect() },
         secret: DesiredSecret {
-            name: secret_name.unwrap_or_else(|| format!("{object_name}-s3")),
+            name: secret_name,
             fields: BTreeMap::from([
                 ("AWS_REGION", spec.region.clone()),
                 ("BUCKET", spec.bucket.name.clone()),

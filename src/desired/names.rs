@@ -38,6 +38,11 @@ pub fn default_user(object: &BucketConnection) -> String {
     if name.len() <= USER_LIMIT { name } else { format!("{}-{}", &name[..USER_LIMIT - 9], hash(&name, 4)) }
 }
 
+/// Name of the Role and the RoleBinding by which groups read the Secret `secret`.
+pub fn readers(secret: &str) -> String {
+    format!("{secret}-readers")
+}
+
 /// Partition of a region, by its first letters
 /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>, botocore's partitions.json).
 pub fn partition_of(region: &str) -> &'static str {

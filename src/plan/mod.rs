@@ -4,6 +4,7 @@
 //! the very value that the controller executes. Rules that hold here (docs/decisions/0003-ownership.md): nothing foreign is
 //! touched; no right and no key is granted before the bucket is known to be ours; a failed proof deletes nothing.
 
+mod access;
 mod bucket;
 pub mod deletion;
 mod key;
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document, Proof};
-use crate::observed::{Observed, Remembered};
+use crate::observed::{Grant, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
@@ -118,6 +119,24 @@ pub enum Action {
     ReleaseSecret {
         name: String,
     },
+    /// Writes the Role that lets read the Secret.
+    WriteRole {
+        name: String,
+    },
+    /// Binds groups to that Role.
+    WriteRoleBinding {
+        name: String,
+        groups: Vec<String>,
+    },
+    DeleteGrant {
+        kind: Grant,
+        name: String,
+    },
+    /// Takes our owner reference from a Role or RoleBinding and marks it as retained.
+    ReleaseGrant {
+        kind: Grant,
+        name: String,
+    },
     /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
     Verify {
         key: Option<KeyPair>,
@@ -165,6 +184,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
     key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
+    access::plan(&mut planner, desired, observed);
     planner.finish()
 }
 

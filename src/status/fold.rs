@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{condition, is_true, set};
 use super::parts::{Verdict, verdict};
+use super::permissions::permissions;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
@@ -127,6 +128,7 @@ impl Fold<'_> {
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
         self.credentials(check);
+        self.status.permissions = permissions(self.status.permissions.take(), check);
         self.drift(check);
         self.sum_up(&verdicts);
         self.capability(check);

@@ -7,6 +7,7 @@ mod fold;
 mod intent;
 mod notes;
 mod parts;
+mod permissions;
 
 pub use conditions::{condition, is_true, set};
 pub use fold::fold;

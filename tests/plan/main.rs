@@ -14,6 +14,7 @@
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -28,6 +29,7 @@ use std::path::Path;
 use bucketconnection::api::BucketConnection;
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
+use bucketconnection::observed::{Held, OwnBinding};
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
@@ -167,6 +169,20 @@ impl Story {
                 let lines = drift.journal.iter().map(|e| format!("{}: {} -> {}\n", e.path, entry(&e.live), entry(&e.desired)));
                 format!("{} in all\n{}", drift.count, lines.collect::<String>())
             }
+            ["readers"] => {
+                let mut text = String::new();
+                for (name, access) in &self.world.access {
+                    let bound = match &access.binding {
+                        Held::Ours(bound) => format!("{}: {}", bound.role, bound.groups.join(", ")),
+                        other => format!("{other:?}"),
+                    };
+                    let role =
+                        if let Held::Ours(role) = &access.role { role.rules.to_string() } else { format!("{:?}", access.role) };
+                    let _ = writeln!(text, "{name}\n  {bound}\n  {role}");
+                }
+                let status = self.object.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default();
+                text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
+            }
             ["keys"] => {
                 let keys = self.world.user.as_ref().map(|user| user.keys.clone()).unwrap_or_default();
                 let state = |active: bool| if active { "" } else { " Inactive" };
@@ -200,6 +216,11 @@ pub fn edit(world: &mut World, what: &str) {
     let secret = |world: &mut World, change: fn(&mut TheSecret)| {
         if let Some(secret) = world.secret.values_mut().next() {
             change(secret);
+        }
+    };
+    let binding = |world: &mut World, change: fn(&mut Held<OwnBinding>)| {
+        for access in world.access.values_mut() {
+            change(&mut access.binding);
         }
     };
     match what {
@@ -290,6 +311,31 @@ pub fn edit(world: &mut World, what: &str) {
             secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new("wrong".into()));
             secret.data.insert("credentials".into(), Sensitive::new("wrong".into()));
         }),
+        "secret: taken by another" => secret(world, |secret| *secret = TheSecret { foreign: true, ..TheSecret::default() }),
+        "binding: group added" => binding(world, |binding| {
+            if let Held::Ours(binding) = binding {
+                binding.groups.push("intruders".into());
+                binding.others.push("User mallory".into());
+            }
+        }),
+        "binding deleted" => binding(world, |binding| *binding = Held::Absent),
+        "binding to another role" => binding(world, |binding| {
+            if let Held::Ours(binding) = binding {
+                binding.role = "ClusterRole cluster-admin".into();
+            }
+        }),
+        "role widened" => {
+            for access in world.access.values_mut() {
+                if let Held::Ours(role) = &mut access.role {
+                    role.rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["*"] }]);
+                }
+            }
+        }
+        "role of another" => {
+            let why = || "exists and was not created by this BucketConnection".to_owned();
+            world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Foreign(why());
+        }
+        "roles gone" => world.access.clear(),
         "secret released" => secret(world, |secret| secret.claimed = false),
         _ => panic!("no edit {what:?}"),
     }
