@@ -27,6 +27,8 @@ pub use remembered::Remembered;
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
+    /// Reads of its settings that failed, where it could not be read itself.
+    pub unread: Vec<Problem>,
     /// Objects in the bucket; looked at on deletion only.
     pub contents: Reading<Contents>,
     /// The user.

@@ -166,12 +166,20 @@ pub struct Blocker {
     pub message: String,
     /// Whether only a person can help.
     pub stalled: bool,
+    /// The read that failed, where that is why.
+    pub problem: Option<Problem>,
 }
 
 impl Blocker {
     /// A part that could not be read.
     fn unreadable(part: ConditionType, problem: &Problem) -> Self {
-        Self { part, reason: problem.reason(), message: problem.to_string(), stalled: problem.needs_a_person() }
+        Self {
+            part,
+            reason: problem.reason(),
+            message: problem.to_string(),
+            stalled: problem.needs_a_person(),
+            problem: Some(problem.clone()),
+        }
     }
 }
 
@@ -206,7 +214,7 @@ impl Planner<'_> {
 
     /// Adds a blocker that a person must remove.
     fn stall(&mut self, part: ConditionType, reason: Reason, message: String) {
-        self.plan.blockers.push(Blocker { part, reason, message, stalled: true });
+        self.plan.blockers.push(Blocker { part, reason, message, stalled: true, problem: None });
     }
 
     /// The same, and nothing at all is changed while it stands.

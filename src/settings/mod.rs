@@ -143,6 +143,19 @@ macro_rules! settings {
         #[allow(missing_docs)]
         pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
 
+        impl Live {
+            /// The reads that failed.
+            pub fn problems(&self) -> Vec<Problem> {
+                let mut problems = Vec::new();
+                $($(
+                    if let Reading::Unreadable(problem) = &self.$name {
+                        problems.push(problem.clone());
+                    }
+                )*)*
+                problems
+            }
+        }
+
         /// The field of every setting, and the IAM actions that it takes.
         pub const ACTIONS: &[(&str, &[&str])] =
             &[$($((<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::ACTIONS),)*)*];

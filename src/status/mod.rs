@@ -3,6 +3,7 @@
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
 mod conditions;
+mod denials;
 mod fold;
 mod intent;
 mod notes;

@@ -99,7 +99,13 @@ fn a_passing_trouble_leaves_what_held_standing_for_a_while() {
     let problem = Problem::new(Class::Throttled, "s3:GetBucketCORS", "SlowDown", "");
     let blocker = || {
         let part = ConditionType::CORSInSync;
-        vec![Blocker { part, reason: problem.reason(), message: problem.to_string(), stalled: false }]
+        vec![Blocker {
+            part,
+            reason: problem.reason(),
+            message: problem.to_string(),
+            stalled: false,
+            problem: Some(problem.clone()),
+        }]
     };
     let mut object = healthy();
     let status = checked(&object, 10, blocker());
@@ -116,8 +122,13 @@ fn a_passing_trouble_leaves_what_held_standing_for_a_while() {
 #[test]
 fn what_a_person_must_mend_shows_at_once() {
     let problem = Problem::new(Class::Denied, "s3:GetBucketCORS", "AccessDenied", "");
-    let blocker =
-        Blocker { part: ConditionType::CORSInSync, reason: problem.reason(), message: problem.to_string(), stalled: true };
+    let blocker = Blocker {
+        part: ConditionType::CORSInSync,
+        reason: problem.reason(),
+        message: problem.to_string(),
+        stalled: true,
+        problem: Some(problem),
+    };
     let status = checked(&healthy(), 10, vec![blocker]);
     assert_eq!(told(&status, ConditionType::CORSInSync), ("False".into(), "AccessDenied".into()));
     assert_eq!(told(&status, ConditionType::Stalled), ("True".into(), "AccessDenied".into()));

@@ -8,7 +8,7 @@
 //! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
 //! | `> plan` | prints what the next pass would do, after a look |
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
-//! | `> fail <Action> <Class> <code>` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
+//! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
 //! | `> wait` | ten minutes pass |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
@@ -30,6 +30,7 @@ use bucketconnection::api::BucketConnection;
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Held, OwnBinding};
+use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
@@ -126,11 +127,7 @@ impl Story {
             },
             ["pass"] => {
                 let failures = &mut self.failures;
-                let passed = self.world.pass(&mut self.object, |action| {
-                    let name = format!("{action:?}");
-                    let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
-                    Some(failures.remove(at).1)
-                });
+                let passed = self.world.pass(&mut self.object, |action| failure(failures, action));
                 let mut text = String::new();
                 for (step, outcome) in passed.plan.steps.iter().zip(&passed.report.outcomes).filter(|(_, o)| !o.is_done()) {
                     let why = outcome.problem().map_or_else(|| "skipped".to_owned(), |problem| problem.code.clone());
@@ -138,9 +135,10 @@ impl Story {
                 }
                 text + &self.conditions()
             }
-            ["fail" | "lose", action, class, code] => {
+            ["fail" | "lose", action, class, code, ref called @ ..] => {
                 let class: Class = serde_json::from_value(json!(class)).unwrap();
-                let problem = Problem::new(class, "test:Action", code, "");
+                let problem =
+                    Problem::new(class, &called.first().map_or("test:Action".to_owned(), |_| called.join(" ")), code, "");
                 let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
                 self.failures.push((action.to_owned(), outcome));
                 String::new()
@@ -156,8 +154,9 @@ impl Story {
             ["delete"] => {
                 let (desired, plan) = self.world.plan_deletion(&self.object);
                 let text = render::plan("lab/genomics", &plan, &desired);
-                let report = self.world.execute(&desired, &plan, |_| None);
-                if !plan.blockers.is_empty() {
+                let failures = &mut self.failures;
+                let report = self.world.execute(&desired, &plan, |action| failure(failures, action));
+                if !plan.blockers.is_empty() || !report.outcomes.iter().all(Outcome::is_done) {
                     self.object.status = Some(self.world.fold_deletion(&self.object, &plan, &report));
                     return text + &self.conditions();
                 }
@@ -199,6 +198,13 @@ impl Story {
         let worth = status.conditions.iter().filter(|c| c.type_ == "Ready" || c.status != good(&c.type_));
         worth.map(|c| format!("{}={} {}: {}\n", c.type_, c.status, c.reason, c.message)).collect()
     }
+}
+
+/// The failure that was ordered for `action`.
+fn failure(failures: &mut Vec<(String, Outcome)>, action: &Action) -> Option<Outcome> {
+    let name = format!("{action:?}");
+    let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
+    Some(failures.remove(at).1)
 }
 
 /// Somebody else changes something.

@@ -177,6 +177,7 @@ impl World {
         let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
         Observed {
+            unread: Vec::new(),
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(&bucket.live, desired))),
             contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
                 Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
