@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bucketconnection::api::BucketConnection;
 use bucketconnection::api::conditions::{ConditionType, Reason};
+use bucketconnection::render::iam_policy;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -239,6 +240,16 @@ fn the_api_reference_is_what_the_types_say() {
         fs::write(Path::new(ROOT).join("docs/api.md"), &page).unwrap();
     }
     assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy writes it anew");
+}
+
+#[test]
+fn the_operators_policy_is_what_the_command_prints() {
+    let printed = iam_policy::for_account(&iam_policy::Scope::default()).to_string();
+    if std::env::var("UPDATE").is_ok() {
+        fs::write(Path::new(ROOT).join("deploy/iam/operator-policy.json"), &printed).unwrap();
+    }
+    let written = read("deploy/iam/operator-policy.json");
+    assert!(written == printed, "deploy/iam/operator-policy.json is stale: UPDATE=1 cargo test --test tidy writes it anew");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions. Pure; secrets never get here.
+//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets never get here.
+
+pub mod iam_policy;
 
 use std::fmt::Write;
 

@@ -178,6 +178,17 @@ macro_rules! settings {
                 desired
             }
 
+            /// The IAM actions that managing it takes, on the bucket.
+            pub fn actions(&self) -> Vec<&'static str> {
+                let mut actions = Vec::new();
+                $($(
+                    if self.$name.is_some() {
+                        actions.extend_from_slice(<$name::$variant as Setting>::ACTIONS);
+                    }
+                )*)*
+                actions
+            }
+
             /// What to send to a bucket that was created a moment ago.
             pub fn on_new_bucket(&self) -> Vec<SettingChange> {
                 let mut changes = Vec::new();

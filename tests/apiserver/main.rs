@@ -14,6 +14,7 @@ mod create;
 mod deletion;
 mod drift;
 mod errors;
+mod iam_policy;
 mod local_stack;
 mod network;
 mod ownership;
