@@ -254,7 +254,7 @@ fn the_operators_policy_is_what_the_command_prints() {
 
 #[test]
 fn the_documented_permissions_are_those_that_are_used() {
-    let policy: Value = serde_json::from_str(&read("deploy/iam/operator-policy.json")).unwrap();
+    let policy: Value = serde_json::from_str(&iam_policy::for_account(&iam_policy::Scope::default()).to_string()).unwrap();
     let mut granted = std::collections::BTreeSet::new();
     for statement in policy["Statement"].as_array().unwrap() {
         let actions = &statement["Action"];

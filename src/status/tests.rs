@@ -6,9 +6,10 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT};
 use crate::desired::{Account, SpecError, resolve};
 use crate::execute::Report;
-use crate::observed::{Observed, Remembered};
+use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
 use crate::problem::{Class, Problem};
+use crate::settings::Reading;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -34,14 +35,19 @@ fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String
 
 /// A check that found these blockers, of an object that held before.
 fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> BucketConnectionStatus {
+    seen(object, seconds, blockers, &Observed::default())
+}
+
+/// The same, with what was seen.
+fn seen(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>, observed: &Observed) -> BucketConnectionStatus {
     let account = Account { id: "123456789012".into(), partition: "aws".into() };
     let desired = resolve(object, "cluster", &account).unwrap();
-    let (observed, remembered, report) = (Observed::default(), Remembered::of(object), Report::default());
+    let (remembered, report) = (Remembered::of(object), Report::default());
     let plan = Plan { blockers, ..Plan::default() };
     folded(
         object,
         seconds,
-        Stage::Checked(Checked { desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report }),
+        Stage::Checked(Checked { desired: &desired, observed, remembered: &remembered, plan: &plan, report: &report }),
     )
 }
 
@@ -133,6 +139,38 @@ fn what_a_person_must_mend_shows_at_once() {
     assert_eq!(told(&status, ConditionType::CORSInSync), ("False".into(), "AccessDenied".into()));
     assert_eq!(told(&status, ConditionType::Stalled), ("True".into(), "AccessDenied".into()));
     assert_eq!(told(&status, ConditionType::Ready), ("False".into(), "AccessDenied".into()));
+}
+
+#[test]
+fn every_denied_read_is_told_at_once() {
+    let denied = |action: &str| Problem::new(Class::Denied, action, "AccessDenied", "");
+    let problem = denied("s3:GetBucketTagging");
+    let message = "bucket lab-bucket belongs to another AWS account, or the operator may not read it".to_owned();
+    let part = ConditionType::BucketReady;
+    let blocker = Blocker { part, reason: problem.reason(), message, stalled: true, problem: Some(problem.clone()) };
+    let alone = seen(&healthy(), 10, vec![blocker.clone()], &Observed { unread: vec![problem.clone()], ..Observed::default() });
+    let text = |status: &BucketConnectionStatus, kind| condition(status, kind).unwrap().message.clone();
+    assert!(text(&alone, ConditionType::Ready).starts_with("BucketReady: bucket lab-bucket belongs to another AWS account"));
+
+    // What stands behind the first, in whatever order, and what stands in the way of nothing.
+    let mut observed = Observed {
+        bucket: Bucket::Unreadable(problem.clone()),
+        unread: vec![denied("s3:GetBucketCORS"), problem, Problem::new(Class::Throttled, "s3:GetLifecycle", "SlowDown", "")],
+        attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")),
+        ..Observed::default()
+    };
+    let all = seen(&healthy(), 10, vec![blocker.clone()], &observed);
+    for kind in [ConditionType::Ready, ConditionType::Stalled] {
+        assert_eq!(
+            text(&all, kind),
+            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy; or bucket lab-bucket belongs to another AWS account: choose another bucket.name then"
+        );
+    }
+    observed.unread.reverse();
+    assert_eq!(seen(&healthy(), 10, vec![blocker.clone()], &observed), all);
+    // Reads of a user that is not there say nothing.
+    observed.user = Reading::Unset;
+    assert!(!text(&seen(&healthy(), 10, vec![blocker], &observed), ConditionType::Ready).contains("iam:"));
 }
 
 #[test]
