@@ -58,6 +58,10 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         planner.stall(PART, Reason::AccessNotOwned, message);
         return None;
     }
+    // What cannot be seen may be anybody's.
+    if !(known(planner, &live.role) & known(planner, &live.binding)) {
+        return Some(Vec::new());
+    }
     let role = role(planner, name, secret, &live.role, &after);
     let base: Vec<usize> = after.iter().copied().chain(role).collect();
     let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);
@@ -73,11 +77,7 @@ fn role(planner: &mut Planner<'_>, name: &str, secret: &str, live: &Held<OwnRole
         Held::Ours(live) if live.claimed => return None,
         Held::Ours(_) => released(&format!("role({name})")),
         Held::Absent => whole(&format!("role({name})"), false),
-        Held::Unreadable(problem) => {
-            planner.unreadable(PART, problem);
-            return None;
-        }
-        Held::NotLooked | Held::Foreign(_) => return None,
+        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
     Some(planner.step(PART, Action::WriteRole { name: name.to_owned() }, diffs, after))
 }
@@ -104,11 +104,7 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
             }
         }
         Held::Absent => diffs.push(FieldDiff::new(GROUPS, None, Some(json!(groups)))),
-        Held::Unreadable(problem) => {
-            planner.unreadable(PART, problem);
-            return None;
-        }
-        Held::NotLooked | Held::Foreign(_) => return None,
+        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
     }
     let action = Action::WriteRoleBinding { name: name.to_owned(), groups: groups.to_vec() };
     Some(planner.step(PART, action, diffs, &after))
@@ -152,6 +148,12 @@ pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Acce
             }
         }
     }
+}
+
+/// Whether it was seen; tells what could not be read.
+fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
+    unreadable(planner, live);
+    !matches!(live, Held::NotLooked | Held::Unreadable(_))
 }
 
 /// Tells what could not be read; there is nothing to do about it in this plan.

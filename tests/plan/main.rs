@@ -341,6 +341,10 @@ pub fn edit(world: &mut World, what: &str) {
             let why = || "exists and was not created by this BucketConnection".to_owned();
             world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Foreign(why());
         }
+        "role that cannot be read" => {
+            let problem = Problem::new(Class::Denied, "get roles", "Forbidden", "");
+            world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Unreadable(problem);
+        }
         "binding of another" => {
             let why = "belongs to BucketConnection other".to_owned();
             world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).binding = Held::Foreign(why);
