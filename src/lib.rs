@@ -12,7 +12,7 @@
 //! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
 //! | [`execute`] | carries a plan out; its report |
 //! | [`status`] | folds a pass into the object's status |
-//! | [`render`] | a plan as text |
+//! | [`render`] | a plan as text; the operator's own IAM policy |
 //! | `aws` | what is asked of AWS and told to it |
 //! | `sdk` | how any AWS call is made: clients, limits, error classes |
 //! | `kubernetes` | Secret, status, Events |

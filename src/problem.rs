@@ -94,7 +94,7 @@ impl Problem {
             }
             Class::Denied if self.action.contains(':') => {
                 format!(
-                    "; allow {} to the operator (docs/permissions.md), and look for a denying SCP, RCP or bucket policy",
+                    "; allow {} to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy",
                     self.action
                 )
             }

@@ -321,14 +321,15 @@ class PortTaken(Failure):
     pass
 
 
-# What the operator writes. A request is logged when it arrives, so whoever sees its effect finds it in the log.
+# What the operator writes, and what it gets. A request is logged when it arrives, so whoever sees its effect finds it in the log.
 AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [ResponseStarted, ResponseComplete, Panic]
 rules:
   - {level: Metadata, verbs: [create, update, patch, delete, deletecollection], users: ["%s"]}
+  - {level: Metadata, verbs: [get], users: ["%s"]}
   - {level: None}
-""" % OPERATOR
+""" % (OPERATOR, OPERATOR)
 
 
 def kubeconfig(server, authority, user, token):

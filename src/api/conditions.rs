@@ -18,12 +18,13 @@ pub enum ConditionType {
     PolicyInSync,
     CredentialsReady,
     Verified,
+    AccessInSync,
     DriftDetected,
 }
 
 impl ConditionType {
     /// The parts that must all hold for `Ready`, in the order in which a failing one explains the others.
-    pub const PARTS: [Self; 8] = [
+    pub const PARTS: [Self; 9] = [
         Self::AccountReady,
         Self::RegionMatched,
         Self::BucketReady,
@@ -32,6 +33,7 @@ impl ConditionType {
         Self::PolicyInSync,
         Self::CredentialsReady,
         Self::Verified,
+        Self::AccessInSync,
     ];
 }
 
@@ -106,6 +108,8 @@ pub enum Reason {
     PolicyNotOwned,
     /// A Secret of that name is there, but not ours.
     SecretNotOwned,
+    /// A Role or RoleBinding of that name is there, but not ours.
+    AccessNotOwned,
     /// The user has keys that were not issued here.
     ForeignAccessKeys,
     /// AWS does not accept the key.
@@ -128,7 +132,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -160,6 +164,7 @@ impl Reason {
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,
+        Self::AccessNotOwned,
         Self::ForeignAccessKeys,
         Self::KeyRejected,
         Self::KeyCompromised,

@@ -65,6 +65,13 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
         priority = 1,
         description = "drifted fields found and repaired so far"
     ),
+    printcolumn(
+        name = "Permissions",
+        type_ = "string",
+        json_path = ".status.permissions.groups",
+        priority = 1,
+        description = "Kubernetes groups that may read the Secret through this connection"
+    ),
     printcolumn(name = "Checked", type_ = "date", json_path = ".status.lastCheckedAt", priority = 1),
     printcolumn(
         name = "Message",
@@ -125,6 +132,10 @@ pub struct BucketConnectionSpec {
     /// Where the access key goes. Omitted: a Secret "<name>-s3" in the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
+
+    /// Who in Kubernetes may read the Secret. Omitted: nobody but those whom the cluster lets read it anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessSpec>,
 
     /// What happens in AWS when this object is deleted. Retain: everything stays as it is, the Secret too, and applying the same
     /// object again picks it up. Delete: the access key, the policy, the user and the Secret are removed, and the bucket if it is
@@ -346,6 +357,21 @@ pub struct SecretSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+}
+
+/// Who in Kubernetes may read the Secret.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessSpec {
+    /// Kubernetes groups that may read this one Secret, and nothing else, by a Role and a RoleBinding "<secret>-readers". A group
+    /// that leaves this list loses the right. Kubernetes' own groups (system:...) reach over the whole cluster and are refused,
+    /// but for the service accounts of one namespace, system:serviceaccounts:<namespace>.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(group, !group.startsWith('system:') || group.matches('^system:serviceaccounts:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'))").message("access.groups must not name a group of Kubernetes itself, such as system:authenticated: it would let the whole cluster read the access key; name a group of people, or system:serviceaccounts:<namespace> for the service accounts of one namespace"))]
+    #[x_kube(validation = Rule::new("self.all(group, group.matches('^[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$'))").message("access.groups must be names without control characters and without a space at either end"))]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 256)))]
+    pub groups: Vec<String>,
 }
 
 /// What happens in AWS when the object is deleted.

@@ -62,6 +62,10 @@ pub struct BucketConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
 
+    /// Who may read the Secret through this connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<PermissionsStatus>,
+
     /// What the issued key was proven to do, by capability: s3.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, Capability>,
@@ -131,6 +135,18 @@ impl PolicyStatus {
     pub fn is(&self, other: &Self) -> bool {
         (self.kind, &self.name, &self.arn) == (other.kind, &other.name, &other.arn)
     }
+}
+
+/// Who may read the Secret through this connection.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionsStatus {
+    /// Kubernetes groups that may read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Names under which a Role and a RoleBinding of ours may be there: more than one while they move with the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// The access key and its Secret.

@@ -44,6 +44,7 @@ impl Aws {
         );
         let (inline_policy, managed_policy) = policy;
         let mut observed = Observed {
+            unread: if matches!(live.tags, Reading::Unreadable(_)) { live.problems() } else { Vec::new() },
             bucket: Bucket::from_reads(live),
             user: reading(user),
             inline_policy,

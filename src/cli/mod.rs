@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand, and nothing but calls into the rest.
 
 mod crds;
+mod file;
+mod iam_policy;
 mod plan;
 mod run;
 
@@ -23,6 +25,7 @@ enum Command {
     Run(run::Run),
     Crds(crds::Crds),
     Plan(plan::Plan),
+    IamPolicy(iam_policy::IamPolicy),
 }
 
 /// Which Kubernetes cluster.
@@ -86,6 +89,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Run(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::IamPolicy(command) => command.run(),
     };
     match result {
         Ok(code) => code,

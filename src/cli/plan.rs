@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kube::{Api, ResourceExt};
 
-use super::{Cluster, Failure, print};
+use super::{Cluster, Failure, file, print};
 use crate::api::BucketConnection;
 use crate::aws::Sessions;
 use crate::controller::{PreviewError, preview};
@@ -36,7 +36,7 @@ const CHANGES: u8 = 2;
 
 impl Plan {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
-        let mut objects = self.read()?;
+        let mut objects = file::read(&self.file)?;
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         let sessions = Sessions::new(sdk::environment().await?);
@@ -52,34 +52,6 @@ impl Plan {
             print(&render::plan(&name, &plan, &desired));
         }
         Ok(if in_sync { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
-    }
-
-    fn read(&self) -> Result<Vec<BucketConnection>, Failure> {
-        let shown = self.file.display();
-        let text = if self.file.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(&self.file)
-        };
-        let text = text.map_err(|error| Failure(format!("{shown}: {error}")))?;
-        let documents: Vec<serde_json::Value> =
-            serde_saphyr::from_multiple(&text).map_err(|error| Failure(format!("{shown}: not YAML: {error}")))?;
-        let mut objects = Vec::new();
-        for document in documents.into_iter().filter(|document| !document.is_null()) {
-            let kind = document.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-            if kind != "BucketConnection" {
-                continue;
-            }
-            let name =
-                document.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or("(without a name)").to_owned();
-            let object = serde_json::from_value(document)
-                .map_err(|error| Failure(format!("{shown}: BucketConnection {name}: {error}")))?;
-            objects.push(object);
-        }
-        if objects.is_empty() {
-            return Err(Failure(format!("{shown}: no BucketConnection in it")));
-        }
-        Ok(objects)
     }
 }
 

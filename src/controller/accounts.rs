@@ -137,7 +137,7 @@ fn not_found(object: &BucketConnection) -> Blocker {
 }
 
 fn refusal(reason: Reason, message: String) -> Blocker {
-    Blocker { part: ConditionType::AccountReady, reason, message, stalled: true }
+    Blocker { part: ConditionType::AccountReady, reason, message, stalled: true, problem: None }
 }
 
 fn failed(problem: &Problem) -> Blocker {
@@ -145,7 +145,13 @@ fn failed(problem: &Problem) -> Blocker {
         reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
         _ => Reason::SignInFailed,
     };
-    Blocker { part: ConditionType::AccountReady, reason, message: problem.to_string(), stalled: problem.needs_a_person() }
+    Blocker {
+        part: ConditionType::AccountReady,
+        reason,
+        message: problem.to_string(),
+        stalled: problem.needs_a_person(),
+        problem: Some(problem.clone()),
+    }
 }
 
 /// One pass over an account; returns the time until the next one.

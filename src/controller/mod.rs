@@ -68,13 +68,14 @@ impl Context {
                     "AWSAccount {name} cannot be read: {}; correct it, or install the CRDs of this version",
                     invalid.error
                 );
-                Err(Blocker { part, reason: Reason::AccountNotFound, message, stalled: true })
+                Err(Blocker { part, reason: Reason::AccountNotFound, message, stalled: true, problem: None })
             }
             None => self.kubernetes.account(name).await.map_err(|problem| Blocker {
                 part,
                 reason: problem.reason(),
                 message: problem.to_string(),
                 stalled: problem.needs_a_person(),
+                problem: Some(problem),
             }),
         }
     }

@@ -12,10 +12,10 @@ use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look, Sessions};
 use crate::desired::{self, Desired, SpecError, claims};
-use crate::execute::{Ports, Report, execute};
+use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
-use crate::observed::{Observed, Remembered, Secret};
-use crate::plan::{self, Blocker, Plan, deletion};
+use crate::observed::{Access, Observed, Remembered, Secret};
+use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
@@ -74,7 +74,7 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     let others = context.connections.state();
     let others = others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
     match claims::taken(object, others, &opened.terms.defaults) {
-        Some((part, message)) => Err(Blocker { part, reason: Reason::NameTaken, message, stalled: true }),
+        Some((part, message)) => Err(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None }),
         None => Ok(opened),
     }
 }
@@ -122,10 +122,11 @@ async fn observe(
     creation: Creation,
 ) -> Observed {
     let (secret, earlier) = secrets(object, desired, remembered, kubernetes).await;
+    let access = access(object, remembered.access_names(desired, &secret), kubernetes).await;
     if creation == Creation::Optimistic && !remembered.seen && matches!(secret, Secret::Absent) {
-        return Observed { secret, ..Observed::default() };
+        return Observed { secret, access, ..Observed::default() };
     }
-    aws.observe(desired, remembered, secret, earlier, Look::Check).await
+    Observed { access, ..aws.observe(desired, remembered, secret, earlier, Look::Check).await }
 }
 
 /// The Secret, and those of earlier specs' names: rarely any.
@@ -142,6 +143,20 @@ async fn secrets(
     (kubernetes.secret(object, &desired.secret.name).await, earlier)
 }
 
+/// Who may read the Secret: two reads for each of `names`, which are none for an object that names no groups.
+async fn access(
+    object: &BucketConnection,
+    names: impl IntoIterator<Item = String>,
+    kubernetes: &Kubernetes,
+) -> BTreeMap<String, Access> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let live = kubernetes.access(object, &name).await;
+        found.insert(name, live);
+    }
+    found
+}
+
 /// A pass over an object that is being deleted.
 async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     if !object.finalizers().iter().any(|name| name == FINALIZER) {
@@ -150,7 +165,8 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     let remembered = Remembered::of(object);
     let (plan, report) = if object.spec.deletion_policy == DeletionPolicy::Retain {
         let secret = context.kubernetes.secret(object, &deletion::secret_name(object, &remembered)).await;
-        let plan = deletion::retain(object, &remembered, &secret);
+        let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;
+        let plan = deletion::retain(object, &remembered, &secret, &readers);
         let report = release(object, context, &plan).await;
         (plan, report)
     } else {
@@ -165,7 +181,9 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
             Ok(desired) => {
                 let (secret, earlier) = secrets(object, &desired, &remembered, &context.kubernetes).await;
+                let access = access(object, remembered.access_names(&desired, &secret), &context.kubernetes).await;
                 let observed = opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
+                let observed = Observed { access, ..observed };
                 let plan = deletion::delete(&desired, &observed, &remembered);
                 let report = execute(&ports(object, &opened, context), &desired, &plan).await;
                 (plan, report)
@@ -203,14 +221,17 @@ fn forget(object: &BucketConnection, context: &Context) {
     context.kubernetes.forget(object);
 }
 
-/// Carries out the one step of `Retain`, which needs neither AWS nor a valid spec.
+/// Carries out the steps of `Retain`, which need neither AWS nor a valid spec.
 async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> Report {
+    let kubernetes = &context.kubernetes;
     let mut report = Report::default();
     for step in &plan.steps {
-        if let plan::Action::ReleaseSecret { name } = &step.action {
-            let released = context.kubernetes.release_secret(object, name).await;
-            report.outcomes.push(released.map_or_else(crate::execute::Outcome::Failed, |()| crate::execute::Outcome::DONE));
-        }
+        let released = match &step.action {
+            Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await,
+            Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await,
+            _ => continue,
+        };
+        report.outcomes.push(released.map_or_else(Outcome::Failed, |()| Outcome::DONE));
     }
     report
 }

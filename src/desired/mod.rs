@@ -9,7 +9,7 @@ pub mod presets;
 pub mod tenancy;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -48,6 +48,8 @@ pub struct Desired {
     pub policy: DesiredPolicy,
     /// The Secret.
     pub secret: DesiredSecret,
+    /// Who may read the Secret.
+    pub access: DesiredAccess,
     /// What to try with the issued key.
     pub proofs: Vec<Proof>,
     /// What to do on deletion.
@@ -118,6 +120,15 @@ pub struct DesiredSecret {
     pub name: String,
     /// Its fields that are not secret.
     pub fields: BTreeMap<&'static str, String>,
+}
+
+/// Who may read the Secret, by a Role and a RoleBinding of one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesiredAccess {
+    /// Their name.
+    pub name: String,
+    /// Kubernetes groups, sorted; none: neither of the two is wanted.
+    pub groups: Vec<String>,
 }
 
 /// Something to try with the issued key.
@@ -225,6 +236,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     });
     let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
     let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
+    let secret_name = secret_name.unwrap_or_else(|| format!("{}-s3", names::of(object)));
+    let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -240,8 +253,9 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             name: user_name,
             path: path.clone(),
         },
+        access: DesiredAccess { name: names::readers(&secret_name), groups: groups.into_iter().collect() },
         secret: DesiredSecret {
-            name: secret_name.unwrap_or_else(|| format!("{object_name}-s3")),
+            name: secret_name,
             fields: BTreeMap::from([
                 ("AWS_REGION", spec.region.clone()),
                 ("BUCKET", bucket_name.clone()),

@@ -66,6 +66,11 @@ pub fn path_and_name(arn: &str) -> Option<(&str, &str)> {
     Some((&resource[..name], &resource[name..]))
 }
 
+/// Name of the Role and the RoleBinding by which groups read the Secret `secret`.
+pub fn readers(secret: &str) -> String {
+    format!("{secret}-readers")
+}
+
 /// Partition of a region, by its first letters
 /// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>, botocore's partitions.json).
 pub fn partition_of(region: &str) -> &'static str {

@@ -84,6 +84,10 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         }
         Action::DeleteSecret { name } => kubernetes.delete_secret(object, name).await.into(),
         Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
+        Action::WriteRole { name } => kubernetes.write_role(object, name, &desired.secret.name).await.into(),
+        Action::WriteRoleBinding { name, groups } => kubernetes.write_role_binding(object, name, groups).await.into(),
+        Action::DeleteGrant { kind, name } => kubernetes.delete_grant(object, *kind, name).await.into(),
+        Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await.into(),
         Action::Verify { key, proofs, patient } => match key.clone().or(issued) {
             Some(key) => tokio::select! {
                 proven = aws.verify(desired, &key, proofs, *patient) => match proven {

@@ -1,11 +1,13 @@
-//! Kubernetes: the Secret, the object's status and finalizer, Events.
+//! Kubernetes: the Secret and who may read it, the object's status and finalizer, Events.
 //!
 //! Every call has a timeout: the client itself would retry a busy API server for minutes. Failures are
 //! [`Problem`]s whose action reads like an RBAC rule, `patch secrets`.
 
+mod access;
 mod account;
 mod events;
 mod object;
+mod owned;
 mod seal;
 mod secret;
 

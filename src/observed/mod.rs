@@ -3,6 +3,7 @@
 //! Pure values. "Could not read", "foreign" and "not looked yet" are values of their own and never mean "absent". They are
 //! gathered in [`crate::aws::observe`] and [`crate::kubernetes`], and written by hand in the recorded plans (tests/plan).
 
+mod access;
 mod remembered;
 mod seal;
 
@@ -18,6 +19,7 @@ use crate::problem::{Class, Problem};
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
 
+pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use remembered::Remembered;
 pub use seal::Seal;
 
@@ -27,6 +29,8 @@ pub use seal::Seal;
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
+    /// Reads of its settings that failed, where it could not be read itself.
+    pub unread: Vec<Problem>,
     /// Objects in the bucket; looked at on deletion only.
     pub contents: Reading<Contents>,
     /// The user.
@@ -45,6 +49,8 @@ pub struct Observed {
     pub secret: Secret,
     /// The Secrets under the names that earlier specs had.
     pub earlier_secrets: BTreeMap<String, Secret>,
+    /// Roles and RoleBindings that let groups read the Secret, by their one name.
+    pub access: BTreeMap<String, Access>,
     /// What came of trying the key that the Secret holds.
     pub proof: KeyProof,
 }

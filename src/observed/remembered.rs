@@ -1,10 +1,13 @@
 //! What our own status remembers of earlier passes. It is a hint, never a proof: the tags in AWS are.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, UserStatus};
 use crate::desired::Desired;
+use crate::observed::Secret;
 
 /// What earlier passes found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +22,8 @@ pub struct Remembered {
     pub policies: Vec<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
+    /// Names under which a Role and a RoleBinding of ours may be there.
+    pub roles: Vec<String>,
     /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
     /// them now was changed by somebody else.
     pub held: Vec<ConditionType>,
@@ -49,6 +54,7 @@ impl Remembered {
             user: status.user,
             policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
             credentials: status.credentials.unwrap_or_default(),
+            roles: status.permissions.unwrap_or_default().roles,
             verified: is(ConditionType::Verified, "True"),
             held,
         }
@@ -69,6 +75,14 @@ impl Remembered {
     pub fn earlier_secrets<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
         let all = self.credentials.secret_name.iter().chain(&self.credentials.earlier_secrets);
         all.filter(|name| **name != desired.secret.name)
+    }
+
+    /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object
+    /// retained may have readers that nobody remembers.
+    pub fn access_names(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
+        let retained = matches!(secret, Secret::Ours(secret) if !secret.claimed);
+        let wanted = (retained || !desired.access.groups.is_empty()).then(|| desired.access.name.clone());
+        self.roles.iter().cloned().chain(wanted).collect()
     }
 
     /// When the key that the status names was issued.

@@ -1,6 +1,6 @@
 //! The bucket's part of a plan.
 
-use super::{Action, Planner, whole};
+use super::{Action, Blocker, Planner, whole};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Bucket, Observed, Ownership};
@@ -34,7 +34,8 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 let message = format!(
                     "bucket {name} belongs to another AWS account, or the operator may not read it ({problem}); choose another bucket.name if it is not yours"
                 );
-                planner.stall(BucketReady, Reason::AccessDenied, message);
+                let blocker = Blocker { message, ..Blocker::unreadable(BucketReady, problem) };
+                planner.plan.blockers.push(blocker);
             } else {
                 planner.unreadable(BucketReady, problem);
             }

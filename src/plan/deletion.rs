@@ -1,21 +1,23 @@
 //! The plan for an object that is being deleted. It creates nothing, and removes only what is ours.
 //!
 //! `Retain` needs no look at AWS and no account: the Secret is released and everything else stays as it is. `Delete` goes key
-//! first, so that nothing can use what is about to vanish, then policy, user and Secret, and the bucket if it is empty or
+//! first, so that nothing can use what is about to vanish, then policy, user, Secret and its readers, and the bucket if it is empty or
 //! `forceDestroy` says so.
+
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, policy, user};
+use super::{Action, Plan, Planner, access, policy, user};
 use crate::api::BucketConnection;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
-use crate::observed::{Bucket, Contents, Observed, Ownership, Remembered, Secret};
+use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
 use crate::settings::{FieldDiff, Reading};
 
-/// Plans `deletionPolicy: Retain`.
-pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret) -> Plan {
+/// Plans `deletionPolicy: Retain`. Whoever may read the Secret goes on reading it: no consumer notices.
+pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret, readers: &BTreeMap<String, Access>) -> Plan {
     let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
     match secret {
         Secret::Ours(_) => {
@@ -26,6 +28,7 @@ pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secre
         Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
         Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
     }
+    access::release(&mut planner, readers);
     planner.finish()
 }
 
@@ -38,6 +41,9 @@ pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String
 /// Plans `deletionPolicy: Delete`.
 pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
     let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    for (name, readers) in &observed.access {
+        access::remove(&mut planner, name, readers, &[]);
+    }
     let keys = identity(&mut planner, desired, observed);
     secrets(&mut planner, desired, observed, &keys);
     bucket(&mut planner, desired, observed, &keys);

@@ -191,6 +191,7 @@ impl Keys<'_, '_, '_> {
                     reason: Reason::KeyRejected,
                     message,
                     stalled: false,
+                    problem: None,
                 });
             }
         }

@@ -4,6 +4,7 @@
 //! the very value that the controller executes. Rules that hold here (docs/decisions/0003-ownership.md): nothing foreign is
 //! touched; no right and no key is granted before the bucket is known to be ours; a failed proof deletes nothing.
 
+mod access;
 mod bucket;
 pub mod deletion;
 mod key;
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document, Proof};
-use crate::observed::{Observed, Remembered};
+use crate::observed::{Grant, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
@@ -122,6 +123,24 @@ pub enum Action {
     ReleaseSecret {
         name: String,
     },
+    /// Writes the Role that lets read the Secret.
+    WriteRole {
+        name: String,
+    },
+    /// Binds groups to that Role.
+    WriteRoleBinding {
+        name: String,
+        groups: Vec<String>,
+    },
+    DeleteGrant {
+        kind: Grant,
+        name: String,
+    },
+    /// Takes our owner reference from a Role or RoleBinding and marks it as retained.
+    ReleaseGrant {
+        kind: Grant,
+        name: String,
+    },
     /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
     Verify {
         key: Option<KeyPair>,
@@ -151,12 +170,20 @@ pub struct Blocker {
     pub message: String,
     /// Whether only a person can help.
     pub stalled: bool,
+    /// The read that failed, where that is why.
+    pub problem: Option<Problem>,
 }
 
 impl Blocker {
     /// A part that could not be read.
     fn unreadable(part: ConditionType, problem: &Problem) -> Self {
-        Self { part, reason: problem.reason(), message: problem.to_string(), stalled: problem.needs_a_person() }
+        Self {
+            part,
+            reason: problem.reason(),
+            message: problem.to_string(),
+            stalled: problem.needs_a_person(),
+            problem: Some(problem.clone()),
+        }
     }
 }
 
@@ -169,6 +196,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
     key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
+    access::plan(&mut planner, desired, observed);
     planner.finish()
 }
 
@@ -190,7 +218,7 @@ impl Planner<'_> {
 
     /// Adds a blocker that a person must remove.
     fn stall(&mut self, part: ConditionType, reason: Reason, message: String) {
-        self.plan.blockers.push(Blocker { part, reason, message, stalled: true });
+        self.plan.blockers.push(Blocker { part, reason, message, stalled: true, problem: None });
     }
 
     /// The same, and nothing at all is changed while it stands.

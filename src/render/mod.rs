@@ -1,4 +1,6 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions. Pure; secrets never get here.
+//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets never get here.
+
+pub mod iam_policy;
 
 use std::fmt::Write;
 
@@ -57,8 +59,12 @@ fn sign(action: &Action) -> char {
         | Action::UpdatePolicy { .. }
         | Action::ActivateKey { .. }
         | Action::WriteSecret { .. }
+        | Action::WriteRole { .. }
+        | Action::WriteRoleBinding { .. }
+        | Action::ReleaseGrant { .. }
         | Action::ReleaseSecret { .. } => '~',
-        Action::DeleteInlinePolicy { .. }
+        Action::DeleteGrant { .. }
+        | Action::DeleteInlinePolicy { .. }
         | Action::RemovePolicy { .. }
         | Action::DeleteKey { .. }
         | Action::DeleteSecret { .. }
@@ -80,6 +86,8 @@ fn shows_fields(action: &Action) -> bool {
             | Action::CreatePolicy { .. }
             | Action::UpdatePolicy { .. }
             | Action::WriteSecret { .. }
+            | Action::WriteRole { .. }
+            | Action::WriteRoleBinding { .. }
             | Action::ActivateKey { .. }
             | Action::IssueKey { .. }
     )
@@ -109,6 +117,12 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::WriteSecret { .. } => format!("write Secret {}", desired.secret.name),
         Action::DeleteSecret { name } => format!("delete Secret {name}"),
         Action::ReleaseSecret { name } => format!("release Secret {name}"),
+        Action::WriteRole { name } => format!("write Role {name}: get Secret {}", desired.secret.name),
+        Action::WriteRoleBinding { name, groups } => {
+            format!("let {} read Secret {}, by RoleBinding {name}", groups.join(", "), desired.secret.name)
+        }
+        Action::DeleteGrant { kind, name } => format!("delete {kind} {name}"),
+        Action::ReleaseGrant { kind, name } => format!("release {kind} {name}"),
         Action::Verify { proofs, .. } => {
             format!("try the key: {}", proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
         }

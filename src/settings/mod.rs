@@ -162,6 +162,19 @@ macro_rules! settings {
         #[allow(missing_docs)]
         pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
 
+        impl Live {
+            /// The reads that failed.
+            pub fn problems(&self) -> Vec<Problem> {
+                let mut problems = Vec::new();
+                $($(
+                    if let Reading::Unreadable(problem) = &self.$name {
+                        problems.push(problem.clone());
+                    }
+                )*)*
+                problems
+            }
+        }
+
         /// The field of every setting, and the IAM actions that it takes.
         pub const ACTIONS: &[(&str, &[&str])] =
             &[$($((<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::ACTIONS),)*)*];
@@ -182,6 +195,17 @@ macro_rules! settings {
                     }
                 )*)*
                 desired
+            }
+
+            /// The IAM actions that managing it takes, on the bucket.
+            pub fn actions(&self) -> Vec<&'static str> {
+                let mut actions = Vec::new();
+                $($(
+                    if self.$name.is_some() {
+                        actions.extend_from_slice(<$name::$variant as Setting>::ACTIONS);
+                    }
+                )*)*
+                actions
             }
 
             /// What to send to a bucket that was created a moment ago.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{condition, is_true, set};
+use super::denials::denials;
 use super::parts::{Verdict, verdict};
+use super::permissions::permissions;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
@@ -89,7 +91,7 @@ impl Fold<'_> {
             return self.stalled(blocker.part, blocker.reason, &blocker.message);
         }
         let Blocker { part, reason, message, .. } = blocker.clone();
-        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, passing: true })]);
+        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, passing: true })], None);
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
@@ -104,6 +106,11 @@ impl Fold<'_> {
         self.status.capabilities.clear();
         let blocked = plan.blockers.iter().map(|b| (b.part, b.reason, b.message.clone(), b.stalled));
         let cause = blocked.chain(failed).max_by_key(|(.., stalled)| *stalled);
+        let all = denials(plan, report, None);
+        let cause = cause.map(|(part, reason, message, stalled)| match &all {
+            Some(all) if reason == Reason::AccessDenied => (part, reason, all.clone(), stalled),
+            _ => (part, reason, message, stalled),
+        });
         match cause {
             Some((part, reason, message, true)) => self.stalled(part, reason, &message),
             other => {
@@ -125,13 +132,15 @@ impl Fold<'_> {
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
         self.credentials(check);
+        self.status.permissions = permissions(self.status.permissions.take(), check);
         self.drift(check);
-        self.sum_up(&verdicts);
+        self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         self.capability(check);
     }
 
-    /// Sets the parts' conditions and, in this one place, the three that sum up.
-    fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)]) {
+    /// Sets the parts' conditions and, in this one place, the three that sum up. `denied` names all calls that were denied, where
+    /// there were several.
+    fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)], denied: Option<String>) {
         let before = self.before();
         let troubled_since = condition(&before, ConditionType::Reconciling)
             .filter(|condition| condition.status == "True")
@@ -149,9 +158,14 @@ impl Fold<'_> {
             self.set(*part, holds, verdict.reason, &verdict.message);
         }
         let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
+        // Whoever mends one denial mends them all; what the issued key is denied is another matter.
+        let denied = denied.filter(|_| {
+            stalled.is_some_and(|(part, verdict)| *part != ConditionType::Verified && verdict.reason == Reason::AccessDenied)
+        });
         match stalled {
             Some((part, verdict)) => {
-                self.set(ConditionType::Stalled, true, verdict.reason, &format!("{part}: {}", verdict.message));
+                let message = denied.clone().unwrap_or_else(|| format!("{part}: {}", verdict.message));
+                self.set(ConditionType::Stalled, true, verdict.reason, &message);
                 self.set(ConditionType::Reconciling, false, verdict.reason, "waits for a person; it is tried again now and then");
             }
             None => {
@@ -178,7 +192,8 @@ impl Fold<'_> {
         {
             Some((part, condition)) => {
                 let reason = verdicts.iter().find(|(p, _)| *p == part).map_or(Reason::Waiting, |(_, v)| v.reason);
-                self.set(ConditionType::Ready, false, reason, &format!("{part}: {}", condition.message));
+                let message = denied.unwrap_or_else(|| format!("{part}: {}", condition.message));
+                self.set(ConditionType::Ready, false, reason, &message);
             }
             None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
             None => {

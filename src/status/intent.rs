@@ -1,5 +1,5 @@
 //! What is written to the status before a plan is carried out, so that a crash in between leaves nothing unexplained: the intent to
-//! issue a key, and the names of a policy or Secret that are about to be written.
+//! issue a key, and the names of a policy, a Secret or a Role that are about to be written.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -31,12 +31,18 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let writes_secret = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. } | Action::WriteSecret { .. }));
     let named = status.credentials.as_ref().and_then(|credentials| credentials.secret_name.as_ref());
     let new_secret = writes_secret && named != Some(&desired.secret.name);
-    if known_keys.is_none() && !new_policy && !new_secret {
+    let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
+    let readers = &desired.access.name;
+    let new_readers = grants && !status.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
+    if known_keys.is_none() && !new_policy && !new_secret && !new_readers {
         return None;
     }
     if new_secret {
         let credentials = status.credentials.get_or_insert_default();
         credentials.earlier_secrets.extend(credentials.secret_name.replace(desired.secret.name.clone()));
+    }
+    if new_readers {
+        status.permissions.get_or_insert_default().roles.push(readers.clone());
     }
     if new_policy {
         status.earlier_policies.extend(status.policy.replace(identity));

@@ -4,10 +4,12 @@
 
 mod account;
 mod conditions;
+mod denials;
 mod fold;
 mod intent;
 mod notes;
 mod parts;
+mod permissions;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};

@@ -4,7 +4,7 @@ use super::Checked;
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::execute::Outcome;
-use crate::observed::{Bucket, KeyProof};
+use crate::observed::{Bucket, Held, KeyProof};
 use crate::plan::Action;
 use crate::problem::{Class, DENIERS, Problem};
 use crate::settings::Reading;
@@ -47,6 +47,9 @@ impl Verdict {
 
 /// What the check says about `part`.
 pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
+    if part == ConditionType::AccessInSync && check.desired.access.groups.is_empty() && check.observed.access.is_empty() {
+        return Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given");
+    }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
         return Verdict {
             holds: Some(false),
@@ -177,8 +180,24 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) => {
             Verdict::holds(Reason::InSync, "the issued key was used and worked")
         }
+        ConditionType::AccessInSync if desired.access.groups.is_empty() => {
+            Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given")
+        }
+        ConditionType::AccessInSync if granted(check, did) => {
+            let groups = desired.access.groups.join(", ");
+            Verdict::holds(Reason::InSync, format!("Secret {} may be read by {groups}", desired.secret.name))
+        }
         _ => not_seen(),
     }
+}
+
+/// The steps that there were are done, so what was there or was written is as specified.
+fn granted(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> bool {
+    let live = check.observed.access.get(&check.desired.access.name);
+    let role = live.is_some_and(|live| matches!(live.role, Held::Ours(_)));
+    let bound = live.is_some_and(|live| matches!(live.binding, Held::Ours(_)));
+    (role || did(|action| matches!(action, Action::WriteRole { .. })))
+        && (bound || did(|action| matches!(action, Action::WriteRoleBinding { .. })))
 }
 
 fn policy_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> bool {

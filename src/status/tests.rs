@@ -6,9 +6,10 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT};
 use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
-use crate::observed::{Observed, Remembered};
+use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
 use crate::problem::{Class, Problem};
+use crate::settings::Reading;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -34,9 +35,14 @@ fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String
 
 /// A check that found these blockers, of an object that held before.
 fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> BucketConnectionStatus {
+    seen(object, seconds, blockers, &Observed::default())
+}
+
+/// The same, with what was seen.
+fn seen(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>, observed: &Observed) -> BucketConnectionStatus {
     let account = Account { id: "123456789012".into(), partition: "aws".into() };
     let desired = resolve(object, "cluster", &account, &Terms::default()).unwrap();
-    let (observed, remembered, report) = (Observed::default(), Remembered::of(object), Report::default());
+    let (remembered, report) = (Remembered::of(object), Report::default());
     let plan = Plan { blockers, ..Plan::default() };
     folded(
         object,
@@ -44,7 +50,7 @@ fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> B
         Stage::Checked(Checked {
             sign_in: &SignIn::default(),
             desired: &desired,
-            observed: &observed,
+            observed,
             remembered: &remembered,
             plan: &plan,
             report: &report,
@@ -65,8 +71,13 @@ fn healthy() -> BucketConnection {
 
 #[test]
 fn every_exit_sets_the_three_and_the_generation() {
-    let refused =
-        Blocker { part: ConditionType::AccountReady, reason: Reason::SignInFailed, message: "no".into(), stalled: true };
+    let refused = Blocker {
+        part: ConditionType::AccountReady,
+        reason: Reason::SignInFailed,
+        message: "no".into(),
+        stalled: true,
+        problem: None,
+    };
     let errors = [SpecError::new("spec.region", "no")];
     let (plan, report) = (Plan::default(), Report::default());
     for stage in [Stage::Suspended, Stage::Invalid(&errors), Stage::Refused(&refused), Stage::Deleting(&plan, &report)] {
@@ -107,7 +118,13 @@ fn a_passing_trouble_leaves_what_held_standing_for_a_while() {
     let problem = Problem::new(Class::Throttled, "s3:GetBucketCORS", "SlowDown", "");
     let blocker = || {
         let part = ConditionType::CORSInSync;
-        vec![Blocker { part, reason: problem.reason(), message: problem.to_string(), stalled: false }]
+        vec![Blocker {
+            part,
+            reason: problem.reason(),
+            message: problem.to_string(),
+            stalled: false,
+            problem: Some(problem.clone()),
+        }]
     };
     let mut object = healthy();
     let status = checked(&object, 10, blocker());
@@ -124,12 +141,49 @@ fn a_passing_trouble_leaves_what_held_standing_for_a_while() {
 #[test]
 fn what_a_person_must_mend_shows_at_once() {
     let problem = Problem::new(Class::Denied, "s3:GetBucketCORS", "AccessDenied", "");
-    let blocker =
-        Blocker { part: ConditionType::CORSInSync, reason: problem.reason(), message: problem.to_string(), stalled: true };
+    let blocker = Blocker {
+        part: ConditionType::CORSInSync,
+        reason: problem.reason(),
+        message: problem.to_string(),
+        stalled: true,
+        problem: Some(problem),
+    };
     let status = checked(&healthy(), 10, vec![blocker]);
     assert_eq!(told(&status, ConditionType::CORSInSync), ("False".into(), "AccessDenied".into()));
     assert_eq!(told(&status, ConditionType::Stalled), ("True".into(), "AccessDenied".into()));
     assert_eq!(told(&status, ConditionType::Ready), ("False".into(), "AccessDenied".into()));
+}
+
+#[test]
+fn every_denied_read_is_told_at_once() {
+    let denied = |action: &str| Problem::new(Class::Denied, action, "AccessDenied", "");
+    let problem = denied("s3:GetBucketTagging");
+    let message = "bucket lab-bucket belongs to another AWS account, or the operator may not read it".to_owned();
+    let part = ConditionType::BucketReady;
+    let blocker = Blocker { part, reason: problem.reason(), message, stalled: true, problem: Some(problem.clone()) };
+    let alone = seen(&healthy(), 10, vec![blocker.clone()], &Observed { unread: vec![problem.clone()], ..Observed::default() });
+    let text = |status: &BucketConnectionStatus, kind| condition(status, kind).unwrap().message.clone();
+    assert!(text(&alone, ConditionType::Ready).starts_with("BucketReady: bucket lab-bucket belongs to another AWS account"));
+
+    // What stands behind the first, in whatever order, and what stands in the way of nothing.
+    let mut observed = Observed {
+        bucket: Bucket::Unreadable(problem.clone()),
+        unread: vec![denied("s3:GetBucketCORS"), problem, Problem::new(Class::Throttled, "s3:GetLifecycle", "SlowDown", "")],
+        attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")),
+        ..Observed::default()
+    };
+    let all = seen(&healthy(), 10, vec![blocker.clone()], &observed);
+    for kind in [ConditionType::Ready, ConditionType::Stalled] {
+        assert_eq!(
+            text(&all, kind),
+            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy; or bucket lab-bucket belongs to another AWS account: choose another bucket.name then"
+        );
+    }
+    observed.unread.reverse();
+    assert_eq!(seen(&healthy(), 10, vec![blocker.clone()], &observed), all);
+    // Reads of a user that is not there say nothing.
+    observed.user = Reading::Unset;
+    assert!(!text(&seen(&healthy(), 10, vec![blocker], &observed), ConditionType::Ready).contains("iam:"));
 }
 
 #[test]

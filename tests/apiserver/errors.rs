@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::forwarder::Forwarder;
 use crate::support::lab::{Lab, condition, drift_count, told, writes};
 use crate::support::proxy::Fault;
-use crate::support::stack::Stack;
+use crate::support::stack::{ROOT, Stack, scratch};
 
 const BUCKET: &str = "bucket-trouble";
 
@@ -67,6 +67,45 @@ async fn the_least_rights_are_really_enforced() {
     lab.check("c").await;
     lab.ready("c").await;
     assert_eq!(lab.keys(&format!("{}.c", lab.namespace)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn all_rights_that_are_missing_are_told_at_once() {
+    let missing = ["s3:GetBucketTagging", "s3:GetBucketCORS", "iam:GetUser", "iam:PutUserPolicy"];
+    let text = std::fs::read_to_string(format!("{ROOT}/deploy/iam/operator-policy.json")).unwrap();
+    let mut policy: serde_json::Value = serde_json::from_str(&text).unwrap();
+    policy["Statement"].as_array_mut().unwrap().retain_mut(|statement| {
+        let actions: Vec<_> = match &statement["Action"] {
+            serde_json::Value::Array(actions) => actions.clone(),
+            one => vec![one.clone()],
+        };
+        let left: Vec<_> = actions.into_iter().filter(|action| !missing.contains(&action.as_str().unwrap())).collect();
+        statement["Action"] = json!(left);
+        !left.is_empty()
+    });
+    let file = scratch("partial").join("policy.json");
+    std::fs::write(&file, policy.to_string()).unwrap();
+    let mut lab = Lab::idle("partial", Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
+    lab.start();
+    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
+    lab.condition("c", "Stalled", "True").await;
+    // The first pass creates without looking.
+    lab.check("c").await;
+    let object = lab.check("c").await;
+    let all = "AWS denied: iam:GetUser, iam:PutUserPolicy, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy";
+    for kind in ["Ready", "Stalled"] {
+        let (_, reason, message) = told(&object, kind);
+        assert_eq!((reason.as_str(), message.starts_with(all)), ("AccessDenied", true), "{message}");
+    }
+    assert!(told(&object, "UserReady").2.contains("allow iam:GetUser to the operator"), "each part tells its own");
+    let before = object.status.unwrap().conditions;
+    assert_eq!(lab.check("c").await.status.unwrap().conditions, before, "the same again is not written again");
+
+    let everything = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": missing, "Resource": "*" }] });
+    let put = lab.iam().put_user_policy().user_name("operator").policy_name("missing");
+    put.policy_document(everything.to_string()).send().await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
 }
 
 #[tokio::test]

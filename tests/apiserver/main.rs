@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod accounts;
 mod command;
 mod crash;
@@ -14,6 +15,7 @@ mod create;
 mod deletion;
 mod drift;
 mod errors;
+mod iam_policy;
 mod local_stack;
 mod network;
 mod ownership;

@@ -80,6 +80,13 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "user": { "name": "a/b" } }), vec!["spec.user.name", "letters, digits"]),
         (json!({ "user": { "path": "lab" } }), vec!["spec.user.path", "begin and end with"]),
         (json!({ "credentials": { "secret": { "name": "Upper" } } }), vec!["spec.credentials.secret.name", "lower-case"]),
+        (json!({ "access": { "groups": ["system:authenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
+        (json!({ "access": { "groups": ["system:unauthenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
+        (json!({ "access": { "groups": ["lab", "system:serviceaccounts"] } }), vec!["system:serviceaccounts:<namespace>"]),
+        (json!({ "access": { "groups": ["system:serviceaccounts:"] } }), vec!["system:serviceaccounts:<namespace>"]),
+        (json!({ "access": { "groups": [" lab"] } }), vec!["spec.access.groups", "without a space at either end"]),
+        (json!({ "access": { "groups": ["a\nb"] } }), vec!["spec.access.groups", "control characters"]),
+        (json!({ "access": { "groups": [""] } }), vec!["spec.access.groups[0]", "at least 1 chars"]),
         (json!({ "deletionPolicy": "Orphan" }), vec!["spec.deletionPolicy", "\"Retain\", \"Delete\""]),
         (json!({ "resyncInterval": "1s" }), vec!["spec.resyncInterval", "at least 10s"]),
         (json!({ "resyncInterval": "soon" }), vec!["spec.resyncInterval", "30s, 10m or 1h30m"]),
@@ -103,6 +110,8 @@ async fn good_examples_are_accepted() {
         json!({ "region": "us-gov-west-1" }),
         json!({ "region": "eusc-de-east-1" }),
         json!({ "cors": { "rules": [] } }),
+        json!({ "access": { "groups": ["lab-a", "oidc:CN=Lab Ä,OU=x", "a", "system:serviceaccounts:clc-server"] } }),
+        json!({ "access": {} }),
         json!({ "resyncInterval": "1h30m" }),
         json!({ "user": { "name": "illumina_ica_admin", "path": "/" } }),
         json!({ "preset": "Custom", "policy": { "statements": [{ "effect": "Deny", "actions": ["s3:*"], "conditions": { "Bool": { "aws:SecureTransport": ["false"] } } }] } }),
@@ -141,6 +150,7 @@ async fn kubectl_explains_and_lists() {
         ("bc.spec.bucket.prefix", "Ends in"),
         ("bc.spec.bucket.tags", "Other tags"),
         ("bc.spec.cors", "Omitted: the preset's"),
+        ("bc.spec.access.groups", "may read this one Secret"),
         ("bc.status.credentials.retiring", "replaced"),
     ] {
         let explained = lab.kubectl(&["explain", field]);
@@ -153,7 +163,7 @@ async fn kubectl_explains_and_lists() {
     let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["NAME", "READY", "BUCKET", "REGION", "S3", "REASON", "AGE"]);
     let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
-    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "CHECKED", "MESSAGE"] {
+    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "PERMISSIONS", "CHECKED", "MESSAGE"] {
         assert!(wide.lines().next().unwrap().contains(column), "{column}: {wide}");
     }
     assert!(String::from_utf8(lab.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));

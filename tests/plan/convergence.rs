@@ -3,6 +3,7 @@
 use bucketconnection::api::conditions::{ConditionType, Reason};
 use bucketconnection::api::{BucketConnection, BucketConnectionStatus};
 use bucketconnection::execute::Outcome;
+use bucketconnection::observed::{Access, Held};
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::Reading;
 use bucketconnection::status::{HEARTBEAT_SECONDS, is_true, worth_writing};
@@ -10,10 +11,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, nobody};
 use super::{connection, edit};
 
-const EDITS: [&str; 26] = [
+const EDITS: [&str; 30] = [
     "cors deleted",
     "cors edited",
     "encryption to KMS",
@@ -38,13 +39,17 @@ const EDITS: [&str; 26] = [
     "secret: one copy of the key edited",
     "secret: both copies of the key edited",
     "secret released",
+    "binding: group added",
+    "binding deleted",
+    "binding to another role",
+    "role widened",
     "wait",
     "nothing",
 ];
 
 fn specs() -> Vec<Value> {
     vec![
-        json!({ "preset": "IlluminaICA" }),
+        json!({ "preset": "IlluminaICA", "access": { "groups": ["lab-b", "lab-a"] } }),
         json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" }, "allowWeaker": ["encryption"] } }),
         json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter", "allowWeaker": ["ownership"] }, "user": { "tags": { "team": "a" } } }),
         json!({ "preset": "ReadWrite", "bucket": {
@@ -53,7 +58,7 @@ fn specs() -> Vec<Value> {
             "lifecycle": { "rules": [{ "id": "uploads", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }] },
             "policyStatements": [{ "sid": "Auditors", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:ListBucket"] }],
         } }),
-        json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } } }),
+        json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } }, "access": { "groups": ["lab-a"] } }),
     ]
 }
 
@@ -166,6 +171,18 @@ proptest! {
         let ours: Vec<_> = user.keys.iter().filter(|key| key.id != "AKIAFOREIGN").map(|key| key.id.clone()).collect();
         prop_assert_eq!(ours, vec![status.credentials.unwrap().access_key_id.unwrap()]);
         prop_assert_eq!(world.secret.len(), 1);
+        // Just the groups of the spec may read it, and nothing is left of earlier names.
+        let desired = World::resolve(&object).unwrap();
+        let bound = |access: &Access| match &access.binding {
+            Held::Ours(binding) => binding.groups.clone(),
+            _ => Vec::new(),
+        };
+        let readers: Vec<_> = world.access.iter().filter(|(_, access)| **access != nobody()).collect();
+        let wanted = !desired.access.groups.is_empty();
+        prop_assert_eq!(readers.iter().map(|(name, _)| *name).collect::<Vec<_>>(), vec![&desired.access.name; usize::from(wanted)]);
+        prop_assert!(readers.iter().all(|(_, access)| bound(access) == desired.access.groups));
+        let permissions = status.permissions.unwrap_or_default();
+        prop_assert_eq!((permissions.groups, permissions.roles.len()), (desired.access.groups, usize::from(wanted)));
         prop_assert_eq!(foreign_key, user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         if foreign_tag {
             prop_assert!(matches!(&world.bucket.as_ref().unwrap().live.tags, Reading::Set(tags) if tags.contains_key("foreign")));
@@ -186,5 +203,6 @@ proptest! {
         let report = world.execute(&desired, &plan, |_| None);
         prop_assert!(report.outcomes.iter().all(Outcome::is_done), "{:?}", report.outcomes);
         prop_assert!(world.bucket.is_none() && world.user.is_none() && world.secret.is_empty() && world.policies.is_empty());
+        prop_assert!(world.access.values().all(|access| *access == nobody()));
     }
 }

@@ -8,12 +8,13 @@
 //! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
 //! | `> plan` | prints what the next pass would do, after a look |
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
-//! | `> fail <Action> <Class> <code>` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
+//! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
 //! | `> wait` | ten minutes pass |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -28,6 +29,8 @@ use std::path::Path;
 use bucketconnection::api::BucketConnection;
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
+use bucketconnection::observed::{Held, OwnBinding};
+use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
@@ -124,11 +127,7 @@ impl Story {
             },
             ["pass"] => {
                 let failures = &mut self.failures;
-                let passed = self.world.pass(&mut self.object, |action| {
-                    let name = format!("{action:?}");
-                    let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
-                    Some(failures.remove(at).1)
-                });
+                let passed = self.world.pass(&mut self.object, |action| failure(failures, action));
                 let mut text = String::new();
                 for (step, outcome) in passed.plan.steps.iter().zip(&passed.report.outcomes).filter(|(_, o)| !o.is_done()) {
                     let why = outcome.problem().map_or_else(|| "skipped".to_owned(), |problem| problem.code.clone());
@@ -136,9 +135,10 @@ impl Story {
                 }
                 text + &self.conditions()
             }
-            ["fail" | "lose", action, class, code] => {
+            ["fail" | "lose", action, class, code, ref called @ ..] => {
                 let class: Class = serde_json::from_value(json!(class)).unwrap();
-                let problem = Problem::new(class, "test:Action", code, "");
+                let problem =
+                    Problem::new(class, &called.first().map_or("test:Action".to_owned(), |_| called.join(" ")), code, "");
                 let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
                 self.failures.push((action.to_owned(), outcome));
                 String::new()
@@ -154,8 +154,9 @@ impl Story {
             ["delete"] => {
                 let (desired, plan) = self.world.plan_deletion(&self.object);
                 let text = render::plan("lab/genomics", &plan, &desired);
-                let report = self.world.execute(&desired, &plan, |_| None);
-                if !plan.blockers.is_empty() {
+                let failures = &mut self.failures;
+                let report = self.world.execute(&desired, &plan, |action| failure(failures, action));
+                if !plan.blockers.is_empty() || !report.outcomes.iter().all(Outcome::is_done) {
                     self.object.status = Some(self.world.fold_deletion(&self.object, &plan, &report));
                     return text + &self.conditions();
                 }
@@ -166,6 +167,20 @@ impl Story {
                 let entry = |text: &Option<String>| text.clone().unwrap_or_else(|| "(none)".into());
                 let lines = drift.journal.iter().map(|e| format!("{}: {} -> {}\n", e.path, entry(&e.live), entry(&e.desired)));
                 format!("{} in all\n{}", drift.count, lines.collect::<String>())
+            }
+            ["readers"] => {
+                let mut text = String::new();
+                for (name, access) in &self.world.access {
+                    let bound = match &access.binding {
+                        Held::Ours(bound) => format!("{}: {}", bound.role, bound.groups.join(", ")),
+                        other => format!("{other:?}"),
+                    };
+                    let role =
+                        if let Held::Ours(role) = &access.role { role.rules.to_string() } else { format!("{:?}", access.role) };
+                    let _ = writeln!(text, "{name}\n  {bound}\n  {role}");
+                }
+                let status = self.object.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default();
+                text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
             }
             ["keys"] => {
                 let keys = self.world.user.as_ref().map(|user| user.keys.clone()).unwrap_or_default();
@@ -185,6 +200,13 @@ impl Story {
     }
 }
 
+/// The failure that was ordered for `action`.
+fn failure(failures: &mut Vec<(String, Outcome)>, action: &Action) -> Option<Outcome> {
+    let name = format!("{action:?}");
+    let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
+    Some(failures.remove(at).1)
+}
+
 /// Somebody else changes something.
 pub fn edit(world: &mut World, what: &str) {
     let bucket = |world: &mut World, change: fn(&mut world::TheBucket)| {
@@ -200,6 +222,11 @@ pub fn edit(world: &mut World, what: &str) {
     let secret = |world: &mut World, change: fn(&mut TheSecret)| {
         if let Some(secret) = world.secret.values_mut().next() {
             change(secret);
+        }
+    };
+    let binding = |world: &mut World, change: fn(&mut Held<OwnBinding>)| {
+        for access in world.access.values_mut() {
+            change(&mut access.binding);
         }
     };
     match what {
@@ -306,6 +333,39 @@ pub fn edit(world: &mut World, what: &str) {
             secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new("wrong".into()));
             secret.data.insert("credentials".into(), Sensitive::new("wrong".into()));
         }),
+        "secret: taken by another" => secret(world, |secret| *secret = TheSecret { foreign: true, ..TheSecret::default() }),
+        "binding: group added" => binding(world, |binding| {
+            if let Held::Ours(binding) = binding {
+                binding.groups.push("intruders".into());
+                binding.others.push("User mallory".into());
+            }
+        }),
+        "binding deleted" => binding(world, |binding| *binding = Held::Absent),
+        "binding to another role" => binding(world, |binding| {
+            if let Held::Ours(binding) = binding {
+                binding.role = "ClusterRole cluster-admin".into();
+            }
+        }),
+        "role widened" => {
+            for access in world.access.values_mut() {
+                if let Held::Ours(role) = &mut access.role {
+                    role.rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["*"] }]);
+                }
+            }
+        }
+        "role of another" => {
+            let why = || "exists and was not created by this BucketConnection".to_owned();
+            world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Foreign(why());
+        }
+        "role that cannot be read" => {
+            let problem = Problem::new(Class::Denied, "get roles", "Forbidden", "");
+            world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Unreadable(problem);
+        }
+        "binding of another" => {
+            let why = "belongs to BucketConnection other".to_owned();
+            world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).binding = Held::Foreign(why);
+        }
+        "roles gone" => world.access.clear(),
         "secret released" => secret(world, |secret| secret.claimed = false),
         _ => panic!("no edit {what:?}"),
     }

@@ -7,7 +7,8 @@ use bucketconnection::credentials::{KeyPair, Sensitive, keys_in, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
-    AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, User,
+    Access, AccessKey, Bucket, Contents, Grant, Held, KeyProof, ManagedPolicy, Observed, OwnBinding, OwnRole, OwnSecret,
+    Remembered, Secret, User,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -29,6 +30,8 @@ pub struct World {
     pub user: Option<TheUser>,
     pub policies: BTreeMap<String, ThePolicy>,
     pub secret: BTreeMap<String, TheSecret>,
+    /// Roles and RoleBindings by their one name.
+    pub access: BTreeMap<String, Access>,
     pub now: Timestamp,
     /// Ids given out so far.
     count: usize,
@@ -99,8 +102,9 @@ impl World {
         let remembered = Remembered::of(object);
         let secret = self.secret(&desired.secret.name);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent;
+        let access = self.readers(&desired, &remembered);
         let observed =
-            if optimistic { Observed { secret, ..Observed::default() } } else { self.look(&desired, &remembered, false) };
+            if optimistic { Observed { secret, access, ..Observed::default() } } else { self.look(&desired, &remembered, false) };
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }
@@ -161,6 +165,12 @@ impl World {
         }
     }
 
+    fn readers(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Access> {
+        let names = remembered.access_names(desired, &self.secret(&desired.secret.name));
+        let live = |name: String| (name.clone(), self.access.get(&name).cloned().unwrap_or_else(nobody));
+        names.into_iter().map(live).collect()
+    }
+
     /// What looking at this world shows, by the rules of aws/observe.rs.
     fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
         let secret = self.secret(&desired.secret.name);
@@ -174,6 +184,7 @@ impl World {
         let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
         Observed {
+            unread: Vec::new(),
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
             contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
                 Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
@@ -213,6 +224,7 @@ impl World {
             }),
             secret,
             earlier_secrets,
+            access: self.readers(desired, remembered),
             proof,
         }
     }
@@ -374,6 +386,33 @@ impl World {
                 self.secret.remove(name);
             }
             Action::ReleaseSecret { name } => self.secret.get_mut(name).unwrap().claimed = false,
+            Action::WriteRole { name } => {
+                let role = &mut self.access.entry(name.clone()).or_insert_with(nobody).role;
+                assert!(!matches!(role, Held::Foreign(_)), "a foreign Role is overwritten");
+                *role = Held::Ours(OwnRole { rules: OwnRole::rules_for(&desired.secret.name), claimed: true });
+            }
+            Action::WriteRoleBinding { name, groups } => {
+                assert!(
+                    self.secret.get(&desired.secret.name).is_some_and(|secret| !secret.foreign),
+                    "a Secret not ours is given"
+                );
+                let live = self.access.entry(name.clone()).or_insert_with(nobody);
+                assert!(matches!(live.role, Held::Ours(_)), "bound to a Role that is not there or not ours");
+                let role = OwnBinding::role_of(name);
+                if let Held::Ours(binding) = &live.binding {
+                    assert_eq!(binding.role, role, "Kubernetes lets nobody change what a RoleBinding grants");
+                }
+                assert!(!matches!(live.binding, Held::Foreign(_)), "a foreign RoleBinding is overwritten");
+                live.binding = Held::Ours(OwnBinding { groups: groups.clone(), others: Vec::new(), role, claimed: true });
+            }
+            Action::DeleteGrant { kind, name } => {
+                let live = self.access.get_mut(name).unwrap();
+                match kind {
+                    Grant::Role => live.role = Held::Absent,
+                    Grant::RoleBinding => live.binding = Held::Absent,
+                }
+            }
+            Action::ReleaseGrant { .. } => {}
             Action::Verify { .. } => {
                 let secret = self.secret(&desired.secret.name);
                 match self.proof(desired, &secret, &BTreeMap::new()) {
@@ -427,6 +466,11 @@ impl World {
         secret.data.extend(data);
         (secret.created_at, secret.claimed) = (created_at, true);
     }
+}
+
+/// Neither Role nor RoleBinding.
+pub fn nobody() -> Access {
+    Access { role: Held::Absent, binding: Held::Absent }
 }
 
 /// What S3 gives a new bucket.

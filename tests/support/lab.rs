@@ -319,6 +319,16 @@ impl Lab {
 
     /// What the operator wrote to the API server about this namespace so far, from the server's own audit log: "verb resource".
     pub fn api_writes(&self) -> Vec<String> {
+        self.api_requests().into_iter().filter(|request| !request.starts_with("get ")).collect()
+    }
+
+    /// What it read there by name, other than the connections themselves: "get resource".
+    pub fn api_reads(&self) -> Vec<String> {
+        let reads = |request: &String| request.starts_with("get ") && request != "get bucketconnections";
+        self.api_requests().into_iter().filter(reads).collect()
+    }
+
+    fn api_requests(&self) -> Vec<String> {
         let place = PathBuf::from(&self.kubeconfig).with_file_name("audit.log");
         let log = std::fs::read_to_string(place).unwrap();
         let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -1,0 +1,116 @@
+//! The Role and the RoleBinding that let groups read the Secret; like it, read by name, never listed or watched.
+//!
+//! Kubernetes lets nobody grant what they may not do themselves, so the operator needs no right to escalate: it may read Secrets.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::owned::Whose;
+use super::{Kubernetes, MANAGER, call};
+use crate::api::BucketConnection;
+use crate::observed::{Access, Grant, Held, OwnBinding, OwnRole};
+use crate::problem::Problem;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const GROUP: &str = "Group";
+
+impl Kubernetes {
+    /// Reads Role and RoleBinding `name`, and tells whose they are.
+    pub async fn access(&self, object: &BucketConnection, name: &str) -> Access {
+        let (role, binding) = futures::join!(
+            self.held(object, Grant::Role, name, |role: Role, claimed| OwnRole { rules: json!(role.rules), claimed }),
+            self.held(object, Grant::RoleBinding, name, |binding: RoleBinding, claimed| {
+                let (groups, others): (Vec<_>, Vec<_>) =
+                    binding.subjects.unwrap_or_default().into_iter().partition(|subject| subject.kind == GROUP);
+                let mut groups: Vec<_> = groups.into_iter().map(|group| group.name).collect();
+                groups.sort();
+                let others = others.into_iter().map(|other| format!("{} {}", other.kind, other.name)).collect();
+                OwnBinding { groups, others, role: format!("{} {}", binding.role_ref.kind, binding.role_ref.name), claimed }
+            }),
+        );
+        Access { role, binding }
+    }
+
+    async fn held<K, T>(&self, object: &BucketConnection, kind: Grant, name: &str, own: impl Fn(K, bool) -> T) -> Held<T>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = self.beside(object);
+        match call(&format!("get {}", resource(kind)), api.get_opt(name)).await {
+            Ok(None) => Held::Absent,
+            Err(problem) => Held::Unreadable(problem),
+            Ok(Some(live)) => match self.whose(live.meta(), object) {
+                Whose::Foreign(why) => Held::Foreign(why),
+                Whose::Ours { claimed } => Held::Ours(own(live, claimed)),
+            },
+        }
+    }
+
+    /// Writes the Role that lets read the Secret `secret`, and claims it.
+    pub async fn write_role(&self, object: &BucketConnection, name: &str, secret: &str) -> Result<(), Problem> {
+        let rest = json!({ "rules": OwnRole::rules_for(secret) });
+        self.apply_grant::<Role>(object, Grant::Role, name, rest).await
+    }
+
+    /// Binds `groups`, and nobody else, to the Role of the same name.
+    pub async fn write_role_binding(&self, object: &BucketConnection, name: &str, groups: &[String]) -> Result<(), Problem> {
+        let subject = |group: &String| json!({ "apiGroup": RBAC, "kind": GROUP, "name": group });
+        let rest = json!({
+            "roleRef": { "apiGroup": RBAC, "kind": Grant::Role.to_string(), "name": name },
+            "subjects": groups.iter().map(subject).collect::<Vec<_>>(),
+        });
+        self.apply_grant::<RoleBinding>(object, Grant::RoleBinding, name, rest).await
+    }
+
+    /// Server-side apply: labels and annotations of others stay.
+    async fn apply_grant<K>(&self, object: &BucketConnection, kind: Grant, name: &str, rest: Value) -> Result<(), Problem>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let mut patch = rest;
+        patch["apiVersion"] = json!(format!("{RBAC}/v1"));
+        patch["kind"] = json!(kind.to_string());
+        patch["metadata"] = self.claim(object, name, std::iter::empty());
+        let parameters = PatchParams::apply(&format!("{MANAGER}/access")).force();
+        let api: Api<K> = self.beside(object);
+        call(&format!("patch {}", resource(kind)), api.patch(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+    }
+
+    /// Deletes a Role or RoleBinding, if it still is ours.
+    pub async fn delete_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
+        match kind {
+            Grant::Role => self.delete::<Role>(&self.beside(object), resource(kind), object, name).await,
+            Grant::RoleBinding => self.delete::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
+        }
+    }
+
+    /// Takes our owner reference off a Role or RoleBinding, so that it outlives the object, and marks it.
+    pub async fn release_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
+        match kind {
+            Grant::Role => self.release::<Role>(&self.beside(object), resource(kind), object, name).await,
+            Grant::RoleBinding => self.release::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
+        }
+    }
+
+    fn beside<K>(&self, object: &BucketConnection) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+}
+
+/// The resource as RBAC spells it.
+fn resource(kind: Grant) -> &'static str {
+    match kind {
+        Grant::Role => "roles",
+        Grant::RoleBinding => "rolebindings",
+    }
+}

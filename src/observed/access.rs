@@ -1,0 +1,86 @@
+//! The Role and the RoleBinding that let groups read the Secret.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::problem::Problem;
+
+/// One of the two objects of a grant, which have one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Grant {
+    Role,
+    RoleBinding,
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What is there under one name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Access {
+    /// The Role.
+    pub role: Held<OwnRole>,
+    /// The RoleBinding.
+    pub binding: Held<OwnBinding>,
+}
+
+/// An object in Kubernetes that may be ours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub enum Held<T> {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// There is none of that name.
+    Absent,
+    /// There is one that is not ours: why.
+    Foreign(String),
+    /// It could not be read.
+    Unreadable(Problem),
+    /// Ours.
+    Ours(T),
+}
+
+/// A Role of ours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnRole {
+    /// Its rules, as Kubernetes writes them.
+    pub rules: Value,
+    /// Whether owner reference, labels and annotations are as we write them.
+    pub claimed: bool,
+}
+
+impl OwnRole {
+    /// The rules of a Role that lets read the Secret `secret`, and nothing else.
+    pub fn rules_for(secret: &str) -> Value {
+        json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"] }])
+    }
+}
+
+/// A RoleBinding of ours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnBinding {
+    /// The groups that it names, sorted.
+    pub groups: Vec<String>,
+    /// Anybody else that it names, as `<kind> <name>`.
+    pub others: Vec<String>,
+    /// What it grants, as `<kind> <name>`. Kubernetes lets nobody change it.
+    pub role: String,
+    /// Whether owner reference, labels and annotations are as we write them.
+    pub claimed: bool,
+}
+
+impl OwnBinding {
+    /// What a RoleBinding to the Role `name` grants.
+    pub fn role_of(name: &str) -> String {
+        format!("{} {name}", Grant::Role)
+    }
+}

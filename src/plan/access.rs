@@ -1,0 +1,181 @@
+//! The part of a plan that lets groups read the Secret: a Role and a RoleBinding beside it.
+//!
+//! The operator may read any Secret, so this right must not be lent: nobody is given a Secret that is not ours, and nobody is
+//! bound to a Role that is not ours. Where one of them turns foreign, what is ours of the grant goes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Action, Planner, whole};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::desired::Desired;
+use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
+use crate::settings::FieldDiff;
+
+const PART: ConditionType = ConditionType::AccessInSync;
+const GROUPS: &str = "access.groups";
+
+/// Plans who may read the Secret; key and Secret are planned already.
+pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
+    let wanted = &desired.access;
+    let granted = if wanted.groups.is_empty() { Some(Vec::new()) } else { grant(planner, desired, observed) };
+    for (name, live) in &observed.access {
+        let stays = *name == wanted.name && !wanted.groups.is_empty() && granted.is_some();
+        if !stays {
+            remove(planner, name, live, granted.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+/// Plans the grant; returns its steps, or `None` where there must be none.
+fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<Vec<usize>> {
+    let (name, secret) = (&desired.access.name, &desired.secret.name);
+    let after: Vec<usize> = match &observed.secret {
+        Secret::Ours(_) => Vec::new(),
+        Secret::Foreign(_) => {
+            let message = format!("nobody is given Secret {secret}, because it is not ours");
+            planner.stall(PART, Reason::SecretNotOwned, message);
+            return None;
+        }
+        // Once it is there.
+        Secret::Absent | Secret::NotLooked | Secret::Unreadable(_) => {
+            let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
+            let steps = planner.plan.steps.iter().enumerate();
+            let written: Vec<_> = steps.filter(|(_, step)| writes(&step.action)).map(|(index, _)| index).collect();
+            if written.is_empty() {
+                return Some(written);
+            }
+            written
+        }
+    };
+    let live = observed.access.get(name)?;
+    let foreign = [(Grant::Role, why_foreign(&live.role)), (Grant::RoleBinding, why_foreign(&live.binding))];
+    if let Some((kind, why)) = foreign.into_iter().find_map(|(kind, why)| Some((kind, why?))) {
+        let message = format!(
+            "{kind} {name} {why}: it is left alone, and nobody is given Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
+        );
+        planner.stall(PART, Reason::AccessNotOwned, message);
+        return None;
+    }
+    // What cannot be seen may be anybody's.
+    if !(known(planner, &live.role) & known(planner, &live.binding)) {
+        return Some(Vec::new());
+    }
+    let role = role(planner, name, secret, &live.role, &after);
+    let base: Vec<usize> = after.iter().copied().chain(role).collect();
+    let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);
+    Some(role.into_iter().chain(bound).collect())
+}
+
+fn role(planner: &mut Planner<'_>, name: &str, secret: &str, live: &Held<OwnRole>, after: &[usize]) -> Option<usize> {
+    let rules = OwnRole::rules_for(secret);
+    let diffs = match live {
+        Held::Ours(live) if live.rules != rules => {
+            vec![FieldDiff::new(format!("role({name}).rules"), Some(live.rules.clone()), Some(rules))]
+        }
+        Held::Ours(live) if live.claimed => return None,
+        Held::Ours(_) => released(&format!("role({name})")),
+        Held::Absent => whole(&format!("role({name})"), false),
+        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
+    };
+    Some(planner.step(PART, Action::WriteRole { name: name.to_owned() }, diffs, after))
+}
+
+fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held<OwnBinding>, after: &[usize]) -> Option<usize> {
+    let (mut diffs, mut after) = (Vec::new(), after.to_vec());
+    match live {
+        Held::Ours(live) => {
+            if live.role != OwnBinding::role_of(name) {
+                // It cannot be changed, only replaced.
+                let action = Action::DeleteGrant { kind: Grant::RoleBinding, name: name.to_owned() };
+                let (path, role) = (format!("roleBinding({name}).roleRef"), OwnBinding::role_of(name));
+                diffs.push(FieldDiff::new(path, Some(json!(live.role)), Some(json!(role))));
+                after = vec![planner.step(PART, action, Vec::new(), &after)];
+            }
+            if live.groups != groups || !live.others.is_empty() {
+                diffs.push(FieldDiff::new(GROUPS, Some(subjects(live)), Some(json!(groups))));
+            }
+            if diffs.is_empty() && live.claimed {
+                return None;
+            }
+            if diffs.is_empty() {
+                diffs = released(&format!("roleBinding({name})"));
+            }
+        }
+        Held::Absent => diffs.push(FieldDiff::new(GROUPS, None, Some(json!(groups)))),
+        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
+    }
+    let action = Action::WriteRoleBinding { name: name.to_owned(), groups: groups.to_vec() };
+    Some(planner.step(PART, action, diffs, &after))
+}
+
+/// Plans to remove what is ours of a grant, the RoleBinding first.
+pub(super) fn remove(planner: &mut Planner<'_>, name: &str, live: &Access, after: &[usize]) {
+    let bound = match &live.binding {
+        Held::Ours(binding) => Some(FieldDiff::new(GROUPS, Some(subjects(binding)), None)),
+        other => unreadable(planner, other),
+    };
+    let role = match &live.role {
+        Held::Ours(_) => Some(FieldDiff::new(format!("role({name})"), Some(json!("present")), None)),
+        other => unreadable(planner, other),
+    };
+    for (kind, diff) in [(Grant::RoleBinding, bound), (Grant::Role, role)] {
+        if let Some(diff) = diff {
+            let step = planner.step(PART, Action::DeleteGrant { kind, name: name.to_owned() }, vec![diff], after);
+            // It was ours until the spec changed.
+            planner.plan.steps[step].drift = false;
+        }
+    }
+}
+
+/// Plans to let go of what is ours of the grants: it stays as it is.
+pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Access>) {
+    for (name, live) in readers {
+        let released =
+            |path: &str| FieldDiff::new(format!("{path}({name}).metadata"), Some(json!("owned")), Some(json!("released")));
+        let role = match &live.role {
+            Held::Ours(_) => Some(released("role")),
+            other => unreadable(planner, other),
+        };
+        let bound = match &live.binding {
+            Held::Ours(_) => Some(released("roleBinding")),
+            other => unreadable(planner, other),
+        };
+        for (kind, diff) in [(Grant::Role, role), (Grant::RoleBinding, bound)] {
+            if let Some(diff) = diff {
+                planner.step(PART, Action::ReleaseGrant { kind, name: name.clone() }, vec![diff], &[]);
+            }
+        }
+    }
+}
+
+/// Whether it was seen; tells what could not be read.
+fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
+    unreadable(planner, live);
+    !matches!(live, Held::NotLooked | Held::Unreadable(_))
+}
+
+/// Tells what could not be read; there is nothing to do about it in this plan.
+fn unreadable<T>(planner: &mut Planner<'_>, live: &Held<T>) -> Option<FieldDiff> {
+    if let Held::Unreadable(problem) = live {
+        planner.unreadable(PART, problem);
+    }
+    None
+}
+
+fn why_foreign<T>(live: &Held<T>) -> Option<&str> {
+    match live {
+        Held::Foreign(why) => Some(why),
+        _ => None,
+    }
+}
+
+fn released(path: &str) -> Vec<FieldDiff> {
+    vec![FieldDiff::new(format!("{path}.metadata"), Some(json!("released")), Some(json!("owned")))]
+}
+
+/// Everybody whom a RoleBinding names.
+fn subjects(live: &OwnBinding) -> Value {
+    json!(live.groups.iter().chain(&live.others).collect::<Vec<_>>())
+}

@@ -1,0 +1,68 @@
+//! Every call that was denied in a pass, in one text: whoever mends the operator's rights wants to do it once.
+
+use std::collections::BTreeSet;
+
+use super::Checked;
+use crate::execute::{Outcome, Report};
+use crate::observed::Bucket;
+use crate::plan::{Action, Plan};
+use crate::problem::{Class, Problem};
+use crate::settings::Reading;
+
+/// What was denied to the operator; `None` for less than two calls, where the problem itself tells more. What is denied to an
+/// issued key is not among it.
+pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>) -> Option<String> {
+    let blocked = plan.blockers.iter().filter_map(|blocker| blocker.problem.as_ref());
+    let tried = plan.steps.iter().zip(&report.outcomes).filter(|(step, _)| !matches!(step.action, Action::Verify { .. }));
+    let failed = tried.filter_map(|(_, outcome)| match outcome {
+        Outcome::Failed(problem) => Some(problem),
+        _ => None,
+    });
+    let seen = check.map(unread).unwrap_or_default();
+    let denied: BTreeSet<&str> = blocked
+        .chain(failed)
+        .chain(seen)
+        .filter(|problem| problem.class == Class::Denied)
+        .map(|problem| problem.action.as_str())
+        .collect();
+    if denied.len() < 2 {
+        return None;
+    }
+    let (aws, kubernetes): (Vec<_>, Vec<_>) = denied.into_iter().partition(|action| action.contains(':'));
+    let mut parts = Vec::new();
+    if !aws.is_empty() {
+        parts.push(format!(
+            "AWS denied: {}; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy",
+            aws.join(", ")
+        ));
+    }
+    if !kubernetes.is_empty() {
+        let rights = kubernetes.join(", ");
+        parts.push(format!("Kubernetes denied: {rights}; grant the operator these rights (deploy/kubernetes/rbac.yaml)"));
+    }
+    if let Some(Checked { desired, observed, .. }) = check
+        && matches!(&observed.bucket, Bucket::Unreadable(problem) if problem.class == Class::Denied)
+    {
+        let bucket = &desired.bucket.name;
+        parts.push(format!("or bucket {bucket} belongs to another AWS account: choose another bucket.name then"));
+    }
+    Some(parts.join("; "))
+}
+
+/// Reads that failed, also those that stand in the way of nothing. Of a user that is not there they say nothing: AWS does not know
+/// its path, so that the operator's rights do not match.
+fn unread<'a>(check: &Checked<'a>) -> Vec<&'a Problem> {
+    let observed = check.observed;
+    let of_user = [
+        match &observed.keys {
+            Reading::Unreadable(problem) => Some(problem),
+            _ => None,
+        },
+        match &observed.attached {
+            Reading::Unreadable(problem) => Some(problem),
+            _ => None,
+        },
+    ];
+    let of_user = of_user.into_iter().flatten().filter(|_| observed.user != Reading::Unset);
+    observed.unread.iter().chain(of_user).collect()
+}

@@ -1,0 +1,58 @@
+//! Who may read the Secret, and under which names that is granted.
+
+use std::collections::BTreeSet;
+
+use super::Checked;
+use crate::api::PermissionsStatus;
+use crate::observed::{Access, Grant, Held};
+use crate::plan::Action;
+
+/// What the status says about it after a check.
+pub(super) fn permissions(before: Option<PermissionsStatus>, check: &Checked<'_>) -> Option<PermissionsStatus> {
+    let Checked { desired, observed, remembered, .. } = check;
+    if check.plan.frozen {
+        return before;
+    }
+    let before = before.unwrap_or_default();
+    let wanted = &desired.access.name;
+    let step = |is: &dyn Fn(&Action) -> bool| {
+        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+        steps.find(|(step, _)| is(&step.action)).map(|(_, outcome)| outcome.is_done())
+    };
+    let deleted = |name: &str, kind: Grant| {
+        step(&|action| matches!(action, Action::DeleteGrant { kind: k, name: n } if *k == kind && n == name)) == Some(true)
+    };
+    let written = |name: &str| {
+        let writes = |action: &Action| match action {
+            Action::WriteRole { name: n } | Action::WriteRoleBinding { name: n, .. } => n == name,
+            _ => false,
+        };
+        step(&writes).is_some()
+    };
+    let bound = step(&|action| matches!(action, Action::WriteRoleBinding { .. })) == Some(true);
+    let groups = match observed.access.get(wanted).map(|live| &live.binding) {
+        _ if bound => desired.access.groups.clone(),
+        Some(Held::Ours(_)) if deleted(wanted, Grant::RoleBinding) => Vec::new(),
+        Some(Held::Ours(live)) => live.groups.clone(),
+        Some(Held::Absent | Held::Foreign(_)) => Vec::new(),
+        // Until the new one is in place, those of the earlier name read the earlier Secret.
+        Some(Held::Unreadable(_) | Held::NotLooked) | None => before.groups,
+    };
+    let left = |name: &str, live: &Access| {
+        let role = still(&live.role) && !deleted(name, Grant::Role);
+        role || (still(&live.binding) && !deleted(name, Grant::RoleBinding))
+    };
+    let names: BTreeSet<_> = remembered.roles.iter().chain(observed.access.keys()).collect();
+    let roles: Vec<_> = names
+        .into_iter()
+        .filter(|name| written(name) || observed.access.get(*name).is_none_or(|live| left(name, live)))
+        .cloned()
+        .collect();
+    let groups = if roles.is_empty() { Vec::new() } else { groups };
+    let now = PermissionsStatus { groups, roles };
+    (now != PermissionsStatus::default()).then_some(now)
+}
+
+fn still<T>(live: &Held<T>) -> bool {
+    matches!(live, Held::Ours(_) | Held::Unreadable(_) | Held::NotLooked)
+}

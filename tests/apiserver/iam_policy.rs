@@ -1,0 +1,127 @@
+//! `bucketconnection iam-policy`: what it prints is enough for a whole life of the connection that it was printed for.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use aws_sdk_iam::types::StatusType;
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, drift_count};
+use crate::support::merge::merge;
+use crate::support::stack::{ROOT, Stack, scratch};
+
+/// The command without any cluster or account to ask.
+fn iam_policy(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
+    let command = command.arg("iam-policy").args(arguments).env_clear();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn printed(arguments: &[&str], input: &str) -> Value {
+    let output = iam_policy(arguments, input);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn example(changes: Value) -> Value {
+    let text = std::fs::read_to_string(format!("{ROOT}/examples/illumina-ica.yaml")).unwrap();
+    let mut object: Value = serde_saphyr::from_str(&text).unwrap();
+    object["metadata"]["name"] = json!("c");
+    merge(&mut object["spec"], changes);
+    object
+}
+
+/// From nothing to Ready, through changes by others, to nothing again, with just the rights that are printed for it.
+async fn lives(name: &str, changes: Value) {
+    let mut object = example(changes);
+    let policy = printed(&["-f", "-", "--account-id", "123456789012"], &serde_saphyr::to_string(&object).unwrap());
+    let file = scratch(name).join("policy.json");
+    std::fs::write(&file, policy.to_string()).unwrap();
+    let mut lab = Lab::idle(name, Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
+    lab.start();
+    object["metadata"]["namespace"] = json!(lab.namespace);
+    lab.apply(&object).await;
+    lab.ready("c").await;
+    let (bucket, user) = ("lab-a-genomics", "illumina_ica_admin");
+    let (s3, iam) = (lab.s3(), lab.iam());
+    s3.delete_bucket_cors().bucket(bucket).send().await.unwrap();
+    s3.delete_public_access_block().bucket(bucket).send().await.unwrap();
+    s3.delete_bucket_tagging().bucket(bucket).send().await.unwrap();
+    iam.untag_user().user_name(user).tag_keys("bucketconnection.dev/owner").send().await.unwrap();
+    let wide =
+        json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] }).to_string();
+    if object["spec"]["policy"]["type"] == "Managed" {
+        let arn = "arn:aws:iam::123456789012:policy/bucketconnection/illumina-ica-admin-policy";
+        iam.create_policy_version().policy_arn(arn).policy_document(wide).set_as_default(true).send().await.unwrap();
+        iam.detach_user_policy().user_name(user).policy_arn(arn).send().await.unwrap();
+    } else {
+        let put = iam.put_user_policy().user_name(user).policy_name("illumina-ica-admin-policy");
+        put.policy_document(wide).send().await.unwrap();
+    }
+    let key = lab.keys(user).await.remove(0);
+    iam.update_access_key().user_name(user).access_key_id(key).status(StatusType::Inactive).send().await.unwrap();
+    lab.check("c").await;
+    let object = lab.ready("c").await;
+    assert!(drift_count(&object) >= 6, "{:?}", object.status.unwrap().drift);
+
+    // The Secret is lost, so another key takes the place of the first.
+    lab.secrets().delete("genomics-s3", &Default::default()).await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+    s3.put_object().bucket(bucket).key("runs/a").send().await.unwrap();
+    s3.create_multipart_upload().bucket(bucket).key("runs/b").send().await.unwrap();
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
+    let left = iam.list_users().path_prefix("/bucketconnection/").send().await.unwrap();
+    assert!(left.users().is_empty(), "{left:?}");
+    assert!(!lab.log().contains("AccessDenied"), "something was denied on the way");
+}
+
+#[tokio::test]
+async fn it_is_enough_for_the_example() {
+    lives("enough", json!({ "deletionPolicy": "Delete", "forceDestroy": true })).await;
+}
+
+#[tokio::test]
+async fn it_is_enough_for_an_inline_policy() {
+    lives("inline", json!({ "policy": { "type": "Inline" }, "deletionPolicy": "Delete", "forceDestroy": true })).await;
+}
+
+#[test]
+fn it_knows_the_account_from_the_objects_that_kubectl_prints() {
+    let mut first = example(json!({}));
+    first["status"] = json!({ "accountId": "210987654321" });
+    let mut second = example(json!({ "region": "eu-central-1", "bucket": { "name": "other" }, "user": { "name": "other" } }));
+    second["metadata"]["name"] = json!("other");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [first, second] }).to_string();
+    let text = printed(&["-f", "-"], &list).to_string();
+    assert!(text.contains("arn:aws:iam::210987654321:user/bucketconnection/other"), "{text}");
+    assert!(text.contains(r#""arn:aws:s3:::lab-a-genomics","arn:aws:s3:::other""#), "{text}");
+}
+
+#[test]
+fn bad_input_is_named() {
+    let yaml = |changes: Value| example(changes).to_string();
+    let china = yaml(json!({ "preset": "ReadOnly", "region": "cn-north-1" }));
+    let two = |one: &str, other: &str| format!("{one}\n---\n{other}");
+    let file = ["-f", "-", "--account-id", "123456789012"];
+    let cases: [(&[&str], String, &str); 9] = [
+        (&["-f", "-"], yaml(json!({})), "--account-id 123456789012"),
+        (&file, String::new(), "no BucketConnection in it"),
+        (&file, yaml(json!({ "bucket": { "name": "Bad" } })), "c cannot be carried out"),
+        (&file, two(&china, &yaml(json!({}))), "several partitions"),
+        (&["--account-id", "12"], String::new(), "12 digits"),
+        (&["--bucket", "Lab/*"], String::new(), "such as lab-*"),
+        (&["--user-path", "lab"], String::new(), "begins and ends"),
+        (&["--permissions-boundary", "arn:aws:iam::*:policy/x"], String::new(), "the ARN of a policy"),
+        (&["-f", "-", "--bucket", "lab-*"], String::new(), "cannot be used with"),
+    ];
+    for (arguments, input, expected) in cases {
+        let output = iam_policy(arguments, &input);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty() && text.contains(expected), "{arguments:?}: {text}");
+    }
+}
