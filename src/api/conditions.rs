@@ -68,6 +68,10 @@ pub enum Reason {
     Waiting,
     /// The new key has not reached all of AWS yet.
     KeyPropagating,
+    /// It differs, and is only observed.
+    Observed,
+    /// Something that exists already would be changed by taking it over, which nobody has approved.
+    AwaitingApproval,
     /// An access key was issued.
     KeyIssued,
     /// The object is being deleted.
@@ -132,7 +136,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -144,6 +148,8 @@ impl Reason {
         Self::Progressing,
         Self::Waiting,
         Self::KeyPropagating,
+        Self::Observed,
+        Self::AwaitingApproval,
         Self::KeyIssued,
         Self::Deleting,
         Self::Deleted,

@@ -5,6 +5,7 @@
 
 mod account;
 pub mod conditions;
+mod management;
 pub mod sign_in;
 mod statement;
 mod status;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::policy_language::Effect;
 pub use account::*;
+pub use management::*;
 pub use sign_in::*;
 pub use statement::PolicyStatement;
 pub use status::*;
@@ -138,7 +140,8 @@ pub struct BucketConnectionSpec {
     pub access: Option<AccessSpec>,
 
     /// What happens in AWS when this object is deleted. Retain: everything stays as it is, the Secret too, and applying the same
-    /// object again picks it up. Delete: the access key, the policy, the user and the Secret are removed, and the bucket if it is
+    /// object again picks it up. Release: the same, and our ownership tags are taken off, so that another connection may adopt what is
+    /// there. Delete: the access key, the policy, the user and the Secret are removed, and the bucket if it is
     /// empty.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -147,6 +150,18 @@ pub struct BucketConnectionSpec {
     /// of the user that were not issued here. There is no way back.
     #[serde(default)]
     pub force_destroy: bool,
+
+    /// How much is managed, by section. Enforce (default): differences are put right. Observe: they are shown as drift, and nothing is
+    /// changed. Ignore: not even looked at. The sections are default (all that are not named), bucket, user, policy, credentials,
+    /// access, and each setting by the name of its field, such as cors or lifecycle.
+    #[serde(default, skip_serializing_if = "ManagementSpec::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub management: ManagementSpec,
+
+    /// The hash of the takeover's plan that is approved, from status.adoption.planHash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub approved_plan: Option<String>,
 
     /// Time between two checks against AWS, such as 10m or 1h; at least 10s. Each check is moved by up to 10 % so that many
     /// objects spread out.
@@ -224,6 +239,11 @@ pub struct BucketSpec {
     #[schemars(length(min = 1, max = 512))]
     pub prefix: Option<String>,
 
+    /// Take over a bucket of that name that exists in the account and belongs to no other connection, if the account allows it. What the
+    /// takeover would change is shown in status.adoption first, and done once spec.approvedPlan names its hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
+
     /// Preset IlluminaICA: let the connection use the root of the bucket. ICA then blocks the bucket for other projects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_root: bool,
@@ -280,6 +300,10 @@ pub struct PolicySpec {
     #[schemars(length(min = 1, max = 128))]
     pub name: Option<String>,
 
+    /// Take over a managed policy of that name that exists already, likewise (see bucket.adopt).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
+
     /// Prefix: objects under bucket.prefix (default). Bucket: all objects of the bucket, as the ICA guide's document has it.
     #[serde(default)]
     pub scope: PolicyScope,
@@ -318,6 +342,10 @@ pub struct UserSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("user.name may contain letters, digits and + = , . @ _ - only"))]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
+
+    /// Take over an IAM user of that name that exists already, likewise (see bucket.adopt). Its keys stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
 
     /// IAM path of the user and of its managed policy. The operator's own policy must allow it. Default: /bucketconnection/.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -380,6 +408,7 @@ pub struct AccessSpec {
 pub enum DeletionPolicy {
     #[default]
     Retain,
+    Release,
     Delete,
 }
 

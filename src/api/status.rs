@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PolicyType, SignIn};
+use super::{AdoptionStatus, PolicyType, SignIn};
 
 /// What was found and done for a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -73,6 +73,10 @@ pub struct BucketConnectionStatus {
     /// Changes by others that were found and repaired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
+
+    /// What taking over what exists already would change, while that waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionStatus>,
 
     /// The value of the annotation reconcile.bucketconnection.dev/requestedAt that was acted on last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -230,6 +234,9 @@ pub struct DriftStatus {
     /// When drift was found last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_detected_at: Option<Time>,
+    /// What differs now and is only observed (spec.management), up to 50 fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<DriftDifference>,
     /// The last ten, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journal: Vec<DriftEntry>,
@@ -254,22 +261,47 @@ pub struct DriftEntry {
     pub repaired_at: Option<Time>,
 }
 
+/// One field that differs.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftDifference {
+    /// Which field, as the spec spells it where it can.
+    pub path: String,
+    /// What is there, as JSON, cut to 256 characters; absent when nothing is. Secrets are never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// What the spec wants, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+}
+
+impl DriftDifference {
+    /// Differences that a status shows at most.
+    pub const MOST: usize = 50;
+
+    /// A field that differs.
+    pub fn new(path: &str, live: Option<&Value>, desired: Option<&Value>) -> Self {
+        Self { path: path.to_owned(), live: live.map(short), desired: desired.map(short) }
+    }
+}
+
+/// Longest value that the status keeps, in characters.
+const VALUE_LENGTH: usize = 256;
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(VALUE_LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Entries that the drift journal keeps.
 pub const JOURNAL_LENGTH: usize = 10;
 
 impl DriftEntry {
-    /// Longest value that the journal keeps, in characters.
-    const VALUE_LENGTH: usize = 256;
-
     /// An entry for a field that was found drifted and repaired at `now`.
     pub fn repaired(path: &str, live: Option<&Value>, desired: Option<&Value>, now: Timestamp) -> Self {
-        let short = |value: &Value| {
-            let text = value.to_string();
-            match text.char_indices().nth(Self::VALUE_LENGTH) {
-                Some((end, _)) => format!("{}…", &text[..end]),
-                None => text,
-            }
-        };
         Self {
             path: path.to_owned(),
             live: live.map(short),

@@ -118,6 +118,20 @@ impl Aws {
         Ok(attached.map(|attached| attached.into_iter().filter_map(|policy| policy.policy_arn).collect()))
     }
 
+    /// Sets some tags of a managed policy and removes others.
+    pub async fn tag_policy(&self, arn: &str, set: &Tags, remove: &[String]) -> Result<(), Problem> {
+        const ACTION: &str = "iam:TagPolicy";
+        if !set.is_empty() {
+            let call = self.sdk.iam.tag_policy().policy_arn(arn).set_tags(Some(iam_tags(ACTION, set)?));
+            self.sdk.call(ACTION, call.send()).await?;
+        }
+        if !remove.is_empty() {
+            let call = self.sdk.iam.untag_policy().policy_arn(arn).set_tag_keys(Some(remove.to_vec()));
+            self.sdk.call("iam:UntagPolicy", call.send()).await?;
+        }
+        Ok(())
+    }
+
     /// Attaches a managed policy to the user.
     pub async fn attach_policy(&self, user: &str, arn: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.attach_user_policy().user_name(user).policy_arn(arn);

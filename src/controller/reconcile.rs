@@ -53,7 +53,8 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     context.seal.check(&mut object);
     let object = &mut object;
     let remembered = Remembered::of(object);
-    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, Creation::Optimistic).await;
+    let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
+    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, creation).await;
     let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
     if let Some(mut intended) = intend(object, &desired, &plan, Timestamp::now()) {
         context.seal.mark(object, &mut intended);
@@ -184,7 +185,10 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let access = access(object, remembered.access_names(&desired, &secret), &context.kubernetes).await;
                 let observed = opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
                 let observed = Observed { access, ..observed };
-                let plan = deletion::delete(&desired, &observed, &remembered);
+                let plan = match object.spec.deletion_policy {
+                    DeletionPolicy::Release => deletion::release(object, &desired, &observed, &remembered),
+                    DeletionPolicy::Delete | DeletionPolicy::Retain => deletion::delete(&desired, &observed, &remembered),
+                };
                 let report = execute(&ports(object, &opened, context), &desired, &plan).await;
                 (plan, report)
             }
@@ -208,6 +212,7 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
 async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     let text = match object.spec.deletion_policy {
         DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
+        DeletionPolicy::Release => "released, without our tags: another connection may adopt bucket, user and policy",
         DeletionPolicy::Delete => "deleted, with what it had in AWS",
     };
     context.kubernetes.publish(object, false, Reason::Deleted, text).await;

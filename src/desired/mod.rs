@@ -4,6 +4,7 @@
 
 pub mod claims;
 mod document;
+pub mod management;
 pub mod names;
 pub mod presets;
 pub mod tenancy;
@@ -13,12 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::api::{AccountDefaults, BucketConnection, DeletionPolicy, PolicyScope, PolicyStatus, PolicyType, Preset};
+use crate::api::{
+    AccountDefaults, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus, PolicyType, Preset,
+};
 use crate::settings::encryption::{EncryptionSpec, EncryptionType};
 use crate::settings::tags::{DesiredTags, Tags};
 use crate::settings::{self, BucketSettings, Specs};
 
 pub use document::Document;
+pub use management::Management;
 pub use tenancy::Terms;
 pub use validate::SpecError;
 
@@ -52,12 +56,23 @@ pub struct Desired {
     pub access: DesiredAccess,
     /// What to try with the issued key.
     pub proofs: Vec<Proof>,
+    /// What is enforced, observed or ignored.
+    pub management: Management,
+    /// The takeover that is approved.
+    pub approved_plan: Option<String>,
     /// What to do on deletion.
     pub deletion: DeletionPolicy,
     /// Whether deletion may destroy objects and foreign keys.
     pub force_destroy: bool,
     /// What the preset cannot give here; shown, no error.
     pub limits: Option<String>,
+}
+
+impl Desired {
+    /// Whether a brand-new object may be created without looking first: everything is enforced, and nothing taken over.
+    pub fn may_create_blindly(&self) -> bool {
+        self.management.enforces_all() && !(self.bucket.adopt || self.user.adopt || self.policy.adopt)
+    }
 }
 
 /// The bucket that is wanted.
@@ -73,6 +88,8 @@ pub struct DesiredBucket {
     pub settings: settings::Desired,
     /// Settings, by short name, that may be made weaker.
     pub allow_weaker: Vec<String>,
+    /// Whether one that exists may be taken over.
+    pub adopt: bool,
 }
 
 /// The user that is wanted.
@@ -88,6 +105,8 @@ pub struct DesiredUser {
     pub tags: DesiredTags,
     /// ARN of the managed policy that bounds its rights; `None` leaves that alone.
     pub boundary: Option<String>,
+    /// Whether one that exists may be taken over.
+    pub adopt: bool,
 }
 
 /// The policy that is wanted.
@@ -103,6 +122,8 @@ pub struct DesiredPolicy {
     pub arn: String,
     /// Its document.
     pub document: Document,
+    /// Whether a managed one that exists may be taken over.
+    pub adopt: bool,
 }
 
 impl DesiredPolicy {
@@ -201,9 +222,11 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     };
     let mut setting_errors = Vec::new();
     let specs = Specs { spec: &spec.settings, bucket: &bucket_settings };
-    let settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
+    let mut settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
     errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
 
+    let management = Management::new(&spec.management, &mut errors);
+    settings.ignore(|field| management.of(settings::short_name(field)) == ManagementMode::Ignore);
     let names = || settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
     for unknown in spec.bucket.allow_weaker.iter().filter(|name| !names().any(|known| known == *name)) {
         let known = names().collect::<Vec<_>>().join(", ");
@@ -250,6 +273,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             arn: format!("{iam}:user{path}{user_name}"),
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
             boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
+            adopt: user_spec.adopt && terms.adoption,
             name: user_name,
             path: path.clone(),
         },
@@ -270,6 +294,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             kind: policy_spec.kind,
             arn: format!("{iam}:policy{path}{policy_name}"),
             name: policy_name,
+            adopt: policy_spec.adopt && terms.adoption,
             path,
             document,
         },
@@ -279,7 +304,10 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             prefix,
             settings,
             allow_weaker: spec.bucket.allow_weaker.clone(),
+            adopt: spec.bucket.adopt && terms.adoption,
         },
+        management,
+        approved_plan: spec.approved_plan.clone(),
         deletion: spec.deletion_policy,
         force_destroy: spec.force_destroy,
         limits: limits(spec.preset, &spec.region),

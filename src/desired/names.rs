@@ -9,6 +9,8 @@ use crate::api::{AccountDefaults, BucketConnection};
 
 /// Tag on everything of ours in AWS; its value tells which object of which cluster it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
+/// Begins the keys of all tags that are ours whatever the spec says.
+pub const TAG_PREFIX: &str = "bucketconnection.dev/";
 /// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
 pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
 /// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.

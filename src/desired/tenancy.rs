@@ -106,6 +106,11 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
     if copies.is_some_and(|copy| copy.role_arn.is_some()) && !rule.statements {
         refused.push("illuminaICA.crossAccountCopy.roleArn (it needs statements: true)".to_owned());
     }
+    let adopts =
+        spec.bucket.adopt || user.is_some_and(|user| user.adopt) || spec.policy.as_ref().is_some_and(|policy| policy.adopt);
+    if adopts && !rule.adoption {
+        refused.push("adopt (it needs adoption: true)".to_owned());
+    }
     // What Custom consists of.
     let adds = spec.policy.as_ref().is_some_and(|policy| !policy.statements.is_empty()) && spec.preset != Preset::Custom;
     if adds && !rule.statements {

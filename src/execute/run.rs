@@ -74,6 +74,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         Action::UpdatePolicy { document, prune } => {
             aws.update_policy(&desired.policy.arn, document, prune.as_deref()).await.map(Fact::PolicyVersion).into()
         }
+        Action::TagPolicy { arn, set, remove } => aws.tag_policy(arn, set, remove).await.into(),
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
         Action::IssueKey { .. } => issue(ports, desired).await,

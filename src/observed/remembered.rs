@@ -43,9 +43,12 @@ impl Remembered {
             })
         };
         let is = |part: ConditionType, value: &str| find(part, value).is_some();
-        let drifted = is(ConditionType::DriftDetected, "True");
+        let drifted = find(ConditionType::DriftDetected, "True").is_some_and(|c| c.reason == Reason::NotRepaired.to_string());
         // A part with a change that was never allowed did not hold.
-        let wrong = |part: ConditionType| find(part, "False").is_some_and(|c| c.reason != Reason::WouldWeaken.to_string());
+        let wrong = |part: ConditionType| {
+            find(part, "False")
+                .is_some_and(|c| ![Reason::WouldWeaken, Reason::Observed].iter().any(|reason| c.reason == reason.to_string()))
+        };
         let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
         let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
         Self {

@@ -1,6 +1,7 @@
 //! The bucket's part of a plan.
 
 use super::{Action, Blocker, Planner, whole};
+use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Bucket, Observed, Ownership};
@@ -46,18 +47,23 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::There(live) => {
             let tags = observed.bucket.tags().unwrap_or_default();
             match Ownership::of(&tags, desired) {
-                Ownership::Foreign(owner) => planner.freeze(
+                Ownership::Foreign(owner) if !planner.plan.hands_off => planner.freeze(
                     BucketReady,
                     Reason::BucketNotOwned,
                     format!("bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"),
                 ),
-                Ownership::Untagged if !remembered => planner.freeze(
+                Ownership::Untagged if !(remembered || desired.bucket.adopt || planner.plan.hands_off) => planner.freeze(
                     BucketReady,
                     Reason::BucketNotOwned,
-                    format!("bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name"),
+                    format!("bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"),
                 ),
-                Ownership::Ours | Ownership::Untagged => {
-                    let (changes, unread) = desired.bucket.settings.changes(live);
+                ownership => {
+                    let (mut changes, unread) = desired.bucket.settings.changes(live);
+                    if ownership == Ownership::Untagged && !remembered {
+                        planner.adopts.push(BucketReady);
+                        // Ours first: then a takeover that is broken off goes on.
+                        changes.sort_by_key(|change| change.field != "bucket.tags");
+                    }
                     settings(planner, desired, changes, &[]);
                     for (part, problem) in unread {
                         planner.unreadable(part, &problem);
@@ -72,8 +78,10 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
 fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingChange>, after: &[usize]) {
     for change in changes {
         let name = settings::short_name(change.field);
+        let enforced = desired.management.of(name) == ManagementMode::Enforce;
         // Putting back what held already is no loosening.
         if let Some(weakens) = change.weakens
+            && enforced
             && !planner.remembered.held.contains(&change.part)
             && !desired.bucket.allow_weaker.iter().any(|allowed| allowed == name)
         {

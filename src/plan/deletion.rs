@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, access, policy, user};
-use crate::api::BucketConnection;
+use super::{Action, Plan, Planner, access, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, names};
 use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
-use crate::settings::{FieldDiff, Reading};
+use crate::settings::tags::Tags;
+use crate::settings::{self, FieldDiff, Reading};
 
 /// Plans `deletionPolicy: Retain`. Whoever may read the Secret goes on reading it: no consumer notices.
 pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret, readers: &BTreeMap<String, Access>) -> Plan {
-    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let mut planner = Planner::new(remembered);
     match secret {
         Secret::Ours(_) => {
             let name = secret_name(object, remembered);
@@ -40,13 +41,71 @@ pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String
 
 /// Plans `deletionPolicy: Delete`.
 pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
-    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let mut planner = Planner::new(remembered);
     for (name, readers) in &observed.access {
         access::remove(&mut planner, name, readers, &[]);
     }
     let keys = identity(&mut planner, desired, observed);
     secrets(&mut planner, desired, observed, &keys);
     bucket(&mut planner, desired, observed, &keys);
+    for step in &mut planner.plan.steps {
+        step.drift = false;
+    }
+    let mut plan = planner.finish();
+    modes::sift(&mut plan, &desired.management);
+    plan.observed.clear();
+    // What is not managed stays, so it must outlive the object.
+    let mut planner = Planner { plan, ..Planner::new(remembered) };
+    if desired.management.of("credentials") != ManagementMode::Enforce && matches!(observed.secret, Secret::Ours(_)) {
+        let action = Action::ReleaseSecret { name: desired.secret.name.clone() };
+        planner.step(ConditionType::CredentialsReady, action, Vec::new(), &[]);
+    }
+    if desired.management.of("access") != ManagementMode::Enforce {
+        access::release(&mut planner, &observed.access);
+    }
+    planner.finish()
+}
+
+/// Plans `deletionPolicy: Release`: as `Retain`, and our tags go, so that another connection may adopt what is there.
+pub fn release(object: &BucketConnection, desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
+    let plan = retain(object, remembered, &observed.secret, &observed.access);
+    let mut planner = Planner { plan, ..Planner::new(remembered) };
+    let ours = |key: &String| key.starts_with(names::TAG_PREFIX);
+    let marked = |tags: &Tags| Ownership::of(tags, desired) == Ownership::Ours;
+    let diffs = |path: &str, tags: &Tags| {
+        let marks = tags.iter().filter(|(key, _)| ours(key));
+        marks.map(|(key, value)| FieldDiff::new(format!("{path}[{key}]"), Some(json!(value)), None)).collect::<Vec<_>>()
+    };
+    let marks = |tags: &Tags| tags.keys().filter(|key| ours(key)).cloned().collect::<Vec<_>>();
+    match &observed.bucket {
+        Bucket::Unreadable(problem) => planner.unreadable(ConditionType::BucketReady, problem),
+        bucket => {
+            if let Some(tags) = bucket.tags().filter(|tags| marked(tags)) {
+                let left = tags.iter().filter(|(key, _)| !ours(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+                let action = Action::WriteSetting { field: "bucket.tags", write: settings::Write::BucketTags(left) };
+                planner.step(ConditionType::BucketReady, action, diffs("bucket.tags", &tags), &[]);
+            }
+        }
+    }
+    match &observed.user {
+        Reading::Unreadable(problem) => planner.unreadable(ConditionType::UserReady, problem),
+        Reading::Set(user) if marked(&user.tags) => {
+            let action = Action::TagUser { set: Tags::new(), remove: marks(&user.tags) };
+            planner.step(ConditionType::UserReady, action, diffs("user.tags", &user.tags), &[]);
+        }
+        _ => {}
+    }
+    match &observed.managed_policy {
+        Reading::Unreadable(problem) => planner.unreadable(ConditionType::PolicyInSync, problem),
+        // Without tags it was recognized by its version, which the status remembers.
+        Reading::Set(policy) if policy.tags.as_ref().is_none_or(marked) => {
+            let remove = policy.tags.as_ref().map_or_else(|| vec![names::OWNER_TAG.to_owned()], marks);
+            let action = Action::TagPolicy { arn: desired.policy.arn.clone(), set: Tags::new(), remove };
+            let diff = FieldDiff::new(format!("policy.tags[{}]", names::OWNER_TAG), Some(json!(desired.owner)), None);
+            planner.step(ConditionType::PolicyInSync, action, vec![diff], &[]);
+        }
+        _ => {}
+    }
     for step in &mut planner.plan.steps {
         step.drift = false;
     }

@@ -5,9 +5,11 @@
 //! touched; no right and no key is granted before the bucket is known to be ours; a failed proof deletes nothing.
 
 mod access;
+mod adoption;
 mod bucket;
 pub mod deletion;
 mod key;
+mod modes;
 mod policy;
 mod user;
 
@@ -22,6 +24,7 @@ use crate::observed::{Grant, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
+pub use adoption::Adoption;
 
 /// What will be done, and what stands in the way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,12 +35,18 @@ pub struct Plan {
     pub blockers: Vec<Blocker>,
     /// Something basic is not ours, so nothing at all is changed.
     pub frozen: bool,
+    /// Steps of sections that are only observed: what differs, and is left so.
+    pub observed: Vec<Step>,
+    /// Nothing is enforced, so nothing at all is changed, nor taken for ours.
+    pub hands_off: bool,
+    /// A takeover that waits for approval.
+    pub adoption: Option<Adoption>,
 }
 
 impl Plan {
     /// Whether everything is as it should be.
     pub fn in_sync(&self) -> bool {
-        self.steps.is_empty() && self.blockers.is_empty()
+        self.steps.is_empty() && self.blockers.is_empty() && self.observed.is_empty()
     }
 }
 
@@ -93,6 +102,12 @@ pub enum Action {
     UpdatePolicy {
         document: Document,
         prune: Option<String>,
+    },
+    /// Marks a managed policy as ours, or takes our marks off.
+    TagPolicy {
+        arn: String,
+        set: Tags,
+        remove: Vec<String>,
     },
     AttachPolicy {
         arn: String,
@@ -189,7 +204,8 @@ impl Blocker {
 
 /// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one.
 pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
-    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let mut planner = Planner::new(remembered);
+    planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
     let user = user::plan(&mut planner, desired, observed);
     // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
@@ -197,7 +213,15 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
     key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
     access::plan(&mut planner, desired, observed);
-    planner.finish()
+    if planner.plan.hands_off {
+        // Whose it is does not matter to who only looks.
+        planner.frozen = false;
+    } else {
+        adoption::gate(&mut planner, desired);
+    }
+    let mut plan = planner.finish();
+    modes::sift(&mut plan, &desired.management);
+    plan
 }
 
 /// Collects steps and blockers.
@@ -206,6 +230,14 @@ struct Planner<'a> {
     plan: Plan,
     /// Something basic is not ours: nothing at all is changed.
     frozen: bool,
+    /// What is taken over, by the part that tells about it.
+    adopts: Vec<ConditionType>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(remembered: &'a Remembered) -> Self {
+        Self { remembered, plan: Plan::default(), frozen: false, adopts: Vec::new() }
+    }
 }
 
 impl Planner<'_> {

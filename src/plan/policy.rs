@@ -60,13 +60,27 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         }
         Reading::Unreadable(problem) => planner.unreadable(PART, problem),
         Reading::Set(live) => {
-            if !owned(planner, desired, live) {
+            let untagged = live.tags.as_ref().map(|tags| Ownership::of(tags, desired)) == Some(Ownership::Untagged);
+            let ours = owned(planner, desired, live);
+            if !(ours || (untagged && policy.adopt) || planner.plan.hands_off) {
                 let message = format!(
-                    "managed policy {} exists and was not created by this BucketConnection: it is left alone; choose another policy.name",
-                    policy.name
+                    "managed policy {} exists and was not created by this BucketConnection: it is left alone; choose another policy.name{}",
+                    policy.name,
+                    if untagged { ", or set policy.adopt: true to take it over" } else { "" }
                 );
                 planner.freeze(PART, Reason::PolicyNotOwned, message);
                 return steps;
+            }
+            if !ours {
+                planner.adopts.push(PART);
+                let set = Tags::from([(names::OWNER_TAG.to_owned(), desired.owner.clone())]);
+                let diff = FieldDiff::new(format!("policy.tags[{}]", names::OWNER_TAG), None, Some(json!(desired.owner)));
+                steps.push(planner.step(
+                    PART,
+                    Action::TagPolicy { arn: policy.arn.clone(), set, remove: Vec::new() },
+                    vec![diff],
+                    base,
+                ));
             }
             if !document.same_as(&live.document) {
                 let diffs = document.diffs("policy", &live.document);

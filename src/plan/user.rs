@@ -23,16 +23,19 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             planner.unreadable(PART, problem);
             None
         }
-        Reading::Set(user) if !owned(planner, desired, user) => {
+        Reading::Set(user) if !(owned(planner, desired, user) || may_adopt(desired, user) || planner.plan.hands_off) => {
             let whose = match Ownership::of(&user.tags, desired) {
                 Ownership::Foreign(owner) => format!("belongs to another BucketConnection ({owner})"),
                 _ => "exists and was not created by this BucketConnection".to_owned(),
             };
-            let message = format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name");
+            let untagged = Ownership::of(&user.tags, desired) == Ownership::Untagged;
+            let or = if untagged { ", or set user.adopt: true to take it over" } else { "" };
+            let message =
+                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name{or}");
             planner.freeze(PART, Reason::UserNotOwned, message);
             None
         }
-        Reading::Set(user) if user.path != desired.user.path => {
+        Reading::Set(user) if user.path != desired.user.path && !planner.plan.hands_off => {
             let message = format!(
                 "IAM user {name} is under the path {}, not {}: somebody moved it; move it back (aws iam update-user --new-path)",
                 user.path, desired.user.path
@@ -41,6 +44,9 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             None
         }
         Reading::Set(user) => {
+            if !owned(planner, desired, user) {
+                planner.adopts.push(PART);
+            }
             // Omitted or not: a boundary is never taken away.
             if let Some(arn) = &desired.user.boundary
                 && user.boundary.as_ref() != Some(arn)
@@ -56,6 +62,11 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             None
         }
     }
+}
+
+/// Nobody's, and to be taken over.
+fn may_adopt(desired: &Desired, user: &User) -> bool {
+    desired.user.adopt && Ownership::of(&user.tags, desired) == Ownership::Untagged
 }
 
 /// Ours by its tag; without a tag, by the id that AWS never gives twice.

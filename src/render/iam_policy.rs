@@ -246,6 +246,7 @@ impl<'a> Grants<'a> {
             let actions = [
                 "iam:CreatePolicy",
                 "iam:TagPolicy",
+                "iam:UntagPolicy",
                 "iam:GetPolicy",
                 "iam:GetPolicyVersion",
                 "iam:ListPolicyVersions",

@@ -27,8 +27,17 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
             text.push_str(&field(diff));
         }
     }
+    for step in &plan.observed {
+        let _ = writeln!(text, "\n= only observed: {}", summary(step, desired));
+        for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
+            text.push_str(&field(diff));
+        }
+    }
     for blocker in &plan.blockers {
         let _ = writeln!(text, "\n! {} ({}): {}", blocker.part, blocker.reason, blocker.message);
+    }
+    for diff in plan.adoption.iter().flat_map(|adoption| &adoption.changes) {
+        text.push_str(&field(diff));
     }
     text
 }
@@ -54,6 +63,7 @@ fn sign(action: &Action) -> char {
         | Action::IssueKey { .. } => '+',
         Action::WriteSetting { .. }
         | Action::BoundUser { .. }
+        | Action::TagPolicy { .. }
         | Action::TagUser { .. }
         | Action::PutInlinePolicy { .. }
         | Action::UpdatePolicy { .. }
@@ -109,6 +119,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::UpdatePolicy { prune: Some(oldest), .. } => {
             format!("write a new version of managed policy {}, deleting its oldest, {oldest}", desired.policy.name)
         }
+        Action::TagPolicy { arn, .. } => format!("tag managed policy {arn}"),
         Action::AttachPolicy { arn } => format!("attach {arn} to user {user}"),
         Action::RemovePolicy { arn } => format!("detach {arn} from user {user} and delete it"),
         Action::IssueKey { .. } => format!("issue an access key for user {user} into Secret {}", desired.secret.name),

@@ -208,6 +208,16 @@ macro_rules! settings {
                 actions
             }
 
+            /// Leaves those settings alone whose field `ignored` names. Tags are looked at all the same: they tell whose a bucket is.
+            pub fn ignore(&mut self, ignored: impl Fn(&str) -> bool) {
+                $($(
+                    let field = <$name::$variant as Setting>::FIELD;
+                    if field != <tags::BucketTags as Setting>::FIELD && ignored(field) {
+                        self.$name = None;
+                    }
+                )*)*
+            }
+
             /// What to send to a bucket that was created a moment ago.
             pub fn on_new_bucket(&self) -> Vec<SettingChange> {
                 let mut changes = Vec::new();

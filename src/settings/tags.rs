@@ -107,6 +107,10 @@ pub(super) mod wire {
     /// PutBucketTagging replaces the whole set, so `tags` has the foreign ones too.
     pub(crate) async fn write(b: &BucketCalls<'_>, tags: &Tags) -> Result<(), Problem> {
         const ACTION: &str = "s3:PutBucketTagging";
+        if tags.is_empty() {
+            let call = b.s3.delete_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);
+            return b.sdk.call(ACTION, call.send()).await.map(drop);
+        }
         let set = tags.iter().map(|(key, value)| build(ACTION, Tag::builder().key(key).value(value).build()));
         let tagging = build(ACTION, Tagging::builder().set_tag_set(Some(set.collect::<Result<_, _>>()?)).build())?;
         let call = b.s3.put_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account).tagging(tagging);

@@ -11,13 +11,13 @@ use super::permissions::permissions;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
-    BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftEntry, JOURNAL_LENGTH, KeyPhase,
-    PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
+    AdoptionStatus, BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftDifference,
+    DriftEntry, DriftStatus, JOURNAL_LENGTH, KeyPhase, ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::{Bucket, KeyProof, Secret};
 use crate::plan::{Action, Blocker, Plan, Step};
-use crate::settings::{Reading, short_name};
+use crate::settings::{FieldDiff, Reading, short_name};
 
 /// For how long a passing trouble leaves the last knowledge standing.
 const GRACE_SECONDS: i64 = 300;
@@ -147,7 +147,11 @@ impl Fold<'_> {
             .map_or(self.pass.now, |condition| condition.last_transition_time.0);
         let patience = self.pass.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
         // What waits for another part explains less than that one.
-        let unsure = || verdicts.iter().filter(|(_, verdict)| verdict.holds != Some(true) && !verdict.stalled);
+        let observed = |reason: &str| reason == Reason::Observed.to_string();
+        let unsure = || {
+            let open = |verdict: &Verdict| verdict.holds != Some(true) && !verdict.stalled && verdict.reason != Reason::Observed;
+            verdicts.iter().filter(move |(_, verdict)| open(verdict))
+        };
         let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
             // A call that failed in passing says nothing new about a part that held.
@@ -182,7 +186,8 @@ impl Fold<'_> {
             ConditionType::PARTS.into_iter().find_map(|part| {
                 let condition = condition(&self.status, part)?;
                 let waits = condition.reason == Reason::Waiting.to_string();
-                (condition.status == status && (waiting || !waits)).then(|| (part, condition.clone()))
+                (condition.status == status && (waiting || !waits) && !observed(&condition.reason))
+                    .then(|| (part, condition.clone()))
             })
         };
         // What a person must act on explains the rest; then what is known to be wrong; then what is not known, and why.
@@ -200,8 +205,16 @@ impl Fold<'_> {
                 let arn = self.status.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
                 let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
-                let message = format!("the issued key works on s3://{bucket}/{part}");
-                self.set(ConditionType::Ready, true, Reason::Connected, &message);
+                let verified = condition(&self.status, ConditionType::Verified);
+                let (reason, message) = if verified.is_some_and(|verified| verified.reason == Reason::InSync.to_string()) {
+                    (Reason::Connected, format!("the issued key works on s3://{bucket}/{part}"))
+                } else {
+                    (
+                        Reason::Observed,
+                        "no key is issued or tried (spec.management); status.drift.differences shows what differs".to_owned(),
+                    )
+                };
+                self.set(ConditionType::Ready, true, reason, &message);
             }
         }
     }
@@ -209,7 +222,7 @@ impl Fold<'_> {
     /// Names and ids that later passes build on: only of what is ours.
     fn identities(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
-        if check.plan.frozen {
+        if check.plan.frozen || check.plan.hands_off {
             return;
         }
         let steps = check.plan.steps.iter().zip(&check.report.outcomes);
@@ -221,7 +234,8 @@ impl Fold<'_> {
                 let failed = |step: &Step, outcome: &Outcome| {
                     matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
                 };
-                let open = steps.clone().any(|(step, outcome)| failed(step, outcome))
+                let open = desired.management.of(name) != ManagementMode::Enforce
+                    || steps.clone().any(|(step, outcome)| failed(step, outcome))
                     || check.plan.blockers.iter().any(|blocker| blocker.part == part);
                 let earlier = owned.remove(name);
                 let ours = merged(ours, earlier, open);
@@ -240,7 +254,8 @@ impl Fold<'_> {
             _ => None,
         };
         if let Some(id) = made.or(seen) {
-            let tags_failed = steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
+            let tags_failed = desired.management.of("user") != ManagementMode::Enforce
+                || steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
             let earlier = self.status.user.take().map(|u| u.tag_keys);
             let tag_keys = merged(desired.user.tags.ours.keys().cloned().collect(), earlier, tags_failed);
             self.status.user = Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
@@ -293,7 +308,7 @@ impl Fold<'_> {
         let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
         // A key that AWS rejects is not noted: it may be anything that somebody wrote into the Secret.
         if let KeyProof::Works(key) | KeyProof::Denied(key, _) = &observed.proof
-            && !check.plan.frozen
+            && !(check.plan.frozen || check.plan.hands_off)
         {
             if credentials.access_key_id.as_ref() != Some(&key.id) {
                 credentials.created_at = None;
@@ -379,8 +394,13 @@ impl Fold<'_> {
             let journal: Vec<_> = found.iter().map(entry).chain(drift.journal.drain(..)).take(JOURNAL_LENGTH).collect();
             drift.journal = journal;
         }
+        self.differences(check);
         let paths: Vec<_> = open.iter().flat_map(|(step, _)| &step.diffs).map(|diff| diff.path.as_str()).collect();
-        if paths.is_empty() {
+        let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
+        if paths.is_empty() && !observed.is_empty() {
+            let message = format!("differs from the spec, and is only observed: {}", observed.join(", "));
+            self.set(ConditionType::DriftDetected, true, Reason::Observed, &message);
+        } else if paths.is_empty() {
             self.set(ConditionType::DriftDetected, false, Reason::NoDrift, "nothing differs from the spec");
         } else {
             let message = format!("changed by somebody else and not put right yet: {}", paths.join(", "));
@@ -388,12 +408,32 @@ impl Fold<'_> {
         }
     }
 
+    /// What is only observed, and what a takeover would change: shown as it is now.
+    fn differences(&mut self, check: &Checked<'_>) {
+        let shown = |diffs: &mut dyn Iterator<Item = &FieldDiff>| -> Vec<DriftDifference> {
+            let shown = diffs.map(|diff| DriftDifference::new(&diff.path, diff.live.as_ref(), diff.desired.as_ref()));
+            shown.take(DriftDifference::MOST).collect()
+        };
+        let differences = shown(&mut check.plan.observed.iter().flat_map(|step| &step.diffs));
+        if !differences.is_empty() || self.status.drift.is_some() {
+            self.status.drift.get_or_insert_default().differences = differences;
+        }
+        self.status.drift = self.status.drift.take().filter(|drift| *drift != DriftStatus::default());
+        self.status.adoption = check
+            .plan
+            .adoption
+            .as_ref()
+            .map(|adoption| AdoptionStatus { plan_hash: adoption.hash.clone(), changes: shown(&mut adoption.changes.iter()) });
+    }
+
     fn capability(&mut self, check: &Checked<'_>) {
         let Some(verified) = condition(&self.status, ConditionType::Verified).cloned() else { return };
-        let pending =
-            matches!(verified.reason.as_str(), "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable");
+        let pending = matches!(
+            verified.reason.as_str(),
+            "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable" | "Observed" | "NotManaged"
+        );
         let state = match verified.status.as_str() {
-            "True" => CapabilityState::Valid,
+            "True" if !pending => CapabilityState::Valid,
             _ if pending => CapabilityState::Pending,
             "False" => CapabilityState::Invalid,
             _ => CapabilityState::Pending,

@@ -1,11 +1,11 @@
 //! What a check says about each part of a connection.
 
 use super::Checked;
-use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{ManagementMode, PolicyType};
 use crate::execute::Outcome;
 use crate::observed::{Bucket, Held, KeyProof};
-use crate::plan::Action;
+use crate::plan::{Action, Step};
 use crate::problem::{Class, DENIERS, Problem};
 use crate::settings::Reading;
 
@@ -62,11 +62,51 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     if let Some(verdict) = undone_step(check, part) {
         return verdict;
     }
+    if let Some(verdict) = only_observed(check, part) {
+        return verdict;
+    }
     if check.plan.frozen && !matches!(part, ConditionType::AccountReady) {
         let cause = check.plan.blockers.first().map_or(ConditionType::BucketReady, |blocker| blocker.part);
         return Verdict::unknown(Reason::Waiting, format!("nothing is changed until {cause} holds"));
     }
+    if check.desired.management.of(section(part)) == ManagementMode::Ignore {
+        return Verdict::holds(Reason::NotManaged, "spec.management leaves this alone");
+    }
     evidence(check, part)
+}
+
+/// Steps of the part that are only shown.
+fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
+    let works = matches!(check.observed.proof, KeyProof::Works(_));
+    let tells = |step: &&Step| match step.action {
+        // Whether a bucket is in the right region cannot be said of one that is not there.
+        Action::CreateBucket { .. } if part == ConditionType::RegionMatched => true,
+        // Looking has tried the key already.
+        Action::Verify { .. } if works => false,
+        _ => step.part == part,
+    };
+    let steps: Vec<_> = check.plan.observed.iter().filter(tells).collect();
+    let what = steps.iter().map(|step| crate::render::summary(step, check.desired)).collect::<Vec<_>>().join("; ");
+    let message = format!("only observed (spec.management): {what}");
+    (!steps.is_empty()).then_some(Verdict {
+        holds: Some(false),
+        reason: Reason::Observed,
+        message,
+        stalled: false,
+        passing: false,
+    })
+}
+
+/// The section of `spec.management` that a part stands for.
+fn section(part: ConditionType) -> &'static str {
+    match part {
+        ConditionType::CORSInSync => "cors",
+        ConditionType::UserReady => "user",
+        ConditionType::PolicyInSync => "policy",
+        ConditionType::CredentialsReady | ConditionType::Verified => "credentials",
+        ConditionType::AccessInSync => "access",
+        _ => "bucket",
+    }
 }
 
 /// The first step of the part that is not done.
@@ -177,7 +217,7 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         ConditionType::CredentialsReady if key_known(check, did) => {
             Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
         }
-        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) => {
+        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || tried(check) => {
             Verdict::holds(Reason::InSync, "the issued key was used and worked")
         }
         ConditionType::AccessInSync if desired.access.groups.is_empty() => {
@@ -226,6 +266,12 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
         }
         _ => did(|action| matches!(action, Action::IssueKey { .. })),
     }
+}
+
+/// Only observed, with a key that worked just now.
+fn tried(check: &Checked<'_>) -> bool {
+    let verifies = check.plan.observed.iter().any(|step| matches!(step.action, Action::Verify { .. }));
+    verifies && matches!(check.observed.proof, KeyProof::Works(_))
 }
 
 fn proven(check: &Checked<'_>) -> bool {

@@ -9,6 +9,7 @@ mod support;
 
 mod access;
 mod accounts;
+mod adoption;
 mod command;
 mod crash;
 mod create;
@@ -17,6 +18,7 @@ mod drift;
 mod errors;
 mod iam_policy;
 mod local_stack;
+mod management;
 mod network;
 mod ownership;
 mod presets;

@@ -277,6 +277,15 @@ pub fn edit(world: &mut World, what: &str) {
             world.bucket =
                 Some(world::TheBucket { live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(), objects: 3 });
         }
+        "bucket by hand" => {
+            let mut live = world::defaults();
+            live.tags = Reading::Set([("cost".to_owned(), "7".to_owned())].into());
+            world.bucket = Some(world::TheBucket { live, objects: 3 });
+        }
+        "user by hand" => {
+            let user = json!({ "id": "AIDA9", "path": "/bucketconnection/", "tags": { "cost": "7" } });
+            world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
+        }
         "objects in the bucket" => bucket(world, |bucket| bucket.objects = 3),
         "policy edited" => {
             let wide =

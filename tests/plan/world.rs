@@ -93,7 +93,7 @@ impl World {
     }
 
     pub fn resolve(object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account(), &Terms::default())
+        desired::resolve(object, CLUSTER, &account(), &Terms { adoption: true, ..Terms::default() })
     }
 
     /// What the next pass would do.
@@ -101,7 +101,7 @@ impl World {
         let desired = Self::resolve(object)?;
         let remembered = Remembered::of(object);
         let secret = self.secret(&desired.secret.name);
-        let optimistic = !look && !remembered.seen && secret == Secret::Absent;
+        let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let access = self.readers(&desired, &remembered);
         let observed =
             if optimistic { Observed { secret, access, ..Observed::default() } } else { self.look(&desired, &remembered, false) };
@@ -474,7 +474,7 @@ pub fn nobody() -> Access {
 }
 
 /// What S3 gives a new bucket.
-fn defaults() -> Live {
+pub fn defaults() -> Live {
     let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
     serde_json::from_value(value).unwrap()

@@ -1,0 +1,47 @@
+//! Which sections of a connection are enforced, observed or ignored.
+
+use serde::Serialize;
+
+use super::SpecError;
+use crate::api::{ManagementMode, ManagementSpec};
+use crate::settings;
+
+const DEFAULT: &str = "default";
+/// Sections beside the bucket's settings.
+const SECTIONS: [&str; 5] = ["bucket", "user", "policy", "credentials", "access"];
+
+/// The modes of all sections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Management(ManagementSpec);
+
+impl Management {
+    /// The modes of a spec; what is no section goes to `errors`.
+    pub(super) fn new(spec: &ManagementSpec, errors: &mut Vec<SpecError>) -> Self {
+        let known: Vec<_> = [DEFAULT].into_iter().chain(sections()).collect();
+        for name in spec.keys().filter(|name| !known.contains(&name.as_str())) {
+            let text = format!("{name} is no section; it takes {}", known.join(", "));
+            errors.push(SpecError::new("spec.management", text));
+        }
+        Self(spec.clone())
+    }
+
+    /// The mode of a section: a setting by the last part of its field, or bucket, user, policy, credentials, access.
+    pub fn of(&self, section: &str) -> ManagementMode {
+        self.0.get(section).or_else(|| self.0.get(DEFAULT)).copied().unwrap_or_default()
+    }
+
+    /// Whether anything is changed at all.
+    pub fn hands_off(&self) -> bool {
+        sections().all(|section| self.of(section) != ManagementMode::Enforce)
+    }
+
+    /// Whether everything is enforced: then a new object may be created without looking first.
+    pub fn enforces_all(&self) -> bool {
+        sections().all(|section| self.of(section) == ManagementMode::Enforce)
+    }
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    let settings = settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
+    SECTIONS.into_iter().chain(settings)
+}

@@ -1,0 +1,78 @@
+//! Taking over what exists: only what the spec and the account both allow, and only after the changes that it would bring were
+//! shown and approved, unless there are none.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::{Action, Planner};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::desired::Desired;
+use crate::settings::FieldDiff;
+
+/// Bytes of the hash that are shown.
+const HASH_LENGTH: usize = 8;
+/// Paths that a message names.
+const NAMED: usize = 5;
+
+/// A takeover that waits for approval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adoption {
+    /// Identifies the changes.
+    pub hash: String,
+    /// What it would change in what exists; our own tags do not count.
+    pub changes: Vec<FieldDiff>,
+}
+
+/// Holds the plan back while it takes something over in a way that nobody has approved.
+pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
+    let Some(first) = planner.adopts.first().copied() else { return };
+    let touched = planner.plan.steps.iter().filter(|step| touches(&step.action, &planner.adopts));
+    let changes: Vec<_> =
+        touched.flat_map(|step| &step.diffs).filter(|diff| !diff.path.contains("[bucketconnection.dev/")).cloned().collect();
+    if changes.is_empty() {
+        return;
+    }
+    let hash = hash(&changes);
+    if desired.approved_plan.as_ref() == Some(&hash) {
+        return;
+    }
+    let mut named = changes.iter().take(NAMED).map(|diff| diff.path.as_str()).collect::<Vec<_>>().join(", ");
+    if changes.len() > NAMED {
+        let _ = write!(named, " and {} more", changes.len() - NAMED);
+    }
+    let what = match first {
+        ConditionType::UserReady => format!("IAM user {}", desired.user.name),
+        ConditionType::PolicyInSync => format!("managed policy {}", desired.policy.name),
+        _ => format!("bucket {}", desired.bucket.name),
+    };
+    let message = format!(
+        "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, set spec.approvedPlan: {hash}"
+    );
+    planner.freeze(first, Reason::AwaitingApproval, message);
+    planner.plan.adoption = Some(Adoption { hash, changes });
+}
+
+/// Whether the step changes what is taken over.
+fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
+    let adopted = |part| adopts.contains(&part);
+    match action {
+        Action::WriteSetting { .. } => adopted(ConditionType::BucketReady),
+        Action::UpdatePolicy { .. } | Action::TagPolicy { .. } => adopted(ConditionType::PolicyInSync),
+        Action::BoundUser { .. }
+        | Action::TagUser { .. }
+        | Action::PutInlinePolicy { .. }
+        | Action::AttachPolicy { .. }
+        | Action::IssueKey { .. } => adopted(ConditionType::UserReady),
+        _ => false,
+    }
+}
+
+/// With a word before it: YAML would take some hashes for numbers.
+fn hash(changes: &[FieldDiff]) -> String {
+    let text = serde_json::json!(changes).to_string();
+    Sha256::digest(text).iter().take(HASH_LENGTH).fold("plan-".to_owned(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,56 @@
+//! What of a plan is carried out, by the modes of its sections (`spec.management`).
+
+use super::{Action, Plan, Step};
+use crate::api::ManagementMode;
+use crate::desired::Management;
+use crate::settings;
+
+impl Action {
+    /// The section that the step belongs to.
+    pub fn section(&self) -> &'static str {
+        match self {
+            Self::CreateBucket { .. } | Self::EmptyBucket | Self::DeleteBucket => "bucket",
+            Self::WriteSetting { field, .. } => settings::short_name(field),
+            Self::CreateUser { .. } | Self::BoundUser { .. } | Self::TagUser { .. } | Self::DeleteUser => "user",
+            Self::PutInlinePolicy { .. }
+            | Self::DeleteInlinePolicy { .. }
+            | Self::CreatePolicy { .. }
+            | Self::UpdatePolicy { .. }
+            | Self::TagPolicy { .. }
+            | Self::AttachPolicy { .. }
+            | Self::RemovePolicy { .. } => "policy",
+            Self::IssueKey { .. }
+            | Self::ActivateKey { .. }
+            | Self::DeleteKey { .. }
+            | Self::WriteSecret { .. }
+            | Self::DeleteSecret { .. }
+            | Self::ReleaseSecret { .. }
+            | Self::Verify { .. } => "credentials",
+            Self::WriteRole { .. } | Self::WriteRoleBinding { .. } | Self::DeleteGrant { .. } | Self::ReleaseGrant { .. } => {
+                "access"
+            }
+        }
+    }
+}
+
+/// Takes the steps out that are not to be carried out, with those that need them; what is observed is kept to be shown.
+pub(super) fn sift(plan: &mut Plan, management: &Management) {
+    let (mut steps, mut places) = (Vec::new(), Vec::new());
+    for step in std::mem::take(&mut plan.steps) {
+        let mode = management.of(step.action.section());
+        let after: Option<Vec<usize>> = step.after.iter().map(|before| places[*before]).collect();
+        match (mode, after) {
+            (ManagementMode::Enforce, Some(after)) => {
+                places.push(Some(steps.len()));
+                steps.push(Step { after, ..step });
+            }
+            (mode, _) => {
+                places.push(None);
+                if mode != ManagementMode::Ignore {
+                    plan.observed.push(Step { after: Vec::new(), drift: false, ..step });
+                }
+            }
+        }
+    }
+    plan.steps = steps;
+}

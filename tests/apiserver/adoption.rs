@@ -1,0 +1,199 @@
+//! Taking over what exists, giving it up again, and moving a connection from one namespace to another.
+
+use aws_sdk_s3::types::{
+    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, Tag, Tagging,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, drift_count, told, writes};
+
+const BUCKET: &str = "bucket-by-hand";
+
+/// A bucket that somebody made by hand, with settings of theirs.
+async fn by_hand(lab: &Lab) {
+    let s3 = lab.s3();
+    s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+    let tag = Tag::builder().key("cost").value("7").build().unwrap();
+    s3.put_bucket_tagging().bucket(BUCKET).tagging(Tagging::builder().tag_set(tag).build().unwrap()).send().await.unwrap();
+    let rule = LifecycleRule::builder()
+        .id("theirs")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("old/").build())
+        .expiration(LifecycleExpiration::builder().days(30).build())
+        .build()
+        .unwrap();
+    let rules = BucketLifecycleConfiguration::builder().rules(rule).build().unwrap();
+    s3.put_bucket_lifecycle_configuration().bucket(BUCKET).lifecycle_configuration(rules).send().await.unwrap();
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{
+        "Sid": "Theirs", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::210987654321:root" },
+        "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{BUCKET}/shared/*"),
+    }] });
+    s3.put_bucket_policy().bucket(BUCKET).policy(policy.to_string()).send().await.unwrap();
+}
+
+/// What of it is theirs, as AWS answers it.
+async fn theirs(lab: &Lab) -> Vec<String> {
+    let s3 = lab.s3();
+    let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
+    let mut theirs: Vec<_> =
+        tags.iter().filter(|t| !t.key.starts_with("bucketconnection.dev/")).map(|t| format!("{t:?}")).collect();
+    let rules = s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap();
+    theirs.extend(rules.rules().iter().filter(|rule| rule.id() == Some("theirs")).map(|rule| format!("{rule:?}")));
+    let policy = s3.get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap();
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    let statements = policy["Statement"].as_array().cloned().unwrap_or_else(|| vec![policy["Statement"].clone()]);
+    theirs.extend(statements.iter().filter(|s| s["Sid"] == "Theirs").map(Value::to_string));
+    theirs
+}
+
+#[tokio::test]
+async fn a_bucket_is_taken_over_as_approved_and_given_up_again() {
+    let lab = Lab::new("adopt").await;
+    by_hand(&lab).await;
+    let before = theirs(&lab).await;
+    assert_eq!(before.len(), 3);
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
+
+    // The first pass looks, and publishes what it would do.
+    let spec = json!({ "bucket": {
+        "adopt": true,
+        "versioning": "Enabled",
+        "tls": { "minimumVersion": "1.2" },
+        "lifecycle": { "rules": [{ "id": "uploads", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }] },
+    } });
+    lab.proxy.take();
+    lab.apply(&lab.connection(BUCKET, spec.clone())).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "Ready");
+    assert_eq!(reason, "AwaitingApproval");
+    let adoption = object.status.unwrap().adoption.unwrap();
+    assert!(message.contains(&format!("set spec.approvedPlan: {}", adoption.plan_hash)), "{message}");
+    let paths: Vec<_> = adoption.changes.iter().map(|change| change.path.as_str()).collect();
+    assert!(paths.contains(&"bucket.versioning") && paths.iter().any(|path| path.contains("lifecycle")), "{paths:?}");
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+
+    // Somebody changes the bucket meanwhile: the approval of before does not cover it.
+    lab.s3().delete_public_access_block().bucket(BUCKET).send().await.unwrap();
+    lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    assert_eq!(told(&object, "Ready").1, "AwaitingApproval");
+    let adoption = object.status.unwrap().adoption.unwrap();
+    lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
+    let object = lab.ready("c").await;
+    assert_eq!((object.status.as_ref().unwrap().adoption.is_none(), drift_count(&object)), (true, 0));
+    assert_eq!(theirs(&lab).await, before);
+    lab.check("c").await;
+    lab.proxy.take();
+    lab.check("c").await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0], "then it rests");
+
+    // Released, it has no mark of ours, and everything else stays.
+    lab.patch("c", json!({ "spec": { "deletionPolicy": "Release" } })).await;
+    lab.delete("c").await;
+    lab.gone("c").await;
+    let tags = lab.s3().get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
+    assert_eq!(tags.iter().map(|tag| tag.key.as_str()).collect::<Vec<_>>(), ["cost"]);
+    assert_eq!(theirs(&lab).await, before);
+    let user = lab.iam().get_user().user_name(format!("{}.c", lab.namespace)).send().await.unwrap().user.unwrap();
+    assert_eq!(user.tags().len(), 0);
+    let client = lab.s3_with_key("c-s3", "us-east-1").await;
+    client.list_objects_v2().bucket(BUCKET).prefix("runs/").send().await.expect("the key goes on working");
+}
+
+#[tokio::test]
+async fn without_a_change_nobody_has_to_approve() {
+    let lab = Lab::new("adopt-same").await;
+    lab.s3().create_bucket().bucket(BUCKET).send().await.unwrap();
+    lab.apply(&lab.connection(BUCKET, json!({ "bucket": { "adopt": true } }))).await;
+    lab.ready("c").await;
+    // One that belongs to another connection is not to be had.
+    let tag = |value: &str| Tag::builder().key("bucketconnection.dev/owner").value(value).build().unwrap();
+    lab.s3().create_bucket().bucket("bucket-theirs").send().await.unwrap();
+    let tagging = Tagging::builder().tag_set(tag("other/lab/c")).build().unwrap();
+    lab.s3().put_bucket_tagging().bucket("bucket-theirs").tagging(tagging).send().await.unwrap();
+    let mut other = lab.connection("bucket-theirs", json!({ "bucket": { "adopt": true } }));
+    other["metadata"]["name"] = json!("other");
+    lab.apply(&other).await;
+    assert_eq!(told(&lab.condition("other", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
+}
+
+#[tokio::test]
+async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
+    let lab = Lab::new("adopt-user").await;
+    let rule = lab.rule(json!({ "adoption": false }));
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [rule] })).await;
+    let iam = lab.iam();
+    let owner = |key: &str| aws_sdk_iam::types::Tag::builder().key(key).value("7").build().unwrap();
+    iam.create_user().user_name("veteran").path("/bucketconnection/").tags(owner("cost")).send().await.unwrap();
+    let document = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+    iam.create_policy()
+        .policy_name("veterans")
+        .path("/bucketconnection/")
+        .policy_document(document.to_string())
+        .send()
+        .await
+        .unwrap();
+    let theirs = iam.create_access_key().user_name("veteran").send().await.unwrap().access_key.unwrap().access_key_id;
+    let spec = json!({
+        "accountRef": { "name": lab.namespace },
+        "user": { "name": "veteran", "adopt": true },
+        "policy": { "type": "Managed", "name": "veterans", "adopt": true },
+    });
+    lab.apply(&lab.connection("bucket-new", spec)).await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "NotAllowed");
+    assert!(message.contains("adoption: true"), "{message}");
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    let object = lab.until("c", "a plan", |o| o.status.as_ref().is_some_and(|status| status.adoption.is_some())).await;
+    let adoption = object.status.unwrap().adoption.unwrap();
+    let paths: Vec<_> = adoption.changes.iter().map(|change| change.path.as_str()).collect();
+    assert!(paths.contains(&"policy.statements[0].action") && paths.contains(&"policy.attachment"), "{paths:?}");
+    lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
+    lab.ready("c").await;
+    let user = iam.get_user().user_name("veteran").send().await.unwrap().user.unwrap();
+    assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 3, "{:?}", user.tags());
+    assert!(lab.keys("veteran").await.contains(&theirs), "a key of theirs stays");
+    let arn = "arn:aws:iam::123456789012:policy/bucketconnection/veterans";
+    let tags = iam.list_policy_tags().policy_arn(arn).send().await.unwrap();
+    assert!(tags.tags().iter().any(|tag| tag.key() == "bucketconnection.dev/owner"));
+}
+
+#[tokio::test]
+async fn a_connection_moves_to_another_namespace() {
+    let mut lab = Lab::idle("move", crate::support::stack::Stack::cluster(), &[]).await;
+    let other = format!("{}-new", lab.namespace);
+    let namespace =
+        Namespace { metadata: kube::api::ObjectMeta { name: Some(other.clone()), ..Default::default() }, ..Default::default() };
+    Api::<Namespace>::all(lab.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    lab.start();
+    let spec = json!({ "user": { "name": "mover" }, "policy": { "type": "Managed", "name": "moving" } });
+    lab.apply(&lab.connection("bucket-moving", spec)).await;
+    lab.ready("c").await;
+    lab.s3().put_object().bucket("bucket-moving").key("runs/a").send().await.unwrap();
+    let old_key = lab.keys("mover").await.remove(0);
+    lab.patch("c", json!({ "spec": { "deletionPolicy": "Release" } })).await;
+    lab.delete("c").await;
+    lab.gone("c").await;
+
+    // The same object elsewhere, with adopt where something is to be taken over.
+    lab.kill();
+    lab.namespace = other;
+    lab.start();
+    let spec = json!({
+        "bucket": { "adopt": true },
+        "user": { "name": "mover", "adopt": true },
+        "policy": { "type": "Managed", "name": "moving", "adopt": true },
+    });
+    lab.apply(&lab.connection("bucket-moving", spec)).await;
+    let object = lab.until("c", "a plan", |o| o.status.as_ref().is_some_and(|status| status.adoption.is_some())).await;
+    let approved = Patch::Merge(json!({ "spec": { "approvedPlan": object.status.unwrap().adoption.unwrap().plan_hash } }));
+    lab.objects().patch("c", &PatchParams::default(), &approved).await.unwrap();
+    lab.ready("c").await;
+    let keys = lab.keys("mover").await;
+    assert!(keys.len() == 2 && keys.contains(&old_key), "whoever has the old key still works: {keys:?}");
+    lab.s3().get_object().bucket("bucket-moving").key("runs/a").send().await.unwrap();
+}

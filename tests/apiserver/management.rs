@@ -1,0 +1,103 @@
+//! Enforce, Observe and Ignore, and every way from one to another.
+
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, drift_count, told, writes};
+
+const BUCKET: &str = "bucket-managed";
+
+async fn cors(lab: &Lab) -> bool {
+    lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn one_section_in_all_directions() {
+    let lab = Lab::new("modes").await;
+    let spec = |management: Value| json!({ "preset": "IlluminaICA", "user": { "name": "managed" }, "management": management });
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    lab.ready("c").await;
+    let modes = ["Enforce", "Observe", "Ignore", "Enforce", "Ignore", "Observe", "Enforce"];
+    for mode in modes {
+        lab.apply(&lab.connection(BUCKET, spec(json!({ "cors": mode })))).await;
+        lab.ready("c").await;
+        let count = drift_count(&lab.get("c").await);
+        if cors(&lab).await {
+            lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+        }
+        lab.proxy.take();
+        let object = lab.check("c").await;
+        let written = writes(&lab.proxy.take());
+        assert_eq!(told(&object, "Ready").0, "True", "{mode}");
+        let (status, reason, message) = told(&object, "CORSInSync");
+        let drift = object.status.as_ref().unwrap().drift.clone().unwrap_or_default();
+        match mode {
+            "Enforce" => {
+                assert_eq!(written, ["s3:PutBucketCORS"]);
+                assert_eq!((status.as_str(), drift_count(&object)), ("True", count + 1));
+                assert!(drift.differences.is_empty());
+            }
+            "Observe" => {
+                assert_eq!((written, reason.as_str()), (vec![], "Observed"), "{message}");
+                assert_eq!(told(&object, "DriftDetected").1, "Observed");
+                assert_eq!(drift.differences[0].path, "cors.rules[0]");
+            }
+            _ => {
+                assert_eq!((written, reason.as_str()), (vec![], "NotManaged"), "{message}");
+                assert_eq!(told(&object, "DriftDetected").0, "False");
+                assert!(drift.differences.is_empty());
+            }
+        }
+        // What was found once is not written to the status again and again.
+        let version = lab.check("c").await.metadata.resource_version;
+        let again = lab.check("c").await;
+        assert_ne!(again.metadata.resource_version, version, "the annotation itself");
+        assert_eq!(cors(&lab).await, mode == "Enforce");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_object_is_only_observed() {
+    let lab = Lab::new("observe").await;
+    lab.s3().create_bucket().bucket(BUCKET).send().await.unwrap();
+    let spec = |management: Value| json!({ "preset": "IlluminaICA", "user": { "name": "managed" }, "deletionPolicy": "Delete", "forceDestroy": true, "management": management });
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    let object = lab.ready("c").await;
+    assert_eq!(told(&object, "Ready").1, "Observed");
+    assert_eq!(told(&object, "Stalled").0, "False");
+    let status = object.status.unwrap();
+    assert!(status.bucket.is_none() && status.user.is_none(), "what is only looked at is not ours");
+    let differences = status.drift.unwrap().differences;
+    for path in ["bucket.tags[bucketconnection.dev/owner]", "cors.rules[0]", "user", "policy", "secret(c-s3)"] {
+        assert!(differences.iter().any(|difference| difference.path == path), "{path}: {differences:?}");
+    }
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+    // Enforcing is no way around adoption.
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    lab.ready("c").await;
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0], "not even deletion changes anything");
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "everything": "Observe" })))).await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "InvalidSpec");
+    assert!(message.contains("everything is no section; it takes default, bucket, user, policy"), "{message}");
+}
+
+#[tokio::test]
+async fn observed_from_enforced_and_deleted() {
+    let lab = Lab::new("hands-off").await;
+    let spec = |management: Value| json!({ "user": { "name": "managed" }, "deletionPolicy": "Delete", "management": management });
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    lab.ready("c").await;
+    let key = lab.keys("managed").await;
+    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    let object = lab.ready("c").await;
+    assert_eq!(told(&object, "Ready").1, "Connected", "the key was tried in looking");
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!(lab.keys("managed").await, key);
+    let secret = lab.secrets().get("c-s3").await.unwrap();
+    assert_eq!(secret.metadata.owner_references, None, "the Secret outlives the object");
+}
