@@ -33,13 +33,13 @@ impl Aws {
         look: Look,
     ) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
-        let inline = desired.policy.kind == PolicyType::Inline;
         let (live, user, policy, earlier_policies, attached, proof) = futures::join!(
             settings::read(&bucket, &desired.bucket.settings),
             self.user(&desired.user.name),
             self.policy(desired, remembered),
             self.earlier_policies(desired, remembered),
-            async { if inline { Reading::NotLooked } else { reading(self.attached_policies(&desired.user.name).await) } },
+            // Also where the policy is inline: AWS attaches its quarantine here.
+            async { reading(self.attached_policies(&desired.user.name).await) },
             self.probe(desired, candidates(&secret, &earlier_secrets), |key| known(key, remembered)),
         );
         let (inline_policy, managed_policy) = policy;
@@ -59,17 +59,13 @@ impl Aws {
         let settled = matches!(observed.proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
         let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
-        let (keys, attached, contents) = futures::join!(
+        let (keys, contents) = futures::join!(
             async { if keys { reading(self.keys(&desired.user.name).await) } else { Reading::NotLooked } },
-            async {
-                let missing = keys && matches!(observed.attached, Reading::NotLooked);
-                if missing { reading(self.attached_policies(&desired.user.name).await) } else { observed.attached.clone() }
-            },
             async {
                 if owned && look == Look::Deletion { reading(bucket.contents().await.map(Some)) } else { Reading::NotLooked }
             },
         );
-        (observed.keys, observed.attached, observed.contents) = (keys, attached, contents);
+        (observed.keys, observed.contents) = (keys, contents);
         observed
     }
 

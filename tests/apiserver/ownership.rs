@@ -199,3 +199,24 @@ async fn a_server_that_ignores_tags_on_create_does_not_make_our_bucket_foreign()
     lab.check("c").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
 }
+
+#[tokio::test]
+async fn a_quarantined_user_is_left_to_people() {
+    let lab = Lab::new("quarantine").await;
+    lab.apply(&lab.connection("bucket-leaked", json!({ "user": { "name": "leaked" } }))).await;
+    lab.ready("c").await;
+    let iam = lab.iam();
+    let deny = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "*" }] });
+    let policy = iam.create_policy().policy_name("AWSCompromisedKeyQuarantineV3").policy_document(deny.to_string()).send().await;
+    let arn = policy.unwrap().policy.unwrap().arn.unwrap();
+    iam.attach_user_policy().user_name("leaked").policy_arn(&arn).send().await.unwrap();
+    let key = lab.keys("leaked").await;
+    lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
+    lab.check("c").await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "KeyCompromised");
+    assert!(message.contains(&arn), "{message}");
+    assert_eq!(lab.keys("leaked").await, key, "no key is handled");
+    let attached = iam.list_attached_user_policies().user_name("leaked").send().await.unwrap();
+    assert_eq!(attached.attached_policies().len(), 1, "AWS's policy is never detached");
+}

@@ -217,7 +217,7 @@ impl World {
                     (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone())))
                 })
                 .collect(),
-            attached: if inline && keys.is_none() { Reading::NotLooked } else { attached() },
+            attached: attached(),
             keys: keys.map_or(Reading::NotLooked, |user| {
                 let key = |key: &TheKey| AccessKey { id: key.id.clone(), active: key.active, created_at: Some(key.created_at) };
                 Reading::Set(user.keys.iter().map(key).collect())
