@@ -255,3 +255,21 @@ async fn what_becomes_empty_is_accepted_and_keeps_its_meaning() {
         lab.account("empty-tags", json!({ "defaults": { "tags": tags } })).await;
     }
 }
+
+#[tokio::test]
+async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
+    let lab = Lab::idle("addresses", Stack::cluster(), &[]).await;
+    let apply = async |endpoints: Value| {
+        let account = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "addresses" }, "spec": { "endpoints": endpoints } });
+        let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+        lab.accounts().patch("addresses", &parameters, &Patch::Apply(account)).await.map(drop)
+    };
+    assert!(apply(json!({ "fips": true, "dualStack": true })).await.is_ok());
+    assert!(apply(json!({ "url": "https://aws.example.org", "s3": "https://s3.example.org", "fips": false })).await.is_ok());
+    for endpoints in
+        [json!({ "fips": true, "s3": "https://s3.example.org" }), json!({ "dualStack": true, "url": "https://a.example.org" })]
+    {
+        let refused = apply(endpoints).await.unwrap_err().to_string();
+        assert!(refused.contains("choose among AWS's own addresses"), "{refused}");
+    }
+}
