@@ -15,6 +15,7 @@ mod create;
 mod deletion;
 mod drift;
 mod errors;
+mod examples;
 mod iam_policy;
 mod local_stack;
 mod network;
