@@ -25,4 +25,5 @@ mod schedule;
 mod secrecy;
 mod settings;
 mod tenants;
+mod upgrade;
 mod validation;
