@@ -5,18 +5,18 @@
 //! | room | does |
 //! |---|---|
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
-//! | [`desired`] | `resolve`: a spec becomes what is wanted; presets |
-//! | [`observed`] | what is there, as plain values |
+//! | [`desired`] | `resolve`: a spec becomes what is wanted; what an account allows; who has a name; presets |
+//! | [`observed`] | what is there, as plain values; the seal on what a status remembers |
 //! | [`policy_language`] | when two policy statements mean the same |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
 //! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
 //! | [`execute`] | carries a plan out; its report |
-//! | [`status`] | folds a pass into the object's status |
+//! | [`status`] | folds a pass into the status of a connection or account |
 //! | [`render`] | a plan as text; the operator's own IAM policy |
-//! | `aws` | what is asked of AWS and told to it |
-//! | `sdk` | how any AWS call is made: clients, limits, error classes |
-//! | `kubernetes` | Secret, status, Events |
-//! | `controller` | wiring, the reconcile loop, backoff |
+//! | `aws` | what is asked of AWS and told to it; a session for each account |
+//! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
+//! | `kubernetes` | Secrets, status, Events, the key to the seals |
+//! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
 //! | `cli` | one file a subcommand |
 //!
 //! Invariants, kept by tests (tests/tidy.rs):

@@ -250,6 +250,33 @@ def bucket_policies_deny_only_where_they_apply():
 
 
 @correction
+def log_delivery_may_be_allowed_in_a_list():
+    """AWS: a list of one is that one, and other principals may stand in the policy too. moto: only looks for the plain texts."""
+
+    def one(value):
+        return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+    def make(original):
+        def enabled(target_bucket, target_prefix):
+            whole = target_bucket.policy
+            if whole is None:
+                return False
+            statements = [s for s in json.loads(whole)["Statement"] if isinstance(s.get("Principal"), dict)]
+            for statement in statements:
+                statement["Principal"] = {kind: one(names) for kind, names in statement["Principal"].items()}
+                statement["Resource"] = one(statement.get("Resource"))
+            target_bucket.policy = json.dumps({"Statement": statements}).encode()
+            try:
+                return original(target_bucket, target_prefix)
+            finally:
+                target_bucket.policy = whole
+
+        return staticmethod(enabled)
+
+    replace(s3.FakeBucket, "_log_permissions_enabled_policy", make)
+
+
+@correction
 def answers_have_the_roots_of_the_api():
     """AWS: <VersioningConfiguration> and the like. moto: names of its own making for some, which the Rust SDK refuses."""
     roots = {

@@ -270,7 +270,9 @@ pub struct IlluminaICASpec {
 
     /// Let Illumina's role reach the bucket, by a statement of the bucket policy: ICA needs it to copy or move data between
     /// projects, of both buckets. Needs ownership BucketOwnerEnforced, as new buckets have it.
+    // Atomic, because `{}` means something: server-side apply would make null of it where roleArn leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub cross_account_copy: Option<CrossAccountCopySpec>,
 }
 

@@ -89,6 +89,7 @@ pub struct AssumeRole {
 
 /// Where AWS answers: VPC endpoints, FIPS, dual stack, an emulator.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("!((has(self.fips) && self.fips) || (has(self.dualStack) && self.dualStack)) || !(has(self.url) || has(self.s3) || has(self.iam) || has(self.sts))").message("endpoints.fips and dualStack choose among AWS's own addresses: leave them out where url, s3, iam or sts gives one"))]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
     /// For all services.

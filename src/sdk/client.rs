@@ -146,13 +146,30 @@ pub(super) fn s3(config: &SdkConfig, endpoints: &Endpoints, region: Region) -> a
     aws_sdk_s3::Client::from_conf(config.build())
 }
 
-/// A client of IAM: its endpoint and signing region follow from the partition of the region.
+/// A client of IAM, which has one endpoint in each partition.
 pub(super) fn iam(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_iam::Client {
-    let mut config = aws_sdk_iam::config::Builder::from(config);
+    let region = iam_region(config.region().map(AsRef::as_ref).unwrap_or_default());
+    let mut config = aws_sdk_iam::config::Builder::from(config).region(Region::from_static(region));
     if let Some(url) = &endpoints.iam {
         config = config.endpoint_url(url);
     }
     aws_sdk_iam::Client::from_conf(config.build())
+}
+
+/// The region that IAM is signed for in the partition of `region`. With IAM's own address the SDK knows it; with another, such as that of
+/// a VPC endpoint, it would sign for the region of the account, which IAM refuses
+/// (<https://docs.aws.amazon.com/general/latest/gr/iam-service.html>, botocore's partitions.json).
+fn iam_region(region: &str) -> &'static str {
+    const REGIONS: [(&str, &str); 7] = [
+        ("cn-", "cn-north-1"),
+        ("us-gov-", "us-gov-west-1"),
+        ("us-iso-", "us-iso-east-1"),
+        ("us-isob-", "us-isob-east-1"),
+        ("eu-isoe-", "eu-isoe-west-1"),
+        ("us-isof-", "us-isof-south-1"),
+        ("eusc-", "eusc-de-east-1"),
+    ];
+    REGIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("us-east-1", |(_, region)| region)
 }
 
 /// A client of STS.

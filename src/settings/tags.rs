@@ -16,10 +16,12 @@ pub type Tags = BTreeMap<String, String>;
 /// The setting.
 pub struct BucketTags;
 
-/// At most 40 tags, so that with ours and others' the 50 of AWS are not reached; values of up to 256 characters.
+/// At most 40 tags, so that with ours and others' the 50 of AWS are not reached; values of up to 256 characters. Atomic: server-side
+/// apply would make null of a map whose last entry leaves, and refuse that.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
+        "x-kubernetes-map-type": "atomic",
         "maxProperties": 40,
         "additionalProperties": { "type": "string", "maxLength": 256 },
     })

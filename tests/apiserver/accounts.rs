@@ -9,7 +9,7 @@ use crate::support::stack::{ROOT, Stack, scratch};
 const SECOND: &str = "210987654321";
 
 /// A lab with a cluster of its own, whose operator works on all of it and may assume roles.
-async fn lab(name: &str) -> Lab {
+pub(crate) async fn lab(name: &str) -> Lab {
     let directory = scratch(&format!("{name}-policy"));
     let mut policy: Value =
         serde_json::from_str(&std::fs::read_to_string(format!("{ROOT}/deploy/iam/operator-policy.json")).unwrap()).unwrap();

@@ -216,3 +216,60 @@ async fn what_a_schema_cannot_say_is_said_in_the_status() {
     let aws: Vec<_> = lab.proxy.take().into_iter().filter(|request| request.action != "sts:GetCallerIdentity").collect();
     assert_eq!(aws, [], "nothing was asked of AWS for them");
 }
+
+/// Server-side apply makes null of a map whose last entry leaves, unless the map is atomic. Objects that mean nothing when they are
+/// empty may become null; they are nullable.
+#[tokio::test]
+async fn what_becomes_empty_is_accepted_and_keeps_its_meaning() {
+    let lab = Lab::idle("empty", Stack::cluster(), &[]).await;
+    let (tags, none) = (json!({ "tags": { "a": "b" } }), json!({ "tags": {} }));
+    let copy = |copy: Value| json!({ "preset": "IlluminaICA", "illuminaICA": { "crossAccountCopy": copy } });
+    let block = |block: Value| json!({ "bucket": { "publicAccessBlock": block } });
+    let rule = |tags: &Value| json!({ "bucket": { "lifecycle": { "rules": [{ "id": "a", "expiration": { "days": 1 }, "filter": tags }] } } });
+    let cases = [
+        ("bucket-tags", json!({ "bucket": tags }), json!({ "bucket": none })),
+        ("user-tags", json!({ "user": tags }), json!({ "user": none })),
+        ("rule-tags", rule(&tags), rule(&none)),
+        ("user", json!({ "user": tags }), json!({ "user": {} })),
+        ("access", json!({ "access": { "groups": ["a"] } }), json!({ "access": {} })),
+        ("block", block(json!({ "ignorePublicAcls": true })), block(json!({}))),
+        ("policy", json!({ "policy": { "name": "a" } }), json!({ "policy": {} })),
+        ("credentials", json!({ "credentials": { "secret": { "name": "a" } } }), json!({ "credentials": {} })),
+        ("copy", copy(json!({ "roleArn": "arn:aws:iam::123456789012:role/x" })), copy(json!({}))),
+    ];
+    for (name, full, empty) in cases {
+        for spec in [&full, &empty, &empty] {
+            let mut object = lab.connection("bucket-valid", spec.clone());
+            object["metadata"]["name"] = json!(name);
+            lab.apply(&object).await;
+        }
+    }
+    let spec = lab.get("bucket-tags").await.spec;
+    assert_eq!(spec.bucket.settings.tags, Some(Default::default()));
+    assert!(lab.get("user-tags").await.spec.user.unwrap().tags.is_empty());
+    let options = lab.get("copy").await.spec.illumina_ica.unwrap();
+    assert_eq!(options.cross_account_copy, Some(Default::default()), "an empty crossAccountCopy is not an omitted one");
+
+    // The tags of an account, too.
+    for tags in [json!({ "a": "b" }), json!({}), json!({})] {
+        lab.account("empty-tags", json!({ "defaults": { "tags": tags } })).await;
+    }
+}
+
+#[tokio::test]
+async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
+    let lab = Lab::idle("addresses", Stack::cluster(), &[]).await;
+    let apply = async |endpoints: Value| {
+        let account = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "addresses" }, "spec": { "endpoints": endpoints } });
+        let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+        lab.accounts().patch("addresses", &parameters, &Patch::Apply(account)).await.map(drop)
+    };
+    assert!(apply(json!({ "fips": true, "dualStack": true })).await.is_ok());
+    assert!(apply(json!({ "url": "https://aws.example.org", "s3": "https://s3.example.org", "fips": false })).await.is_ok());
+    for endpoints in
+        [json!({ "fips": true, "s3": "https://s3.example.org" }), json!({ "dualStack": true, "url": "https://a.example.org" })]
+    {
+        let refused = apply(endpoints).await.unwrap_err().to_string();
+        assert!(refused.contains("choose among AWS's own addresses"), "{refused}");
+    }
+}

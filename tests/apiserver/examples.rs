@@ -1,0 +1,82 @@
+//! Every file under examples/, applied as it is with kubectl: the API server takes it, every account is signed in to, and every
+//! connection becomes Ready. A new example is picked up by itself. Their accounts, roles and external IDs are those of the emulator
+//! (deploy/local/aws.py), so nothing is substituted; only the keys that an AWSAccount takes from a Secret, which no example can
+//! have, are put there.
+
+use std::path::{Path, PathBuf};
+
+use bucketconnection::api::{AWSAccount, BucketConnection};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::accounts;
+use crate::support::stack::ROOT;
+
+fn files(place: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(place).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn kind(document: &Value) -> &str {
+    document["kind"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn every_example_works_as_it_is() {
+    let mut lab = accounts::lab("examples").await;
+    let (id, key) = lab.emulator.key("operator");
+    let (mut accounts, mut connections) = (Vec::new(), Vec::new());
+    for file in files(Path::new(&format!("{ROOT}/examples"))) {
+        let shown = file.strip_prefix(ROOT).unwrap().display().to_string();
+        let applied = lab.kubectl(&["apply", "--server-side", "--force-conflicts", "--namespace=", "-f", file.to_str().unwrap()]);
+        assert!(applied.status.success(), "{shown}: {}", String::from_utf8_lossy(&applied.stderr));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# "), "{shown} does not begin by saying for whom it is");
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        for document in documents {
+            match kind(&document) {
+                "AWSAccount" => {
+                    let account: AWSAccount = serde_json::from_value(document).unwrap();
+                    accounts.push(account.metadata.name.unwrap());
+                    let Some(reference) = account.spec.sign_in.credentials.secret_ref else { continue };
+                    let secret = json!({
+                        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": reference.name },
+                        "stringData": { "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": key },
+                    });
+                    let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), &reference.namespace);
+                    secrets.patch(&reference.name, &PatchParams::apply("user"), &Patch::Apply(secret)).await.unwrap();
+                }
+                "BucketConnection" => {
+                    let object: BucketConnection = serde_json::from_value(document).unwrap();
+                    connections.push((object.metadata.namespace.unwrap(), object.metadata.name.unwrap(), shown.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let index = std::fs::read_to_string(format!("{ROOT}/examples/README.md")).unwrap();
+    let mut names: Vec<_> = connections.iter().map(|(namespace, name, _)| (namespace, name)).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), connections.len(), "two examples have an object of the same name");
+    for account in accounts {
+        lab.account_told(&account, "SignedIn").await;
+    }
+    for (namespace, name, file) in connections {
+        let named = file.strip_prefix("examples/").unwrap();
+        assert!(index.contains(&format!("({named})")), "examples/README.md has no row for {file}");
+        lab.namespace = namespace;
+        lab.ready(&name).await;
+    }
+}
