@@ -155,7 +155,8 @@ pub struct BucketConnectionSpec {
     /// changed. Ignore: not even looked at. The sections are default (all that are not named), bucket, user, policy, credentials,
     /// access, and each setting by the name of its field, such as cors or lifecycle.
     #[serde(default, skip_serializing_if = "ManagementSpec::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    // Atomic: of a map that loses its last entry server-side apply would make null.
+    #[schemars(extend("maxProperties" = 32, "x-kubernetes-map-type" = "atomic"))]
     pub management: ManagementSpec,
 
     /// The hash of the takeover's plan that is approved, from status.adoption.planHash.

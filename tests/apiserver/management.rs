@@ -14,7 +14,7 @@ async fn cors(lab: &Lab) -> bool {
 async fn one_section_in_all_directions() {
     let lab = Lab::new("modes").await;
     let spec = |management: Value| json!({ "preset": "IlluminaICA", "user": { "name": "managed" }, "management": management });
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
     lab.ready("c").await;
     let modes = ["Enforce", "Observe", "Ignore", "Enforce", "Ignore", "Observe", "Enforce"];
     for mode in modes {
@@ -72,7 +72,7 @@ async fn a_whole_object_is_only_observed() {
     }
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
     // Enforcing is no way around adoption.
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
     assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
     lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
     lab.ready("c").await;
@@ -89,7 +89,7 @@ async fn a_whole_object_is_only_observed() {
 async fn observed_from_enforced_and_deleted() {
     let lab = Lab::new("hands-off").await;
     let spec = |management: Value| json!({ "user": { "name": "managed" }, "deletionPolicy": "Delete", "management": management });
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Enforce" })))).await;
+    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
     lab.ready("c").await;
     let key = lab.keys("managed").await;
     lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;

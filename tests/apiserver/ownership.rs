@@ -206,7 +206,8 @@ async fn a_quarantined_user_is_left_to_people() {
     lab.apply(&lab.connection("bucket-leaked", json!({ "user": { "name": "leaked" } }))).await;
     lab.ready("c").await;
     let iam = lab.iam();
-    let deny = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "*" }] });
+    let deny =
+        json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "*" }] });
     let policy = iam.create_policy().policy_name("AWSCompromisedKeyQuarantineV3").policy_document(deny.to_string()).send().await;
     let arn = policy.unwrap().policy.unwrap().arn.unwrap();
     iam.attach_user_policy().user_name("leaked").policy_arn(&arn).send().await.unwrap();

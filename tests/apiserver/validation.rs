@@ -87,7 +87,7 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "access": { "groups": [" lab"] } }), vec!["spec.access.groups", "without a space at either end"]),
         (json!({ "access": { "groups": ["a\nb"] } }), vec!["spec.access.groups", "control characters"]),
         (json!({ "access": { "groups": [""] } }), vec!["spec.access.groups[0]", "at least 1 chars"]),
-        (json!({ "deletionPolicy": "Orphan" }), vec!["spec.deletionPolicy", "\"Retain\", \"Delete\""]),
+        (json!({ "deletionPolicy": "Orphan" }), vec!["spec.deletionPolicy", "\"Retain\", \"Release\", \"Delete\""]),
         (json!({ "resyncInterval": "1s" }), vec!["spec.resyncInterval", "at least 10s"]),
         (json!({ "resyncInterval": "soon" }), vec!["spec.resyncInterval", "30s, 10m or 1h30m"]),
     ];
