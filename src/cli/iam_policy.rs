@@ -43,6 +43,11 @@ pub(super) struct IamPolicy {
     #[arg(long = "bucket", value_name = "PATTERN", conflicts_with = "file", value_parser = bucket)]
     buckets: Vec<String>,
 
+    /// Instead: the policy for an identity from which an AWSAccount goes on to this role (credentials.assumeRole); may be repeated. The
+    /// role in the account is what needs the rest
+    #[arg(long = "assume-role", value_name = "ARN", conflicts_with_all = ["file", "buckets"], value_parser = role)]
+    roles: Vec<String>,
+
     /// ARN of the permissions boundary that every user must have: without it no user is created and no right is given
     #[arg(long, value_name = "ARN", value_parser = boundary)]
     permissions_boundary: Option<String>,
@@ -52,6 +57,7 @@ impl IamPolicy {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let policy = match &self.file {
             Some(file) => self.for_file(file)?,
+            None if !self.roles.is_empty() => iam_policy::for_roles(&self.roles),
             None => iam_policy::for_account(&Scope {
                 partition: &self.partition,
                 account_id: self.account_id.as_deref(),
@@ -132,6 +138,16 @@ fn user_path(text: &str) -> Result<String, String> {
 fn bucket(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.*?".contains(c));
     if fits { Ok(text.to_owned()) } else { Err("use the characters of bucket names, and * or ?, such as lab-*".to_owned()) }
+}
+
+fn role(text: &str) -> Result<String, String> {
+    let fits =
+        text.starts_with("arn:aws") && text.contains(":iam::") && text.contains(":role/") && !text.contains(['*', '?', '$']);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("use the ARN of a role, such as arn:aws:iam::123456789012:role/bucketconnection".to_owned())
+    }
 }
 
 fn boundary(text: &str) -> Result<String, String> {

@@ -110,6 +110,13 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
     grants.policy()
 }
 
+/// The policy for an identity from which an `AWSAccount` only goes on to other roles.
+pub fn for_roles(roles: &[String]) -> Policy {
+    let (action, resource) = (one_or_many(["sts:AssumeRole"]), one_or_many(roles));
+    let statement = Statement { sid: "Roles".to_owned(), effect: "Allow", action, resource, condition: Conditions::new() };
+    Policy { version: "2012-10-17", statements: vec![statement] }
+}
+
 /// The policy for just these connections, all of one account.
 pub fn for_connections(connections: &[(Desired, Remembered)], permissions_boundary: Option<&str>) -> Policy {
     let account = connections.first().map(|(desired, _)| desired.account.id.as_str());

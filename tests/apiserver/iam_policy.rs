@@ -103,6 +103,15 @@ fn it_knows_the_account_from_the_objects_that_kubectl_prints() {
 }
 
 #[test]
+fn an_identity_that_only_goes_on_to_roles_needs_no_more() {
+    let role = "arn:aws:iam::210987654321:role/bucketconnection";
+    let policy = printed(&["--assume-role", role], "");
+    let statement = json!([{ "Sid": "Roles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role }]);
+    assert_eq!(policy["Statement"], statement);
+    assert!(!iam_policy(&["--assume-role", "arn:aws:iam::210987654321:role/*"], "").status.success());
+}
+
+#[test]
 fn bad_input_is_named() {
     let yaml = |changes: Value| example(changes).to_string();
     let china = yaml(json!({ "preset": "ReadOnly", "region": "cn-north-1" }));
