@@ -102,6 +102,8 @@ pub enum Reason {
     BucketNotEmpty,
     /// A change of the spec would take protection from the bucket, and `bucket.allowWeaker` does not name the setting.
     WouldWeaken,
+    /// The same write was sent several times and did not take.
+    NotConverging,
     /// A user of that name is there, but not ours.
     UserNotOwned,
     /// A managed policy of that name is there, but not ours.
@@ -132,7 +134,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -161,6 +163,7 @@ impl Reason {
         Self::BucketNotOwned,
         Self::BucketNotEmpty,
         Self::WouldWeaken,
+        Self::NotConverging,
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,

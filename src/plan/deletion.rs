@@ -18,7 +18,7 @@ use crate::settings::{FieldDiff, Reading};
 
 /// Plans `deletionPolicy: Retain`. Whoever may read the Secret goes on reading it: no consumer notices.
 pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret, readers: &BTreeMap<String, Access>) -> Plan {
-    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let mut planner = Planner::new(remembered);
     match secret {
         Secret::Ours(_) => {
             let name = secret_name(object, remembered);
@@ -40,7 +40,7 @@ pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String
 
 /// Plans `deletionPolicy: Delete`.
 pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
-    let mut planner = Planner { remembered, plan: Plan::default(), frozen: false };
+    let mut planner = Planner::new(remembered);
     for (name, readers) in &observed.access {
         access::remove(&mut planner, name, readers, &[]);
     }

@@ -10,6 +10,7 @@ mod support;
 mod access;
 mod accounts;
 mod command;
+mod converge;
 mod crash;
 mod create;
 mod deletion;
