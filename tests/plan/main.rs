@@ -242,6 +242,7 @@ pub fn edit(world: &mut World, what: &str) {
     };
     match what {
         "AWS writes origins small" => world.rewrites_cors = true,
+        "AWS widens policies" => world.widens_policies = true,
         "AWS keeps origins as they are" => world.rewrites_cors = false,
         "cors deleted" => bucket(world, |bucket| bucket.live.cors = Reading::Unset),
         "cors edited" => bucket(world, |bucket| {

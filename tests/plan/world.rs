@@ -35,6 +35,8 @@ pub struct World {
     pub now: Timestamp,
     /// AWS makes something else of each write of CORS rules.
     pub rewrites_cors: bool,
+    /// AWS widens each inline policy that is written.
+    pub widens_policies: bool,
     /// Ids given out so far.
     count: usize,
 }
@@ -438,6 +440,7 @@ impl World {
                 self.user = None;
             }
             on_user => {
+                let widens = self.widens_policies;
                 let Some(user) = &mut self.user else { return failed(Class::Missing, "NoSuchEntity") };
                 match on_user {
                     Action::BoundUser { arn } => user.user.boundary = Some(arn.clone()),
@@ -446,7 +449,11 @@ impl World {
                         user.user.tags.retain(|key, _| !remove.contains(key));
                     }
                     Action::PutInlinePolicy { name, document } => {
-                        user.inline.insert(name.clone(), document.to_json());
+                        let mut document = document.to_json();
+                        if widens {
+                            document["Statement"][0]["Resource"] = "*".into();
+                        }
+                        user.inline.insert(name.clone(), document);
                     }
                     Action::DeleteInlinePolicy { name } => {
                         user.inline.remove(name);
