@@ -106,6 +106,8 @@ pub enum Reason {
     BucketNotEmpty,
     /// A change of the spec would take protection from the bucket, and `bucket.allowWeaker` does not name the setting.
     WouldWeaken,
+    /// The same write was sent several times and did not take.
+    NotConverging,
     /// A user of that name is there, but not ours.
     UserNotOwned,
     /// A managed policy of that name is there, but not ours.
@@ -136,7 +138,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -167,6 +169,7 @@ impl Reason {
         Self::BucketNotOwned,
         Self::BucketNotEmpty,
         Self::WouldWeaken,
+        Self::NotConverging,
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,

@@ -78,6 +78,11 @@ pub struct BucketConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption: Option<AdoptionStatus>,
 
+    /// Writes that the next check may find undone, and those that are held back because they never took. Empty again, within the
+    /// hour, once a check finds that they took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<Repeat>,
+
     /// The value of the annotation reconcile.bucketconnection.dev/requestedAt that was acted on last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -294,6 +299,22 @@ fn short(value: &Value) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+/// A write that the next check may find undone.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Repeat {
+    /// The condition that tells about it.
+    pub condition: String,
+    /// The first of the fields that it changes.
+    pub path: String,
+    /// Of the generation of the spec, and of all fields with what was found and what is wanted.
+    pub fingerprint: String,
+    /// How often it was sent, one check after the other, at most three times; then it is held back, and tried again once an hour.
+    pub count: i64,
+    /// When it was sent last.
+    pub last_written_at: Time,
 }
 
 /// Entries that the drift journal keeps.

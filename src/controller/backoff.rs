@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
-use crate::execute::Report;
+use crate::execute::{Outcome, Report};
 use crate::status;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -26,7 +26,9 @@ impl Backoff {
     /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out.
     pub(super) fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
-            return self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
+            let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
+            let changed = report.is_some_and(|report| report.outcomes.iter().any(Outcome::is_done));
+            return if changed { next.min(jittered(AFTER_CHANGE, 0.1)) } else { next };
         }
         if status::is_true(status, ConditionType::Reconciling) {
             return self.failed(uid, FIRST, PASSING_MAX);
@@ -65,7 +67,6 @@ mod tests {
 
     use super::*;
     use crate::api::conditions::Reason;
-    use crate::execute::Outcome;
 
     fn status(kind: ConditionType) -> BucketConnectionStatus {
         let mut status = BucketConnectionStatus::default();
@@ -97,6 +98,9 @@ mod tests {
         for expected in [15, 30, 60, 120, 240, 480, 600, 600] {
             assert!(within(backoff.next("a", &stalled, None, resync), expected, 0.2), "{expected}");
         }
+        // Whatever was changed all the same is looked at soon.
+        let report = Report { outcomes: vec![Outcome::Skipped, Outcome::DONE] };
+        assert!(within(backoff.next("a", &stalled, Some(&report), resync), 60, 0.1));
     }
 
     #[test]

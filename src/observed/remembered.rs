@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, UserStatus};
+use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, Repeat, UserStatus};
 use crate::desired::Desired;
 use crate::observed::Secret;
 
@@ -29,6 +29,12 @@ pub struct Remembered {
     pub held: Vec<ConditionType>,
     /// Whether the key had a full proof for the current generation.
     pub verified: bool,
+    /// The generation of the spec.
+    pub generation: Option<i64>,
+    /// Writes that the look of this pass may find undone.
+    pub repeats: Vec<Repeat>,
+    /// Whether somebody asked for a check, and this is it.
+    pub asked: bool,
 }
 
 impl Remembered {
@@ -51,7 +57,11 @@ impl Remembered {
         };
         let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
         let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
+        let request = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
         Self {
+            generation: object.metadata.generation,
+            asked: request.is_some() && request != status.last_handled_reconcile_at.as_ref(),
+            repeats: status.repeats,
             seen: status.observed_generation.is_some(),
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,

@@ -91,6 +91,6 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             continue;
         }
         let action = Action::WriteSetting { field: change.field, write: change.write };
-        planner.step(change.part, action, change.diffs, after);
+        planner.write(change.part, action, change.diffs, after);
     }
 }

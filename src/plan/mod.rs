@@ -6,6 +6,7 @@
 
 mod access;
 mod adoption;
+pub mod breaker;
 mod bucket;
 pub mod deletion;
 mod key;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What stands in the way.
     pub blockers: Vec<Blocker>,
+    /// Writes that did not take however often they were sent: each is held back, unless it is among the steps once more.
+    pub futile: Vec<Step>,
     /// Something basic is not ours, so nothing at all is changed.
     pub frozen: bool,
     /// Steps of sections that are only observed: what differs, and is left so.
@@ -202,9 +205,9 @@ impl Blocker {
     }
 }
 
-/// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one.
+/// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one, and when to try a futile write again.
 pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
-    let mut planner = Planner::new(remembered);
+    let mut planner = Planner { futile: breaker::futile(remembered, now), ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
     let user = user::plan(&mut planner, desired, observed);
@@ -228,6 +231,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
 struct Planner<'a> {
     remembered: &'a Remembered,
     plan: Plan,
+    futile: breaker::Futile,
     /// Something basic is not ours: nothing at all is changed.
     frozen: bool,
     /// What is taken over, by the part that tells about it.
@@ -236,16 +240,29 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
-        Self { remembered, plan: Plan::default(), frozen: false, adopts: Vec::new() }
+        Self { remembered, plan: Plan::default(), futile: breaker::Futile::new(), frozen: false, adopts: Vec::new() }
     }
-}
 
-impl Planner<'_> {
     /// Adds a step; returns its index.
     fn step(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
         let drift = !diffs.is_empty() && self.remembered.held.contains(&part);
         self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift });
         self.plan.steps.len() - 1
+    }
+
+    /// Adds a write, unless it is futile; a futile one that is tried again is no repair.
+    fn write(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> Option<usize> {
+        let index = self.step(part, action, diffs, after);
+        let step = &mut self.plan.steps[index];
+        let Some(retry) = breaker::fingerprint(step, self.remembered).and_then(|print| self.futile.get(&print)) else {
+            return Some(index);
+        };
+        self.plan.futile.push(step.clone());
+        step.drift = false;
+        if !retry {
+            self.plan.steps.pop();
+        }
+        retry.then_some(index)
     }
 
     /// Adds a blocker that a person must remove.
@@ -267,6 +284,10 @@ impl Planner<'_> {
     fn finish(mut self) -> Plan {
         if self.frozen {
             self.plan.steps.clear();
+            self.plan.futile.clear();
+        }
+        for (part, message) in breaker::messages(&self.plan) {
+            self.stall(part, Reason::NotConverging, message);
         }
         self.plan.frozen = self.frozen;
         self.plan

@@ -44,7 +44,7 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
         _ => whole(),
     };
     let action = Action::PutInlinePolicy { name: desired.policy.name.clone(), document: document.clone() };
-    vec![planner.step(PART, action, diffs, base)]
+    planner.write(PART, action, diffs, base).into_iter().collect()
 }
 
 fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
@@ -86,7 +86,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
                 let diffs = document.diffs("policy", &live.document);
                 let full = live.other_versions.len() + 1 >= MAX_VERSIONS;
                 let prune = live.other_versions.first().filter(|_| full).cloned();
-                steps.push(planner.step(PART, Action::UpdatePolicy { document, prune }, diffs, base));
+                steps.extend(planner.write(PART, Action::UpdatePolicy { document, prune }, diffs, base));
             }
         }
     }

@@ -52,12 +52,12 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 && user.boundary.as_ref() != Some(arn)
             {
                 let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
-                planner.step(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
+                planner.write(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
             }
             let diffs = desired.user.tags.diffs("user.tags", &user.tags);
             if !diffs.is_empty() {
                 let (set, remove) = tag_changes(&user.tags, &desired.user.tags.merged(&user.tags));
-                planner.step(PART, Action::TagUser { set, remove }, diffs, &[]);
+                planner.write(PART, Action::TagUser { set, remove }, diffs, &[]);
             }
             None
         }

@@ -4,8 +4,6 @@ pub mod iam_policy;
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use crate::desired::Desired;
 use crate::plan::{Action, Plan, Step};
 use crate::settings::FieldDiff;
@@ -144,13 +142,6 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
 }
 
 fn field(diff: &FieldDiff) -> String {
-    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), |value| shorten(&value.to_string()));
-    format!("    {}: {} -> {}\n", diff.path, shown(&diff.live), shown(&diff.desired))
-}
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(VALUE_LENGTH) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    let [live, desired] = diff.shown(VALUE_LENGTH);
+    format!("    {}: {live} -> {desired}\n", diff.path)
 }

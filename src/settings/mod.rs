@@ -130,6 +130,17 @@ impl FieldDiff {
     pub fn new(path: impl Into<String>, live: Option<Value>, desired: Option<Value>) -> Self {
         Self { path: path.into(), live, desired }
     }
+
+    /// For people: what is there and what should be, as JSON, each cut to `length` characters.
+    pub fn shown(&self, length: usize) -> [String; 2] {
+        [&self.live, &self.desired].map(|value| {
+            let text = value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
+            match text.char_indices().nth(length) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text,
+            }
+        })
+    }
 }
 
 /// The answer to one read.

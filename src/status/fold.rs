@@ -1,18 +1,18 @@
 //! The fold itself.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::denials::denials;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
+use super::repeats::repeats;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
-    AdoptionStatus, BucketConnectionStatus, BucketStatus, Capability, CapabilityState, CredentialsStatus, DriftDifference,
-    DriftEntry, DriftStatus, JOURNAL_LENGTH, KeyPhase, ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
+    AdoptionStatus, BucketConnectionStatus, BucketStatus, CredentialsStatus, DriftDifference, DriftEntry, DriftStatus,
+    JOURNAL_LENGTH, KeyPhase, ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::{Bucket, KeyProof, Secret};
@@ -134,8 +134,9 @@ impl Fold<'_> {
         self.credentials(check);
         self.status.permissions = permissions(self.status.permissions.take(), check);
         self.drift(check);
+        self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
-        self.capability(check);
+        self.status.capabilities = capabilities(&self.status, check);
     }
 
     /// Sets the parts' conditions and, in this one place, the three that sum up. `denied` names all calls that were denied, where
@@ -395,7 +396,8 @@ impl Fold<'_> {
             drift.journal = journal;
         }
         self.differences(check);
-        let paths: Vec<_> = open.iter().flat_map(|(step, _)| &step.diffs).map(|diff| diff.path.as_str()).collect();
+        let open = open.iter().map(|(step, _)| *step).chain(check.plan.futile.iter().filter(|step| step.drift));
+        let paths: Vec<_> = open.flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         if paths.is_empty() && !observed.is_empty() {
             let message = format!("differs from the spec, and is only observed: {}", observed.join(", "));
@@ -424,28 +426,6 @@ impl Fold<'_> {
             .adoption
             .as_ref()
             .map(|adoption| AdoptionStatus { plan_hash: adoption.hash.clone(), changes: shown(&mut adoption.changes.iter()) });
-    }
-
-    fn capability(&mut self, check: &Checked<'_>) {
-        let Some(verified) = condition(&self.status, ConditionType::Verified).cloned() else { return };
-        let pending = matches!(
-            verified.reason.as_str(),
-            "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable" | "Observed" | "NotManaged"
-        );
-        let state = match verified.status.as_str() {
-            "True" if !pending => CapabilityState::Valid,
-            _ if pending => CapabilityState::Pending,
-            "False" => CapabilityState::Invalid,
-            _ => CapabilityState::Pending,
-        };
-        let message = match state {
-            CapabilityState::Valid => {
-                let tried = check.desired.proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", ");
-                format!("tried with the issued key: {tried}")
-            }
-            _ => verified.message,
-        };
-        self.status.capabilities = BTreeMap::from([("s3".to_owned(), Capability { state, message })]);
     }
 }
 

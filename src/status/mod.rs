@@ -3,6 +3,7 @@
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
 mod account;
+mod capabilities;
 mod conditions;
 mod denials;
 mod fold;
@@ -10,6 +11,7 @@ mod intent;
 mod notes;
 mod parts;
 mod permissions;
+mod repeats;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};
@@ -84,6 +86,10 @@ pub fn worth_writing(old: &BucketConnectionStatus, new: &BucketConnectionStatus,
     let last = old.last_checked_at.as_ref().map(|time| time.0.as_second());
     let mut same_time = new.clone();
     same_time.last_checked_at = old.last_checked_at.clone();
+    // That the one write before took is no news: it is forgotten with the next ones.
+    if new.repeats.is_empty() && old.repeats.iter().all(|repeat| repeat.count == 1) {
+        same_time.repeats = old.repeats.clone();
+    }
     same_time != *old || last.is_none_or(|last| now.as_second() - last >= HEARTBEAT_SECONDS)
 }
 

@@ -1,9 +1,10 @@
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT};
+use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT, Repeat};
 use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
@@ -191,6 +192,43 @@ fn a_suspended_object_keeps_what_was_known() {
     let status = folded(&healthy(), 10, Stage::Suspended);
     assert_eq!(told(&status, ConditionType::Ready), ("True".into(), "Connected".into()));
     assert_eq!(told(&status, ConditionType::Stalled).0, "False");
+}
+
+fn repeat(count: i64) -> Repeat {
+    Repeat {
+        condition: "CORSInSync".into(),
+        path: "cors.rules[0]".into(),
+        fingerprint: "it".into(),
+        count,
+        last_written_at: Time(at(0)),
+    }
+}
+
+#[test]
+fn that_a_write_took_is_forgotten_without_a_write_of_its_own() {
+    let forgotten = |count| {
+        let old =
+            BucketConnectionStatus { repeats: vec![repeat(count)], last_checked_at: Some(Time(at(0))), ..Default::default() };
+        worth_writing(&old, &BucketConnectionStatus { repeats: Vec::new(), ..old.clone() }, at(60))
+    };
+    assert!(!forgotten(1), "as after any change that took");
+    assert!(forgotten(2), "so that the next such drift is counted anew");
+}
+
+#[test]
+fn what_was_written_is_remembered_while_it_cannot_be_seen() {
+    let mut object = healthy();
+    object.status.as_mut().unwrap().repeats = vec![repeat(2)];
+    let unread = |part, class| {
+        let problem = Problem::new(class, "s3:GetBucketCORS", "SlowDown", "");
+        Blocker { part, reason: problem.reason(), message: String::new(), stalled: false, problem: Some(problem) }
+    };
+    let after = |blockers| checked(&object, 10, blockers).repeats;
+    assert_eq!(after(Vec::new()), [], "in sync");
+    for part in [ConditionType::CORSInSync, ConditionType::BucketReady] {
+        assert_eq!(after(vec![unread(part, Class::Throttled)]), [repeat(2)]);
+    }
+    assert_eq!(after(vec![unread(ConditionType::PolicyInSync, Class::Throttled)]), []);
 }
 
 #[test]

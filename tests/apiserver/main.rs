@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 mod adoption;
 mod command;
+mod converge;
 mod crash;
 mod create;
 mod deletion;

@@ -10,6 +10,8 @@
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
+//! | `> request` | somebody asks for a check |
+//! | `> repeats` | prints the writes that are counted or held back |
 //! | `> wait` | ten minutes pass |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
@@ -26,7 +28,7 @@ mod world;
 use std::fmt::Write;
 use std::path::Path;
 
-use bucketconnection::api::BucketConnection;
+use bucketconnection::api::{BucketConnection, REQUESTED_AT};
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Held, OwnBinding};
@@ -119,6 +121,15 @@ impl Story {
                 let (status, generation) = (self.object.status.take(), self.object.metadata.generation.unwrap());
                 self.object = connection(spec);
                 (self.object.metadata.generation, self.object.status) = (Some(generation + 1), status);
+                String::new()
+            }
+            ["repeats"] => {
+                let repeats = self.object.status.as_ref().map(|status| status.repeats.clone()).unwrap_or_default();
+                repeats.iter().map(|r| format!("{} {}: {}\n", r.condition, r.path, r.count)).collect()
+            }
+            ["request"] => {
+                let stamp = self.world.now.to_string();
+                self.object.metadata.annotations.get_or_insert_default().insert(REQUESTED_AT.into(), stamp);
                 String::new()
             }
             ["plan"] => match self.world.plan(&self.object, true) {
@@ -230,6 +241,9 @@ pub fn edit(world: &mut World, what: &str) {
         }
     };
     match what {
+        "AWS writes origins small" => world.rewrites_cors = true,
+        "AWS widens policies" => world.widens_policies = true,
+        "AWS keeps origins as they are" => world.rewrites_cors = false,
         "cors deleted" => bucket(world, |bucket| bucket.live.cors = Reading::Unset),
         "cors edited" => bucket(world, |bucket| {
             if let Reading::Set(rules) = &mut bucket.live.cors {

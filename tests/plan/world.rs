@@ -33,6 +33,10 @@ pub struct World {
     /// Roles and RoleBindings by their one name.
     pub access: BTreeMap<String, Access>,
     pub now: Timestamp,
+    /// AWS makes something else of each write of CORS rules.
+    pub rewrites_cors: bool,
+    /// AWS widens each inline policy that is written.
+    pub widens_policies: bool,
     /// Ids given out so far.
     count: usize,
 }
@@ -320,10 +324,15 @@ impl World {
                 self.bucket = Some(TheBucket { live: Live { tags: Reading::Set(tags.clone()), ..defaults() }, objects: 0 });
             }
             Action::WriteSetting { write, .. } => {
+                let rewrites = self.rewrites_cors;
                 let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
                 match write.clone() {
                     Write::Cors(rules) if rules.is_empty() => bucket.live.cors = Reading::Unset,
-                    Write::Cors(rules) => bucket.live.cors = Reading::Set(rules),
+                    Write::Cors(mut rules) => {
+                        let small = |origin: &mut String| *origin = origin.to_lowercase();
+                        rules.iter_mut().filter(|_| rewrites).for_each(|rule| rule.allowed_origins.iter_mut().for_each(small));
+                        bucket.live.cors = Reading::Set(rules);
+                    }
                     Write::Encryption(rule) => bucket.live.encryption = Reading::Set(rule),
                     Write::PublicAccessBlock(block) => bucket.live.public_access_block = Reading::Set(block),
                     Write::Ownership(ownership) => {
@@ -431,6 +440,7 @@ impl World {
                 self.user = None;
             }
             on_user => {
+                let widens = self.widens_policies;
                 let Some(user) = &mut self.user else { return failed(Class::Missing, "NoSuchEntity") };
                 match on_user {
                     Action::BoundUser { arn } => user.user.boundary = Some(arn.clone()),
@@ -439,7 +449,11 @@ impl World {
                         user.user.tags.retain(|key, _| !remove.contains(key));
                     }
                     Action::PutInlinePolicy { name, document } => {
-                        user.inline.insert(name.clone(), document.to_json());
+                        let mut document = document.to_json();
+                        if widens {
+                            document["Statement"][0]["Resource"] = "*".into();
+                        }
+                        user.inline.insert(name.clone(), document);
                     }
                     Action::DeleteInlinePolicy { name } => {
                         user.inline.remove(name);

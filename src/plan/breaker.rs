@@ -1,0 +1,160 @@
+//! A write that AWS takes and that changes nothing is not sent for ever.
+//!
+//! A check that plans the very write that the check before it sent, down to what it found and what it wants, has seen that it did
+//! not take: AWS makes something else of it, or something changes it back at once. After [`LIMIT`] such writes in a row it is
+//! held back, and the part says `NotConverging`, until a look finds the field in sync, the spec changes, or a retry is due. A
+//! retry changes nothing about what is said: only the next look can. Drift is told from it by that look, which comes within a
+//! minute of each write: what is found as it was written begins anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{Action, Plan, Step};
+use crate::api::Repeat;
+use crate::api::conditions::ConditionType;
+use crate::observed::Remembered;
+use crate::settings::FieldDiff;
+
+/// How often the same write is sent before it is held back.
+pub const LIMIT: i64 = 3;
+/// A write that is held back is tried again this often.
+const RETRY_SECONDS: i64 = 3_600;
+/// Fields that a message names at most.
+const NAMED: usize = 5;
+/// Longest value that a message shows whole.
+const VALUE_LENGTH: usize = 100;
+
+/// The writes that did not take, by fingerprint; whether each is to be tried again in this pass.
+pub(super) type Futile = BTreeMap<String, bool>;
+
+/// What of the remembered writes did not take. Whoever asks for a check asks for another try, too.
+pub(super) fn futile(remembered: &Remembered, now: Timestamp) -> Futile {
+    let due = |repeat: &Repeat| {
+        let age = now.as_second() - repeat.last_written_at.0.as_second();
+        remembered.asked || !(0..RETRY_SECONDS).contains(&age)
+    };
+    let futile = remembered.repeats.iter().filter(|repeat| repeat.count >= LIMIT);
+    futile.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
+}
+
+/// What makes two writes the same one: the generation of the spec, and each field with what was found and what is wanted. `None`
+/// for what is not counted: steps other than plain writes to AWS, and the first writes to a bucket or user that is being created.
+pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
+    let plain = matches!(
+        step.action,
+        Action::WriteSetting { .. }
+            | Action::PutInlinePolicy { .. }
+            | Action::UpdatePolicy { .. }
+            | Action::TagUser { .. }
+            | Action::BoundUser { .. }
+    );
+    if !plain || !step.after.is_empty() {
+        return None;
+    }
+    let digest = Sha256::digest(json!([remembered.generation, step.diffs]).to_string());
+    Some(digest.iter().take(8).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}
+
+/// The parts with writes that did not take, and what is said about each.
+pub(super) fn messages(plan: &Plan) -> Vec<(ConditionType, String)> {
+    let mut parts: BTreeMap<ConditionType, Vec<String>> = BTreeMap::new();
+    for step in &plan.futile {
+        parts.entry(step.part).or_default().extend(step.diffs.iter().map(told));
+    }
+    let message = |fields: Vec<String>| {
+        let mut named = fields.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if fields.len() > NAMED {
+            named = format!("{named} and {} more", fields.len() - NAMED);
+        }
+        format!(
+            "written {LIMIT} times without effect: {named}; AWS, or something else, changes it back: make the spec say what AWS makes of it, or find what changes it; it is tried again once an hour, on request, and when the spec changes"
+        )
+    };
+    parts.into_iter().map(|(part, fields)| (part, message(fields))).collect()
+}
+
+fn told(diff: &FieldDiff) -> String {
+    let [live, desired] = diff.shown(VALUE_LENGTH);
+    format!("{} is {live}, should be {desired}", diff.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn written(live: &str) -> Step {
+        let diff = FieldDiff::new("user.permissionsBoundary", Some(json!(live)), Some(json!("wanted")));
+        let action = Action::BoundUser { arn: "wanted".into() };
+        Step { action, part: ConditionType::UserReady, diffs: vec![diff], after: Vec::new(), drift: true }
+    }
+
+    fn remembered(count: i64) -> Remembered {
+        let repeat = Repeat {
+            condition: "UserReady".into(),
+            path: "user.permissionsBoundary".into(),
+            fingerprint: "it".into(),
+            count,
+            last_written_at: Time(at(0)),
+        };
+        Remembered { repeats: vec![repeat], generation: Some(1), ..Remembered::default() }
+    }
+
+    #[test]
+    fn what_was_written_often_enough_is_held_back_for_an_hour() {
+        let due = |remembered: &Remembered, second| futile(remembered, at(second)).get("it").copied();
+        assert_eq!(due(&remembered(LIMIT - 1), 60), None);
+        assert_eq!(due(&remembered(LIMIT), 60), Some(false));
+        assert_eq!(due(&remembered(LIMIT), RETRY_SECONDS - 1), Some(false));
+        assert_eq!(due(&remembered(LIMIT), RETRY_SECONDS), Some(true));
+        assert_eq!(due(&remembered(LIMIT), -1), Some(true), "a clock that was put back holds nothing back for ever");
+        assert_eq!(due(&Remembered { asked: true, ..remembered(LIMIT) }, 60), Some(true));
+    }
+
+    #[test]
+    fn the_same_write_is_the_same_in_every_value_and_generation() {
+        let one = remembered(1);
+        let print = |step: &Step| fingerprint(step, &one);
+        assert_eq!(print(&written("a")), print(&written("a")));
+        assert_ne!(print(&written("a")), print(&written("b")));
+        assert_ne!(print(&written("a")), fingerprint(&written("a"), &Remembered { generation: Some(2), ..one.clone() }));
+    }
+
+    #[test]
+    fn keys_and_first_writes_are_never_held_back() {
+        let one = remembered(LIMIT);
+        assert_eq!(fingerprint(&Step { after: vec![0], ..written("a") }, &one), None, "it waits for a creation");
+        for action in [
+            Action::IssueKey { known: Vec::new(), retire: Vec::new() },
+            Action::DeleteKey { id: "AKIA".into() },
+            Action::Verify { key: None, proofs: Vec::new(), patient: true },
+            Action::WriteRole { name: "r".into() },
+        ] {
+            assert_eq!(fingerprint(&Step { action, ..written("a") }, &one), None);
+        }
+    }
+
+    #[test]
+    fn messages_are_short_and_one_for_each_part() {
+        let many = (0..9).map(|n| FieldDiff::new(format!("f{n}"), None, Some(json!("x".repeat(500))))).collect();
+        let plan = Plan { futile: vec![written("a"), Step { diffs: many, ..written("a") }], ..Plan::default() };
+        let [(part, text)] = &messages(&plan)[..] else { panic!("one part") };
+        assert_eq!(*part, ConditionType::UserReady);
+        assert!(text.starts_with(
+            "written 3 times without effect: user.permissionsBoundary is \"a\", should be \"wanted\", f0 is (none)"
+        ));
+        assert!(text.contains("… and 5 more; AWS, or something else, changes it back") && text.len() < 1_000, "{text}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Which writes the next check may find undone, and how often that has happened: `plan::breaker` acts on it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::Checked;
+use crate::api::Repeat;
+use crate::api::conditions::ConditionType;
+use crate::plan::breaker::{LIMIT, fingerprint};
+use crate::plan::{Plan, Step};
+
+/// What is remembered after a check: the writes that it sent or held back. What it looked at and found in sync is forgotten.
+pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
+    let Checked { remembered, plan, report, .. } = check;
+    let print = |step: &Step| fingerprint(step, remembered);
+    let known = |print: &String| remembered.repeats.iter().find(|repeat| repeat.fingerprint == *print);
+    let held =
+        plan.futile.iter().filter_map(print).filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
+    let mut now_known: Vec<Repeat> = held.filter_map(|print| known(&print).cloned()).collect();
+    for (step, outcome) in plan.steps.iter().zip(&report.outcomes) {
+        let Some(fingerprint) = print(step) else { continue };
+        let before = known(&fingerprint);
+        let count = before.map_or(0, |repeat| repeat.count);
+        // A try that failed says nothing about the write; one of a write that was held back was a try all the same.
+        if outcome.is_done() || count >= LIMIT {
+            let path = step.diffs.first().map(|diff| diff.path.clone()).unwrap_or_default();
+            let condition = step.part.to_string();
+            now_known.push(Repeat { condition, path, fingerprint, count: LIMIT.min(count + 1), last_written_at: Time(now) });
+        } else {
+            now_known.extend(before.cloned());
+        }
+    }
+    let planned: Vec<_> = now_known.iter().map(|repeat| repeat.path.clone()).collect();
+    let hidden = |repeat: &&Repeat| !planned.contains(&repeat.path) && unseen(plan, &repeat.condition);
+    now_known.extend(remembered.repeats.iter().filter(hidden).cloned());
+    now_known
+}
+
+/// Whether the check could not see the part.
+fn unseen(plan: &Plan, part: &str) -> bool {
+    use ConditionType::{BucketReady, CORSInSync, PolicyInSync, UserReady};
+    let base = [(CORSInSync, BucketReady), (PolicyInSync, UserReady)].into_iter().find(|(of, _)| of.to_string() == part);
+    let hides = |kind: ConditionType| kind.to_string() == part || base.is_some_and(|(_, base)| base == kind);
+    plan.frozen || plan.blockers.iter().any(|blocker| blocker.problem.is_some() && hides(blocker.part))
+}

@@ -1,0 +1,97 @@
+//! A write that AWS takes and makes something else of: sent three times, then held back, while all else goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
+use serde_json::{Value, json};
+
+use crate::support::lab::{LIMIT, Lab, s3, told, writes};
+use crate::support::proxy::Fault;
+
+const BUCKET: &str = "bucket-converge";
+const PATH: &str = "cors.rules[0].allowedOrigins";
+
+fn cors(origin: &str) -> Value {
+    json!({ "rules": [{ "allowedMethods": ["GET"], "allowedOrigins": [origin] }] })
+}
+
+/// From now on AWS makes small letters of the origins in CORS rules, right when they are written.
+fn rewrites_origins(lab: &Lab) {
+    let config = lab.aws("us-east-1");
+    let hook = move || {
+        let rule = CorsRule::builder().allowed_methods("GET").allowed_origins("https://portal.example.com").build().unwrap();
+        let rules = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
+        let put = s3(&config).put_bucket_cors().bucket(BUCKET).cors_configuration(rules);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(put.send()).unwrap();
+    };
+    lab.proxy.fault("s3:PutBucketCORS", Fault::CallAfter(Arc::new(hook)), usize::MAX);
+}
+
+/// A check that nobody asked for: the first one of an operator that was killed and started again.
+async fn restarted(lab: &mut Lab) {
+    let passes = |lab: &Lab| lab.log().matches("pass ended").count();
+    lab.kill();
+    let before = passes(lab);
+    lab.start();
+    let end = Instant::now() + LIMIT;
+    while passes(lab) == before {
+        assert!(Instant::now() < end, "no check");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_does_not_take() {
+    let mut lab = Lab::new("converge").await;
+    rewrites_origins(&lab);
+    let spec = json!({ "cors": cors("https://Portal.example.com"), "bucket": { "tags": { "team": "a" } } });
+    lab.apply(&lab.connection(BUCKET, spec)).await;
+    lab.ready("c").await;
+    lab.proxy.take();
+
+    // The same write, three times.
+    for count in 1..=3 {
+        let object = lab.check("c").await;
+        assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketCORS"]);
+        let repeats = object.status.unwrap().repeats;
+        assert_eq!((repeats.len(), repeats[0].path.as_str(), repeats[0].count), (1, PATH, count));
+    }
+
+    // Then it is held back, by an operator that knows it from the status only.
+    restarted(&mut lab).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+    for kind in ["Stalled", "Ready", "CORSInSync"] {
+        let (_, reason, message) = told(&object, kind);
+        assert_eq!(reason, "NotConverging");
+        let named = format!("{PATH} is [\"https://portal.example.com\"], should be [\"https://Portal.example.com\"]");
+        assert!(message.contains(&named), "{message}");
+    }
+    assert_eq!(told(&object, "BucketReady").0, "True");
+    assert!(lab.events("c").await.iter().any(|(kind, reason, _)| kind == "Warning" && reason == "NotConverging"));
+
+    // A further check writes nothing anywhere; what else changes is put right.
+    let api = lab.api_writes().len();
+    restarted(&mut lab).await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+    assert_eq!(lab.api_writes()[api..], [""; 0]);
+    lab.s3().delete_bucket_tagging().bucket(BUCKET).send().await.unwrap();
+    restarted(&mut lab).await;
+    assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketTagging"]);
+
+    // Whoever asks has it tried once more.
+    let object = lab.check("c").await;
+    assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketCORS"]);
+    assert_eq!(told(&object, "Stalled").1, "NotConverging");
+    restarted(&mut lab).await;
+    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
+
+    // A spec with what AWS makes of it is in sync.
+    lab.patch("c", json!({ "spec": { "cors": cors("https://portal.example.com") } })).await;
+    let object = lab.ready("c").await;
+    assert_eq!(writes(&lab.proxy.take()).iter().filter(|action| *action == "s3:PutBucketCORS").count(), 0);
+    assert_eq!((told(&object, "Stalled").0.as_str(), told(&object, "DriftDetected").0.as_str()), ("False", "False"));
+    assert_eq!(object.status.unwrap().repeats, []);
+}
