@@ -15,6 +15,8 @@ const PASSING_MAX: Duration = Duration::from_secs(300);
 /// Trouble that a person must mend; what they mend in AWS wakes nobody, so this is how long it takes to show.
 const STALLED_FIRST: Duration = Duration::from_secs(15);
 const STALLED_MAX: Duration = Duration::from_secs(600);
+/// The same, sooner, after one that the check before had made already: either it does not take, or somebody breaks it again.
+const AFTER_REPEAT: Duration = Duration::from_secs(6);
 /// A check soon after a change, to see that it took.
 const AFTER_CHANGE: Duration = Duration::from_secs(60);
 
@@ -35,7 +37,9 @@ impl Backoff {
         }
         self.forget(uid);
         let changed = report.is_some_and(|report| !report.outcomes.is_empty());
-        jittered(if changed { resync.min(AFTER_CHANGE) } else { resync }, 0.1)
+        let repeated = changed && status.repeats.iter().any(|repeat| repeat.count > 1);
+        let soon = if repeated { AFTER_REPEAT } else { AFTER_CHANGE };
+        jittered(if changed { resync.min(soon) } else { resync }, 0.1)
     }
 
     /// The time until the next pass after one that could not even write its status.

@@ -9,6 +9,9 @@ use crate::api::conditions::ConditionType;
 use crate::plan::breaker::{LIMIT, fingerprint};
 use crate::plan::{Plan, Step};
 
+/// Writes that come sooner after one another count as one.
+const SPACING_SECONDS: i64 = 5;
+
 /// What is remembered after a check: the writes that it sent or held back. What it looked at and found in sync is forgotten.
 pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
     let Checked { remembered, plan, report, .. } = check;
@@ -25,7 +28,14 @@ pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
         if outcome.is_done() || count >= LIMIT {
             let path = step.diffs.first().map(|diff| diff.path.clone()).unwrap_or_default();
             let condition = step.part.to_string();
-            now_known.push(Repeat { condition, path, fingerprint, count: LIMIT.min(count + 1), last_written_at: Time(now) });
+            // A person or a test that breaks it again at once is no proof that it did not take.
+            let last = before.map(|repeat| repeat.last_written_at.clone());
+            let soon = |last: &Time| (0..SPACING_SECONDS).contains(&(now.as_second() - last.0.as_second()));
+            let (count, last_written_at) = match last.filter(soon) {
+                Some(last) if count < LIMIT => (count, last),
+                _ => (LIMIT.min(count + 1), Time(now)),
+            };
+            now_known.push(Repeat { condition, path, fingerprint, count, last_written_at });
         } else {
             now_known.extend(before.cloned());
         }

@@ -115,6 +115,7 @@ impl World {
 
     /// One pass; `fails` may make a step fail instead of being done.
     pub fn pass(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+        self.now = self.now.checked_add(6.seconds()).unwrap();
         let (desired, observed, remembered, plan) = self.plan(object, false).expect("a good spec");
         if let Some(intended) = intend(object, &desired, &plan, self.now) {
             object.status = Some(intended);
