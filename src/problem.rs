@@ -99,6 +99,7 @@ impl Problem {
                 )
             }
             Class::Denied => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
+            Class::BadKey if self.code == "NoKey" => String::new(),
             Class::BadKey => "; check the operator's own AWS credentials".to_owned(),
             Class::Quota => "; raise the quota in AWS or free some of it".to_owned(),
             _ => String::new(),

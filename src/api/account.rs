@@ -135,7 +135,7 @@ pub struct NamespaceRule {
     #[schemars(length(max = 10))]
     pub presets: Vec<Preset>,
 
-    /// Patterns of IAM user names that a connection may choose; with a path of its own, of path and name, such as /labs/a/*.
+    /// Patterns of names of IAM users and managed policies that a connection may choose; with a path of its own, of path and name, such as /labs/a/*.
     /// The names that it gets otherwise, from namespace and name, are always allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]

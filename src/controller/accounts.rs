@@ -159,9 +159,7 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
     let name = account.name_any();
     let held = account.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
     if account.metadata.deletion_timestamp.is_some() {
-        let users = context.connections_of(&name);
-        let users: Vec<_> =
-            users.iter().map(|user| format!("{}/{}", user.namespace.clone().unwrap_or_default(), user.name)).collect();
+        let users = context.users_of(&name);
         if users.is_empty() {
             context.sessions.close(&name);
             if held {

@@ -15,8 +15,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{AWSAccount, BucketConnection};
+use crate::api::{AWSAccount, BucketConnection, FINALIZER, ManagementMode};
 use crate::aws::Sessions;
+use crate::desired::Management;
+use crate::desired::claims::Standing;
+use crate::desired::tenancy::{self, Labels};
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
@@ -78,6 +81,34 @@ impl Context {
                 problem: Some(problem),
             }),
         }
+    }
+
+    /// How much another object has of what it names. What its status says counts under our seal only; what it may have, by the rules
+    /// of its account, where these do not ask for labels.
+    fn standing(&self, other: &BucketConnection) -> Standing {
+        let mut other = other.clone();
+        self.seal.check(&mut other);
+        if other.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some()) {
+            return Standing::Has;
+        }
+        let wants = Management::of_spec(&other.spec.management).of("bucket") == ManagementMode::Enforce && !other.spec.suspend;
+        let account = self.accounts.get(&ObjectRef::new(&other.spec.account_ref.name));
+        let allowed = account.as_ref().and_then(|account| account.0.as_ref().ok()).is_some_and(|account| {
+            let namespace = other.namespace().unwrap_or_default();
+            let known = !tenancy::asks_labels(&account.spec, &namespace);
+            known && tenancy::terms(&other, &Labels::new(), &account.name_any(), &account.spec).is_ok()
+        });
+        if wants && allowed && other.metadata.deletion_timestamp.is_none() { Standing::Claims } else { Standing::Nothing }
+    }
+
+    /// The connections that need the account to be deleted: those that may have something in AWS.
+    fn users_of(&self, account: &str) -> Vec<String> {
+        let held = |object: &BucketConnection| object.finalizers().iter().any(|name| name == FINALIZER);
+        let found = self.connections_of(account).into_iter().filter(|reference| {
+            let object = self.connections.get(reference);
+            object.is_some_and(|object| object.0.as_ref().is_ok_and(held))
+        });
+        found.map(|found| format!("{}/{}", found.namespace.unwrap_or_default(), found.name)).collect()
     }
 
     /// Has the connections of an account looked at, if their last passes used another generation of it.

@@ -11,7 +11,7 @@ use super::accounts::{self, Opened};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look, Sessions};
-use crate::desired::{self, Desired, SpecError, claims};
+use crate::desired::{self, Desired, Management, SpecError, claims};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
@@ -72,9 +72,13 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
     let opened = accounts::open(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;
+    if Management::of_spec(&object.spec.management).hands_off() {
+        // Whoever only looks takes nothing from anybody.
+        return Ok(opened);
+    }
     let others = context.connections.state();
     let others = others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    match claims::taken(object, others, &opened.terms.defaults) {
+    match claims::taken(object, others, &opened.terms.defaults, |other| context.standing(other)) {
         Some((part, message)) => Err(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None }),
         None => Ok(opened),
     }

@@ -6,45 +6,58 @@
 use kube::ResourceExt;
 
 use super::names;
-use crate::api::conditions::{ConditionType, Reason};
+use crate::api::conditions::ConditionType;
 use crate::api::{AccountDefaults, BucketConnection};
 
-/// What `object` claims that belongs to one of `others`: the part of it, and why, for people.
+/// How much an object has of what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has bucket or user: its status says so, under the operator's own seal.
+    Has,
+    /// It may have them, and nothing keeps it from making them.
+    Claims,
+    /// It may not have them, or does not want them: nobody has to wait for it.
+    Nothing,
+}
+
+/// What `object` claims that belongs to one of `others`: the part of it, and why, for people. `standing` tells what an object has;
+/// it is asked only of those that name the same.
 pub fn taken<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     defaults: &AccountDefaults,
+    standing: impl Fn(&BucketConnection) -> Standing,
 ) -> Option<(ConditionType, String)> {
+    if standing(object) == Standing::Has {
+        return None;
+    }
     let (bucket, user) = (bucket(object), user(object, defaults));
-    let mut found = None;
     for other in others {
         let same_account = other.spec.account_ref == object.spec.account_ref;
         let (own_bucket, own_user) = (self::bucket(other) == bucket, same_account && self::user(other, defaults) == user);
-        if !(own_bucket || own_user) || other.uid() == object.uid() || refused(other) || !comes_before(other, object) {
+        if !(own_bucket || own_user) || other.uid() == object.uid() {
             continue;
         }
+        match standing(other) {
+            Standing::Has => {}
+            Standing::Claims if age(other) < age(object) => {}
+            Standing::Claims | Standing::Nothing => continue,
+        }
         let whose = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
-        found = Some(if own_bucket {
+        return Some(if own_bucket {
             let name = names::bucket(object, "<account>");
             let advice = "choose another bucket.name";
-            (
-                ConditionType::BucketReady,
-                format!("bucket {name} belongs to BucketConnection {whose}: {advice}, or delete that one first"),
-            )
+            let message = format!("bucket {name} belongs to BucketConnection {whose}: {advice}, or delete that one first");
+            (ConditionType::BucketReady, message)
         } else {
-            let name = object
-                .spec
-                .user
-                .as_ref()
-                .and_then(|user| user.name.clone())
-                .unwrap_or_else(|| names::default_user(object, defaults));
-            (
-                ConditionType::UserReady,
-                format!("IAM user {name} belongs to BucketConnection {whose}: create this one anew with another user.name"),
-            )
+            let name = object.spec.user.as_ref().and_then(|user| user.name.clone());
+            let name = name.unwrap_or_else(|| names::default_user(object, defaults));
+            let message =
+                format!("IAM user {name} belongs to BucketConnection {whose}: create this one anew with another user.name");
+            (ConditionType::UserReady, message)
         });
     }
-    found
+    None
 }
 
 /// Buckets have global names, unless they are in an account's own namespace.
@@ -60,22 +73,9 @@ fn user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
     name.unwrap_or_else(|| names::default_user(object, defaults)).to_lowercase()
 }
 
-/// An object that may not have what it names claims nothing.
-fn refused(object: &BucketConnection) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    let reasons = [Reason::NotAllowed, Reason::AccountNotFound, Reason::InvalidSpec].map(|reason| reason.to_string());
-    conditions
-        .into_iter()
-        .any(|c| c.type_ == ConditionType::Stalled.to_string() && c.status == "True" && reasons.contains(&c.reason))
-}
-
-fn comes_before(one: &BucketConnection, other: &BucketConnection) -> bool {
-    let rank = |object: &BucketConnection| {
-        let has = object.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some());
-        let created = object.creation_timestamp().map(|time| time.0);
-        (!has, created, object.namespace(), object.name_any())
-    };
-    rank(one) < rank(other)
+/// The older one comes first.
+fn age(object: &BucketConnection) -> impl Ord {
+    (object.creation_timestamp().map(|time| time.0), object.namespace(), object.name_any())
 }
 
 #[cfg(test)]
@@ -97,19 +97,27 @@ mod tests {
         .unwrap()
     }
 
+    fn standing(object: &BucketConnection) -> Standing {
+        match &object.status {
+            Some(status) if status.bucket.is_some() => Standing::Has,
+            Some(status) if status.account_id.is_some() => Standing::Nothing,
+            _ => Standing::Claims,
+        }
+    }
+
     #[test]
     fn the_older_one_wins_unless_the_younger_has_it() {
         let (older, younger) = (object("a", 1, json!({}), json!({})), object("b", 2, json!({}), json!({})));
         let none = AccountDefaults::default();
-        assert_eq!(taken(&older, [&older, &younger], &none), None);
-        let (part, text) = taken(&younger, [&older, &younger], &none).unwrap();
+        assert_eq!(taken(&older, [&older, &younger], &none, standing), None);
+        let (part, text) = taken(&younger, [&older, &younger], &none, standing).unwrap();
         assert_eq!(part, ConditionType::BucketReady);
         assert!(text.starts_with("bucket data belongs to BucketConnection lab/a: "), "{text}");
         let has = object("b", 2, json!({}), json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } }));
-        assert_eq!(taken(&has, [&older, &has], &none), None);
-        assert!(taken(&older, [&older, &has], &none).is_some());
-        let stalled = json!({ "conditions": [{ "type": "Stalled", "status": "True", "reason": "NotAllowed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" }] });
-        assert_eq!(taken(&younger, [&object("a", 1, json!({}), stalled), &younger], &none), None);
+        assert_eq!(taken(&has, [&older, &has], &none, standing), None);
+        assert!(taken(&older, [&older, &has], &none, standing).is_some());
+        let nothing = object("a", 1, json!({}), json!({ "accountId": "here for: it claims nothing" }));
+        assert_eq!(taken(&younger, [&nothing, &younger], &none, standing), None);
     }
 
     #[test]
@@ -117,7 +125,7 @@ mod tests {
         let spec = |bucket: &str, user: &str, account: &str| json!({ "bucket": { "name": bucket, "prefix": "runs/" }, "user": { "name": user }, "accountRef": { "name": account } });
         let none = AccountDefaults::default();
         let first = object("a", 1, spec("one", "Lab", "x"), json!({}));
-        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none).map(|(part, _)| part);
+        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none, standing).map(|(part, _)| part);
         assert_eq!(part(spec("two", "lab", "x")), Some(ConditionType::UserReady));
         assert_eq!(part(spec("two", "lab", "y")), None);
         assert_eq!(part(spec("one", "other", "y")), Some(ConditionType::BucketReady));

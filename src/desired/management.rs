@@ -25,6 +25,11 @@ impl Management {
         Self(spec.clone())
     }
 
+    /// The modes of a spec that may have errors.
+    pub fn of_spec(spec: &ManagementSpec) -> Self {
+        Self(spec.clone())
+    }
+
     /// The mode of a section: a setting by the last part of its field, or bucket, user, policy, credentials, access.
     pub fn of(&self, section: &str) -> ManagementMode {
         self.0.get(section).or_else(|| self.0.get(DEFAULT)).copied().unwrap_or_default()

@@ -226,6 +226,14 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
 
     let management = Management::new(&spec.management, &mut errors);
+    let policy_adopts = spec.policy.as_ref().is_some_and(|policy| policy.adopt);
+    let user_adopts = spec.user.as_ref().is_some_and(|user| user.adopt);
+    for (adopts, section) in [(spec.bucket.adopt, "tags"), (user_adopts, "user"), (policy_adopts, "policy")] {
+        if adopts && !management.hands_off() && management.of(section) != ManagementMode::Enforce {
+            let text = format!("taking over needs {section}: Enforce, because it tags what it takes over");
+            errors.push(SpecError::new("spec.management", text));
+        }
+    }
     settings.ignore(|field| management.of(settings::short_name(field)) == ManagementMode::Ignore);
     let names = || settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
     for unknown in spec.bucket.allow_weaker.iter().filter(|name| !names().any(|known| known == *name)) {

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::names;
-use crate::api::{AWSAccountSpec, AccountDefaults, BucketConnection, NamespaceRule, Preset};
+use crate::api::{AWSAccountSpec, AccountDefaults, BucketConnection, NamespaceRule, PolicyType, Preset};
 
 /// What an account grants to one connection, and gives to all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -85,6 +85,12 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
         (None, Some(name)) if name != names::default_user(object, &account.defaults) => check("user.name", &name, &rule.users),
         (None, _) => {}
     }
+    let policy = spec.policy.as_ref().filter(|policy| policy.kind == PolicyType::Managed);
+    if let Some(name) = policy.and_then(|policy| policy.name.as_ref())
+        && *name != names::default_user(object, &account.defaults)
+    {
+        check("policy.name", name, &rule.users);
+    }
     let boundary = user.and_then(|user| user.permissions_boundary.as_ref());
     if let (Some(own), Some(set)) = (boundary, &account.defaults.permissions_boundary)
         && own != set
@@ -106,8 +112,11 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
     if copies.is_some_and(|copy| copy.role_arn.is_some()) && !rule.statements {
         refused.push("illuminaICA.crossAccountCopy.roleArn (it needs statements: true)".to_owned());
     }
-    let adopts =
-        spec.bucket.adopt || user.is_some_and(|user| user.adopt) || spec.policy.as_ref().is_some_and(|policy| policy.adopt);
+    // What has been taken over is ours by now.
+    let ours = object.status.clone().unwrap_or_default();
+    let adopts = (spec.bucket.adopt && ours.bucket.is_none())
+        || (user.is_some_and(|user| user.adopt) && ours.user.is_none())
+        || (spec.policy.as_ref().is_some_and(|policy| policy.adopt) && ours.policy.is_none());
     if adopts && !rule.adoption {
         refused.push("adopt (it needs adoption: true)".to_owned());
     }

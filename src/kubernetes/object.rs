@@ -84,8 +84,8 @@ impl Kubernetes {
     /// Takes out of the status what was not written by us (observed/seal.rs), whoever manages those fields now.
     pub async fn forget_status(&self, object: &BucketConnection) -> Result<(), Problem> {
         tracing::warn!("the status was edited by somebody else: what it says of AWS is not believed");
-        let fields =
-            ["accountId", "signIn", "bucket", "user", "policy", "earlierPolicies"].map(|field| (field.to_owned(), Value::Null));
+        let fields = ["accountId", "signIn", "bucket", "user", "policy", "earlierPolicies", "credentials", "permissions"];
+        let fields = fields.map(|field| (field.to_owned(), Value::Null));
         let patch = Patch::Merge(json!({ "status": Value::Object(fields.into_iter().collect()) }));
         let (objects, parameters) = (self.objects(object), PatchParams::default());
         let patched = self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await?;
@@ -105,8 +105,17 @@ impl Kubernetes {
     async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<(), Problem> {
         let patch = status_patch(names::of(object), status, version);
         let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
-        let patched =
-            self.patched(self.objects(object).patch_status(names::of(object), &parameters, &Patch::Apply(patch))).await?;
+        let objects = self.objects(object);
+        let ours = Patch::Apply(&patch);
+        let patched = match self.patched(objects.patch_status(names::of(object), &parameters, &ours)).await {
+            // What somebody else has put into the status, and still manages, may not fit beside ours.
+            Err(problem) if problem.class == Class::Refused => {
+                let nothing = Patch::Merge(json!({ "status": null }));
+                self.patched(objects.patch_status(names::of(object), &PatchParams::default(), &nothing)).await?;
+                self.patched(objects.patch_status(names::of(object), &parameters, &Patch::Apply(&status_of(&patch)))).await?
+            }
+            patched => patched?,
+        };
         self.remember(&patched);
         Ok(())
     }
@@ -114,6 +123,15 @@ impl Kubernetes {
     async fn patched<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
         call("patch bucketconnections/status", request).await
     }
+}
+
+/// The same patch, of an object that has another version by now.
+fn status_of(patch: &Value) -> Value {
+    let mut patch = patch.clone();
+    if let Some(metadata) = patch["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    patch
 }
 
 fn status_patch(name: &str, status: Value, version: Option<String>) -> Value {

@@ -38,6 +38,8 @@ impl Seal {
             status.user = None;
             status.policy = None;
             status.earlier_policies.clear();
+            status.credentials = None;
+            status.permissions = None;
         }
         let forgot = status != before;
         object.status = Some(status);
@@ -47,7 +49,9 @@ impl Seal {
     /// HMAC-SHA-256 over the object's uid and all that later passes take for granted.
     fn of(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> String {
         let BucketConnectionStatus { account_id, sign_in, bucket, user, policy, earlier_policies, .. } = status;
-        let facts = serde_json::json!([object.uid(), account_id, sign_in, bucket, user, policy, earlier_policies]);
+        let BucketConnectionStatus { credentials, permissions, .. } = status;
+        let of_aws = serde_json::json!([account_id, sign_in, bucket, user, policy, earlier_policies]);
+        let facts = serde_json::json!([object.uid(), of_aws, credentials, permissions]);
         // A key of any length will do for an HMAC.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes()) else { return String::new() };
         mac.update(facts.to_string().as_bytes());

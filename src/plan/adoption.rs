@@ -33,7 +33,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     if changes.is_empty() {
         return;
     }
-    let hash = hash(&changes);
+    let hash = hash(desired, &changes);
     if desired.approved_plan.as_ref() == Some(&hash) {
         return;
     }
@@ -69,8 +69,10 @@ fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
 }
 
 /// With a word before it: YAML would take some hashes for numbers.
-fn hash(changes: &[FieldDiff]) -> String {
-    let text = serde_json::json!(changes).to_string();
+fn hash(desired: &Desired, changes: &[FieldDiff]) -> String {
+    // What is approved for one bucket and connection is approved for no other.
+    let names = [&desired.owner, &desired.account.id, &desired.bucket.arn, &desired.user.arn, &desired.policy.arn];
+    let text = serde_json::json!([names, changes]).to_string();
     Sha256::digest(text).iter().take(HASH_LENGTH).fold("plan-".to_owned(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document, Proof};
@@ -214,17 +215,20 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
+    // What is not enforced is not waited for.
+    let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
     key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
     access::plan(&mut planner, desired, observed);
     if planner.plan.hands_off {
         // Whose it is does not matter to who only looks.
         planner.frozen = false;
-    } else {
-        adoption::gate(&mut planner, desired);
     }
-    let mut plan = planner.finish();
-    modes::sift(&mut plan, &desired.management);
-    plan
+    if planner.frozen {
+        return planner.finish();
+    }
+    modes::sift(&mut planner.plan, &desired.management);
+    adoption::gate(&mut planner, desired);
+    planner.finish()
 }
 
 /// Collects steps and blockers.

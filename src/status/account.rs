@@ -1,7 +1,6 @@
 //! The status of an `AWSAccount`.
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 
 use super::conditions::set;
 use crate::api::conditions::{ConditionType, Reason};
@@ -47,10 +46,7 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
             if connections.len() > NAMED {
                 named = format!("{named} and {} more", connections.len() - NAMED);
             }
-            let message = format!(
-                "not deleted yet: {named} in AWSAccount {} still need it; delete those BucketConnections first",
-                account.name_any()
-            );
+            let message = format!("not deleted yet, because BucketConnections need it: {named}; delete them first");
             (false, Reason::InUse, message, true)
         }
     };

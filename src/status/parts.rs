@@ -51,10 +51,13 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
         return Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given");
     }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
+        // All of a kind at once: whoever mends one mends them all.
+        let alike = check.plan.blockers.iter().filter(|other| other.part == part && other.reason == blocker.reason);
+        let message = alike.map(|blocker| blocker.message.as_str()).collect::<Vec<_>>().join("; ");
         return Verdict {
             holds: Some(false),
             reason: blocker.reason,
-            message: blocker.message.clone(),
+            message,
             stalled: blocker.stalled,
             passing: !blocker.stalled,
         };

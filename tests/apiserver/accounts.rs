@@ -84,7 +84,7 @@ async fn every_way_to_sign_in() {
     // The account goes although it is in use, finalizer and all: the connection still knows how to delete what it has.
     lab.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
     let (_, message) = lab.account_told("by-role", "InUse").await;
-    assert!(message.contains(&format!("{}/second in AWSAccount by-role still need it", lab.namespace)), "{message}");
+    assert!(message.contains(&format!("BucketConnections need it: {}/second; delete them first", lab.namespace)), "{message}");
     let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     lab.accounts().patch("by-role", &PatchParams::default(), &none).await.unwrap();
     let checked = lab.check("second").await;

@@ -157,6 +157,23 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
     let user = iam.get_user().user_name("veteran").send().await.unwrap().user.unwrap();
     assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 3, "{:?}", user.tags());
     assert!(lab.keys("veteran").await.contains(&theirs), "a key of theirs stays");
+    // Nor does a status that was edited by hand have it deleted, whichever way.
+    let now = jiff::Timestamp::now();
+    let intent = json!({ "since": now, "until": now, "knownKeys": [] });
+    for credentials in [json!({ "retiring": [theirs] }), json!({ "accessKeyId": theirs }), json!({ "intent": intent })] {
+        let forged = Patch::Merge(json!({ "status": { "credentials": credentials } }));
+        lab.objects().patch_status("c", &PatchParams::default(), &forged).await.unwrap();
+        lab.check("c").await;
+        lab.ready("c").await;
+        assert!(lab.keys("veteran").await.contains(&theirs), "{credentials}");
+        let status = lab.get("c").await.status.unwrap().credentials.unwrap();
+        assert!(status.retiring.is_empty() && status.intent.is_none() && status.access_key_id.as_ref() != Some(&theirs));
+    }
+    // A permission to take over is needed for the takeover only.
+    let rule = lab.rule(json!({ "adoption": false }));
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [rule] })).await;
+    lab.check("c").await;
+    lab.ready("c").await;
     let arn = "arn:aws:iam::123456789012:policy/bucketconnection/veterans";
     let tags = iam.list_policy_tags().policy_arn(arn).send().await.unwrap();
     assert!(tags.tags().iter().any(|tag| tag.key() == "bucketconnection.dev/owner"));

@@ -101,3 +101,26 @@ async fn observed_from_enforced_and_deleted() {
     let secret = lab.secrets().get("c-s3").await.unwrap();
     assert_eq!(secret.metadata.owner_references, None, "the Secret outlives the object");
 }
+
+#[tokio::test]
+async fn what_is_not_observed_goes_on_beside_what_is() {
+    let lab = Lab::new("beside").await;
+    let spec = json!({ "user": { "name": "managed" }, "management": { "policy": "Ignore" } });
+    lab.apply(&lab.connection(BUCKET, spec)).await;
+    // Without a policy the key is denied: somebody else has to grant it.
+    while lab.iam().get_user().user_name("managed").send().await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    let grant = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+    lab.iam()
+        .put_user_policy()
+        .user_name("managed")
+        .policy_name("theirs")
+        .policy_document(grant.to_string())
+        .send()
+        .await
+        .unwrap();
+    let object = lab.ready("c").await;
+    assert_eq!(told(&object, "Ready").1, "Connected");
+    assert_eq!(told(&object, "PolicyInSync").1, "NotManaged");
+}

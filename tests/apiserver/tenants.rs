@@ -196,6 +196,32 @@ async fn of_two_that_claim_one_bucket_or_user_the_older_has_it() {
 }
 
 #[tokio::test]
+async fn who_may_not_have_it_or_only_looks_claims_nothing() {
+    let lab = tenant("squat", json!({ "users": ["wanted"] })).await;
+    let named = |name: &str, bucket: &str, spec: Value| {
+        let mut object = connection(&lab, bucket, spec);
+        object["metadata"]["name"] = json!(name);
+        object
+    };
+    // Refused and suspended; suspended; only looking.
+    let forbidden = json!({ "suspend": true, "user": { "name": "forbidden" } });
+    lab.apply(&named("refused", "lab-a-one", forbidden)).await;
+    lab.apply(&named("suspended", "lab-a-one", json!({ "suspend": true }))).await;
+    lab.apply(&named("looks", "lab-a-one", json!({ "management": { "default": "Observe" } }))).await;
+    lab.ready("looks").await;
+    let forged = json!({ "status": { "bucket": { "arn": "arn:aws:s3:::lab-a-one", "region": "us-east-1" }, "conditions": [] } });
+    lab.objects().patch_status("suspended", &PatchParams::default(), &Patch::Merge(&forged)).await.unwrap();
+    lab.apply(&named("wants", "lab-a-one", json!({ "user": { "name": "wanted" } }))).await;
+    lab.ready("wants").await;
+    lab.check("wants").await;
+    lab.ready("wants").await;
+    // Managed policies have names, too.
+    let policy = json!({ "policy": { "type": "Managed", "name": "lab-b.data" } });
+    let message = refused(&lab, "policy", "lab-a-two", policy).await;
+    assert!(message.contains("policy.name lab-b.data (allowed: wanted)"), "{message}");
+}
+
+#[tokio::test]
 async fn a_bucket_in_the_accounts_own_namespace() {
     let lab = tenant("own", json!({})).await;
     let mut object = connection(&lab, "x-x-x", json!({ "deletionPolicy": "Delete" }));
