@@ -151,12 +151,16 @@ async fn what_is_foreign_keeps_its_order_and_its_words() {
     assert!(policy.ends_with(r#"],"Id":"theirs"}"#), "{policy}");
 
     spec["bucket"] = json!({ "adopt": true, "lifecycle": { "rules": [] }, "policyStatements": [] });
+    spec["deletionPolicy"] = json!("Release");
     lab.apply(&lab.connection(BUCKET, spec)).await;
     lab.ready("c").await;
     let (tags, rules, policy) = read().await;
     assert_eq!((&tags[..2], tags.len()), (&before.0[..], 3), "the ownership tag stays");
     assert_eq!(rules, before.1);
     assert_eq!(policy, text(&format!("[{FOREIGN}]")), "that it was no list is not remembered");
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!(read().await, (before.0, before.1, policy));
 }
 
 #[tokio::test]

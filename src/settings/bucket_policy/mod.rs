@@ -87,7 +87,8 @@ impl PolicyText {
         Some(Self { head: owned(&all[..at]), statements: owned(&statements), tail: owned(&all[at + 1..]) })
     }
 
-    /// The text of the policy.
+    /// The text of the policy. The statements are a list even where a single one was none: once ours stood beside it, nothing tells
+    /// any more how it was.
     pub fn text(&self) -> String {
         let statements = format!("\"Statement\":[{}]", self.statements.join(","));
         let all: Vec<_> = self.head.iter().chain([&statements]).chain(&self.tail).map(String::as_str).collect();
