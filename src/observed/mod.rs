@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::desired::{Desired, names};
 use crate::problem::{Class, Problem};
-use crate::settings::tags::Tags;
+use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
@@ -107,10 +107,10 @@ impl Bucket {
     }
 
     /// Its tags, when it is there.
-    pub fn tags(&self) -> Option<Tags> {
+    pub fn tags(&self) -> Option<StoredTags> {
         match self {
             Self::There(settings::Live { tags: Reading::Set(tags), .. }) => Some(tags.clone()),
-            Self::There(_) => Some(Tags::new()),
+            Self::There(_) => Some(StoredTags::default()),
             _ => None,
         }
     }

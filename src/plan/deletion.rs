@@ -81,7 +81,8 @@ pub fn release(object: &BucketConnection, desired: &Desired, observed: &Observed
         Bucket::Unreadable(problem) => planner.unreadable(ConditionType::BucketReady, problem),
         bucket => {
             if let Some(tags) = bucket.tags().filter(|tags| marked(tags)) {
-                let left = tags.iter().filter(|(key, _)| !ours(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+                let left =
+                    tags.in_order().filter(|(key, _)| !ours(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
                 let action = Action::WriteSetting { field: "bucket.tags", write: settings::Write::BucketTags(left) };
                 planner.step(ConditionType::BucketReady, action, diffs("bucket.tags", &tags), &[]);
             }

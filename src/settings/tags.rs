@@ -13,6 +13,49 @@ use crate::api::conditions::ConditionType;
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
+/// Tags as a bucket has them: in an order of their own, in which foreign ones are sent back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredTags {
+    tags: Tags,
+    order: Vec<String>,
+}
+
+impl StoredTags {
+    /// `tags` in the place of these: those that were here stay where they are, new ones come after.
+    pub fn replaced(&self, tags: Tags) -> Self {
+        let stay = self.order.iter().filter(|key| tags.contains_key(*key));
+        let new = tags.keys().filter(|key| !self.contains_key(*key));
+        let order = stay.chain(new).cloned().collect();
+        Self { tags, order }
+    }
+
+    /// The tags in their order.
+    pub fn in_order(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.order.iter().filter_map(|key| self.get_key_value(key))
+    }
+}
+
+impl std::ops::Deref for StoredTags {
+    type Target = Tags;
+
+    fn deref(&self) -> &Tags {
+        &self.tags
+    }
+}
+
+impl FromIterator<(String, String)> for StoredTags {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(tags: I) -> Self {
+        let (order, tags) = tags.into_iter().map(|(key, value)| (key.clone(), (key, value))).unzip();
+        Self { tags, order }
+    }
+}
+
+impl From<Tags> for StoredTags {
+    fn from(tags: Tags) -> Self {
+        tags.into_iter().collect()
+    }
+}
+
 /// The setting.
 pub struct BucketTags;
 
@@ -62,8 +105,8 @@ impl DesiredTags {
 impl Setting for BucketTags {
     type Spec = Tags;
     type Desired = DesiredTags;
-    type Live = Tags;
-    type Write = Tags;
+    type Live = StoredTags;
+    type Write = StoredTags;
 
     const FIELD: &'static str = "bucket.tags";
     const PART: ConditionType = ConditionType::BucketReady;
@@ -76,14 +119,14 @@ impl Setting for BucketTags {
     }
 
     /// CreateBucket sent them already.
-    fn on_new_bucket(_: &DesiredTags) -> Option<Change<Tags>> {
+    fn on_new_bucket(_: &DesiredTags) -> Option<Change<StoredTags>> {
         None
     }
 
-    fn change(desired: &DesiredTags, live: Option<&Tags>) -> Option<Change<Tags>> {
-        let none = Tags::new();
+    fn change(desired: &DesiredTags, live: Option<&StoredTags>) -> Option<Change<StoredTags>> {
+        let none = StoredTags::default();
         let live = live.unwrap_or(&none);
-        Change::of(desired.diffs(Self::FIELD, live), desired.merged(live))
+        Change::of(desired.diffs(Self::FIELD, live), live.replaced(desired.merged(live)))
     }
 
     fn owned(desired: &DesiredTags) -> Vec<String> {
@@ -95,11 +138,11 @@ impl Setting for BucketTags {
 pub(super) mod wire {
     use aws_sdk_s3::types::{Tag, Tagging};
 
-    use super::Tags;
+    use super::StoredTags;
     use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build, unset};
 
-    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Tags>, Problem> {
+    pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<StoredTags>, Problem> {
         let call = b.s3.get_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);
         let answer = b.sdk.call("s3:GetBucketTagging", call.send()).await;
         let set = unset(answer, &["NoSuchTagSet"])?;
@@ -107,13 +150,13 @@ pub(super) mod wire {
     }
 
     /// PutBucketTagging replaces the whole set, so `tags` has the foreign ones too.
-    pub(crate) async fn write(b: &BucketCalls<'_>, tags: &Tags) -> Result<(), Problem> {
+    pub(crate) async fn write(b: &BucketCalls<'_>, tags: &StoredTags) -> Result<(), Problem> {
         const ACTION: &str = "s3:PutBucketTagging";
         if tags.is_empty() {
             let call = b.s3.delete_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);
             return b.sdk.call(ACTION, call.send()).await.map(drop);
         }
-        let set = tags.iter().map(|(key, value)| build(ACTION, Tag::builder().key(key).value(value).build()));
+        let set = tags.in_order().map(|(key, value)| build(ACTION, Tag::builder().key(key).value(value).build()));
         let tagging = build(ACTION, Tagging::builder().set_tag_set(Some(set.collect::<Result<_, _>>()?)).build())?;
         let call = b.s3.put_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account).tagging(tagging);
         b.sdk.call(ACTION, call.send()).await.map(drop)
@@ -124,18 +167,18 @@ pub(super) mod wire {
 mod tests {
     use super::*;
 
-    fn tags(pairs: &[(&str, &str)]) -> Tags {
+    fn tags<T: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> T {
         pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
     }
 
     #[test]
     fn foreign_tags_stay_and_dropped_ones_go() {
         let desired = DesiredTags::new(&tags(&[("team", "a")]), ("owner", "me"), &["team".into(), "old".into()]);
-        let live = tags(&[("team", "b"), ("old", "x"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]);
+        let live = tags(&[("team", "b"), ("old", "x"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z")]);
         let change = BucketTags::change(&desired, Some(&live)).unwrap();
         assert_eq!(change.write, tags(&[("team", "a"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]));
         let paths: Vec<_> = change.diffs.iter().map(|d| d.path.as_str()).collect();
-        assert_eq!(paths, ["bucket.tags[old]", "bucket.tags[team]"]);
+        assert_eq!(paths, ["bucket.tags[old]", "bucket.tags[owner]", "bucket.tags[team]"]);
         assert_eq!(BucketTags::change(&desired, Some(&change.write)), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Taking over what exists, giving it up again, and moving a connection from one namespace to another.
 
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, Tag, Tagging,
+    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator,
+    LifecycleRuleFilter, Tag, Tagging,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -102,6 +103,64 @@ async fn a_bucket_is_taken_over_as_approved_and_given_up_again() {
     assert_eq!(user.tags().len(), 0);
     let client = lab.s3_with_key("c-s3", "us-east-1").await;
     client.list_objects_v2().bucket(BUCKET).prefix("runs/").send().await.expect("the key goes on working");
+}
+
+#[tokio::test]
+async fn what_is_foreign_keeps_its_order_and_its_words() {
+    const BUCKET: &str = "bucket-ordered";
+    const FOREIGN: &str = r#"{ "Sid":"Theirs","Principal":{"AWS":"arn:aws:iam::210987654321:root"}, "Effect":"Allow","Action":["s3:PutObject","s3:GetObject"],"Resource":"arn:aws:s3:::bucket-ordered/*"}"#;
+    let lab = Lab::new("adopt-ordered").await;
+    let s3 = lab.s3();
+    s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+    let tag = |key: &str| Tag::builder().key(key).value("7").build().unwrap();
+    let tagging = Tagging::builder().tag_set(tag("zeta")).tag_set(tag("beta")).build().unwrap();
+    s3.put_bucket_tagging().bucket(BUCKET).tagging(tagging).send().await.unwrap();
+    let rule = |id: &str| {
+        let and = LifecycleRuleAndOperator::builder().prefix("old/").tags(tag("zeta")).tags(tag("beta")).build();
+        let rule = LifecycleRule::builder().id(id).filter(LifecycleRuleFilter::builder().and(and).build());
+        let expiration = LifecycleExpiration::builder().days(30).build();
+        rule.status(ExpirationStatus::Enabled).expiration(expiration).build().unwrap()
+    };
+    let rules = BucketLifecycleConfiguration::builder().rules(rule("their-z")).rules(rule("their-b")).build().unwrap();
+    s3.put_bucket_lifecycle_configuration().bucket(BUCKET).lifecycle_configuration(rules).send().await.unwrap();
+    let text = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":{statement},"Id":"theirs"}}"#);
+    s3.put_bucket_policy().bucket(BUCKET).policy(text(FOREIGN)).send().await.unwrap();
+    let read = async || {
+        let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
+        let rules = s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap().rules.unwrap();
+        (tags, rules, s3.get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap())
+    };
+    let before = read().await;
+
+    let mut spec = json!({ "bucket": {
+        "adopt": true,
+        "tags": { "alpha": "a" },
+        "lifecycle": { "rules": [{ "id": "a", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }] },
+        "policyStatements": [{ "sid": "Mine", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:GetObject"] }],
+    } });
+    lab.apply(&lab.connection(BUCKET, spec.clone())).await;
+    let object = lab.until("c", "a plan", |o| o.status.as_ref().is_some_and(|status| status.adoption.is_some())).await;
+    spec["approvedPlan"] = json!(object.status.unwrap().adoption.unwrap().plan_hash);
+    lab.apply(&lab.connection(BUCKET, spec.clone())).await;
+    lab.ready("c").await;
+    let (tags, rules, policy) = read().await;
+    assert_eq!(tags[..2], before.0);
+    assert_eq!(tags[2..].iter().map(|tag| tag.key.as_str()).collect::<Vec<_>>(), ["alpha", "bucketconnection.dev/owner"]);
+    assert_eq!((&rules[..2], rules[2].id()), (&before.1[..], Some("a")));
+    assert!(policy.starts_with(&format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN},{{"#)), "{policy}");
+    assert!(policy.ends_with(r#"],"Id":"theirs"}"#), "{policy}");
+
+    spec["bucket"] = json!({ "adopt": true, "lifecycle": { "rules": [] }, "policyStatements": [] });
+    spec["deletionPolicy"] = json!("Release");
+    lab.apply(&lab.connection(BUCKET, spec)).await;
+    lab.ready("c").await;
+    let (tags, rules, policy) = read().await;
+    assert_eq!((&tags[..2], tags.len()), (&before.0[..], 3), "the ownership tag stays");
+    assert_eq!(rules, before.1);
+    assert_eq!(policy, text(&format!("[{FOREIGN}]")), "that it was no list is not remembered");
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!(read().await, (before.0, before.1, policy));
 }
 
 #[tokio::test]

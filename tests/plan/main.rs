@@ -264,7 +264,9 @@ pub fn edit(world: &mut World, what: &str) {
         "tags deleted" => bucket(world, |bucket| bucket.live.tags = Reading::Unset),
         "foreign tag" => bucket(world, |bucket| {
             if let Reading::Set(tags) = &mut bucket.live.tags {
-                tags.insert("foreign".into(), "stays".into());
+                let mut more = (**tags).clone();
+                more.insert("foreign".into(), "stays".into());
+                *tags = tags.replaced(more);
             }
         }),
         "lifecycle of others" => bucket(world, |bucket| {
@@ -285,7 +287,8 @@ pub fn edit(world: &mut World, what: &str) {
         "versioning suspended" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Suspended".into())),
         "bucket deleted" => world.bucket = None,
         "bucket of another connection" => bucket(world, |bucket| {
-            bucket.live.tags = Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into());
+            bucket.live.tags =
+                Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into_iter().collect());
         }),
         "bucket there before" => {
             world.bucket =
@@ -293,7 +296,7 @@ pub fn edit(world: &mut World, what: &str) {
         }
         "bucket by hand" => {
             let mut live = world::defaults();
-            live.tags = Reading::Set([("cost".to_owned(), "7".to_owned())].into());
+            live.tags = Reading::Set([("cost".to_owned(), "7".to_owned())].into_iter().collect());
             world.bucket = Some(world::TheBucket { live, objects: 3 });
         }
         "user by hand" => {

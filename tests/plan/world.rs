@@ -322,7 +322,8 @@ impl World {
         match action {
             Action::CreateBucket { .. } if self.bucket.is_some() => return failed(Class::Exists, "BucketAlreadyOwnedByYou"),
             Action::CreateBucket { tags } => {
-                self.bucket = Some(TheBucket { live: Live { tags: Reading::Set(tags.clone()), ..defaults() }, objects: 0 });
+                self.bucket =
+                    Some(TheBucket { live: Live { tags: Reading::Set(tags.clone().into()), ..defaults() }, objects: 0 });
             }
             Action::WriteSetting { write, .. } => {
                 let rewrites = self.rewrites_cors;

@@ -62,29 +62,36 @@ pub struct DesiredPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyText {
-    /// `"Version":…` and, where there is one, `"Id":…`.
+    /// What stands before the statements: as a rule `"Version":…` and, where there is one, `"Id":…`.
     pub head: Vec<String>,
     /// The statements. None at all deletes the policy.
     pub statements: Vec<String>,
+    /// What stands after them.
+    pub tail: Vec<String>,
 }
 
 impl PolicyText {
+    /// A policy that has nothing yet.
+    fn new() -> Self {
+        Self { head: vec!["\"Version\":\"2012-10-17\"".to_owned()], ..Self::default() }
+    }
+
     /// The parts of a policy's text; `None` for what is no policy.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str::<Value>(text).ok()?.as_object()?;
-        let is_statement = |part: &&&str| part.starts_with("\"Statement\"");
         let all = parts(text);
-        let statement = all.iter().find(is_statement)?.split_once(':')?.1.trim();
+        let at = all.iter().position(|part| part.starts_with("\"Statement\""))?;
+        let statement = all[at].split_once(':')?.1.trim();
         let statements = if statement.starts_with('[') { parts(statement) } else { vec![statement] };
-        let owned = |parts: Vec<&str>| parts.into_iter().map(str::to_owned).collect();
-        let head = all.iter().copied().filter(|part| !part.starts_with("\"Statement\"")).collect();
-        Some(Self { head: owned(head), statements: owned(statements) })
+        let owned = |parts: &[&str]| parts.iter().map(|&part| part.to_owned()).collect();
+        Some(Self { head: owned(&all[..at]), statements: owned(&statements), tail: owned(&all[at + 1..]) })
     }
 
-    /// The text of the policy.
+    /// The text of the policy. The statements are a list even where a single one was none: once ours stood beside it, nothing tells
+    /// any more how it was.
     pub fn text(&self) -> String {
-        let mut all = if self.head.is_empty() { vec!["\"Version\":\"2012-10-17\"".to_owned()] } else { self.head.clone() };
-        all.push(format!("\"Statement\":[{}]", self.statements.join(",")));
+        let statements = format!("\"Statement\":[{}]", self.statements.join(","));
+        let all: Vec<_> = self.head.iter().chain([&statements]).chain(&self.tail).map(String::as_str).collect();
         format!("{{{}}}", all.join(","))
     }
 }
@@ -133,7 +140,7 @@ impl Setting for BucketPolicy {
     }
 
     fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
-        let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_default() };
+        let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_else(PolicyText::new) };
         let (mut diffs, mut weakens) = (Vec::new(), Vec::new());
         let mut missing = desired.ours.clone();
         for text in live.into_iter().flat_map(|live| &live.statements) {

@@ -52,6 +52,21 @@ fn foreign_statements_go_back_in_their_own_words() {
 }
 
 #[test]
+fn what_stands_beside_the_statements_keeps_its_place() {
+    for text in [
+        format!(r#"{{"Id":"x","Version":"2008-10-17","Statement":[{FOREIGN}]}}"#),
+        format!(r#"{{"Version":"2008-10-17","Statement":[{FOREIGN}],"Id":"x"}}"#),
+        format!(r#"{{"Statement":[{FOREIGN}],"Version":"2008-10-17"}}"#),
+        format!(r#"{{"Statement":[{FOREIGN}]}}"#),
+    ] {
+        let mine = json!({ "policyStatements": [statement("Mine", "Allow")] });
+        let with = change(mine, &[], &PolicyText::parse(&text).unwrap()).unwrap().write.text();
+        let without = change(json!({ "policyStatements": [] }), &["Mine"], &PolicyText::parse(&with).unwrap()).unwrap();
+        assert_eq!(without.write.text(), text);
+    }
+}
+
+#[test]
 fn the_last_statement_that_goes_takes_the_policy_with_it() {
     let spec = json!({ "policyStatements": [statement("Mine", "Allow")] });
     let written = BucketPolicy::change(&desired(spec.clone(), &[]).unwrap(), None).unwrap().write;

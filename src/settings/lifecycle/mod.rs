@@ -137,7 +137,9 @@ mod tests {
     }
 
     fn live(rules: &[(LifecycleRule, Form)]) -> Rules {
-        let rules = rules.iter().map(|(rule, form)| StoredRule { rule: rule.clone(), form: *form }).collect();
+        let stored =
+            |(rule, form): &(LifecycleRule, Form)| StoredRule { rule: rule.clone(), form: *form, ..StoredRule::of(rule) };
+        let rules = rules.iter().map(stored).collect();
         Rules { rules, minimum_size: Some("varies_by_storage_class".into()) }
     }
 
@@ -193,6 +195,6 @@ mod tests {
         let change = Lifecycle::change(&desired(vec![wanted.clone()], &[]), Some(&live(&[(there, Form::OnRule)]))).unwrap();
         let paths: Vec<_> = change.diffs.iter().map(|diff| diff.path.as_str()).collect();
         assert_eq!(paths, ["bucket.lifecycle.rules[a].filter", "bucket.lifecycle.rules[a].status"]);
-        assert_eq!(change.write.rules, [StoredRule { rule: wanted, form: Form::And }]);
+        assert_eq!(change.write.rules, [StoredRule { rule: wanted, form: Form::And, tag_order: vec!["k".into()] }]);
     }
 }

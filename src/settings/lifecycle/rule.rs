@@ -187,6 +187,9 @@ pub struct StoredRule {
     pub rule: LifecycleRule,
     /// How it says for which objects.
     pub form: Form,
+    /// The keys of its filter's tags, in the order in which they stand.
+    #[serde(default)]
+    pub tag_order: Vec<String>,
 }
 
 /// The forms in which a rule may say for which objects it is.
@@ -211,6 +214,12 @@ impl StoredRule {
             // For all objects: servers differ on a filter that has nothing.
             rule.filter.prefix = Some(String::new());
         }
-        Self { rule, form }
+        let tag_order = rule.filter.tags.keys().cloned().collect();
+        Self { rule, form, tag_order }
+    }
+
+    /// The tags of its filter, in their order.
+    pub fn tags(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.tag_order.iter().filter_map(|key| self.rule.filter.tags.get_key_value(key))
     }
 }

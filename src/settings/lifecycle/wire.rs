@@ -32,6 +32,11 @@ fn tags(tags: impl IntoIterator<Item = sdk::Tag>) -> std::collections::BTreeMap<
 
 #[allow(deprecated, reason = "a foreign rule may have its prefix in the outdated place")]
 fn stored(rule: sdk::LifecycleRule) -> StoredRule {
+    let of_filter = |filter: &sdk::LifecycleRuleFilter| -> Vec<String> {
+        let tags = filter.and.as_ref().map_or(filter.tag.as_slice(), |and| and.tags());
+        tags.iter().map(|tag| tag.key.clone()).collect()
+    };
+    let tag_order = rule.filter.as_ref().map(of_filter).unwrap_or_default();
     let (filter, form) = match (rule.filter, rule.prefix) {
         (None, None) => (Filter::default(), Form::Nowhere),
         (None, prefix) => (Filter { prefix, ..Filter::default() }, Form::OnRule),
@@ -91,7 +96,7 @@ fn stored(rule: sdk::LifecycleRule) -> StoredRule {
             .abort_incomplete_multipart_upload
             .map(|abort| AbortIncompleteMultipartUpload { days_after_initiation: abort.days_after_initiation }),
     };
-    StoredRule { rule, form }
+    StoredRule { rule, form, tag_order }
 }
 
 pub(crate) async fn write(b: &BucketCalls<'_>, rules: &Rules) -> Result<(), Problem> {
@@ -115,9 +120,9 @@ fn date(text: Option<&String>) -> Result<Option<DateTime>, Problem> {
 
 #[allow(deprecated, reason = "a foreign rule keeps its prefix in the outdated place")]
 fn sent(stored: &StoredRule) -> Result<sdk::LifecycleRule, Problem> {
-    let StoredRule { rule, form } = stored;
+    let StoredRule { rule, form, .. } = stored;
     let filter = &rule.filter;
-    let tags = filter.tags.iter().map(|(key, value)| build(WRITE, sdk::Tag::builder().key(key).value(value).build()));
+    let tags = stored.tags().map(|(key, value)| build(WRITE, sdk::Tag::builder().key(key).value(value).build()));
     let tags = tags.collect::<Result<Vec<_>, _>>()?;
     let builder = sdk::LifecycleRule::builder();
     let builder = match form {
