@@ -176,6 +176,25 @@ fn a_deny_is_checked_too() {
 }
 
 #[test]
+fn a_date_is_a_day_of_the_calendar() {
+    let error = |rule: Value| {
+        let bucket = json!({ "name": "lab-bucket", "prefix": "runs/", "lifecycle": { "rules": [rule] } });
+        resolve(&object("genomics", json!({ "bucket": bucket })), "cluster", &account(), &Terms::default()).err()
+    };
+    for date in ["2028-02-29", "2030-01-31T00:00:00Z"] {
+        assert_eq!(error(json!({ "id": "tidy", "expiration": { "date": date } })), None, "{date}");
+    }
+    for date in ["2030-02-31", "2030-13-01T00:00:00Z", "soon"] {
+        let expiration = error(json!({ "id": "tidy", "expiration": { "date": date } })).unwrap();
+        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration has the date {date}, which the calendar does not");
+        assert!(expiration[0].to_string().starts_with(&expected), "{expiration:?}");
+        let transitions = json!([{ "days": 30, "storageClass": "GLACIER" }, { "date": date, "storageClass": "DEEP_ARCHIVE" }]);
+        let transitions = error(json!({ "id": "tidy", "transitions": transitions })).unwrap();
+        assert!(transitions[0].to_string().contains("rule tidy: transitions has the date"), "{transitions:?}");
+    }
+}
+
+#[test]
 fn icas_limits_are_told() {
     let desired = resolved(json!({ "preset": "IlluminaICA", "region": "ap-northeast-2" }));
     assert!(desired.limits.unwrap().contains("BaseSpace"));
