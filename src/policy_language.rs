@@ -27,6 +27,82 @@ pub type Canonical = BTreeMap<String, Value>;
 /// Conditions in that form: operator, key, values.
 pub type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
+/// Conditions as users write them: operator, key, values.
+pub type WrittenConditions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+/// The schema of [`WrittenConditions`].
+pub fn conditions_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": { "type": "array", "minItems": 1, "items": { "type": "string" } },
+        },
+    })
+}
+
+/// The condition operators
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>).
+const OPERATORS: [&str; 27] = [
+    "stringequals",
+    "stringnotequals",
+    "stringequalsignorecase",
+    "stringnotequalsignorecase",
+    "stringlike",
+    "stringnotlike",
+    "numericequals",
+    "numericnotequals",
+    "numericlessthan",
+    "numericlessthanequals",
+    "numericgreaterthan",
+    "numericgreaterthanequals",
+    "dateequals",
+    "datenotequals",
+    "datelessthan",
+    "datelessthanequals",
+    "dategreaterthan",
+    "dategreaterthanequals",
+    "bool",
+    "binaryequals",
+    "ipaddress",
+    "notipaddress",
+    "arnequals",
+    "arnnotequals",
+    "arnlike",
+    "arnnotlike",
+    "null",
+];
+
+/// What AWS would refuse in conditions, without naming the field.
+pub fn wrong_condition(conditions: &WrittenConditions) -> Option<String> {
+    conditions.iter().find_map(|(operator, keys)| {
+        let name = operator.to_lowercase();
+        let name = name.strip_prefix("forallvalues:").or(name.strip_prefix("foranyvalue:")).unwrap_or(&name);
+        let plain = name.strip_suffix("ifexists").filter(|plain| *plain != "null").unwrap_or(name);
+        if !OPERATORS.contains(&plain) {
+            return Some(format!("{operator:?} is not a condition operator, such as StringLike"));
+        }
+        if keys.is_empty() {
+            return Some(format!("{operator} has no condition key, such as aws:SourceIp"));
+        }
+        let (key, _) = keys.iter().find(|(key, values)| key.is_empty() || values.is_empty())?;
+        Some(format!("{operator} of {key:?} needs a condition key and at least one value"))
+    })
+}
+
+/// Whether a pattern of the policy language, with `*` for any characters and `?` for one, stands for `text`.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest.as_str(), &text[at..])),
+        Some(c) => {
+            let mut after = text.chars();
+            after.next().is_some_and(|first| c == '?' || c == first) && matches(rest.as_str(), after.as_str())
+        }
+    }
+}
+
 /// A document in a form where equal means same; `None` for what is not a policy document.
 pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
     let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy_language::Effect;
+use crate::policy_language::{Effect, WrittenConditions};
 
 /// A statement of the user's IAM policy
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>).
@@ -34,5 +34,6 @@ pub struct PolicyStatement {
 
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub conditions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    #[schemars(schema_with = "crate::policy_language::conditions_schema")]
+    pub conditions: WrittenConditions,
 }

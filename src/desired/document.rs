@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
-use crate::policy_language::{canonical, canonical_statement};
+use crate::policy_language::{canonical, canonical_statement, matches};
 use crate::settings::FieldDiff;
 
 /// A policy document as we send it.
@@ -77,21 +77,21 @@ impl Document {
     /// Only for choosing what to try with the issued key. Cautious: an Allow with any condition other than on `s3:prefix` does
     /// not count, and a Deny counts whatever its conditions.
     pub fn allows(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
-        let matches = |statement: &&PolicyStatement| {
-            statement.actions.iter().any(|a| glob(&a.to_lowercase(), &action.to_lowercase()))
-                && statement.resources.iter().any(|r| glob(r, resource))
+        let about = |statement: &&PolicyStatement| {
+            statement.actions.iter().any(|a| matches(&a.to_lowercase(), &action.to_lowercase()))
+                && statement.resources.iter().any(|r| matches(r, resource))
         };
         let granted = |statement: &PolicyStatement| {
             statement.conditions.iter().all(|(operator, keys)| {
                 operator == "StringLike"
                     && keys.iter().all(|(key, values)| {
-                        key.eq_ignore_ascii_case("s3:prefix") && prefix.is_some_and(|p| values.iter().any(|v| glob(v, p)))
+                        key.eq_ignore_ascii_case("s3:prefix") && prefix.is_some_and(|p| values.iter().any(|v| matches(v, p)))
                     })
             })
         };
-        let mut matching = self.statements.iter().filter(matches).peekable();
+        let mut matching = self.statements.iter().filter(about).peekable();
         matching.peek().is_some()
-            && self.statements.iter().filter(matches).all(|s| s.effect == Effect::Allow)
+            && self.statements.iter().filter(about).all(|s| s.effect == Effect::Allow)
             && matching.any(granted)
     }
 }
@@ -108,20 +108,6 @@ fn statement_json(statement: &PolicyStatement) -> Value {
         json.insert("Condition".into(), json!(statement.conditions));
     }
     Value::Object(json)
-}
-
-/// IAM's wildcards: `*` for any characters, `?` for one.
-fn glob(pattern: &str, text: &str) -> bool {
-    match (pattern.chars().next(), text.chars().next()) {
-        (None, None) => true,
-        (Some('*'), _) => {
-            let rest = &pattern[1..];
-            glob(rest, text) || text.char_indices().any(|(i, c)| glob(rest, &text[i + c.len_utf8()..]))
-        }
-        (Some('?'), Some(t)) => glob(&pattern[1..], &text[t.len_utf8()..]),
-        (Some(p), Some(t)) if p == t => glob(&pattern[p.len_utf8()..], &text[t.len_utf8()..]),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

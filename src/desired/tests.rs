@@ -148,6 +148,52 @@ fn ica_with_versions_tags_and_copies() {
     assert!(errors[0].to_string().starts_with("spec.illuminaICA.crossAccountCopy: give roleArn"), "{}", errors[0]);
 }
 
+/// AWS refuses such a document as a whole, and names no field.
+#[test]
+fn a_deny_is_checked_too() {
+    let error = |change: Value| {
+        let mut statement =
+            json!({ "effect": "Deny", "actions": ["s3:DeleteObject"], "resources": ["arn:aws:s3:::lab-bucket/x"] });
+        for (field, value) in change.as_object().unwrap() {
+            statement[field] = value.clone();
+        }
+        let object = object("genomics", json!({ "policy": { "statements": [statement] } }));
+        resolve(&object, "cluster", &account(), &Terms::default()).err().map(|errors| errors[0].to_string())
+    };
+    let conditions = |operator: &str| error(json!({ "conditions": { operator: { "aws:SourceIp": ["10.0.0.0/8"] } } }));
+    for operator in ["NotIpAddress", "ForAnyValue:StringLike", "ForAllValues:StringEqualsIfExists", "bool"] {
+        assert_eq!(conditions(operator), None, "{operator}");
+    }
+    for operator in ["Liek", "", "ForAll:StringLike", "NullIfExists"] {
+        let text = conditions(operator).unwrap();
+        assert_eq!(
+            text,
+            format!("spec.policy.statements[0].conditions: {operator:?} is not a condition operator, such as StringLike")
+        );
+    }
+    let text = error(json!({ "resources": ["arn:aws:s3:::lab-bucket/${aws:username}/*"] })).unwrap();
+    assert!(text.starts_with("spec.policy.statements[0].resources: policy variables"), "{text}");
+}
+
+#[test]
+fn a_date_is_a_day_of_the_calendar() {
+    let error = |rule: Value| {
+        let bucket = json!({ "name": "lab-bucket", "prefix": "runs/", "lifecycle": { "rules": [rule] } });
+        resolve(&object("genomics", json!({ "bucket": bucket })), "cluster", &account(), &Terms::default()).err()
+    };
+    for date in ["2028-02-29", "2030-01-31T00:00:00Z"] {
+        assert_eq!(error(json!({ "id": "tidy", "expiration": { "date": date } })), None, "{date}");
+    }
+    for date in ["2030-02-31", "2030-13-01T00:00:00Z", "soon"] {
+        let expiration = error(json!({ "id": "tidy", "expiration": { "date": date } })).unwrap();
+        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration has the date {date}, which the calendar does not");
+        assert!(expiration[0].to_string().starts_with(&expected), "{expiration:?}");
+        let transitions = json!([{ "days": 30, "storageClass": "GLACIER" }, { "date": date, "storageClass": "DEEP_ARCHIVE" }]);
+        let transitions = error(json!({ "id": "tidy", "transitions": transitions })).unwrap();
+        assert!(transitions[0].to_string().contains("rule tidy: transitions has the date"), "{transitions:?}");
+    }
+}
+
 #[test]
 fn icas_limits_are_told() {
     let desired = resolved(json!({ "preset": "IlluminaICA", "region": "ap-northeast-2" }));

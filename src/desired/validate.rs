@@ -12,6 +12,7 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use super::Document;
 use super::presets::Scope;
 use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
+use crate::policy_language::wrong_condition;
 
 /// Something that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,14 +69,18 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
         .then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, AWS allows {limit}: {advice}")))
 }
 
-/// A statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
+/// What AWS would refuse without naming the field is wrong in any statement. Beyond that, a statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
 /// those of whoever writes the object, and must not be lent.
 pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: Preset) -> Vec<SpecError> {
-    if statement.effect == Effect::Deny {
-        return Vec::new();
-    }
     let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
     let mut errors = Vec::new();
+    if statement.resources.iter().any(|resource| resource.contains("${")) {
+        errors.push(SpecError::new(field("resources"), "policy variables (${…}) are not accepted"));
+    }
+    errors.extend(wrong_condition(&statement.conditions).map(|text| SpecError::new(field("conditions"), text)));
+    if statement.effect == Effect::Deny {
+        return errors;
+    }
     // Sessions made by it outlive the key: for ICA, which works with them, and for policies that are written as a whole.
     let federates = matches!(preset, Preset::IlluminaICA | Preset::Custom);
     let account_wide = |action: &str| {
@@ -107,13 +112,6 @@ pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope
                 ),
             ));
         }
-    }
-    if !statement.resources.is_empty() && statement.resources.iter().any(|r| r.contains("${")) {
-        errors.push(SpecError::new(field("resources"), "policy variables (${…}) are not accepted"));
-    }
-    let known = |operator: &String| !operator.is_empty() && operator.chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
-    if let Some(operator) = statement.conditions.keys().find(|operator| !known(operator)) {
-        errors.push(SpecError::new(field("conditions"), format!("{operator:?} is not a condition operator, such as StringLike")));
     }
     errors
 }

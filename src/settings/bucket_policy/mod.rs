@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
-use crate::policy_language::{canonical_statement, parts};
+use crate::policy_language::{canonical_statement, parts, wrong_condition};
 
 pub use statement::{BucketStatement, ICA_COPY, TlsSpec, TlsVersion};
-use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, tls};
+use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, locks_out, tls};
 
 /// Largest bucket policy in bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
@@ -117,7 +117,7 @@ impl Setting for BucketPolicy {
     fn desired(spec: Option<&BucketPolicySpec>, context: &Context<'_>) -> Result<Option<DesiredPolicy>, String> {
         let spec = spec.cloned().unwrap_or_default();
         let listed = spec.policy_statements.as_deref().unwrap_or_default();
-        if let Some(wrong) = listed.iter().find_map(|statement| foreign_resource(statement, context.bucket_arn)) {
+        if let Some(wrong) = listed.iter().find_map(|statement| wrong(statement, context)) {
             return Err(wrong);
         }
         let tls = spec.tls.as_ref().map(tls);
@@ -186,6 +186,20 @@ impl Setting for BucketPolicy {
     fn owned(desired: &DesiredPolicy) -> Vec<String> {
         desired.ours.iter().map(|statement| sid(statement).to_owned()).chain(desired.left.clone()).collect()
     }
+}
+
+/// What is wrong with a statement of the spec.
+fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
+    let sid = &statement.sid;
+    if let Some(text) = wrong_condition(&statement.conditions) {
+        return Some(format!("conditions of {sid}: {text}"));
+    }
+    if locks_out(statement, context.bucket_arn, context.account_id) {
+        return Some(format!(
+            "{sid} denies everybody the bucket's policy, the operator too, which could never take it back: give it conditions, or actions without s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy"
+        ));
+    }
+    foreign_resource(statement, context.bucket_arn)
 }
 
 /// A statement may name this bucket and its objects only; S3 refuses others, but says less.

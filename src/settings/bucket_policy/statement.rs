@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::policy_language::{Canonical, Conditions, Effect, canonical_condition};
+use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, matches};
 
 /// What all Sids of our own making begin with.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -46,7 +46,8 @@ pub struct BucketStatement {
 
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub conditions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    #[schemars(schema_with = "crate::policy_language::conditions_schema")]
+    pub conditions: WrittenConditions,
 }
 
 fn principals(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -134,18 +135,41 @@ const NARROWING: [&str; 14] = [
     "s3:dataaccesspointaccount",
 ];
 
+/// Whether a statement would shut everybody out of the bucket's policy, the operator too: nobody but the account's root could take it
+/// back.
+pub(super) fn locks_out(statement: &BucketStatement, bucket_arn: &str, account_id: &str) -> bool {
+    let root = format!(":iam::{account_id}:root");
+    let all = |name: &String| name == "*" || name == account_id || (name.starts_with("arn:") && name.ends_with(&root));
+    let policy_call = |action: &String| {
+        let action = action.to_lowercase();
+        ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"].iter().any(|call| matches(&action, call))
+    };
+    statement.effect == Effect::Deny
+        && statement.conditions.is_empty()
+        && statement.principals.get("AWS").is_some_and(|names| names.iter().any(all))
+        && statement.actions.iter().any(policy_call)
+        && (statement.resources.is_empty() || statement.resources.iter().any(|resource| resource == bucket_arn))
+}
+
 /// Whether a statement lets everyone in, as AWS means "public": an Allow for `*` that no condition with fixed values narrows.
 pub(super) fn is_public(statement: &Canonical) -> bool {
     let everyone = statement.get("NotPrincipal").is_some()
-        || statement.get("Principal").and_then(|p| p.get("AWS")?.as_array().cloned()).is_some_and(|l| l.contains(&json!("*")));
+        || statement.get("Principal").and_then(Value::as_object).is_some_and(|kinds| kinds.values().any(has_star));
     let conditions = statement.get("Condition").and_then(canonical_condition).unwrap_or_default();
     statement.get("Effect") == Some(&json!("allow")) && everyone && !narrowed(&conditions)
 }
 
+fn has_star(names: &Value) -> bool {
+    names.as_array().is_some_and(|names| names.contains(&json!("*")))
+}
+
+/// A condition without values narrows nothing.
 fn narrowed(conditions: &Conditions) -> bool {
     let positive = ["stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"];
     conditions.iter().filter(|(operator, _)| positive.contains(&operator.as_str())).any(|(_, keys)| {
-        keys.iter().any(|(key, values)| NARROWING.contains(&key.as_str()) && values.iter().all(|value| is_fixed(key, value)))
+        keys.iter().any(|(key, values)| {
+            NARROWING.contains(&key.as_str()) && !values.is_empty() && values.iter().all(|value| is_fixed(key, value))
+        })
     })
 }
 

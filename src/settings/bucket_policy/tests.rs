@@ -4,6 +4,10 @@ use crate::settings::Owned;
 const ARN: &str = "arn:aws:s3:::b";
 
 fn desired(spec: Value, earlier: &[&str]) -> Option<DesiredPolicy> {
+    resolved(spec, earlier).unwrap()
+}
+
+fn resolved(spec: Value, earlier: &[&str]) -> Result<Option<DesiredPolicy>, String> {
     let spec: BucketPolicySpec = serde_json::from_value(spec).unwrap();
     let earlier = Owned::from([("policyStatements".to_owned(), earlier.iter().map(|&name| name.to_owned()).collect())]);
     let context = Context {
@@ -16,7 +20,7 @@ fn desired(spec: Value, earlier: &[&str]) -> Option<DesiredPolicy> {
         partition: "aws",
         region: "us-east-1",
     };
-    BucketPolicy::desired(Some(&spec), &context).unwrap()
+    BucketPolicy::desired(Some(&spec), &context)
 }
 
 fn statement(sid: &str, effect: &str) -> Value {
@@ -135,7 +139,45 @@ fn public_statements() {
     ] {
         assert_eq!(public(conditions.clone(), everyone()), expected, "{conditions}");
     }
+    for kind in ["AWS", "Federated", "Service", "CanonicalUser"] {
+        assert!(public(json!({}), json!({ kind: ["*"] })), "{kind}");
+    }
+    // What a spec cannot say, but a policy may have.
+    let empty = json!({ "Effect": "Allow", "Principal": "*", "Condition": { "StringEquals": { "aws:SourceArn": [] } } });
+    assert!(is_public(&canonical_statement(&empty).unwrap()));
     assert!(!public(json!({}), json!({ "AWS": ["123456789012"], "Service": ["logging.s3.amazonaws.com"] })));
+}
+
+#[test]
+fn what_no_statement_may_say() {
+    let deny = |change: Value| {
+        let mut statement = json!({ "sid": "Guard", "effect": "Deny", "principals": { "AWS": ["*"] }, "actions": ["s3:*"] });
+        for (field, value) in change.as_object().unwrap() {
+            statement[field] = value.clone();
+        }
+        resolved(json!({ "policyStatements": [statement] }), &[]).err()
+    };
+    let locked = "Guard denies everybody the bucket's policy";
+    let table = [
+        (json!({}), Some(locked)),
+        (json!({ "actions": ["s3:PutBucket*"], "resources": [ARN] }), Some(locked)),
+        (json!({ "principals": { "AWS": ["arn:aws:iam::123456789012:root"] } }), Some(locked)),
+        (json!({ "actions": ["s3:DeleteObject*"] }), None),
+        (json!({ "resources": ["arn:aws:s3:::b/*"] }), None),
+        (json!({ "principals": { "AWS": ["210987654321"] } }), None),
+        (json!({ "conditions": { "Bool": { "aws:SecureTransport": ["false"] } } }), None),
+        (
+            json!({ "conditions": { "StringLiek": { "aws:SourceArn": ["a"] } } }),
+            Some("conditions of Guard: \"StringLiek\" is not"),
+        ),
+        (json!({ "conditions": { "StringLike": { "aws:SourceArn": [] } } }), Some("conditions of Guard: StringLike of")),
+        (json!({ "conditions": { "StringLike": {} } }), Some("conditions of Guard: StringLike has no")),
+    ];
+    for (change, expected) in table {
+        let error = deny(change.clone());
+        let fits = expected.map_or(error.is_none(), |expected| error.as_ref().is_some_and(|error| error.starts_with(expected)));
+        assert!(fits, "{change}: {error:?}");
+    }
 }
 
 #[test]

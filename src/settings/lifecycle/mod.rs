@@ -60,6 +60,9 @@ impl Setting for Lifecycle {
 
     fn desired(spec: Option<&LifecycleSpec>, context: &Context<'_>) -> Result<Option<DesiredLifecycle>, String> {
         let Some(spec) = spec else { return Ok(None) };
+        if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong_date) {
+            return Err(wrong);
+        }
         let is_there = |id: &String| spec.rules.iter().any(|rule| rule.id == *id);
         let earlier = context.earlier.get("lifecycle").into_iter().flatten();
         let dropped = earlier.filter(|id| !is_there(id)).cloned().collect();

@@ -157,6 +157,18 @@ pub struct AbortIncompleteMultipartUpload {
 }
 
 impl LifecycleRule {
+    /// A date that the calendar does not have: its digits alone pass the schema.
+    pub(super) fn wrong_date(&self) -> Option<String> {
+        let expiration = self.expiration.iter().map(|expiration| ("expiration", &expiration.date));
+        let transitions = self.transitions.iter().map(|transition| ("transitions", &transition.date));
+        let is_day = |date: &str| date.get(.."2030-01-01".len()).is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok());
+        let (field, date) = expiration
+            .chain(transitions)
+            .filter_map(|(field, date)| Some((field, date.as_ref()?)))
+            .find(|(_, date)| !is_day(date))?;
+        Some(format!("rule {}: {field} has the date {date}, which the calendar does not: use a day such as 2030-01-01", self.id))
+    }
+
     /// In a form where equal means same.
     pub(super) fn canonical(&self) -> Self {
         let mut rule = self.clone();
