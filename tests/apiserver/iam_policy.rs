@@ -162,6 +162,23 @@ fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
 }
 
 #[test]
+fn labels_come_from_namespaces_of_the_file() {
+    let rule = json!({ "selector": { "matchLabels": { "team": "a" } }, "buckets": ["*"], "regions": ["*"], "users": ["*"], "presets": ["IlluminaICA"] });
+    let account = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
+        "spec": { "accountId": "210987654321", "allowedNamespaces": [rule] },
+    });
+    let mut object = example(json!({}));
+    object["metadata"]["namespace"] = json!("lab");
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "lab", "labels": { "team": "a" } } });
+    let policy = printed(&["-f", "-"], &format!("{account}\n---\n{object}\n---\n{namespace}"));
+    assert!(policy.to_string().contains("arn:aws:iam::210987654321:user/"), "{policy}");
+    let output = iam_policy(&["-f", "-"], &format!("{account}\n---\n{object}"));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("add the Namespace to the file"), "{text}");
+}
+
+#[test]
 fn objects_of_several_accounts_need_files_of_their_own() {
     let of = |name: &str, id: Option<&str>| {
         let mut object = example(json!({ "accountRef": { "name": name } }));
