@@ -1,13 +1,16 @@
 //! `bucketconnection iam-policy`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kube::ResourceExt;
 
-use super::{Failure, file, print};
-use crate::api::BucketConnection;
+use super::file::{self, Contents};
+use super::{Failure, print, warn};
+use crate::api::conditions::Reason;
+use crate::api::{AWSAccount, BucketConnection};
+use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Terms, names};
 use crate::observed::Remembered;
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
@@ -15,7 +18,9 @@ use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 /// Print the IAM policy that the operator itself needs, as JSON to paste
 ///
 /// For the BucketConnections of a file, exactly what these need: their buckets, users and policies by name, and no action that
-/// none of them takes. Without a file, what any BucketConnection of an account may need. Asks nothing of AWS or Kubernetes.
+/// none of them takes. An AWSAccount beside them tells its account id, defaults and rules; a Namespace, its labels. What is invalid, or
+/// refused by its account, is left out with a warning. Without a file, what any BucketConnection of an account may need. Asks
+/// nothing of AWS or Kubernetes.
 #[derive(clap::Args)]
 pub(super) struct IamPolicy {
     /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them; - reads standard input
@@ -26,7 +31,7 @@ pub(super) struct IamPolicy {
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 
-    /// AWS account; with a file it must be known, from here or from the objects' status [default: the account that the policy is in]
+    /// AWS account; with a file it must be known, from here, from an AWSAccount in it or from the objects' status [default: the account that the policy is in]
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account_id: Option<String>,
 
@@ -68,60 +73,135 @@ impl IamPolicy {
         };
         print(&policy.to_string());
         if policy.size() > LIMIT {
-            let text = format!(
-                "bucketconnection: the policy has {} characters, a managed policy may have {LIMIT}: split the file, or leave it out and use --bucket\n",
+            warn(&format!(
+                "the policy has {} characters, a managed policy may have {LIMIT}: split the file, or leave it out and use --bucket",
                 policy.size()
-            );
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn for_file(&self, file: &Path) -> Result<Policy, Failure> {
-        let mut objects = file::read(file)?;
-        let account_id = self.account_of(&objects, file)?;
+        let shown = file.display();
+        let contents = file::read(file)?.contents(&self.namespace);
+        let mut granted = Vec::new();
+        for entry in &contents.connections {
+            let object = entry.object.clone();
+            match object.and_then(|object| self.terms(&object, &contents).map(|terms| (object, terms))) {
+                Ok((object, terms)) => granted.push(Granted { name: &entry.name, object, terms }),
+                Err(text) => left_out(&entry.name, &text),
+            }
+        }
+        let account_id = self.account_of(&granted, &contents).map_err(|text| Failure(format!("{shown}: {text}")))?;
         let mut connections = Vec::new();
-        for object in &mut objects {
-            object.metadata.namespace.get_or_insert_with(|| self.namespace.clone());
-            let account = Account { id: account_id.clone(), partition: names::partition_of(&object.spec.region).to_owned() };
-            let mut terms = Terms::default();
-            terms.defaults.permissions_boundary.clone_from(&self.permissions_boundary);
-            let desired = desired::resolve(object, "", &account, &terms).map_err(|errors| {
-                let lines: Vec<_> = errors.iter().map(|error| format!("\n  {error}")).collect();
-                Failure(format!("{} cannot be carried out:{}", object.name_any(), lines.concat()))
-            })?;
-            connections.push((desired, Remembered::of(object)));
+        let mut boundaries: BTreeSet<_> = self.permissions_boundary.iter().cloned().map(Some).collect();
+        for Granted { name, object, terms } in &granted {
+            let account = contents.account(&object.spec.account_ref.name).ok().flatten();
+            let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
+            let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
+            match desired::resolve(object, "", &account, terms) {
+                Ok(desired) => {
+                    boundaries.insert(terms.defaults.permissions_boundary.clone());
+                    connections.push((desired, Remembered::of(object)));
+                }
+                Err(errors) => left_out(name, &format!("cannot be carried out:{}", file::lines(&errors))),
+            }
+        }
+        if connections.is_empty() {
+            return Err(Failure(format!("{shown}: no BucketConnection is left to print a policy for")));
         }
         let partitions: BTreeSet<_> = connections.iter().map(|(desired, _)| &desired.account.partition).collect();
         if partitions.len() > 1 {
+            return Err(Failure(format!("{shown}: regions of several partitions ({partitions:?}), which no account spans")));
+        }
+        if boundaries.len() > 1 {
+            let all: Vec<_> = boundaries.into_iter().map(|boundary| boundary.unwrap_or_else(|| "none".to_owned())).collect();
             return Err(Failure(format!(
-                "{}: regions of several partitions ({partitions:?}), which no account spans",
-                file.display()
+                "{shown}: several permissions boundaries ({}), and a policy has one: correct --permissions-boundary, or split the file",
+                all.join(", ")
             )));
         }
-        Ok(iam_policy::for_connections(&connections, self.permissions_boundary.as_deref()))
+        let boundary = boundaries.into_iter().next().flatten();
+        Ok(iam_policy::for_connections(&connections, boundary.as_deref()))
     }
 
-    /// The account that the ARNs name: a policy that names none would be no least privilege.
-    fn account_of(&self, objects: &[BucketConnection], file: &Path) -> Result<String, Failure> {
-        if let Some(id) = &self.account_id {
-            return Ok(id.clone());
+    /// The terms of the account, where it is in the file; or why the operator would not work on `object`.
+    fn terms(&self, object: &BucketConnection, contents: &Contents) -> Result<Terms, String> {
+        let conditions = object.status.iter().flat_map(|status| &status.conditions);
+        let refused = |reason: &str| REFUSED.iter().any(|refused| refused.to_string() == reason);
+        if let Some(condition) = conditions.into_iter().find(|condition| refused(&condition.reason)) {
+            return Err(format!("its status says {}: {}", condition.reason, condition.message));
         }
-        let known: BTreeSet<_> = objects.iter().filter_map(|object| object.status.as_ref()?.account_id.clone()).collect();
-        let mut ids = known.iter();
-        match (ids.next(), ids.next()) {
+        let name = &object.spec.account_ref.name;
+        let mut terms = Terms::default();
+        if let Some(account) = contents.account(name)? {
+            let namespace = object.namespace().unwrap_or_default();
+            let labels = contents.labels.get(&namespace);
+            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), name, &account.spec).map_err(|text| {
+                let unknown = labels.is_none() && tenancy::asks_labels(&account.spec, &namespace);
+                let hint = if unknown { "; a selector decides: add the Namespace to the file, with its labels" } else { "" };
+                format!("{text}{hint}")
+            })?;
+        }
+        let defaults = &mut terms.defaults;
+        defaults.permissions_boundary = defaults.permissions_boundary.take().or_else(|| self.permissions_boundary.clone());
+        Ok(terms)
+    }
+
+    /// The account that the ARNs name: a policy that names none would be no least privilege, and one is for one account.
+    fn account_of(&self, objects: &[Granted<'_>], contents: &Contents) -> Result<String, String> {
+        let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for Granted { object, .. } in objects {
+            let name = &object.spec.account_ref.name;
+            let account = contents.account(name).ok().flatten();
+            let of_status = || object.status.as_ref()?.account_id.clone();
+            let id = account.and_then(account_id_of).or_else(of_status);
+            known.entry(name).or_default().extend(id);
+        }
+        let mut ids: BTreeSet<_> = known.values().flatten().cloned().collect();
+        ids.extend(self.account_id.clone());
+        let unknown: Vec<_> = known.iter().filter(|(_, ids)| ids.is_empty()).map(|(name, _)| *name).collect();
+        let mut all = ids.iter();
+        match (all.next(), all.next()) {
+            (_, Some(_)) => Err(format!(
+                "several AWS accounts ({}), and each has a policy of its own: split the file by accountRef, or correct --account-id",
+                ids.iter().cloned().collect::<Vec<_>>().join(", ")
+            )),
+            _ if known.len() > 1 && !unknown.is_empty() => {
+                let of_unknown = |object: &&Granted<'_>| unknown.contains(&object.object.spec.account_ref.name.as_str());
+                Err(format!(
+                    "objects of several AWSAccounts, and it is not known that {} is the same AWS account as the others ({}): split the file by accountRef, or add the AWSAccounts with their accountId",
+                    unknown.join(", "),
+                    objects.iter().filter(of_unknown).map(|object| object.name).collect::<Vec<_>>().join(", ")
+                ))
+            }
             (Some(id), None) => Ok(id.clone()),
-            (None, _) => Err(Failure(format!(
-                "{}: no object has a status that tells the AWS account; name it, such as --account-id 123456789012",
-                file.display()
-            ))),
-            (Some(_), Some(_)) => Err(Failure(format!(
-                "{}: the objects are in several AWS accounts ({}), and each has a policy of its own: split the file",
-                file.display(),
-                known.iter().cloned().collect::<Vec<_>>().join(", ")
-            ))),
+            (None, _) if objects.is_empty() => Err("no BucketConnection is left to print a policy for".to_owned()),
+            (None, _) => {
+                Err("no status or AWSAccount in it tells the AWS account; name it, such as --account-id 123456789012".to_owned())
+            }
         }
     }
+}
+
+/// What an account says of its id, or what was found.
+fn account_id_of(account: &AWSAccount) -> Option<String> {
+    account.spec.account_id.clone().or_else(|| account.status.as_ref()?.account_id.clone())
+}
+
+/// An object that the operator would work on, as far as the file tells.
+struct Granted<'a> {
+    name: &'a str,
+    object: BucketConnection,
+    terms: Terms,
+}
+
+/// What a status says of an object that the operator does not work on, until its spec or its account is another.
+const REFUSED: [Reason; 3] = [Reason::NotAllowed, Reason::InvalidSpec, Reason::AccountNotFound];
+
+/// One object that is wrong must not keep the others from having their policy.
+fn left_out(name: &str, text: &str) {
+    warn(&format!("left out: {name}: {text}"));
 }
 
 fn account_id(text: &str) -> Result<String, String> {

@@ -94,10 +94,15 @@ pub async fn main(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(Failure(text)) => {
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {text}\n").as_bytes());
+            warn(&text);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells a person something on standard error.
+fn warn(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {text}\n").as_bytes());
 }
 
 /// Writes to standard output; a reader that has gone is no error.

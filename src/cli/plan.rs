@@ -5,18 +5,24 @@ use std::process::ExitCode;
 
 use kube::{Api, ResourceExt};
 
-use super::{Cluster, Failure, file, print};
+use super::file::{self, Contents, Entry};
+use super::{Cluster, Failure, print, warn};
 use crate::api::BucketConnection;
 use crate::aws::Sessions;
 use crate::controller::{PreviewError, preview};
+use crate::desired::Desired;
 use crate::kubernetes::{Kubernetes, call};
+use crate::plan;
+use crate::problem::Problem;
 use crate::render;
 use crate::sdk;
 
 /// Show what the operator would change, and change nothing
 ///
 /// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
-/// Exit code: 0 everything is in sync, 2 there are changes or problems, 1 the plan could not be made.
+/// An AWSAccount of the file is used where the cluster has none of that name. An object that is invalid or refused is told on standard
+/// error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
+/// object for which no plan could be made.
 #[derive(clap::Args)]
 pub(super) struct Plan {
     /// YAML file with BucketConnections; - reads standard input
@@ -36,27 +42,59 @@ const CHANGES: u8 = 2;
 
 impl Plan {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
-        let mut objects = file::read(&self.file)?;
+        let file = file::read(&self.file)?;
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         let sessions = Sessions::new(sdk::environment().await?);
         let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
-        let mut in_sync = true;
-        for object in &mut objects {
-            object.metadata.namespace.get_or_insert_with(|| namespace.clone());
-            let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
-            join_live(object, &kubernetes).await?;
-            let (desired, plan) =
-                preview(object, &sessions, &kubernetes).await.map_err(|error| Failure(explained(&name, error)))?;
-            in_sync &= plan.in_sync();
-            print(&render::plan(&name, &plan, &desired));
+        let contents = file.contents(&namespace);
+        let (mut in_sync, mut failed) = (true, false);
+        for entry in &contents.connections {
+            match planned(entry, &contents, &sessions, &kubernetes).await {
+                Ok((title, desired, plan)) => {
+                    in_sync &= plan.in_sync();
+                    print(&render::plan(&title, &plan, &desired));
+                }
+                // The others are planned all the same.
+                Err(text) => {
+                    failed = true;
+                    warn(&text);
+                }
+            }
         }
-        Ok(if in_sync { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
+        Ok(match (failed, in_sync) {
+            (true, _) => ExitCode::FAILURE,
+            (false, true) => ExitCode::SUCCESS,
+            (false, false) => ExitCode::from(CHANGES),
+        })
     }
 }
 
+/// The plan for one object, and its title; or why there is none, by the object's name.
+async fn planned(
+    entry: &Entry,
+    contents: &Contents,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<(String, Desired, plan::Plan), String> {
+    let name = &entry.name;
+    let mut object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
+    let asked = |problem| format!("{name}: {problem}");
+    join_live(&mut object, kubernetes).await.map_err(asked)?;
+    let account_name = &object.spec.account_ref.name;
+    let (title, account) = match kubernetes.account(account_name).await.map_err(asked)? {
+        Some(account) => (name.clone(), Some(account)),
+        None => match contents.account(account_name).map_err(|text| format!("{name}: {text}"))? {
+            Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account.clone())),
+            None => (name.clone(), None),
+        },
+    };
+    let planned = preview(&object, account.as_ref(), sessions, kubernetes).await;
+    planned.map(|(desired, plan)| (title, desired, plan)).map_err(|error| explained(name, error))
+}
+
 /// Takes uid and status of the object in the cluster, if it is there: the plan is about that one with the file's spec.
-async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Result<(), Failure> {
+async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Result<(), Problem> {
     let namespace = object.namespace().unwrap_or_default();
     let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
     let live = call("get bucketconnections", objects.get_opt(&object.name_any())).await?;
@@ -71,11 +109,7 @@ async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Re
 
 fn explained(name: &str, error: PreviewError) -> String {
     match error {
-        PreviewError::Kubernetes(problem) => format!("{name}: {problem}"),
         PreviewError::Refused(blocker) => format!("{name}: {} ({})", blocker.message, blocker.reason),
-        PreviewError::Invalid(errors) => {
-            let lines: Vec<_> = errors.iter().map(|error| format!("\n  {error}")).collect();
-            format!("{name} cannot be carried out:{}", lines.concat())
-        }
+        PreviewError::Invalid(errors) => format!("{name} cannot be carried out:{}", file::lines(&errors)),
     }
 }

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::Context;
 use super::accounts::{self, Opened};
 use crate::api::conditions::Reason;
-use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
+use crate::api::{AWSAccount, BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look, Sessions};
 use crate::desired::{self, Desired, Management, SpecError, claims};
 use crate::execute::{Outcome, Ports, Report, execute};
@@ -84,14 +84,14 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     }
 }
 
-/// What the next pass would do to `object`, for the `plan` subcommand. Looks, and changes nothing.
+/// What the next pass would do to `object` with the account that it names, for the `plan` subcommand. Looks, and changes nothing.
 pub async fn preview(
     object: &BucketConnection,
+    account: Option<&AWSAccount>,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
 ) -> Result<(Desired, Plan), PreviewError> {
-    let account = kubernetes.account(&object.spec.account_ref.name).await.map_err(PreviewError::Kubernetes)?;
-    let opened = accounts::open(object, account.as_ref(), sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+    let opened = accounts::open(object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
     let Opened { aws, account, terms, .. } = opened;
     let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
     let remembered = Remembered::of(object);
@@ -102,8 +102,6 @@ pub async fn preview(
 
 /// Why there is no plan.
 pub enum PreviewError {
-    /// Kubernetes could not be asked.
-    Kubernetes(Problem),
     /// The account does not allow it, or could not be signed in to.
     Refused(Blocker),
     /// The spec cannot be carried out.

@@ -24,7 +24,7 @@ use crate::settings::{self, BucketSettings, Specs};
 pub use document::Document;
 pub use management::Management;
 pub use tenancy::Terms;
-pub use validate::SpecError;
+pub use validate::{SpecError, account_errors};
 
 /// The AWS account that the operator signs in to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]

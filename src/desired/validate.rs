@@ -8,10 +8,11 @@ use std::sync::LazyLock;
 
 use kube::CustomResourceExt;
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use serde::Serialize;
 
 use super::Document;
 use super::presets::Scope;
-use crate::api::{BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
+use crate::api::{AWSAccount, BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
 use crate::policy_language::wrong_condition;
 
 /// Something that is wrong with a spec.
@@ -36,14 +37,25 @@ impl fmt::Display for SpecError {
     }
 }
 
-static RULES: LazyLock<Option<CompiledSchema>> = LazyLock::new(|| {
-    let crd = serde_json::to_value(BucketConnection::crd()).ok()?;
+static RULES: LazyLock<Option<CompiledSchema>> = LazyLock::new(rules::<BucketConnection>);
+
+fn rules<K: CustomResourceExt>() -> Option<CompiledSchema> {
+    let crd = serde_json::to_value(K::crd()).ok()?;
     Some(compile_schema(crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?))
-});
+}
 
 /// What breaks the rules of the CRD.
 pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
-    let (Some(rules), Ok(value)) = (&*RULES, serde_json::to_value(object)) else {
+    broken(RULES.as_ref(), object)
+}
+
+/// What in an account breaks the rules of its CRD, for one that no API server has checked.
+pub fn account_errors(account: &AWSAccount) -> Vec<SpecError> {
+    broken(rules::<AWSAccount>().as_ref(), account)
+}
+
+fn broken(rules: Option<&CompiledSchema>, object: &impl Serialize) -> Vec<SpecError> {
+    let (Some(rules), Ok(value)) = (rules, serde_json::to_value(object)) else {
         return vec![SpecError::new("spec", "could not be checked")];
     };
     let broken = Validator::new().validate_compiled(rules, &value, None).err().map(|errors| errors.into_vec());

@@ -97,7 +97,7 @@ async fn bad_input_is_named() {
                 "preset.yaml",
                 "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: Nope, region: us-east-1, bucket: {name: b-b}}\n",
             ),
-            "BucketConnection wrong: unknown variant `Nope`, expected one of `IlluminaICA`",
+            "/wrong: unknown variant `Nope`, expected one of `IlluminaICA`",
         ),
         (
             file(
@@ -105,6 +105,17 @@ async fn bad_input_is_named() {
                 "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: ReadOnly, region: us-east-1, bucket: {name: Bucket, prefix: runs}}\n",
             ),
             "spec.bucket.prefix: bucket.prefix must end in",
+        ),
+        (
+            file(
+                "unknown.yaml",
+                "apiVersion: bucketconnection.dev/v1alpha1\nkind: BucketConnection\nmetadata: {name: wrong}\nspec: {preset: ReadOnly, region: us-east-1, bucket: {name: b-b, lifecycle: {rules: [{id: a, expiration: {day: 1}}]}}}\n",
+            ),
+            "/wrong: no such field: spec.bucket.lifecycle.rules[0].expiration.day;",
+        ),
+        (
+            file("version.yaml", "apiVersion: bucketconnection.dev/v1\nkind: BucketConnection\nmetadata: {name: wrong}\n"),
+            "/wrong: apiVersion \"bucketconnection.dev/v1\" is not known here: write bucketconnection.dev/v1alpha1",
         ),
     ];
     for (file, expected) in cases {
@@ -128,4 +139,37 @@ async fn several_objects_in_one_file_and_standard_input() {
     let (code, out, err) = text(&lab.cli(&["plan", "-f", file.to_str().unwrap()]));
     assert_eq!((code, err.as_str()), (2, ""));
     assert!(out.contains("create bucket bucket-first") && out.contains("create bucket bucket-second"), "{out}");
+}
+
+#[tokio::test]
+async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_may_be_in_the_file() {
+    let lab = Lab::idle("mixed", Stack::cluster(), &[]).await;
+    let named = |name: &str, spec: Value| {
+        let mut object = lab.connection(&format!("bucket-{name}"), spec);
+        object["metadata"]["name"] = json!(name);
+        object
+    };
+    let account = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "mixed-of-file" },
+        "spec": { "allowedNamespaces": [{ "names": ["*"], "buckets": ["bucket-n*"], "regions": ["*"], "presets": ["ReadWrite"] }] },
+    });
+    let of_file = json!({ "accountRef": { "name": "mixed-of-file" } });
+    let items = json!([
+        named("invalid", json!({ "bucket": { "prefix": "runs" } })),
+        named("refused", of_file.clone()),
+        named("nowhere", json!({ "accountRef": { "name": "mixed-nowhere" } })),
+        account,
+        named("new", of_file),
+        named("last", json!({})),
+    ]);
+    let (code, out, err) = plan(&lab, &json!({ "apiVersion": "v1", "kind": "List", "items": items }));
+    assert_eq!(code, 1, "{out}{err}");
+    let ns = &lab.namespace;
+    assert!(out.contains(&format!("{ns}/new (with AWSAccount mixed-of-file of the file): ")), "{out}");
+    assert!(out.contains(&format!("{ns}/last: ")) && out.contains("create bucket bucket-last"), "{out}");
+    for expected in
+        ["invalid cannot be carried out:", "refused: AWSAccount mixed-of-file does not allow", "nowhere: there is no AWSAccount"]
+    {
+        assert!(err.contains(&format!("{ns}/{expected}")), "{err}");
+    }
 }

@@ -112,6 +112,97 @@ fn an_identity_that_only_goes_on_to_roles_needs_no_more() {
 }
 
 #[test]
+fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
+    let account = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
+        "spec": {
+            "accountId": "210987654321",
+            "defaults": { "permissionsBoundary": "arn:aws:iam::210987654321:policy/edge", "namePrefix": "x-", "userPath": "/labs/" },
+            "allowedNamespaces": [{ "names": ["lab"], "buckets": ["lab-*"], "regions": ["*"], "presets": ["ReadOnly"] }],
+        },
+    });
+    let object = |name: &str, spec: Value| {
+        let mut object = json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
+            "metadata": { "name": name, "namespace": "lab" },
+            "spec": { "preset": "ReadOnly", "region": "us-east-1", "bucket": { "name": format!("lab-{name}") } },
+        });
+        merge(&mut object["spec"], spec);
+        object
+    };
+    let mut invalid = object("invalid", json!({}));
+    invalid["status"] = json!({ "conditions": [{
+        "type": "Ready", "status": "False", "reason": "InvalidSpec", "message": "no", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }] });
+    let mut old = object("old", json!({}));
+    old["apiVersion"] = json!("bucketconnection.dev/v1");
+    let items = json!([
+        account,
+        object("good", json!({})),
+        object("refused", json!({ "bucket": { "name": "other" } })),
+        object("typo", json!({ "bucket": { "versionign": "Enabled" } })),
+        object("bad", json!({ "bucket": { "prefix": "runs" } })),
+        invalid,
+        old,
+    ]);
+    let output = iam_policy(&["-f", "-"], &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
+    let (text, warnings) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{warnings}");
+    assert!(text.contains("arn:aws:iam::210987654321:user/labs/x-lab.good") && text.contains("policy/edge"), "{text}");
+    for (name, expected) in [
+        ("refused", "AWSAccount default does not allow namespace lab: bucket.name other"),
+        ("typo", "no such field: spec.bucket.versionign"),
+        ("bad", "spec.bucket.prefix: bucket.prefix must end in"),
+        ("invalid", "its status says InvalidSpec: no"),
+        ("old", "write bucketconnection.dev/v1alpha1"),
+    ] {
+        assert!(!text.contains(&format!("lab-{name}")), "{name}: {text}");
+        assert!(warnings.contains(&format!("left out: lab/{name}: ")) && warnings.contains(expected), "{name}: {warnings}");
+    }
+}
+
+#[test]
+fn labels_come_from_namespaces_of_the_file() {
+    let rule = json!({ "selector": { "matchLabels": { "team": "a" } }, "buckets": ["*"], "regions": ["*"], "users": ["*"], "presets": ["IlluminaICA"] });
+    let account = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
+        "spec": { "accountId": "210987654321", "allowedNamespaces": [rule] },
+    });
+    let mut object = example(json!({}));
+    object["metadata"]["namespace"] = json!("lab");
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "lab", "labels": { "team": "a" } } });
+    let policy = printed(&["-f", "-"], &format!("{account}\n---\n{object}\n---\n{namespace}"));
+    assert!(policy.to_string().contains("arn:aws:iam::210987654321:user/"), "{policy}");
+    let output = iam_policy(&["-f", "-"], &format!("{account}\n---\n{object}"));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("add the Namespace to the file"), "{text}");
+}
+
+#[test]
+fn objects_of_several_accounts_need_files_of_their_own() {
+    let of = |name: &str, id: Option<&str>| {
+        let mut object = example(json!({ "accountRef": { "name": name } }));
+        object["metadata"]["name"] = json!(name);
+        object["status"] = id.map_or(json!({}), |id| json!({ "accountId": id }));
+        object.to_string()
+    };
+    let both = |a: Option<&str>, b: Option<&str>| format!("{}\n---\n{}", of("a", a), of("b", b));
+    let (one, two) = (Some("210987654321"), Some("123456789012"));
+    let cases: [(&[&str], String, &str); 4] = [
+        (&["-f", "-"], both(one, two), "split the file by accountRef"),
+        (&["-f", "-"], both(one, None), "not known that b is the same AWS account as the others (default/b)"),
+        (&["-f", "-", "--account-id", "210987654321"], both(None, None), "not known that a, b is"),
+        (&["-f", "-", "--account-id", "210987654321"], of("a", two), "correct --account-id"),
+    ];
+    for (arguments, input, expected) in cases {
+        let output = iam_policy(arguments, &input);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty() && text.contains(expected), "{arguments:?}: {text}");
+    }
+    printed(&["-f", "-"], &both(one, one));
+}
+
+#[test]
 fn bad_input_is_named() {
     let yaml = |changes: Value| example(changes).to_string();
     let china = yaml(json!({ "preset": "ReadOnly", "region": "cn-north-1" }));
@@ -120,7 +211,7 @@ fn bad_input_is_named() {
     let cases: [(&[&str], String, &str); 9] = [
         (&["-f", "-"], yaml(json!({})), "--account-id 123456789012"),
         (&file, String::new(), "no BucketConnection in it"),
-        (&file, yaml(json!({ "bucket": { "name": "Bad" } })), "c cannot be carried out"),
+        (&file, yaml(json!({ "bucket": { "name": "Bad" } })), "default/c: cannot be carried out"),
         (&file, two(&china, &yaml(json!({}))), "several partitions"),
         (&["--account-id", "12"], String::new(), "12 digits"),
         (&["--bucket", "Lab/*"], String::new(), "such as lab-*"),
