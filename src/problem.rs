@@ -124,3 +124,18 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// What is gone already is done with.
+pub fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
+    match answer {
+        Err(problem) if problem.class != Class::Missing => Err(problem),
+        _ => Ok(()),
+    }
+}
+
+/// Names for a message: the first few, and how many more there are.
+pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    const NAMED: usize = 5;
+    let named = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED { format!("{named} and {} more", names.len() - NAMED) } else { named }
+}

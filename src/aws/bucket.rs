@@ -5,8 +5,8 @@ use aws_sdk_s3::types::{
 };
 
 use crate::observed::Contents;
-use crate::problem::{Class, Problem};
-use crate::sdk::{BucketCalls, build, gone};
+use crate::problem::{Class, Problem, gone};
+use crate::sdk::{BucketCalls, build};
 use crate::settings::tags::Tags;
 
 /// The one region whose name S3 does not accept as a location.
@@ -78,10 +78,7 @@ impl BucketCalls<'_> {
         for upload in page.uploads() {
             let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
             let call = call.set_key(upload.key.clone()).set_upload_id(upload.upload_id.clone());
-            match self.sdk.call("s3:AbortMultipartUpload", call.send()).await {
-                Err(problem) if problem.class != Class::Missing => return Err(problem),
-                _ => {}
-            }
+            gone(self.sdk.call("s3:AbortMultipartUpload", call.send()).await)?;
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::Aws;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
-use crate::problem::{Class, Problem};
-use crate::sdk::{gone, unset};
+use crate::problem::{Class, Problem, gone};
+use crate::sdk::unset;
 
 /// Why a key was not issued.
 pub enum IssueError {

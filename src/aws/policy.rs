@@ -8,8 +8,8 @@ use super::Aws;
 use super::user::iam_tags;
 use crate::desired::{DesiredPolicy, Document};
 use crate::observed::ManagedPolicy;
-use crate::problem::Problem;
-use crate::sdk::{gone, unset};
+use crate::problem::{Problem, gone};
+use crate::sdk::unset;
 use crate::settings::tags::Tags;
 
 const ABSENT: [&str; 1] = ["NoSuchEntity"];

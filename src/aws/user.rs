@@ -5,8 +5,8 @@ use aws_sdk_iam::types::Tag;
 use super::Aws;
 use crate::desired::DesiredUser;
 use crate::observed::User;
-use crate::problem::Problem;
-use crate::sdk::{build, gone, unset};
+use crate::problem::{Problem, gone};
+use crate::sdk::{build, unset};
 use crate::settings::tags::Tags;
 
 impl Aws {

@@ -145,13 +145,7 @@ fn failed(problem: &Problem) -> Blocker {
         reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
         _ => Reason::SignInFailed,
     };
-    Blocker {
-        part: ConditionType::AccountReady,
-        reason,
-        message: problem.to_string(),
-        stalled: problem.needs_a_person(),
-        problem: Some(problem.clone()),
-    }
+    Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem) }
 }
 
 /// One pass over an account; returns the time until the next one.

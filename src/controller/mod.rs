@@ -18,7 +18,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER, ManagementMode};
 use crate::aws::Sessions;
 use crate::desired::Management;
-use crate::desired::claims::Standing;
+use crate::desired::claims::{self, Standing};
 use crate::desired::tenancy::{self, Labels};
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
@@ -73,13 +73,7 @@ impl Context {
                 );
                 Err(Blocker { part, reason: Reason::AccountNotFound, message, stalled: true, problem: None })
             }
-            None => self.kubernetes.account(name).await.map_err(|problem| Blocker {
-                part,
-                reason: problem.reason(),
-                message: problem.to_string(),
-                stalled: problem.needs_a_person(),
-                problem: Some(problem),
-            }),
+            None => self.kubernetes.account(name).await.map_err(|problem| Blocker::unreadable(part, &problem)),
         }
     }
 
@@ -88,7 +82,7 @@ impl Context {
     fn standing(&self, other: &BucketConnection) -> Standing {
         let mut other = other.clone();
         self.seal.check(&mut other);
-        if other.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some()) {
+        if claims::has(&other) {
             return Standing::Has;
         }
         let wants = Management::of_spec(&other.spec.management).of("bucket") == ManagementMode::Enforce && !other.spec.suspend;

@@ -20,15 +20,20 @@ pub enum Standing {
     Nothing,
 }
 
-/// What `object` claims that belongs to one of `others`: the part of it, and why, for people. `standing` tells what an object has;
-/// it is asked only of those that name the same.
+/// Whether an object has bucket or user, by a status that may be believed.
+pub fn has(object: &BucketConnection) -> bool {
+    object.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some())
+}
+
+/// What `object`, whose status may be believed, claims that belongs to one of `others`: the part of it, and why, for people.
+/// `standing` tells what another object has; it is asked only of those that name the same.
 pub fn taken<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     defaults: &AccountDefaults,
     standing: impl Fn(&BucketConnection) -> Standing,
 ) -> Option<(ConditionType, String)> {
-    if standing(object) == Standing::Has {
+    if has(object) {
         return None;
     }
     let (bucket, user) = (bucket(object), user(object, defaults));

@@ -9,7 +9,7 @@ use super::{Kubernetes, MANAGER, call};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
 use crate::credentials::{AccountKey, Sensitive};
 use crate::desired::tenancy::Labels;
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, gone};
 
 impl Kubernetes {
     fn accounts(&self) -> Api<AWSAccount> {
@@ -47,10 +47,7 @@ impl Kubernetes {
         finalizers.extend(hold.then(|| ACCOUNT_FINALIZER.to_owned()));
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": account.resource_version() } });
         let (accounts, parameters, patch) = (self.accounts(), PatchParams::default(), Patch::Merge(patch));
-        match call("patch awsaccounts", accounts.patch(&account.name_any(), &parameters, &patch)).await {
-            Err(problem) if problem.class != Class::Missing => Err(problem),
-            _ => Ok(()),
-        }
+        gone(call("patch awsaccounts", accounts.patch(&account.name_any(), &parameters, &patch)).await)
     }
 
     /// Writes the status of an account.
@@ -64,9 +61,6 @@ impl Kubernetes {
         let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
         let accounts = self.accounts();
         let written = call("patch awsaccounts/status", accounts.patch_status(name, &parameters, &Patch::Apply(patch))).await;
-        match written {
-            Err(problem) if problem.class != Class::Missing => Err(problem),
-            _ => Ok(()),
-        }
+        gone(written)
     }
 }

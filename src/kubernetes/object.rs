@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Kubernetes, MANAGER, call};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER};
 use crate::desired::names;
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, gone};
 
 /// The version of each object, by uid, as our last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
@@ -56,10 +56,7 @@ impl Kubernetes {
     /// Removes our finalizer; the object may be gone already.
     pub async fn remove_finalizer(&self, object: &BucketConnection) -> Result<(), Problem> {
         let others: Vec<_> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
-        match self.set_finalizers(object, &others).await {
-            Err(problem) if problem.class != Class::Missing => Err(problem),
-            _ => Ok(()),
-        }
+        gone(self.set_finalizers(object, &others).await)
     }
 
     async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<BucketConnection, Problem> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Kubernetes, MANAGER, call};
 use crate::api::BucketConnection;
 use crate::desired::names;
-use crate::problem::{Class, Problem};
+use crate::problem::{Problem, gone};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const CONNECTION: &str = "bucketconnection.dev/connection";
@@ -100,14 +100,6 @@ impl Kubernetes {
         }
         let parameters = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
         gone(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
-    }
-}
-
-/// What is gone already is done with.
-fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
-    match answer {
-        Err(problem) if problem.class != Class::Missing => Err(problem),
-        _ => Ok(()),
     }
 }
 

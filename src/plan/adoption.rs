@@ -8,12 +8,11 @@ use sha2::{Digest, Sha256};
 use super::{Action, Planner};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
+use crate::problem::listed;
 use crate::settings::FieldDiff;
 
 /// Bytes of the hash that are shown.
 const HASH_LENGTH: usize = 8;
-/// Paths that a message names.
-const NAMED: usize = 5;
 
 /// A takeover that waits for approval.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +36,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     if desired.approved_plan.as_ref() == Some(&hash) {
         return;
     }
-    let mut named = changes.iter().take(NAMED).map(|diff| diff.path.as_str()).collect::<Vec<_>>().join(", ");
-    if changes.len() > NAMED {
-        let _ = write!(named, " and {} more", changes.len() - NAMED);
-    }
+    let named = listed(&changes.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>());
     let what = match first {
         ConditionType::UserReady => format!("IAM user {}", desired.user.name),
         ConditionType::PolicyInSync => format!("managed policy {}", desired.policy.name),

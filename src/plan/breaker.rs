@@ -17,14 +17,13 @@ use super::{Action, Plan, Step};
 use crate::api::Repeat;
 use crate::api::conditions::ConditionType;
 use crate::observed::Remembered;
+use crate::problem::listed;
 use crate::settings::FieldDiff;
 
 /// How often the same write is sent before it is held back.
 pub const LIMIT: i64 = 3;
 /// A write that is held back is tried again this often.
 const RETRY_SECONDS: i64 = 3_600;
-/// Fields that a message names at most.
-const NAMED: usize = 5;
 /// Longest value that a message shows whole.
 const VALUE_LENGTH: usize = 100;
 
@@ -69,10 +68,7 @@ pub(super) fn messages(plan: &Plan) -> Vec<(ConditionType, String)> {
         parts.entry(step.part).or_default().extend(step.diffs.iter().map(told));
     }
     let message = |fields: Vec<String>| {
-        let mut named = fields.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if fields.len() > NAMED {
-            named = format!("{named} and {} more", fields.len() - NAMED);
-        }
+        let named = listed(&fields);
         format!(
             "written {LIMIT} times without effect: {named}; AWS, or something else, changes it back: make the spec say what AWS makes of it, or find what changes it; it is tried again once an hour, on request, and when the spec changes"
         )

@@ -195,7 +195,7 @@ pub struct Blocker {
 
 impl Blocker {
     /// A part that could not be read.
-    fn unreadable(part: ConditionType, problem: &Problem) -> Self {
+    pub fn unreadable(part: ConditionType, problem: &Problem) -> Self {
         Self {
             part,
             reason: problem.reason(),

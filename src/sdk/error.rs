@@ -137,14 +137,6 @@ pub(crate) fn build<T>(action: &str, built: Result<T, BuildError>) -> Result<T, 
     built.map_err(|error| Problem::new(Class::Refused, action, "InvalidRequest", error.to_string()))
 }
 
-/// What is gone already is deleted.
-pub(crate) fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
-    match answer {
-        Err(problem) if problem.class != Class::Missing => Err(problem),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ use crate::problem::Problem;
 
 use budget::Limits;
 pub use client::{SetupError, environment};
-pub(crate) use error::{build, gone, unset};
+pub(crate) use error::{build, unset};
 
 /// How many AWS calls may run at once. Waiting for a key to propagate does not count.
 const CALLS_AT_ONCE: usize = 64;

@@ -7,9 +7,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
 use crate::plan::Blocker;
-
-/// Connections that a message names at most.
-const NAMED: usize = 5;
+use crate::problem::listed;
 
 /// What came of looking at an account.
 pub enum Finding<'a> {
@@ -42,10 +40,7 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),
         Finding::InUse(connections) => {
-            let mut named = connections.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            if connections.len() > NAMED {
-                named = format!("{named} and {} more", connections.len() - NAMED);
-            }
+            let named = listed(connections);
             let message = format!("not deleted yet, because BucketConnections need it: {named}; delete them first");
             (false, Reason::InUse, message, true)
         }
