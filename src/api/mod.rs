@@ -5,7 +5,9 @@
 
 mod account;
 pub mod conditions;
+mod credentials;
 mod management;
+mod period;
 pub mod sign_in;
 mod statement;
 mod status;
@@ -17,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::policy_language::Effect;
 pub use account::*;
+pub use credentials::*;
 pub use management::*;
+pub use period::Period;
 pub use sign_in::*;
 pub use statement::PolicyStatement;
 pub use status::*;
@@ -369,25 +373,6 @@ pub struct UserSpec {
     #[schemars(schema_with = "settings::tags::schema")]
     #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
     pub tags: settings::tags::Tags,
-}
-
-/// The access key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialsSpec {
-    /// The Secret that holds the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretSpec>,
-}
-
-/// The Secret that holds the key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretSpec {
-    /// Name of the Secret, in the namespace of this object. A Secret of that name that is not ours is never overwritten.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
 }
 
 /// Who in Kubernetes may read the Secret.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AdoptionStatus, PolicyType, SignIn};
+use super::{AdoptionStatus, CredentialsStatus, PolicyType, SignIn};
 
 /// What was found and done for a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -156,59 +156,6 @@ pub struct PermissionsStatus {
     /// Names under which a Role and a RoleBinding of ours may be there: more than one while they move with the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-}
-
-/// The access key and its Secret.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialsStatus {
-    /// Name of the Secret, in the namespace of the object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_name: Option<String>,
-    /// Secrets of earlier specs that may still be there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier_secrets: Vec<String>,
-    /// Id of the access key in the Secret. Not secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_key_id: Option<String>,
-    /// When the key was issued.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
-    /// When the key was last proven by a full proof (identity and bucket).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified_at: Option<Time>,
-    /// Where the key is in its life.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<KeyPhase>,
-    /// Written before a key is issued, so that a crash in between can be told from a foreign key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intent: Option<KeyIntent>,
-    /// Keys of ours that are replaced and will be deleted once the new one is proven.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retiring: Vec<String>,
-}
-
-/// Where a key is in its life.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum KeyPhase {
-    Issuing,
-    Propagating,
-    Verified,
-    Rejected,
-}
-
-/// A key that was issued between these times, and is not among these, is ours even though nobody noted it.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyIntent {
-    /// When the first attempt began that is not accounted for.
-    pub since: Time,
-    /// When the last attempt has surely ended.
-    pub until: Time,
-    /// Ids of the keys that the user had before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub known_keys: Vec<String>,
 }
 
 /// One thing that the issued key was proven to do.
