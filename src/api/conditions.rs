@@ -19,6 +19,7 @@ pub enum ConditionType {
     CredentialsReady,
     Verified,
     AccessInSync,
+    RotationComplete,
     DriftDetected,
 }
 
@@ -74,6 +75,16 @@ pub enum Reason {
     AwaitingApproval,
     /// An access key was issued.
     KeyIssued,
+    /// The Secret got the next access key.
+    KeyRotated,
+    /// All access keys and sessions were cut off.
+    KeyRevoked,
+    /// The next access key is being issued and proven.
+    Rotating,
+    /// The access key before this one still works, for its time.
+    Overlapping,
+    /// The access key before this one was used since it was replaced.
+    PreviousKeyInUse,
     /// The object is being deleted.
     Deleting,
     /// The object was deleted, and what was its in AWS with it or kept, as its `deletionPolicy` says.
@@ -138,7 +149,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 49] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -153,6 +164,11 @@ impl Reason {
         Self::Observed,
         Self::AwaitingApproval,
         Self::KeyIssued,
+        Self::KeyRotated,
+        Self::KeyRevoked,
+        Self::Rotating,
+        Self::Overlapping,
+        Self::PreviousKeyInUse,
         Self::Deleting,
         Self::Deleted,
         Self::Suspended,

@@ -157,9 +157,9 @@ pub struct NextKey {
 pub struct PreviousKey {
     /// Its id.
     pub access_key_id: String,
-    /// Number of its own Secret, where it has one.
+    /// Name of its own Secret, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
+    pub secret_name: Option<String>,
     /// When the Secret got the next one.
     pub replaced_at: Time,
     /// Until when it goes on working.

@@ -3,8 +3,10 @@
 use aws_config::retry::RetryConfig;
 use aws_sdk_iam::types::StatusType;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Aws;
+use crate::api::LastUsed;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
 use crate::problem::{Class, Problem, gone};
@@ -26,8 +28,9 @@ impl Aws {
         Ok(keys.map(|keys| {
             let key = |key: aws_sdk_iam::types::AccessKeyMetadata| {
                 let active = key.status == Some(StatusType::Active);
+                let expired = key.status.as_ref().is_some_and(|status| status.as_str() == "Expired");
                 let created_at = key.create_date.and_then(|date| Timestamp::from_second(date.secs()).ok());
-                key.access_key_id.map(|id| AccessKey { id, active, created_at })
+                key.access_key_id.map(|id| AccessKey { id, active, expired, created_at })
             };
             keys.into_iter().filter_map(key).collect()
         }))
@@ -53,9 +56,21 @@ impl Aws {
         }
     }
 
-    /// Makes a key work again that somebody set to Inactive.
-    pub async fn activate_key(&self, user: &str, id: &str) -> Result<(), Problem> {
-        let call = self.sdk.iam.update_access_key().user_name(user).access_key_id(id).status(StatusType::Active);
+    /// When and where a key was used last; `None` when it never was. AWS tells it with a delay of up to hours
+    /// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccessKeyLastUsed.html>).
+    pub async fn last_used(&self, id: &str) -> Result<Option<LastUsed>, Problem> {
+        let call = self.sdk.iam.get_access_key_last_used().access_key_id(id);
+        let answer = unset(self.sdk.call("iam:GetAccessKeyLastUsed", call.send()).await, &["NoSuchEntity"])?;
+        Ok(answer.and_then(|answer| answer.access_key_last_used).and_then(|used| {
+            let at = Time(Timestamp::from_second(used.last_used_date?.secs()).ok()?);
+            Some(LastUsed { at: Some(at), service: used.service_name, region: used.region })
+        }))
+    }
+
+    /// Makes a key work again, or no more: what was done can be undone.
+    pub async fn set_active(&self, user: &str, id: &str, active: bool) -> Result<(), Problem> {
+        let status = if active { StatusType::Active } else { StatusType::Inactive };
+        let call = self.sdk.iam.update_access_key().user_name(user).access_key_id(id).status(status);
         self.sdk.call("iam:UpdateAccessKey", call.send()).await.map(drop)
     }
 

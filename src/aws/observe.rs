@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Aws;
 use crate::api::PolicyType;
-use crate::credentials::{KeyPair, keys_in};
-use crate::desired::Desired;
+use crate::credentials::KeyPair;
+use crate::desired::{Desired, names};
 use crate::observed::{Bucket, KeyProof, ManagedPolicy, Observed, Ownership, Remembered, Secret};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
@@ -23,24 +23,34 @@ pub enum Look {
 }
 
 impl Aws {
-    /// Looks at AWS; what the Secret holds was read before.
-    pub async fn observe(
-        &self,
-        desired: &Desired,
-        remembered: &Remembered,
-        secret: Secret,
-        earlier_secrets: BTreeMap<String, Secret>,
-        look: Look,
-    ) -> Observed {
+    /// Looks at AWS; `seen` is what Kubernetes told before, the Secrets above all.
+    pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, look: Look) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
-        let (live, user, policy, earlier_policies, attached, proof) = futures::join!(
+        let user_name = &desired.user.name;
+        let previous = remembered.credentials.previous.as_ref();
+        let current = seen.secret.keys();
+        let next: Vec<_> = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
+        let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
             settings::read(&bucket, &desired.bucket.settings),
             self.user(&desired.user.name),
             self.policy(desired, remembered),
             self.earlier_policies(desired, remembered),
             // Also where the policy is inline: AWS attaches its quarantine here.
             async { reading(self.attached_policies(&desired.user.name).await) },
-            self.probe(desired, candidates(&secret, &earlier_secrets), |key| known(key, remembered)),
+            self.probe(desired, candidates(&seen), |key| known(key, remembered)),
+            self.probe(desired, next, |_| false),
+            async {
+                match previous {
+                    Some(previous) => reading(self.last_used(&previous.access_key_id).await),
+                    None => Reading::NotLooked,
+                }
+            },
+            async {
+                match remembered.credentials.revocation {
+                    Some(_) => reading(self.inline_policy(user_name, names::REVOKED).await),
+                    None => Reading::NotLooked,
+                }
+            },
         );
         let (inline_policy, managed_policy) = policy;
         let mut observed = Observed {
@@ -51,12 +61,17 @@ impl Aws {
             managed_policy,
             earlier_policies,
             attached,
-            secret,
-            earlier_secrets,
             proof,
-            ..Observed::default()
+            next_proof,
+            last_used,
+            denial,
+            ..seen
         };
-        let settled = matches!(observed.proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
+        let settled = matches!(observed.proof, KeyProof::Works(_))
+            && remembered.credentials.intent.is_none()
+            && matches!(observed.next, Secret::NotLooked)
+            && previous.is_none()
+            && !remembered.revoke;
         let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
         let (keys, contents) = futures::join!(
@@ -93,14 +108,11 @@ impl Aws {
     }
 }
 
-/// The keys that the Secret holds; those of its earlier name while the new one holds none.
-fn candidates(secret: &Secret, earlier: &BTreeMap<String, Secret>) -> Vec<KeyPair> {
-    let keys = |secret: &Secret| match secret {
-        Secret::Ours(secret) => keys_in(&secret.data),
-        _ => Vec::new(),
-    };
-    let here = keys(secret);
-    if here.is_empty() { earlier.values().flat_map(keys).collect() } else { here }
+/// The keys that the Secret holds; where it holds none, those of other Secrets that had it too.
+fn candidates(seen: &Observed) -> Vec<KeyPair> {
+    let here = seen.secret.keys();
+    let others = || seen.earlier_secrets.values().chain([&seen.version]).flat_map(Secret::keys).collect();
+    if here.is_empty() { others() } else { here }
 }
 
 /// Whether the key is the one that was proven to be our user's.

@@ -7,6 +7,7 @@ mod document;
 pub mod management;
 pub mod names;
 pub mod presets;
+mod rotation;
 pub mod tenancy;
 mod validate;
 
@@ -23,6 +24,7 @@ use crate::settings::{self, BucketSettings, Specs};
 
 pub use document::Document;
 pub use management::Management;
+pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
 pub use validate::{SpecError, account_errors};
 
@@ -52,6 +54,8 @@ pub struct Desired {
     pub policy: DesiredPolicy,
     /// The Secret.
     pub secret: DesiredSecret,
+    /// When the key is replaced.
+    pub rotation: DesiredRotation,
     /// Who may read the Secret.
     pub access: DesiredAccess,
     /// What to try with the issued key.
@@ -139,8 +143,17 @@ impl DesiredPolicy {
 pub struct DesiredSecret {
     /// Its name.
     pub name: String,
+    /// Whether each key is kept in a Secret of its own too.
+    pub versioned: bool,
     /// Its fields that are not secret.
     pub fields: BTreeMap<&'static str, String>,
+}
+
+impl DesiredSecret {
+    /// The same under another name.
+    pub fn named(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
 }
 
 /// Who may read the Secret, by a Role and a RoleBinding of one name.
@@ -266,8 +279,10 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         PolicyType::Managed => user_name.clone(),
     });
     let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
-    let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
-    let secret_name = secret_name.unwrap_or_else(|| format!("{}-s3", names::of(object)));
+    let secret_spec = spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
+    let secret_name = names::secret(object);
+    let rotation = spec.credentials.as_ref().and_then(|credentials| credentials.rotation.as_ref());
+    let rotation = DesiredRotation::new(rotation, &mut errors);
     let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
     if !errors.is_empty() {
         return Err(errors);
@@ -288,6 +303,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         access: DesiredAccess { name: names::readers(&secret_name), groups: groups.into_iter().collect() },
         secret: DesiredSecret {
             name: secret_name,
+            versioned: secret_spec.is_some_and(|secret| secret.versioned),
             fields: BTreeMap::from([
                 ("AWS_REGION", spec.region.clone()),
                 ("BUCKET", bucket_name.clone()),
@@ -297,6 +313,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
                 ("partition", account.partition.clone()),
             ]),
         },
+        rotation,
         proofs: proofs(&document, &bucket_arn, &prefix),
         policy: DesiredPolicy {
             kind: policy_spec.kind,

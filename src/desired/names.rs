@@ -17,6 +17,8 @@ pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
 pub const DEFAULT_PATH: &str = "/bucketconnection/";
 /// Name of an inline policy.
 pub const INLINE_POLICY: &str = "bucketconnection";
+/// Name of the inline policy that denies a user everything, or its old sessions.
+pub const REVOKED: &str = "bucketconnection-revoked";
 /// Key, under the prefix, of the upload that is begun and aborted to prove that writing works.
 pub const PROBE_KEY: &str = ".bucketconnection-probe";
 
@@ -66,6 +68,22 @@ pub fn path_and_name(arn: &str) -> Option<(&str, &str)> {
     let resource = arn.splitn(6, ':').nth(5)?.strip_prefix("user")?;
     let name = resource.rfind('/')? + 1;
     Some((&resource[..name], &resource[name..]))
+}
+
+/// Name of the Secret in the spec.
+pub fn secret(object: &BucketConnection) -> String {
+    let spec = object.spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
+    spec.map_or_else(|| format!("{}-s3", of(object)), |secret| secret.name.clone())
+}
+
+/// Name of the Secret that a key of this number has for itself, beside the Secret `secret` that always has the newest.
+pub fn version(secret: &str, number: i64) -> String {
+    format!("{secret}-v{number}")
+}
+
+/// Name of the Secret in which the next key waits until it is proven.
+pub fn next(secret: &str) -> String {
+    format!("{secret}-next")
 }
 
 /// Name of the Role and the RoleBinding by which groups read the Secret `secret`.

@@ -17,31 +17,34 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::ports::{Ports, Ran};
+use super::ports::{Issued, Ports, Ran};
 use super::{Fact, Outcome};
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
-use crate::desired::Desired;
+use crate::desired::DesiredSecret;
 use crate::problem::Problem;
 
 /// Pauses between attempts to write the Secret, about half a minute in all.
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
-/// Issues a key into the Secret.
-pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired) -> Ran {
+/// Issues a key of `user` into `secret`, as the key of number `version` where keys are kept by version.
+pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> Ran {
     let Ports { aws, kubernetes, object, .. } = ports;
-    if let Err(problem) = kubernetes.try_secret(object, &desired.secret).await {
+    if let Err(problem) = kubernetes.try_secret(object, secret).await {
         return Outcome::Failed(problem).into();
     }
-    let key = match aws.create_key(&desired.user.name).await {
+    let key = match aws.create_key(user).await {
         Ok(key) => key,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
         Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
     };
     let created_at = Timestamp::now();
-    match store(ports, desired, &key, created_at).await {
-        Ok(()) => Ran { outcome: Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), key: Some(key) },
-        Err(problem) => match aws.delete_key(&desired.user.name, &key.id).await {
+    match store(ports, secret, &key, (created_at, version)).await {
+        Ok(()) => {
+            let outcome = Outcome::Done(Fact::Key { id: key.id.clone(), created_at });
+            Ran { outcome, key: Some(Issued { key, at: created_at }) }
+        }
+        Err(problem) => match aws.delete_key(user, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
             // The intent stands on, so the next pass finds the key and deletes it.
             Err(_) => Outcome::Doubtful(problem).into(),
@@ -49,11 +52,16 @@ pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired) -> Ran {
     }
 }
 
-async fn store(ports: &Ports<'_>, desired: &Desired, key: &KeyPair, created_at: Timestamp) -> Result<(), Problem> {
+async fn store(
+    ports: &Ports<'_>,
+    secret: &DesiredSecret,
+    key: &KeyPair,
+    (created_at, version): (Timestamp, Option<i64>),
+) -> Result<(), Problem> {
     let mut last = None;
     for pause in PAUSES {
         sleep(Duration::from_secs(pause)).await;
-        match ports.kubernetes.write_secret(ports.object, &desired.secret, key, Some(created_at)).await {
+        match ports.kubernetes.write_secret(ports.object, secret, key, Some(created_at), version).await {
             Ok(()) => return Ok(()),
             Err(problem) if problem.needs_a_person() => return Err(problem),
             Err(problem) => last = Some(problem),

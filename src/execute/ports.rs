@@ -1,5 +1,6 @@
 //! What a step is run with, and what comes of it.
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fact, Outcome};
@@ -24,7 +25,14 @@ pub struct Ports<'a> {
 /// What came of a step, and the key that was issued in it.
 pub(super) struct Ran {
     pub(super) outcome: Outcome,
-    pub(super) key: Option<KeyPair>,
+    pub(super) key: Option<Issued>,
+}
+
+/// A key that was issued by this plan, and when.
+#[derive(Clone)]
+pub(super) struct Issued {
+    pub(super) key: KeyPair,
+    pub(super) at: Timestamp,
 }
 
 impl From<Outcome> for Ran {

@@ -5,11 +5,10 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::key::issue;
-use super::ports::{Ports, Ran};
+use super::ports::{Issued, Ports, Ran};
 use super::{Fact, Outcome, Report};
-use crate::credentials::KeyPair;
-use crate::desired::Desired;
-use crate::plan::{Action, Plan, Step};
+use crate::desired::{Desired, names};
+use crate::plan::{Action, Plan, Step, revocation};
 use crate::problem::{Class, Problem};
 use crate::sdk::BucketCalls;
 use crate::settings;
@@ -21,7 +20,7 @@ use crate::settings;
 pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
     let mut started = vec![false; plan.steps.len()];
-    let mut issued: Option<KeyPair> = None;
+    let mut issued: Option<Issued> = None;
     let mut bucket_busy = false;
     let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ran)>> = FuturesUnordered::new();
     loop {
@@ -56,7 +55,7 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
     Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
 }
 
-async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<KeyPair>) -> Ran {
+async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> Ran {
     let Ports { aws, kubernetes, object, stop } = ports;
     let user = &desired.user.name;
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
@@ -77,19 +76,33 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<K
         Action::TagPolicy { arn, set, remove } => aws.tag_policy(arn, set, remove).await.into(),
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
-        Action::IssueKey { .. } => issue(ports, desired).await,
-        Action::ActivateKey { id } => aws.activate_key(user, id).await.into(),
+        Action::IssueKey { secret, version, .. } => issue(ports, user, &desired.secret.named(secret), *version).await,
+        Action::ActivateKey { id } => aws.set_active(user, id, true).await.into(),
+        Action::DeactivateKey { id } => aws.set_active(user, id, false).await.into(),
         Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
-        Action::WriteSecret { key, created_at } => {
-            kubernetes.write_secret(object, &desired.secret, key, *created_at).await.into()
+        Action::WriteSecret { name, key, created_at, version } => {
+            let (key, created_at) = match (key, issued) {
+                (Some(key), _) => (key.clone(), *created_at),
+                (None, Some(issued)) => (issued.key, Some(issued.at)),
+                (None, None) => return Outcome::Skipped.into(),
+            };
+            kubernetes.write_secret(object, &desired.secret.named(name), &key, created_at, *version).await.into()
         }
+        Action::Deny { sessions_before } => {
+            aws.put_inline_policy(user, names::REVOKED, &revocation::denial(*sessions_before)).await.into()
+        }
+        Action::LiftDenial => aws.delete_inline_policy(user, names::REVOKED).await.into(),
+        Action::Restart { kind, name, key } => match key.clone().or(issued.map(|issued| issued.key.id)) {
+            Some(key) => kubernetes.restart(object, *kind, name, &key).await.into(),
+            None => Outcome::Skipped.into(),
+        },
         Action::DeleteSecret { name } => kubernetes.delete_secret(object, name).await.into(),
         Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
-        Action::WriteRole { name } => kubernetes.write_role(object, name, &desired.secret.name).await.into(),
+        Action::WriteRole { name, secrets } => kubernetes.write_role(object, name, secrets).await.into(),
         Action::WriteRoleBinding { name, groups } => kubernetes.write_role_binding(object, name, groups).await.into(),
         Action::DeleteGrant { kind, name } => kubernetes.delete_grant(object, *kind, name).await.into(),
         Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await.into(),
-        Action::Verify { key, proofs, patient } => match key.clone().or(issued) {
+        Action::Verify { key, proofs, patient } => match key.clone().or(issued.map(|issued| issued.key)) {
             Some(key) => tokio::select! {
                 proven = aws.verify(desired, &key, proofs, *patient) => match proven {
                     Ok(()) => Outcome::DONE.into(),

@@ -53,9 +53,9 @@ impl Kubernetes {
         }
     }
 
-    /// Writes the Role that lets read the Secret `secret`, and claims it.
-    pub async fn write_role(&self, object: &BucketConnection, name: &str, secret: &str) -> Result<(), Problem> {
-        let rest = json!({ "rules": OwnRole::rules_for(secret) });
+    /// Writes the Role that lets read these `secrets`, and claims it.
+    pub async fn write_role(&self, object: &BucketConnection, name: &str, secrets: &[String]) -> Result<(), Problem> {
+        let rest = json!({ "rules": OwnRole::rules_for(secrets) });
         self.apply_grant::<Role>(object, Grant::Role, name, rest).await
     }
 

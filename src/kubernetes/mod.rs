@@ -10,6 +10,7 @@ mod object;
 mod owned;
 mod seal;
 mod secret;
+mod workloads;
 
 use std::future::Future;
 use std::time::Duration;

@@ -104,6 +104,6 @@ impl Kubernetes {
 }
 
 /// A label value holds 63 characters, a name up to 253; the annotation has all of it.
-fn label(name: &str) -> String {
+pub(super) fn label(name: &str) -> String {
     name.chars().take(LABEL_LIMIT).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }

@@ -19,6 +19,8 @@ use crate::observed::{OwnSecret, Secret};
 use crate::problem::Problem;
 
 const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
+/// Number of the key, where each is kept in a Secret of its own too: `<secret>-v<number>` has the same.
+const KEY_VERSION: &str = "bucketconnection.dev/key-version";
 
 impl Kubernetes {
     fn secrets(&self, object: &BucketConnection) -> Api<ApiSecret> {
@@ -44,6 +46,7 @@ impl Kubernetes {
         Secret::Ours(OwnSecret {
             key_created_at: created,
             claimed,
+            version: secret.annotations().get(KEY_VERSION).and_then(|text| text.parse().ok()),
             data: secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect(),
         })
     }
@@ -51,18 +54,19 @@ impl Kubernetes {
     /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it.
     pub async fn try_secret(&self, object: &BucketConnection, secret: &DesiredSecret) -> Result<(), Problem> {
         let placeholder = KeyPair { id: "none".to_owned(), secret: Sensitive::new("none".to_owned()) };
-        self.apply_secret(object, secret, &placeholder, None, true).await
+        self.apply_secret(object, secret, &placeholder, (None, None), true).await
     }
 
-    /// Writes the Secret with `key`, and claims it.
+    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it.
     pub async fn write_secret(
         &self,
         object: &BucketConnection,
         secret: &DesiredSecret,
         key: &KeyPair,
         created_at: Option<Timestamp>,
+        version: Option<i64>,
     ) -> Result<(), Problem> {
-        self.apply_secret(object, secret, key, created_at, false).await
+        self.apply_secret(object, secret, key, (created_at, version), false).await
     }
 
     /// Server-side apply: fields and keys that others put on our Secret stay.
@@ -71,7 +75,7 @@ impl Kubernetes {
         object: &BucketConnection,
         secret: &DesiredSecret,
         key: &KeyPair,
-        created_at: Option<Timestamp>,
+        (created_at, version): (Option<Timestamp>, Option<i64>),
         dry_run: bool,
     ) -> Result<(), Problem> {
         let bytes = |value: Sensitive| ByteString(value.reveal().as_bytes().to_vec());
@@ -80,10 +84,11 @@ impl Kubernetes {
         let annotations =
             [("bucketconnection.dev/description", format!("Access key for BucketConnection {}", names::of(object)))];
         let created = created_at.map(|at| (KEY_CREATED_AT, at.to_string()));
+        let version = version.map(|number| (KEY_VERSION, number.to_string()));
         let patch = json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": self.claim(object, &secret.name, annotations.into_iter().chain(created)),
+            "metadata": self.claim(object, &secret.name, annotations.into_iter().chain(created).chain(version)),
             "data": data,
         });
         let parameters = PatchParams { dry_run, ..PatchParams::apply(&format!("{MANAGER}/secret")).force() };

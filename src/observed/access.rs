@@ -58,9 +58,9 @@ pub struct OwnRole {
 }
 
 impl OwnRole {
-    /// The rules of a Role that lets read the Secret `secret`, and nothing else.
-    pub fn rules_for(secret: &str) -> Value {
-        json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get"] }])
+    /// The rules of a Role that lets read these `secrets`, and nothing else.
+    pub fn rules_for(secrets: &[String]) -> Value {
+        json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"] }])
     }
 }
 

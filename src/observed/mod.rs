@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::credentials::{KeyPair, Sensitive};
+use crate::api::LastUsed;
+use crate::credentials::{KeyPair, Sensitive, keys_in};
 use crate::desired::{Desired, names};
 use crate::problem::{Class, Problem};
 use crate::settings::tags::{StoredTags, Tags};
@@ -47,8 +48,20 @@ pub struct Observed {
     pub keys: Reading<Vec<AccessKey>>,
     /// The Secret, by its desired name.
     pub secret: Secret,
-    /// The Secrets under the names that earlier specs had.
+    /// The Secrets under the names that earlier specs and keys had.
     pub earlier_secrets: BTreeMap<String, Secret>,
+    /// The Secret that the current key has for itself, where keys are kept by version.
+    pub version: Secret,
+    /// The Secret in which the next key waits; looked at while there is to be one.
+    pub next: Secret,
+    /// What came of trying the next key.
+    pub next_proof: KeyProof,
+    /// The last use of the key before this one; looked at while there is one.
+    pub last_used: Reading<LastUsed>,
+    /// The inline policy that denies the user everything, or its old sessions; looked at while it should be there.
+    pub denial: Reading<Value>,
+    /// What is to be restarted after a change of the key; looked at around such a change.
+    pub workloads: Reading<Vec<Workload>>,
     /// Roles and RoleBindings that let groups read the Secret, by their one name.
     pub access: BTreeMap<String, Access>,
     /// What came of trying the key that the Secret holds.
@@ -166,6 +179,9 @@ pub struct AccessKey {
     pub id: String,
     /// Whether it is Active; Inactive and Expired keys are refused by AWS.
     pub active: bool,
+    /// Whether it is Expired: it can never be made Active again.
+    #[serde(default)]
+    pub expired: bool,
     /// When it was issued.
     #[serde(default)]
     pub created_at: Option<Timestamp>,
@@ -195,8 +211,30 @@ pub struct OwnSecret {
     pub data: BTreeMap<String, Sensitive>,
     /// When the key was issued, by the annotation that was written with it.
     pub key_created_at: Option<Timestamp>,
+    /// Number of the key, by an annotation, where keys are kept by version.
+    pub version: Option<i64>,
     /// Whether owner reference, labels and annotations are as we write them; false after `Retain`.
     pub claimed: bool,
+}
+
+/// A Deployment, StatefulSet or DaemonSet that wants to be restarted after a change of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+    /// Id of the key that it was last restarted for.
+    pub key: Option<String>,
+}
+
+/// Kinds that can be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
 }
 
 /// What came of trying the key that the Secret holds.
@@ -215,6 +253,21 @@ pub enum KeyProof {
     OtherUser(KeyPair, String),
     /// No answer that says anything about the key.
     Unclear(KeyPair, Problem),
+}
+
+impl Secret {
+    /// The keys that it holds, where it is ours.
+    pub fn keys(&self) -> Vec<KeyPair> {
+        self.ours().map(|secret| keys_in(&secret.data)).unwrap_or_default()
+    }
+
+    /// What it is, where it is ours.
+    pub fn ours(&self) -> Option<&OwnSecret> {
+        match self {
+            Self::Ours(secret) => Some(secret),
+            _ => None,
+        }
+    }
 }
 
 impl KeyProof {

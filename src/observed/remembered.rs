@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, Repeat, UserStatus};
-use crate::desired::Desired;
+use crate::api::{
+    BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
+};
+use crate::desired::{Desired, names};
 use crate::observed::Secret;
 
 /// What earlier passes found and did.
@@ -35,6 +37,10 @@ pub struct Remembered {
     pub repeats: Vec<Repeat>,
     /// Whether somebody asked for a check, and this is it.
     pub asked: bool,
+    /// Whether somebody asked for another key.
+    pub rotate: bool,
+    /// Whether somebody asked for all keys and sessions to be cut off.
+    pub revoke: bool,
 }
 
 impl Remembered {
@@ -57,16 +63,24 @@ impl Remembered {
         };
         let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
         let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
-        let request = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
+        let credentials = status.credentials.unwrap_or_default();
+        let seen = status.observed_generation.is_some();
+        let asked = |annotation: &str, handled: &Option<String>| {
+            let request = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation));
+            request.is_some() && request != handled.as_ref()
+        };
         Self {
             generation: object.metadata.generation,
-            asked: request.is_some() && request != status.last_handled_reconcile_at.as_ref(),
+            asked: asked(REQUESTED_AT, &status.last_handled_reconcile_at),
+            // Of a key that was never issued nobody can want another.
+            rotate: seen && asked(ROTATE_AT, &credentials.last_handled_rotate_at),
+            revoke: seen && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             repeats: status.repeats,
-            seen: status.observed_generation.is_some(),
+            seen,
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,
             policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
-            credentials: status.credentials.unwrap_or_default(),
+            credentials,
             roles: status.permissions.unwrap_or_default().roles,
             verified: is(ConditionType::Verified, "True"),
             held,
@@ -88,6 +102,20 @@ impl Remembered {
     pub fn earlier_secrets<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
         let all = self.credentials.secret_name.iter().chain(&self.credentials.earlier_secrets);
         all.filter(|name| **name != desired.secret.name)
+    }
+
+    /// Name of the Secret that the current key has for itself, where keys are kept by version.
+    pub fn version_secret(&self) -> Option<String> {
+        let credentials = &self.credentials;
+        Some(names::version(credentials.secret_name.as_ref()?, credentials.version?))
+    }
+
+    /// Every Secret of ours that may be there beside the desired one.
+    pub fn all_secrets(&self, desired: &Desired) -> BTreeSet<String> {
+        let previous = self.credentials.previous.as_ref().and_then(|previous| previous.secret_name.clone());
+        let next = self.credentials.next.as_ref().map(|next| next.secret_name.clone());
+        let others = self.earlier_secrets(desired).cloned().chain(self.version_secret()).chain(previous).chain(next);
+        others.filter(|name| *name != desired.secret.name).collect()
     }
 
     /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner, whole};
+use super::{Action, Planner, rotation, whole};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
@@ -62,14 +62,21 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     if !(known(planner, &live.role) & known(planner, &live.binding)) {
         return Some(Vec::new());
     }
-    let role = role(planner, name, secret, &live.role, &after);
+    let secrets: Vec<_> = [secret.clone()].into_iter().chain(rotation::own_after(planner, desired, observed)).collect();
+    let role = role(planner, name, secrets, &live.role, &after);
     let base: Vec<usize> = after.iter().copied().chain(role).collect();
     let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);
     Some(role.into_iter().chain(bound).collect())
 }
 
-fn role(planner: &mut Planner<'_>, name: &str, secret: &str, live: &Held<OwnRole>, after: &[usize]) -> Option<usize> {
-    let rules = OwnRole::rules_for(secret);
+fn role(
+    planner: &mut Planner<'_>,
+    name: &str,
+    secrets: Vec<String>,
+    live: &Held<OwnRole>,
+    after: &[usize],
+) -> Option<usize> {
+    let rules = OwnRole::rules_for(&secrets);
     let diffs = match live {
         Held::Ours(live) if live.rules != rules => {
             vec![FieldDiff::new(format!("role({name}).rules"), Some(live.rules.clone()), Some(rules))]
@@ -79,7 +86,7 @@ fn role(planner: &mut Planner<'_>, name: &str, secret: &str, live: &Held<OwnRole
         Held::Absent => whole(&format!("role({name})"), false),
         Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
-    Some(planner.step(PART, Action::WriteRole { name: name.to_owned() }, diffs, after))
+    Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))
 }
 
 fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held<OwnBinding>, after: &[usize]) -> Option<usize> {

@@ -35,8 +35,7 @@ pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secre
 
 /// Name of the Secret of an object that may never have been resolved.
 pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String {
-    let spec = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
-    remembered.credentials.secret_name.clone().or(spec).unwrap_or_else(|| format!("{}-s3", names::of(object)))
+    remembered.credentials.secret_name.clone().unwrap_or_else(|| names::secret(object))
 }
 
 /// Plans `deletionPolicy: Delete`.

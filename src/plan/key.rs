@@ -1,26 +1,34 @@
-//! The access key's part of a plan: the key state machine.
+//! The access key's part of a plan: the state machine of the key in the Secret. The one after it and the one before it are in
+//! rotation.rs, the emergency is in revocation.rs.
 //!
 //! | Secret holds | AWS says | then |
 //! |---|---|---|
-//! | a key | it works | rest; write the Secret if its data differ; delete keys that were replaced |
+//! | a key | it works | rest; write the Secret if its data differ; delete keys that were replaced; go on with a rotation |
 //! | a key | denied | policy being repaired: prove again; else say who may deny it |
 //! | a key | rejected, young and never proven | wait: it propagates |
 //! | a key | rejected, Inactive | activate it |
+//! | a key | rejected, Expired | issue another, then delete the old one |
 //! | a key | rejected, not in the list | issue another |
 //! | a key | wrong signature, or of another user | the Secret was edited: issue another, then delete the old one |
+//! | no key | the next key waits already, and works | take that one |
 //! | no key | user has none of ours | issue one |
 //! | no key | user has ours | its secret part is lost: issue another, then delete the old one |
 //! | no key | one key that an intent explains | the answer to CreateAccessKey was lost: delete that key, issue another |
 //! | no key | several that an intent would explain | all but one are foreign, so none is touched |
 //!
-//! Never more than two keys, never a foreign key touched, nothing deleted because of a failed proof alone.
+//! Why no key is lost: a key is issued only after the intent to do so is in the status, with all keys that are there; whatever appears
+//! beside them is the one that was issued, and either some Secret of ours holds it or nobody ever saw it. Why none is deleted that
+//! somebody needs: `DeleteKey` is planned for a key of ours only, when nobody has its secret part any more (`retiring`, the
+//! orphan), when the key after it was proven and its own time is over (rotation.rs), or when somebody asked for just that
+//! (revocation.rs, deletion.rs). Never more than two keys, never a foreign key touched, nothing deleted because of a failed proof
+//! alone.
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Action, Planner, whole};
+use super::{Action, Planner, revocation, rotation, whole};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::credentials::{KeyPair, keys_in, secret_data};
+use crate::credentials::{KeyPair, secret_data};
 use crate::desired::Desired;
 use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Secret};
 use crate::problem::DENIERS;
@@ -28,7 +36,7 @@ use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::CredentialsReady;
 /// Access keys that a user may have, inactive ones included.
-const MAX_KEYS: usize = 2;
+pub(super) const MAX_KEYS: usize = 2;
 /// How long a new key may take to reach all of AWS (facts: 2 to 15 s seen; botocore and Terraform allow 2 minutes).
 const PROPAGATION_SECONDS: i64 = 120;
 const CLOCK_SKEW_SECONDS: i64 = 60;
@@ -45,19 +53,29 @@ pub(super) fn plan(
     base: &[usize],
     granted: &[usize],
 ) {
-    let secret = match usable_secret(planner, desired, observed) {
+    let mut after_grant = base.to_vec();
+    after_grant.extend(granted);
+    let mut keys = Keys { planner, desired, observed, secret: None, now, base, after_grant, orphan: None };
+    let cut_off = (keys.planner.remembered.revoke && !new_user).then(|| keys.revoke());
+    if cut_off.is_none() {
+        revocation::keep(keys.planner, observed, now);
+    }
+    keys.secret = match usable_secret(keys.planner, desired, observed) {
         Some(secret) => secret,
         None => return,
     };
-    let mut after_grant = base.to_vec();
-    after_grant.extend(granted);
-    let mut keys = Keys { planner, desired, observed, secret, now, base, after_grant, orphan: None };
     if keys.compromised() {
         return;
     }
+    let lost = || whole(&format!("secret({})", desired.secret.name), false);
     if new_user {
-        let diffs = whole(&format!("secret({})", desired.secret.name), false);
-        return keys.issue(Vec::new(), Vec::new(), &[], diffs);
+        return keys.issue(Vec::new(), Vec::new(), &[], lost());
+    }
+    if let Some(revoked) = cut_off {
+        if let Some((foreign, after)) = revoked {
+            keys.issue_if_room(foreign, Vec::new(), &after, lost());
+        }
+        return;
     }
     keys.delete_orphan();
     match &observed.proof {
@@ -80,7 +98,7 @@ pub(super) fn plan(
                 keys.replace(vec![diff]);
             }
         }
-        KeyProof::NotTried => keys.replace(whole(&format!("secret({})", desired.secret.name), false)),
+        KeyProof::NotTried => keys.replace(lost()),
     }
 }
 
@@ -106,16 +124,17 @@ fn usable_secret<'o>(planner: &mut Planner<'_>, desired: &Desired, observed: &'o
     }
 }
 
-struct Keys<'p, 'r, 'd> {
-    planner: &'p mut Planner<'r>,
-    desired: &'d Desired,
-    observed: &'d Observed,
-    secret: Option<&'d OwnSecret>,
-    now: Timestamp,
-    base: &'d [usize],
-    after_grant: Vec<usize>,
+pub(super) struct Keys<'p, 'r, 'd> {
+    pub(super) planner: &'p mut Planner<'r>,
+    pub(super) desired: &'d Desired,
+    pub(super) observed: &'d Observed,
+    /// The Secret, where it is ours and there.
+    pub(super) secret: Option<&'d OwnSecret>,
+    pub(super) now: Timestamp,
+    pub(super) base: &'d [usize],
+    pub(super) after_grant: Vec<usize>,
     /// The key that an intent of ours explains, and the step that deletes it.
-    orphan: Option<(String, usize)>,
+    pub(super) orphan: Option<(String, usize)>,
 }
 
 impl Keys<'_, '_, '_> {
@@ -134,6 +153,31 @@ impl Keys<'_, '_, '_> {
         true
     }
 
+    /// Cuts everything off; returns the keys that stay, which are foreign, and the steps after which another may be issued.
+    fn revoke(&mut self) -> Option<(Vec<String>, Vec<usize>)> {
+        let listed = self.listed()?;
+        let ours = self.ours();
+        let (ours, foreign): (Vec<_>, Vec<_>) = listed.into_iter().partition(|key| ours.contains(&key.id));
+        let after = revocation::plan(self.planner, self.desired, &ours, self.now);
+        Some((foreign.into_iter().map(|key| key.id).collect(), after))
+    }
+
+    /// Ids of every key that is ours, by the status, by a Secret of ours or by an intent.
+    pub(super) fn ours(&self) -> Vec<String> {
+        let known = &self.planner.remembered.credentials;
+        let next = known.next.as_ref().and_then(|next| next.access_key_id.clone());
+        let previous = known.previous.as_ref().map(|previous| previous.access_key_id.clone());
+        let ids = known.access_key_id.clone().into_iter().chain(known.retiring.clone()).chain(next).chain(previous);
+        ids.chain(self.held()).chain(self.explained()).collect()
+    }
+
+    /// Ids of the keys that Secrets of ours hold.
+    fn held(&self) -> Vec<String> {
+        let Observed { secret, next, version, .. } = self.observed;
+        let secrets = [secret, next, version].into_iter().chain(self.observed.earlier_secrets.values());
+        secrets.flat_map(Secret::keys).map(|key| key.id).collect()
+    }
+
     /// The key works, or is about to: the Secret is made right, a proof is asked for where one is due, replaced keys go.
     fn keep(&mut self, key: &KeyPair, changed: bool) {
         let written = self.write_secret(key, &[]);
@@ -147,14 +191,16 @@ impl Keys<'_, '_, '_> {
         let after: Vec<usize> = proven.into_iter().collect();
         let known = &self.planner.remembered.credentials;
         let mut gone = known.retiring.clone();
-        // The process ended after the Secret got its new key and before the status told of it: the old one is to be replaced.
-        gone.extend(known.access_key_id.clone().filter(|_| known.intent.is_some()));
+        // The process ended after the Secret got its new key and before the status told of it: the old one is to be replaced. Not so
+        // in a rotation, where the old one has time yet.
+        gone.extend(known.access_key_id.clone().filter(|_| known.intent.is_some() && known.next.is_none()));
         gone.retain(|id| *id != key.id);
         gone.sort();
         gone.dedup();
         for id in gone {
             self.delete(id, &after);
         }
+        rotation::plan(self, key, &after);
     }
 
     /// AWS does not accept the key: what its list of keys says decides.
@@ -165,6 +211,7 @@ impl Keys<'_, '_, '_> {
             |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
         match entry {
             None => self.replace(diff("deleted")),
+            Some(entry) if entry.expired => self.replace(diff("Expired")),
             // The Secret is not written here: this copy of the key is not proven, and another one in it may be the right one.
             Some(entry) if !entry.active => {
                 let on = self.planner.step(PART, Action::ActivateKey { id: key.id.clone() }, diff("Inactive"), &[]);
@@ -200,9 +247,15 @@ impl Keys<'_, '_, '_> {
     /// Issues a key in place of one whose secret part is lost or wrong, or as the first.
     fn replace(&mut self, diffs: Vec<FieldDiff>) {
         let Some(listed) = self.listed() else { return };
+        if rotation::promote(self, &listed) {
+            return;
+        }
         let ours = &self.planner.remembered.credentials;
         let mut retire: Vec<String> = ours.retiring.clone();
         retire.extend(ours.access_key_id.clone());
+        // One that waited to become the next and cannot, and one whose time is over.
+        retire.extend(ours.next.as_ref().and_then(|next| next.access_key_id.clone()));
+        retire.extend(ours.previous.as_ref().filter(|key| self.now >= key.works_until.0).map(|key| key.access_key_id.clone()));
         // The Secret had got its key before the process ended, and has lost it since.
         retire.extend(self.explained().filter(|_| self.orphan.is_none()));
         retire.retain(|id| listed.iter().any(|key| key.id == *id));
@@ -217,23 +270,35 @@ impl Keys<'_, '_, '_> {
             left.retain(|known| *known != id);
             deleted.push((id.clone(), self.delete(id, &[])));
         }
-        if left.len() >= MAX_KEYS {
-            let message = format!(
-                "IAM user {} has {} access keys that were not issued here ({}), and AWS allows {MAX_KEYS}: delete one of them",
-                self.desired.user.name,
-                left.len(),
-                left.join(", ")
-            );
-            return self.planner.stall(PART, Reason::ForeignAccessKeys, message);
-        }
         let after: Vec<usize> = deleted.into_iter().map(|(_, step)| step).collect();
-        self.issue(left, retire, &after, diffs);
+        self.issue_if_room(left, retire, &after, diffs);
+    }
+
+    fn issue_if_room(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize], diffs: Vec<FieldDiff>) {
+        if known.len() < MAX_KEYS {
+            return self.issue(known, retire, after, diffs);
+        }
+        let ours = self.ours();
+        let (ours, foreign): (Vec<_>, Vec<_>) = known.iter().cloned().partition(|id| ours.contains(id));
+        let theirs = format!("access keys that were not issued here ({})", foreign.join(", "));
+        let message = match ours.first() {
+            None => format!("{} {theirs}, and AWS allows {MAX_KEYS}: delete one of them", known.len()),
+            Some(ours) => format!("{theirs} beside {ours}, which still has its time, and AWS allows {MAX_KEYS}: delete one of them"),
+        };
+        let message = format!("IAM user {} has {message}", self.desired.user.name);
+        self.planner.stall(PART, Reason::ForeignAccessKeys, message);
     }
 
     fn issue(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize], diffs: Vec<FieldDiff>) {
         let mut before = self.base.to_vec();
         before.extend(after);
-        let issued = self.planner.step(PART, Action::IssueKey { known, retire: retire.clone() }, diffs, &before);
+        let action = Action::IssueKey {
+            secret: self.desired.secret.name.clone(),
+            version: rotation::next_number(self),
+            known,
+            retire: retire.clone(),
+        };
+        let issued = self.planner.step(PART, action, diffs, &before);
         let mut after = self.after_grant.clone();
         after.push(issued);
         let proven = self.verify(None, &after, true);
@@ -241,9 +306,10 @@ impl Keys<'_, '_, '_> {
             self.delete(id, &[proven]);
         }
         self.drop_earlier_secrets(Some(issued));
+        rotation::issued(self, &[proven]);
     }
 
-    fn delete(&mut self, id: String, after: &[usize]) -> usize {
+    pub(super) fn delete(&mut self, id: String, after: &[usize]) -> usize {
         let diff = FieldDiff::new("accessKey", Some(json!(id)), None);
         let step = self.planner.step(PART, Action::DeleteKey { id }, vec![diff], after);
         // Our own replaced key is no drift.
@@ -251,51 +317,74 @@ impl Keys<'_, '_, '_> {
         step
     }
 
-    fn verify(&mut self, key: Option<&KeyPair>, after: &[usize], patient: bool) -> usize {
+    pub(super) fn verify(&mut self, key: Option<&KeyPair>, after: &[usize], patient: bool) -> usize {
         let action = Action::Verify { key: key.cloned(), proofs: self.desired.proofs.clone(), patient };
         self.planner.step(ConditionType::Verified, action, Vec::new(), after)
     }
 
     /// Writes the Secret where its data differ from what `key` makes of it, or where it is not marked as ours.
     fn write_secret(&mut self, key: &KeyPair, after: &[usize]) -> Option<usize> {
+        let written = self.secret.and_then(|secret| secret.key_created_at);
+        let created_at = written.or_else(|| self.planner.remembered.key_created_at());
+        let number = rotation::number(self);
+        let number = if self.desired.secret.versioned { Some(number.unwrap_or(1)) } else { number };
+        self.write(&self.desired.secret.name, self.secret, key, created_at, number, after)
+    }
+
+    /// Writes `key` to the Secret `name`, which is `live`, where that is not as it should be.
+    pub(super) fn write(
+        &mut self,
+        name: &str,
+        live: Option<&OwnSecret>,
+        key: &KeyPair,
+        created_at: Option<Timestamp>,
+        version: Option<i64>,
+        after: &[usize],
+    ) -> Option<usize> {
         let wanted = secret_data(&self.desired.secret.fields, key);
         let mut diffs = Vec::new();
-        for (name, field) in &wanted {
-            let live = self.secret.and_then(|secret| secret.data.get(*name));
-            if live != Some(&field.value) {
+        for (field_name, field) in &wanted {
+            let held = live.and_then(|secret| secret.data.get(*field_name));
+            if held != Some(&field.value) {
                 let shown = |text: &str, hidden: &str| json!(if field.secret { hidden } else { text });
                 diffs.push(FieldDiff::new(
-                    format!("secret[{name}]"),
-                    live.map(|live| shown(live.reveal(), "(differs)")),
+                    format!("secret[{field_name}]"),
+                    held.map(|held| shown(held.reveal(), "(differs)")),
                     Some(shown(field.value.reveal(), "(secret)")),
                 ));
             }
         }
-        if self.secret.is_some_and(|secret| diffs.is_empty() && secret.claimed) {
+        if live.is_some_and(|secret| diffs.is_empty() && secret.claimed && secret.version == version) {
             return None;
         }
-        if self.secret.is_none() {
-            diffs = whole(&format!("secret({})", self.desired.secret.name), false);
+        if live.is_none() {
+            diffs = whole(&format!("secret({name})"), false);
+        } else if diffs.is_empty() && live.is_some_and(|secret| secret.version != version) {
+            diffs = vec![FieldDiff::new("secret.version", live.and_then(|secret| secret.version).map(|v| json!(v)), Some(json!(version)))];
         } else if diffs.is_empty() {
             diffs = vec![FieldDiff::new("secret.metadata", Some(json!("released")), Some(json!("owned")))];
         }
-        let written = self.secret.and_then(|secret| secret.key_created_at);
-        let created_at = written.or_else(|| self.planner.remembered.key_created_at());
-        Some(self.planner.step(PART, Action::WriteSecret { key: key.clone(), created_at }, diffs, after))
+        let action = Action::WriteSecret { name: name.to_owned(), key: Some(key.clone()), created_at, version };
+        Some(self.planner.step(PART, action, diffs, after))
     }
 
     /// Secrets of earlier names go once the new one holds the key.
     fn drop_earlier_secrets(&mut self, after: Option<usize>) {
         let after: Vec<usize> = after.into_iter().collect();
         for (name, _) in self.observed.earlier_secrets.iter().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
-            let diffs = vec![FieldDiff::new(format!("secret({name})"), Some(json!("present")), None)];
-            let step = self.planner.step(PART, Action::DeleteSecret { name: name.clone() }, diffs, &after);
-            self.planner.plan.steps[step].drift = false;
+            self.drop_secret(name, &after);
         }
     }
 
+    pub(super) fn drop_secret(&mut self, name: &str, after: &[usize]) -> usize {
+        let diffs = vec![FieldDiff::new(format!("secret({name})"), Some(json!("present")), None)];
+        let step = self.planner.step(PART, Action::DeleteSecret { name: name.to_owned() }, diffs, after);
+        self.planner.plan.steps[step].drift = false;
+        step
+    }
+
     /// The user's keys; when they are not known, says so and returns `None`.
-    fn listed(&mut self) -> Option<Vec<AccessKey>> {
+    pub(super) fn listed(&mut self) -> Option<Vec<AccessKey>> {
         match &self.observed.keys {
             Reading::Set(keys) => Some(keys.clone()),
             Reading::Unset => Some(Vec::new()),
@@ -309,14 +398,12 @@ impl Keys<'_, '_, '_> {
 
     /// Deletes the key that an intent of ours explains, unless the Secret has got it.
     fn delete_orphan(&mut self) {
-        let held = self.secret.map(|secret| keys_in(&secret.data)).unwrap_or_default();
         let credentials = &self.planner.remembered.credentials;
-        let known = |id: &String| {
-            held.iter().any(|key| key.id == *id)
-                || credentials.access_key_id.as_ref() == Some(id)
-                || credentials.retiring.contains(id)
-        };
-        if let Some(id) = self.explained().filter(|id| !known(id)) {
+        let mut known = self.held();
+        known.extend(credentials.access_key_id.clone());
+        known.extend(credentials.retiring.clone());
+        known.extend(credentials.previous.as_ref().map(|previous| previous.access_key_id.clone()));
+        if let Some(id) = self.explained().filter(|id| !known.contains(id)) {
             let step = self.delete(id.clone(), &[]);
             self.orphan = Some((id, step));
         }
@@ -339,7 +426,7 @@ impl Keys<'_, '_, '_> {
     }
 
     /// Whether a key that AWS does not accept may only be too new. One that has been proven is not.
-    fn young(&self, key: &AccessKey) -> bool {
+    pub(super) fn young(&self, key: &AccessKey) -> bool {
         let known = &self.planner.remembered.credentials;
         if known.access_key_id.as_ref() == Some(&key.id) && known.verified_at.is_some() {
             return false;

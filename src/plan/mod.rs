@@ -12,6 +12,8 @@ pub mod deletion;
 mod key;
 mod modes;
 mod policy;
+pub mod revocation;
+mod rotation;
 mod user;
 
 use std::collections::BTreeMap;
@@ -22,11 +24,12 @@ use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document, Proof};
-use crate::observed::{Grant, Observed, Remembered};
+use crate::observed::{Grant, Observed, Remembered, WorkloadKind};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 pub use adoption::Adoption;
+pub use rotation::waiting;
 
 /// What will be done, and what stands in the way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,20 +123,28 @@ pub enum Action {
     RemovePolicy {
         arn: String,
     },
-    /// Persists the intent, creates a key, and writes it to the Secret: the one step that cannot be repeated.
+    /// Creates a key and writes it to `secret`: the one step that cannot be repeated. `known` are the keys that are there.
     IssueKey {
+        secret: String,
+        version: Option<i64>,
         known: Vec<String>,
         retire: Vec<String>,
     },
     ActivateKey {
         id: String,
     },
+    DeactivateKey {
+        id: String,
+    },
     DeleteKey {
         id: String,
     },
+    /// Writes the key, or the one issued by this plan where it is `None`, to the Secret `name`.
     WriteSecret {
-        key: KeyPair,
+        name: String,
+        key: Option<KeyPair>,
         created_at: Option<Timestamp>,
+        version: Option<i64>,
     },
     DeleteSecret {
         name: String,
@@ -142,9 +153,21 @@ pub enum Action {
     ReleaseSecret {
         name: String,
     },
-    /// Writes the Role that lets read the Secret.
+    /// Denies the user everything, or only the sessions that began before.
+    Deny {
+        sessions_before: Option<Timestamp>,
+    },
+    LiftDenial,
+    /// Has the pods of a workload replaced, so that they take the key of this id, or the one issued by this plan where it is `None`.
+    Restart {
+        kind: WorkloadKind,
+        name: String,
+        key: Option<String>,
+    },
+    /// Writes the Role that lets read the Secrets.
     WriteRole {
         name: String,
+        secrets: Vec<String>,
     },
     /// Binds groups to that Role.
     WriteRoleBinding {

@@ -21,6 +21,10 @@ impl Action {
             | Self::RemovePolicy { .. } => "policy",
             Self::IssueKey { .. }
             | Self::ActivateKey { .. }
+            | Self::DeactivateKey { .. }
+            | Self::Deny { .. }
+            | Self::LiftDenial
+            | Self::Restart { .. }
             | Self::DeleteKey { .. }
             | Self::WriteSecret { .. }
             | Self::DeleteSecret { .. }

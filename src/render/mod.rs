@@ -66,6 +66,9 @@ fn sign(action: &Action) -> char {
         | Action::PutInlinePolicy { .. }
         | Action::UpdatePolicy { .. }
         | Action::ActivateKey { .. }
+        | Action::DeactivateKey { .. }
+        | Action::Deny { .. }
+        | Action::Restart { .. }
         | Action::WriteSecret { .. }
         | Action::WriteRole { .. }
         | Action::WriteRoleBinding { .. }
@@ -75,6 +78,7 @@ fn sign(action: &Action) -> char {
         | Action::DeleteInlinePolicy { .. }
         | Action::RemovePolicy { .. }
         | Action::DeleteKey { .. }
+        | Action::LiftDenial
         | Action::DeleteSecret { .. }
         | Action::EmptyBucket
         | Action::DeleteBucket
@@ -120,13 +124,18 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::TagPolicy { arn, .. } => format!("tag managed policy {arn}"),
         Action::AttachPolicy { arn } => format!("attach {arn} to user {user}"),
         Action::RemovePolicy { arn } => format!("detach {arn} from user {user} and delete it"),
-        Action::IssueKey { .. } => format!("issue an access key for user {user} into Secret {}", desired.secret.name),
+        Action::IssueKey { secret, .. } => format!("issue an access key for user {user} into Secret {secret}"),
         Action::ActivateKey { id } => format!("activate access key {id} of user {user}"),
+        Action::DeactivateKey { id } => format!("make access key {id} of user {user} Inactive"),
         Action::DeleteKey { id } => format!("delete access key {id} of user {user}"),
-        Action::WriteSecret { .. } => format!("write Secret {}", desired.secret.name),
+        Action::Deny { sessions_before: None } => format!("deny user {user} everything"),
+        Action::Deny { sessions_before: Some(before) } => format!("deny everything to sessions of user {user} from before {before}"),
+        Action::LiftDenial => format!("lift the denial of earlier sessions of user {user}"),
+        Action::Restart { kind, name, .. } => format!("restart {kind:?} {name}"),
+        Action::WriteSecret { name, .. } => format!("write Secret {name}"),
         Action::DeleteSecret { name } => format!("delete Secret {name}"),
         Action::ReleaseSecret { name } => format!("release Secret {name}"),
-        Action::WriteRole { name } => format!("write Role {name}: get Secret {}", desired.secret.name),
+        Action::WriteRole { name, secrets } => format!("write Role {name}: get Secret {}", secrets.join(", ")),
         Action::WriteRoleBinding { name, groups } => {
             format!("let {} read Secret {}, by RoleBinding {name}", groups.join(", "), desired.secret.name)
         }

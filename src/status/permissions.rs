@@ -24,7 +24,7 @@ pub(super) fn permissions(before: Option<PermissionsStatus>, check: &Checked<'_>
     };
     let written = |name: &str| {
         let writes = |action: &Action| match action {
-            Action::WriteRole { name: n } | Action::WriteRoleBinding { name: n, .. } => n == name,
+            Action::WriteRole { name: n, .. } | Action::WriteRoleBinding { name: n, .. } => n == name,
             _ => false,
         };
         step(&writes).is_some()
