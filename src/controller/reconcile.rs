@@ -55,8 +55,8 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, creation).await;
-    let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
-    if let Some(mut intended) = intend(object, &desired, &plan, Timestamp::now()) {
+    let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
+    if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
@@ -244,13 +244,13 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
 }
 
 fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
-    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop }
+    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop, clock: context.clock }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
 async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     let suspended = matches!(stage, Stage::Suspended);
-    let pass = Pass { object, now: Timestamp::now(), stage };
+    let pass = Pass { object, now: (context.clock)(), stage };
     let before = object.status.clone().unwrap_or_default();
     let mut after = fold(&pass);
     context.seal.mark(object, &mut after);

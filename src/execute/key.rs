@@ -38,7 +38,7 @@ pub(super) async fn issue(ports: &Ports<'_>, desired: &Desired) -> Ran {
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
         Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
     };
-    let created_at = Timestamp::now();
+    let created_at = (ports.clock)();
     match store(ports, desired, &key, created_at).await {
         Ok(()) => Ran { outcome: Outcome::Done(Fact::Key { id: key.id.clone(), created_at }), key: Some(key) },
         Err(problem) => match aws.delete_key(&desired.user.name, &key.id).await {
