@@ -1,5 +1,6 @@
 //! The access key: `spec.credentials`, and what the status tells of it.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -192,4 +193,20 @@ pub struct Revocation {
     pub sessions_before: Time,
     /// When the last of them has ended by itself, and the denial is taken away.
     pub ends_at: Time,
+}
+
+/// How long an Inactive key is kept at least, where the overlap is no shorter: what AWS says of its last use lags behind.
+const SETTLING: SignedDuration = SignedDuration::from_hours(4);
+
+impl PreviousKey {
+    /// When it may be deleted, once it is Inactive.
+    pub fn settled_at(&self) -> Option<Timestamp> {
+        let overlap = self.works_until.0.duration_since(self.replaced_at.0);
+        self.inactive_since.as_ref()?.0.checked_add(SETTLING.min(overlap)).ok()
+    }
+
+    /// Its last use, if it was used since it was replaced.
+    pub fn used_since(&self) -> Option<&LastUsed> {
+        self.last_used.as_ref().filter(|used| used.at.as_ref().is_some_and(|at| at.0 > self.replaced_at.0))
+    }
 }

@@ -10,7 +10,9 @@ mod probe;
 mod sessions;
 mod user;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::desired::Account;
 use crate::problem::{Class, Problem};

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::ListParams;
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,7 +75,7 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        controller::run(sessions, kubernetes, seal, self.namespace.clone(), stop).await;
+        controller::run(sessions, kubernetes, seal, Timestamp::now, self.namespace.clone(), stop).await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Context;
@@ -173,7 +172,7 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
 }
 
 async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
-    let status = fold_account(account, finding, Timestamp::now());
+    let status = fold_account(account, finding, (context.clock)());
     if account.status.as_ref() != Some(&status) {
         // What its connections waited for has come.
         let is = |status: &AWSAccountStatus, value: &str| {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
 use crate::execute::{Outcome, Report};
@@ -25,14 +27,31 @@ const AFTER_CHANGE: Duration = Duration::from_secs(60);
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out.
-    pub(super) fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
+    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out; sooner where something
+    /// is due by the clock, `now`.
+    pub(super) fn next_due(
+        &self,
+        uid: &str,
+        status: &BucketConnectionStatus,
+        report: Option<&Report>,
+        resync: Duration,
+        now: Timestamp,
+    ) -> Duration {
+        let next = self.next(uid, status, report, resync);
+        // The status has whole seconds.
+        let due = status::due(status, now).map(|due| due.unsigned_abs() + Duration::from_secs(1));
+        due.map_or(next, |due| next.min(due))
+    }
+
+    /// The same, whatever is due.
+    fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
             let changed = report.is_some_and(|report| report.outcomes.iter().any(Outcome::is_done));
             return if changed { next.min(jittered(AFTER_CHANGE, 0.1)) } else { next };
         }
-        if status::is_true(status, ConditionType::Reconciling) {
+        let rotates = status.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some());
+        if rotates || status::is_true(status, ConditionType::Reconciling) {
             return self.failed(uid, FIRST, PASSING_MAX);
         }
         self.forget(uid);
@@ -67,8 +86,6 @@ fn jittered(time: Duration, share: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::api::conditions::Reason;
 

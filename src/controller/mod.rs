@@ -20,6 +20,7 @@ use crate::aws::Sessions;
 use crate::desired::Management;
 use crate::desired::claims::{self, Standing};
 use crate::desired::tenancy::{self, Labels};
+use crate::execute::Clock;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
@@ -49,6 +50,8 @@ struct Context {
     /// Cancelled when the process should end: passes end early where they only wait.
     stop: CancellationToken,
     backoff: backoff::Backoff,
+    /// What time it is.
+    clock: Clock,
 }
 
 impl Context {

@@ -17,6 +17,7 @@ use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
 use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
+use crate::settings::Reading;
 use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
@@ -54,9 +55,10 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let object = &mut object;
     let remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
-    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, creation).await;
-    let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
-    if let Some(mut intended) = intend(object, &desired, &plan, Timestamp::now()) {
+    let now = (context.clock)();
+    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now)).await;
+    let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
+    if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
@@ -95,8 +97,9 @@ pub async fn preview(
     let Opened { aws, account, terms, .. } = opened;
     let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
     let remembered = Remembered::of(object);
-    let observed = observe(object, &desired, &remembered, &aws, kubernetes, Creation::Looked).await;
-    let plan = plan::plan(&desired, &observed, &remembered, Timestamp::now());
+    let now = Timestamp::now();
+    let observed = observe(object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    let plan = plan::plan(&desired, &observed, &remembered, now);
     Ok((desired, plan))
 }
 
@@ -122,28 +125,40 @@ async fn observe(
     remembered: &Remembered,
     aws: &Aws,
     kubernetes: &Kubernetes,
-    creation: Creation,
+    (creation, now): (Creation, Timestamp),
 ) -> Observed {
-    let (secret, earlier) = secrets(object, desired, remembered, kubernetes).await;
-    let access = access(object, remembered.access_names(desired, &secret), kubernetes).await;
-    if creation == Creation::Optimistic && !remembered.seen && matches!(secret, Secret::Absent) {
-        return Observed { secret, access, ..Observed::default() };
+    let seen = secrets(object, desired, remembered, kubernetes, now).await;
+    let access = access(object, remembered.access_names(desired, &seen.secret), kubernetes).await;
+    let seen = Observed { access, ..seen };
+    if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
+        return seen;
     }
-    Observed { access, ..aws.observe(desired, remembered, secret, earlier, Look::Check).await }
+    let observed = aws.observe(desired, remembered, seen, Look::Check).await;
+    let workloads = if observed.key_changes(remembered) { kubernetes.workloads(object).await } else { Reading::NotLooked };
+    Observed { workloads, ..observed }
 }
 
-/// The Secret, and those of earlier specs' names: rarely any.
+/// The Secret, and those beside it: rarely any.
 async fn secrets(
     object: &BucketConnection,
     desired: &Desired,
     remembered: &Remembered,
     kubernetes: &Kubernetes,
-) -> (Secret, BTreeMap<String, Secret>) {
-    let mut earlier = BTreeMap::new();
-    for name in remembered.earlier_secrets(desired) {
-        earlier.insert(name.clone(), kubernetes.secret(object, name).await);
+    now: Timestamp,
+) -> Observed {
+    let secret = kubernetes.secret(object, &desired.secret.name).await;
+    let mut observed = Observed { secret, ..Observed::default() };
+    for name in remembered.earlier_secrets(desired, &observed.secret) {
+        let live = kubernetes.secret(object, &name).await;
+        observed.earlier_secrets.insert(name, live);
     }
-    (kubernetes.secret(object, &desired.secret.name).await, earlier)
+    if let Some(name) = remembered.own_secret(desired, &observed.secret) {
+        observed.version = kubernetes.secret(object, &name).await;
+    }
+    if let Some(name) = plan::waiting(desired, remembered, &observed.secret, now) {
+        observed.next = kubernetes.secret(object, &name).await;
+    }
+    observed
 }
 
 /// Who may read the Secret: two reads for each of `names`, which are none for an object that names no groups.
@@ -167,9 +182,13 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     }
     let remembered = Remembered::of(object);
     let (plan, report) = if object.spec.deletion_policy == DeletionPolicy::Retain {
-        let secret = context.kubernetes.secret(object, &deletion::secret_name(object, &remembered)).await;
+        let mut secrets = BTreeMap::new();
+        for name in deletion::retained_secrets(object, &remembered) {
+            let live = context.kubernetes.secret(object, &name).await;
+            secrets.insert(name, live);
+        }
         let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;
-        let plan = deletion::retain(object, &remembered, &secret, &readers);
+        let plan = deletion::retain(&remembered, &secrets, &readers);
         let report = release(object, context, &plan).await;
         (plan, report)
     } else {
@@ -183,12 +202,17 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         };
         match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
             Ok(desired) => {
-                let (secret, earlier) = secrets(object, &desired, &remembered, &context.kubernetes).await;
-                let access = access(object, remembered.access_names(&desired, &secret), &context.kubernetes).await;
-                let observed = opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
-                let observed = Observed { access, ..observed };
+                let seen = secrets(object, &desired, &remembered, &context.kubernetes, (context.clock)()).await;
+                let access = access(object, remembered.access_names(&desired, &seen.secret), &context.kubernetes).await;
+                let seen = Observed { access, ..seen };
+                let mut observed = opened.aws.observe(&desired, &remembered, seen, Look::Deletion).await;
+                // None of them is the next one's or the last one's any more.
+                for name in remembered.all_secrets(&desired) {
+                    let live = context.kubernetes.secret(object, &name).await;
+                    observed.earlier_secrets.insert(name, live);
+                }
                 let plan = match object.spec.deletion_policy {
-                    DeletionPolicy::Release => deletion::release(object, &desired, &observed, &remembered),
+                    DeletionPolicy::Release => deletion::release(&desired, &observed, &remembered),
                     DeletionPolicy::Delete | DeletionPolicy::Retain => deletion::delete(&desired, &observed, &remembered),
                 };
                 let report = execute(&ports(object, &opened, context), &desired, &plan).await;
@@ -244,13 +268,13 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
 }
 
 fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
-    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop }
+    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop, clock: context.clock }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
 async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     let suspended = matches!(stage, Stage::Suspended);
-    let pass = Pass { object, now: Timestamp::now(), stage };
+    let pass = Pass { object, now: (context.clock)(), stage };
     let before = object.status.clone().unwrap_or_default();
     let mut after = fold(&pass);
     context.seal.mark(object, &mut after);
@@ -275,7 +299,7 @@ async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) 
         return Ok(None);
     }
     let resync = Duration::from(object.spec.resync_interval);
-    Ok(Some(context.backoff.next(&uid, &after, done.map(|(_, _, report)| report), resync)))
+    Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, _, report)| report), resync, (context.clock)())))
 }
 
 fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>) {

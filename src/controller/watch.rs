@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
@@ -17,8 +16,9 @@ use tracing::Instrument;
 use super::backoff::Backoff;
 use super::reconcile::reconcile;
 use super::{Context, Guarded, accounts};
-use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT};
+use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use crate::aws::Sessions;
+use crate::execute::Clock;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::problem::Problem;
@@ -32,14 +32,31 @@ const WATCH_SECONDS: u32 = 290;
 
 /// Works until `stop` is cancelled, and lets running passes end. With `namespace`, works on the connections of that one only, and
 /// leaves the accounts' own conditions to an operator of the whole cluster.
-pub async fn run(sessions: Sessions, kubernetes: Kubernetes, seal: Seal, namespace: Option<String>, stop: CancellationToken) {
+pub async fn run(
+    sessions: Sessions,
+    kubernetes: Kubernetes,
+    seal: Seal,
+    clock: Clock,
+    namespace: Option<String>,
+    stop: CancellationToken,
+) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
-    let context =
-        Arc::new(Context { sessions, kubernetes, seal, connections, accounts, used: Mutex::default(), wake, stop, backoff });
+    let context = Arc::new(Context {
+        sessions,
+        kubernetes,
+        seal,
+        connections,
+        accounts,
+        used: Mutex::default(),
+        wake,
+        stop,
+        backoff,
+        clock,
+    });
 
     let of_connections: Api<Guarded<BucketConnection>> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -93,7 +110,8 @@ where
 fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
-    (metadata.generation, metadata.deletion_timestamp.is_some(), object.annotations().get(REQUESTED_AT)).hash(&mut hash);
+    let requests = [REQUESTED_AT, ROTATE_AT, REVOKE_AT].map(|request| object.annotations().get(request));
+    (metadata.generation, metadata.deletion_timestamp.is_some(), requests).hash(&mut hash);
     (metadata.deletion_timestamp.as_ref().map(|_| &metadata.finalizers)).hash(&mut hash);
     Some(hash.finish())
 }
@@ -158,7 +176,7 @@ async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Resu
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
             tracing::warn!(%text);
-            let status = status::unreadable(object.meta().generation, &text, Timestamp::now());
+            let status = status::unreadable(object.meta().generation, &text, (context.clock)());
             context.kubernetes.write_unreadable(&namespace, &name, &status).await.map_err(Failure)?;
             Ok(Action::requeue(Duration::from_secs(600)))
         }

@@ -13,8 +13,6 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// The longest time by which keys are replaced earlier, as a part of the interval: 1/20 = 5 %.
 const SPREAD: i32 = 20;
-/// How long an Inactive key is kept at least, where the overlap is no shorter: what AWS says of its last use lags behind.
-const SETTLING: SignedDuration = SignedDuration::from_hours(4);
 
 /// When keys are replaced.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,11 +50,6 @@ impl DesiredRotation {
         let at = created.checked_add(interval).ok()?.checked_sub(earlier).ok()?;
         // The status has whole seconds.
         Timestamp::from_second(at.as_second()).ok()
-    }
-
-    /// For how long a key is Inactive at least before it is deleted.
-    pub fn settling(&self) -> SignedDuration {
-        SETTLING.min(self.overlap)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
         Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
     };
-    let created_at = Timestamp::now();
+    let created_at = (ports.clock)();
     match store(ports, secret, &key, (created_at, version)).await {
         Ok(()) => {
             let outcome = Outcome::Done(Fact::Key { id: key.id.clone(), created_at });

@@ -12,7 +12,7 @@ mod report;
 mod run;
 
 #[cfg(feature = "operator")]
-pub use ports::Ports;
+pub use ports::{Clock, Ports};
 pub use report::{Fact, Outcome, Report};
 #[cfg(feature = "operator")]
 pub use run::execute;

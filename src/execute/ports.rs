@@ -10,6 +10,10 @@ use crate::credentials::KeyPair;
 use crate::kubernetes::Kubernetes;
 use crate::problem::Problem;
 
+/// Tells the time: `Timestamp::now`, but for a simulation that makes hours pass in no time. It stands in the objects, in the Secret and
+/// in the status; how long something is waited for is tokio's time, which a simulation sets too.
+pub type Clock = fn() -> Timestamp;
+
 /// What a plan is carried out with, and for whom.
 pub struct Ports<'a> {
     /// AWS.
@@ -20,6 +24,8 @@ pub struct Ports<'a> {
     pub object: &'a BucketConnection,
     /// Cancelled when the process should end: then nothing is waited for any more.
     pub stop: &'a CancellationToken,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// What came of a step, and the key that was issued in it.

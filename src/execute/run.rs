@@ -56,7 +56,7 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
 }
 
 async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> Ran {
-    let Ports { aws, kubernetes, object, stop } = ports;
+    let Ports { aws, kubernetes, object, stop, .. } = ports;
     let user = &desired.user.name;
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
     match &step.action {

@@ -68,6 +68,16 @@ pub struct Observed {
     pub proof: KeyProof,
 }
 
+impl Observed {
+    /// Whether the key has changed, or is about to, so that workloads may have an old one.
+    pub fn key_changes(&self, remembered: &Remembered) -> bool {
+        let known = &remembered.credentials;
+        let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
+        let rotates = known.previous.is_some() || self.next != Secret::NotLooked || remembered.revoke;
+        known.access_key_id.is_some() && (rotates || !rests)
+    }
+}
+
 /// The bucket.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Bucket {

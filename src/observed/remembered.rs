@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{
-    BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
-};
+use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus};
 use crate::desired::{Desired, names};
 use crate::observed::Secret;
 
@@ -98,13 +96,23 @@ impl Remembered {
         self.policies.iter().filter(move |policy| !policy.is(&identity))
     }
 
-    /// Secrets that may be there, other than the desired one.
-    pub fn earlier_secrets<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
-        let all = self.credentials.secret_name.iter().chain(&self.credentials.earlier_secrets);
-        all.filter(|name| **name != desired.secret.name)
+    /// Secrets that may be there of earlier specs and of keys that are gone, other than the desired one.
+    pub fn earlier_secrets(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
+        let credentials = &self.credentials;
+        // In a rotation that was broken off the current key's own Secret is about to be that of the key before.
+        let own = self.version_secret().filter(|_| credentials.next.is_none());
+        let own = own.filter(|own| Some(own) != self.own_secret(desired, secret).as_ref());
+        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(own);
+        all.filter(|name| *name != desired.secret.name).collect()
     }
 
-    /// Name of the Secret that the current key has for itself, where keys are kept by version.
+    /// Name of the Secret that the key in `secret` has for itself, where keys are to be kept by version.
+    pub fn own_secret(&self, desired: &Desired, secret: &Secret) -> Option<String> {
+        let number = secret.ours().and_then(|secret| secret.version).or(self.credentials.version).unwrap_or(1);
+        desired.secret.versioned.then(|| names::version(&desired.secret.name, number))
+    }
+
+    /// Name of the Secret that the current key was last known to have for itself.
     pub fn version_secret(&self) -> Option<String> {
         let credentials = &self.credentials;
         Some(names::version(credentials.secret_name.as_ref()?, credentials.version?))
@@ -112,10 +120,16 @@ impl Remembered {
 
     /// Every Secret of ours that may be there beside the desired one.
     pub fn all_secrets(&self, desired: &Desired) -> BTreeSet<String> {
-        let previous = self.credentials.previous.as_ref().and_then(|previous| previous.secret_name.clone());
-        let next = self.credentials.next.as_ref().map(|next| next.secret_name.clone());
-        let others = self.earlier_secrets(desired).cloned().chain(self.version_secret()).chain(previous).chain(next);
-        others.filter(|name| *name != desired.secret.name).collect()
+        self.secrets().into_iter().filter(|name| *name != desired.secret.name).collect()
+    }
+
+    /// Every Secret of ours that may be there.
+    pub fn secrets(&self) -> BTreeSet<String> {
+        let CredentialsStatus { secret_name, earlier_secrets, next, previous, .. } = &self.credentials;
+        let next = next.as_ref().map(|next| next.secret_name.clone());
+        let previous = previous.as_ref().and_then(|previous| previous.secret_name.clone());
+        let named = secret_name.clone().into_iter().chain(earlier_secrets.clone());
+        named.chain(self.version_secret()).chain(previous).chain(next).collect()
     }
 
     /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object

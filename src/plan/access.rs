@@ -69,13 +69,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     Some(role.into_iter().chain(bound).collect())
 }
 
-fn role(
-    planner: &mut Planner<'_>,
-    name: &str,
-    secrets: Vec<String>,
-    live: &Held<OwnRole>,
-    after: &[usize],
-) -> Option<usize> {
+fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held<OwnRole>, after: &[usize]) -> Option<usize> {
     let rules = OwnRole::rules_for(&secrets);
     let diffs = match live {
         Held::Ours(live) if live.rules != rules => {

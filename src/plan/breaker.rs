@@ -133,10 +133,10 @@ mod tests {
         let one = remembered(LIMIT);
         assert_eq!(fingerprint(&Step { after: vec![0], ..written("a") }, &one), None, "it waits for a creation");
         for action in [
-            Action::IssueKey { known: Vec::new(), retire: Vec::new() },
+            Action::IssueKey { secret: "s".into(), version: None, known: Vec::new(), retire: Vec::new() },
             Action::DeleteKey { id: "AKIA".into() },
             Action::Verify { key: None, proofs: Vec::new(), patient: true },
-            Action::WriteRole { name: "r".into() },
+            Action::WriteRole { name: "r".into(), secrets: Vec::new() },
         ] {
             assert_eq!(fingerprint(&Step { action, ..written("a") }, &one), None);
         }

@@ -4,7 +4,7 @@
 //! first, so that nothing can use what is about to vanish, then policy, user, Secret and its readers, and the bucket if it is empty or
 //! `forceDestroy` says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -17,25 +17,31 @@ use crate::problem::Class;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff, Reading};
 
-/// Plans `deletionPolicy: Retain`. Whoever may read the Secret goes on reading it: no consumer notices.
-pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secret, readers: &BTreeMap<String, Access>) -> Plan {
+/// Plans `deletionPolicy: Retain`. Whoever may read the Secrets goes on reading them: no consumer notices.
+pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, readers: &BTreeMap<String, Access>) -> Plan {
     let mut planner = Planner::new(remembered);
-    match secret {
-        Secret::Ours(_) => {
-            let name = secret_name(object, remembered);
-            let diff = FieldDiff::new(format!("secret({name}).metadata"), Some(json!("owned")), Some(json!("released")));
-            planner.step(ConditionType::CredentialsReady, Action::ReleaseSecret { name }, vec![diff], &[]);
+    for (name, secret) in secrets {
+        match secret {
+            Secret::Ours(_) => {
+                let diff = FieldDiff::new(format!("secret({name}).metadata"), Some(json!("owned")), Some(json!("released")));
+                let action = Action::ReleaseSecret { name: name.clone() };
+                planner.step(ConditionType::CredentialsReady, action, vec![diff], &[]);
+            }
+            Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
+            Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
         }
-        Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-        Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
     }
     access::release(&mut planner, readers);
     planner.finish()
 }
 
-/// Name of the Secret of an object that may never have been resolved.
-pub fn secret_name(object: &BucketConnection, remembered: &Remembered) -> String {
-    remembered.credentials.secret_name.clone().unwrap_or_else(|| names::secret(object))
+/// Names of the Secrets of an object that may never have been resolved.
+pub fn retained_secrets(object: &BucketConnection, remembered: &Remembered) -> BTreeSet<String> {
+    let mut names = remembered.secrets();
+    if remembered.credentials.secret_name.is_none() {
+        names.insert(names::secret(object));
+    }
+    names
 }
 
 /// Plans `deletionPolicy: Delete`.
@@ -66,8 +72,10 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
 }
 
 /// Plans `deletionPolicy: Release`: as `Retain`, and our tags go, so that another connection may adopt what is there.
-pub fn release(object: &BucketConnection, desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
-    let plan = retain(object, remembered, &observed.secret, &observed.access);
+pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
+    let mut secrets = observed.earlier_secrets.clone();
+    secrets.insert(desired.secret.name.clone(), observed.secret.clone());
+    let plan = retain(remembered, &secrets, &observed.access);
     let mut planner = Planner { plan, ..Planner::new(remembered) };
     let ours = |key: &String| key.starts_with(names::TAG_PREFIX);
     let marked = |tags: &Tags| Ownership::of(tags, desired) == Ownership::Ours;
@@ -136,9 +144,15 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
                 let secret_key = observed.proof.key().map(|key| key.id.clone());
                 let credentials = planner.remembered.credentials.clone();
                 let intent = credentials.intent.as_ref();
+                let next = credentials.next.as_ref().and_then(|next| next.access_key_id.as_ref());
+                let previous = credentials.previous.as_ref().map(|previous| &previous.access_key_id);
+                let waiting: Vec<_> = observed.next.keys();
                 for key in listed {
                     let ours = Some(&key.id) == credentials.access_key_id.as_ref()
                         || Some(&key.id) == secret_key.as_ref()
+                        || Some(&key.id) == next
+                        || Some(&key.id) == previous
+                        || waiting.iter().any(|waiting| waiting.id == key.id)
                         || credentials.retiring.contains(&key.id)
                         || intent.is_some_and(|intent| !intent.known_keys.contains(&key.id))
                         || desired.force_destroy;
@@ -161,6 +175,10 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
             Reading::NotLooked | Reading::Unset => {}
         }
+    }
+    if has_user && planner.remembered.credentials.revocation.is_some() {
+        let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
+        rights.push(planner.step(CredentialsReady, Action::LiftDenial, vec![diff], &keys));
     }
     match &observed.managed_policy {
         Reading::Set(policy) => {

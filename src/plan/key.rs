@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Action, Planner, revocation, rotation, whole};
+use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
 use crate::desired::Desired;
@@ -73,7 +74,8 @@ pub(super) fn plan(
     }
     if let Some(revoked) = cut_off {
         if let Some((foreign, after)) = revoked {
-            keys.issue_if_room(foreign, Vec::new(), &after, lost());
+            let diff = FieldDiff::new("accessKey", Some(json!("revoked")), Some(json!("another")));
+            keys.issue_if_room(foreign, Vec::new(), &after, vec![diff]);
         }
         return;
     }
@@ -146,7 +148,7 @@ impl Keys<'_, '_, '_> {
             return false;
         };
         let message = format!(
-            "AWS attached {arn} to user {}: its access key was found in public; delete the key, look at what it did, then detach that policy",
+            "AWS attached {arn} to user {}: its access key was found in public; have its keys and sessions cut off (a new value of the annotation {REVOKE_AT}), look at what they did, then detach that policy",
             self.desired.user.name
         );
         self.planner.stall(PART, Reason::KeyCompromised, message);
@@ -283,7 +285,9 @@ impl Keys<'_, '_, '_> {
         let theirs = format!("access keys that were not issued here ({})", foreign.join(", "));
         let message = match ours.first() {
             None => format!("{} {theirs}, and AWS allows {MAX_KEYS}: delete one of them", known.len()),
-            Some(ours) => format!("{theirs} beside {ours}, which still has its time, and AWS allows {MAX_KEYS}: delete one of them"),
+            Some(ours) => {
+                format!("{theirs} beside {ours}, which still has its time, and AWS allows {MAX_KEYS}: delete one of them")
+            }
         };
         let message = format!("IAM user {} has {message}", self.desired.user.name);
         self.planner.stall(PART, Reason::ForeignAccessKeys, message);
@@ -360,7 +364,11 @@ impl Keys<'_, '_, '_> {
         if live.is_none() {
             diffs = whole(&format!("secret({name})"), false);
         } else if diffs.is_empty() && live.is_some_and(|secret| secret.version != version) {
-            diffs = vec![FieldDiff::new("secret.version", live.and_then(|secret| secret.version).map(|v| json!(v)), Some(json!(version)))];
+            diffs = vec![FieldDiff::new(
+                "secret.version",
+                live.and_then(|secret| secret.version).map(|v| json!(v)),
+                Some(json!(version)),
+            )];
         } else if diffs.is_empty() {
             diffs = vec![FieldDiff::new("secret.metadata", Some(json!("released")), Some(json!("owned")))];
         }

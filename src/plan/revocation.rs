@@ -30,9 +30,8 @@ pub const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(36);
 
 /// The policy that denies everything, or only to sessions that began before. A key itself has no `aws:TokenIssueTime`.
 pub fn denial(sessions_before: Option<Timestamp>) -> Document {
-    let before = |before: Timestamp| {
-        ("DateLessThan".to_owned(), [("aws:TokenIssueTime".to_owned(), vec![before.to_string()])].into())
-    };
+    let before =
+        |before: Timestamp| ("DateLessThan".to_owned(), [("aws:TokenIssueTime".to_owned(), vec![before.to_string()])].into());
     let statement = PolicyStatement {
         sid: Some("Revoked".to_owned()),
         effect: Effect::Deny,

@@ -121,7 +121,8 @@ fn own_secret(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
 }
 
 fn foreign(keys: &mut Keys<'_, '_, '_>, part: ConditionType, name: &str, why: &str) {
-    let message = format!("Secret {name} {why}: it is never overwritten; delete that Secret, or choose another credentials.secret.name");
+    let message =
+        format!("Secret {name} {why}: it is never overwritten; delete that Secret, or choose another credentials.secret.name");
     keys.planner.stall(part, Reason::SecretNotOwned, message);
 }
 
@@ -140,7 +141,7 @@ fn restart(keys: &mut Keys<'_, '_, '_>, key: Option<&String>, after: &[usize]) {
 /// The key before: Inactive when its time is over, deleted when nobody used it since.
 fn previous(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
     let Some(previous) = keys.planner.remembered.credentials.previous.clone() else { return };
-    let id = previous.access_key_id;
+    let id = previous.access_key_id.clone();
     let (true, Reading::Set(listed)) = (id != current.id, &keys.observed.keys) else { return };
     let Some(entry) = listed.iter().find(|key| key.id == id).cloned() else {
         if let Some(secret) = previous.secret_name {
@@ -156,7 +157,7 @@ fn previous(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
         step(keys, Action::DeactivateKey { id }, vec![diff], &[]);
         return;
     }
-    let settled = previous.inactive_since.is_some_and(|since| keys.now.duration_since(since.0) >= keys.desired.rotation.settling());
+    let settled = previous.settled_at().is_some_and(|at| keys.now >= at);
     match &keys.observed.last_used {
         _ if entry.active || !settled => {}
         Reading::Unreadable(problem) => keys.planner.unreadable(PART, problem),
@@ -231,6 +232,10 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
     let created = keys.secret.and_then(|secret| secret.key_created_at).or_else(|| keys.planner.remembered.key_created_at());
     let due = created.and_then(|created| keys.desired.rotation.next(&current.id, created)).is_some_and(|at| keys.now >= at);
     if !(due || keys.planner.remembered.rotate) {
+        return;
+    }
+    // The status must name the current key first, so that it is known as ours whatever comes.
+    if keys.planner.remembered.credentials.access_key_id.as_ref() != Some(&current.id) {
         return;
     }
     let version = next_number(keys);

@@ -129,7 +129,9 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::DeactivateKey { id } => format!("make access key {id} of user {user} Inactive"),
         Action::DeleteKey { id } => format!("delete access key {id} of user {user}"),
         Action::Deny { sessions_before: None } => format!("deny user {user} everything"),
-        Action::Deny { sessions_before: Some(before) } => format!("deny everything to sessions of user {user} from before {before}"),
+        Action::Deny { sessions_before: Some(before) } => {
+            format!("deny everything to sessions of user {user} from before {before}")
+        }
         Action::LiftDenial => format!("lift the denial of earlier sessions of user {user}"),
         Action::Restart { kind, name, .. } => format!("restart {kind:?} {name}"),
         Action::WriteSecret { name, .. } => format!("write Secret {name}"),

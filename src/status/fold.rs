@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
+use super::credentials::{credentials, rotation};
 use super::denials::denials;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
@@ -11,11 +12,11 @@ use super::repeats::repeats;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
-    AdoptionStatus, BucketConnectionStatus, BucketStatus, CredentialsStatus, DriftDifference, DriftEntry, DriftStatus,
-    JOURNAL_LENGTH, KeyPhase, ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
+    AdoptionStatus, BucketConnectionStatus, BucketStatus, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
+    ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
-use crate::observed::{Bucket, KeyProof, Secret};
+use crate::observed::Bucket;
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::{FieldDiff, Reading, short_name};
 
@@ -131,7 +132,10 @@ impl Fold<'_> {
         self.status.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
-        self.credentials(check);
+        self.status.credentials = credentials(self.status.credentials.take(), self.pass, check);
+        if let Some(verdict) = rotation(&self.status, self.pass, check) {
+            self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
+        }
         self.status.permissions = permissions(self.status.permissions.take(), check);
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
@@ -301,84 +305,6 @@ impl Fold<'_> {
         };
         let earlier: Vec<_> = remembered.earlier_policies(desired).filter(still_there).cloned().collect();
         self.status.earlier_policies = earlier;
-    }
-
-    fn credentials(&mut self, check: &Checked<'_>) {
-        let Checked { desired, observed, .. } = check;
-        let mut credentials = self.status.credentials.take().unwrap_or_default();
-        let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
-        // A key that AWS rejects is not noted: it may be anything that somebody wrote into the Secret.
-        if let KeyProof::Works(key) | KeyProof::Denied(key, _) = &observed.proof
-            && !(check.plan.frozen || check.plan.hands_off)
-        {
-            if credentials.access_key_id.as_ref() != Some(&key.id) {
-                credentials.created_at = None;
-                credentials.verified_at = None;
-                // The process ended between the Secret and the status: the key before this one is to be deleted.
-                let replaced = credentials.access_key_id.take().filter(|_| credentials.intent.is_some());
-                credentials.retiring.extend(replaced);
-            }
-            credentials.access_key_id = Some(key.id.clone());
-            if let Secret::Ours(secret) = &observed.secret {
-                credentials.created_at = secret.key_created_at.map(Time).or(credentials.created_at);
-            }
-        }
-        for (step, outcome) in &key_steps {
-            match (&step.action, outcome) {
-                (Action::IssueKey { retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
-                    credentials = CredentialsStatus {
-                        secret_name: credentials.secret_name,
-                        access_key_id: Some(id.clone()),
-                        created_at: Some(Time(*created_at)),
-                        phase: Some(KeyPhase::Propagating),
-                        retiring: retire.clone(),
-                        ..CredentialsStatus::default()
-                    };
-                }
-                // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
-                (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
-                    let skipped = matches!(outcome, Outcome::Skipped);
-                    credentials.intent = check.remembered.credentials.intent.clone().filter(|_| skipped);
-                    credentials.phase = credentials.phase.filter(|phase| *phase != KeyPhase::Issuing);
-                }
-                (Action::Verify { .. }, Outcome::Done(_)) => {
-                    credentials.phase = Some(KeyPhase::Verified);
-                    credentials.verified_at = Some(Time(self.pass.now));
-                }
-                (Action::Verify { .. }, Outcome::Pending(_)) => credentials.phase = Some(KeyPhase::Propagating),
-                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.needs_a_person() => {
-                    credentials.phase = Some(KeyPhase::Rejected);
-                }
-                (Action::DeleteKey { id }, Outcome::Done(_)) => credentials.retiring.retain(|retiring| retiring != id),
-                (Action::DeleteKey { id }, _) if !credentials.retiring.contains(id) => credentials.retiring.push(id.clone()),
-                _ => {}
-            }
-        }
-        let done =
-            |wanted: fn(&Action) -> bool| key_steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done());
-        let written = done(|action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. }));
-        let named = if written || matches!(observed.secret, Secret::Ours(_)) { Some(desired.secret.name.clone()) } else { None };
-        credentials.secret_name = named.or(credentials.secret_name);
-        let dropped = |name: &str| {
-            let step = key_steps.iter().find(|(step, _)| matches!(&step.action, Action::DeleteSecret { name: n } if n == name));
-            match step {
-                Some((_, outcome)) => outcome.is_done(),
-                None => !matches!(observed.earlier_secrets.get(name), Some(Secret::Ours(_) | Secret::Unreadable(_))),
-            }
-        };
-        credentials.earlier_secrets = check.remembered.earlier_secrets(desired).filter(|name| !dropped(name)).cloned().collect();
-        // The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so
-        // that the last of them is not taken for ours later.
-        let about_keys =
-            || key_steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. }));
-        let blocked = |reason| check.plan.blockers.iter().any(|blocker| blocker.reason == reason);
-        let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
-        let looked = works || about_keys().next().is_some() || blocked(Reason::ForeignAccessKeys);
-        if matches!(observed.keys, Reading::Set(_)) && looked && about_keys().all(|(_, outcome)| outcome.is_done()) {
-            credentials.intent = None;
-        }
-        credentials.retiring.retain(|id| credentials.access_key_id.as_ref() != Some(id));
-        self.status.credentials = (credentials != CredentialsStatus::default()).then_some(credentials);
     }
 
     fn drift(&mut self, check: &Checked<'_>) {

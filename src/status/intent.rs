@@ -6,17 +6,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase};
-use crate::desired::Desired;
-use crate::plan::{Action, Plan, Step};
+use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey, Revocation};
+use crate::desired::{Desired, names};
+use crate::plan::{Action, Plan, Step, revocation};
 
 /// How long issuing a key takes at most: the steps before it, the call's timeout, and the attempts to write the Secret.
 const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
-    let known_keys = plan.steps.iter().find_map(|step| match &step.action {
-        Action::IssueKey { known, .. } => Some(known.clone()),
+    let issued = plan.steps.iter().find_map(|step| match &step.action {
+        Action::IssueKey { secret, known, .. } => Some((secret, known.clone())),
+        _ => None,
+    });
+    let revokes = plan.steps.iter().find_map(|step| match step.action {
+        Action::Deny { sessions_before } => sessions_before,
         _ => None,
     });
     let goes = |step: &Step| match &step.action {
@@ -28,18 +32,24 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         plan.steps.iter().any(|step| matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. }));
     let identity = desired.policy.identity();
     let new_policy = writes_policy && !status.policy.as_ref().is_some_and(|policy| policy.is(&identity));
-    let writes_secret = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. } | Action::WriteSecret { .. }));
+    let main = &desired.secret.name;
+    let writes_secret = plan.steps.iter().any(|step| match &step.action {
+        Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => name == main,
+        _ => false,
+    });
     let named = status.credentials.as_ref().and_then(|credentials| credentials.secret_name.as_ref());
-    let new_secret = writes_secret && named != Some(&desired.secret.name);
+    let new_secret = writes_secret && named != Some(main);
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
     let new_readers = grants && !status.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
-    if known_keys.is_none() && !new_policy && !new_secret && !new_readers {
+    if issued.is_none() && revokes.is_none() && !new_policy && !new_secret && !new_readers {
         return None;
     }
     if new_secret {
         let credentials = status.credentials.get_or_insert_default();
-        credentials.earlier_secrets.extend(credentials.secret_name.replace(desired.secret.name.clone()));
+        let own = credentials.secret_name.as_ref().zip(credentials.version).map(|(name, number)| names::version(name, number));
+        credentials.earlier_secrets.extend(own);
+        credentials.earlier_secrets.extend(credentials.secret_name.replace(main.clone()));
     }
     if new_readers {
         status.permissions.get_or_insert_default().roles.push(readers.clone());
@@ -48,13 +58,23 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         status.earlier_policies.extend(status.policy.replace(identity));
     }
     let generation = object.metadata.generation;
-    if let Some(known_keys) = known_keys {
+    if let Some(before) = revokes {
+        let ends_at = Time(before.checked_add(revocation::LONGEST_SESSION).unwrap_or(before));
+        let revocation = Revocation { sessions_before: Time(before), ends_at };
+        status.credentials.get_or_insert_default().revocation = Some(revocation);
+    }
+    if let Some((secret, known_keys)) = issued {
         let credentials = status.credentials.get_or_insert_default();
-        credentials.phase = Some(KeyPhase::Issuing);
+        credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
+        if secret != main {
+            credentials.next = Some(NextKey { secret_name: secret.clone(), access_key_id: None });
+        }
         // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
         let since = credentials.intent.take().map_or(Time(now), |earlier| earlier.since);
         let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
-        credentials.retiring = plan.steps.iter().filter_map(goes).collect();
+        let previous = credentials.previous.as_ref().map(|previous| previous.access_key_id.clone());
+        let goes = plan.steps.iter().filter_map(goes).filter(|id| previous.as_ref() != Some(id));
+        credentials.retiring = goes.collect();
         credentials.intent = Some(KeyIntent { since, until, known_keys });
     }
     status.observed_generation = generation;

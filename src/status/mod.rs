@@ -5,6 +5,7 @@
 mod account;
 mod capabilities;
 mod conditions;
+mod credentials;
 mod denials;
 mod fold;
 mod intent;
@@ -15,6 +16,7 @@ mod repeats;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};
+pub use credentials::due;
 pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};

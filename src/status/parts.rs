@@ -106,14 +106,14 @@ fn section(part: ConditionType) -> &'static str {
         ConditionType::CORSInSync => "cors",
         ConditionType::UserReady => "user",
         ConditionType::PolicyInSync => "policy",
-        ConditionType::CredentialsReady | ConditionType::Verified => "credentials",
+        ConditionType::CredentialsReady | ConditionType::Verified | ConditionType::RotationComplete => "credentials",
         ConditionType::AccessInSync => "access",
         _ => "bucket",
     }
 }
 
 /// The first step of the part that is not done.
-fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
+pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
     let outcomes = check.plan.steps.iter().zip(&check.report.outcomes).filter(|(step, _)| step.part == part);
     let mut undone = outcomes.filter(|(_, outcome)| !outcome.is_done()).collect::<Vec<_>>();
     // What failed tells more than what was skipped for it.
@@ -267,7 +267,7 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
             did(|action| matches!(action, Action::ActivateKey { .. } | Action::IssueKey { .. }))
                 || check.plan.steps.iter().any(|step| matches!(step.action, Action::Verify { key: Some(_), .. }))
         }
-        _ => did(|action| matches!(action, Action::IssueKey { .. })),
+        _ => did(|action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. })),
     }
 }
 

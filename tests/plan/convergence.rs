@@ -1,7 +1,7 @@
 //! Level-triggered: from any edits, failures, lost answers and crashes, repeated passes end in sync, and then nothing is changed any more.
 
 use bucketconnection::api::conditions::{ConditionType, Reason};
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT, ROTATE_AT};
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Access, Held};
 use bucketconnection::problem::{Class, Problem};
@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use super::world::{World, nobody};
 use super::{connection, edit};
 
-const EDITS: [&str; 30] = [
+const EDITS: [&str; 34] = [
+    "key expired",
+    "old key used",
+    "old key activated",
+    "denial deleted",
     "cors deleted",
     "cors edited",
     "encryption to KMS",
@@ -58,6 +62,8 @@ fn specs() -> Vec<Value> {
             "lifecycle": { "rules": [{ "id": "uploads", "abortIncompleteMultipartUpload": { "daysAfterInitiation": 7 } }] },
             "policyStatements": [{ "sid": "Auditors", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:ListBucket"] }],
         } }),
+        json!({ "preset": "ReadOnly", "credentials": { "rotation": { "interval": "1h", "overlap": "20m" } } }),
+        json!({ "preset": "ReadOnly", "credentials": { "secret": { "name": "v", "versioned": true }, "rotation": { "overlap": "5m" } }, "access": { "groups": ["lab-a"] } }),
         json!({ "preset": "CLCGenomics", "cors": { "rules": [] }, "credentials": { "secret": { "name": "other" } }, "access": { "groups": ["lab-a"] } }),
     ]
 }
@@ -67,6 +73,8 @@ fn specs() -> Vec<Value> {
 enum Event {
     Edit(usize),
     Spec(usize),
+    /// Somebody asks for another key, or for all to be cut off.
+    Ask(&'static str),
     /// A pass; the numbered step fails, is lost, or neither.
     Pass(Option<(usize, bool)>),
     /// A pass that is killed after so many steps.
@@ -77,6 +85,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0..EDITS.len()).prop_map(Event::Edit),
         1 => (0..specs().len()).prop_map(Event::Spec),
+        1 => prop_oneof![2 => Just(ROTATE_AT), 1 => Just(REVOKE_AT)].prop_map(Event::Ask),
         1 => (0..8_usize).prop_map(Event::Killed),
         3 => prop_oneof![2 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Pass),
     ]
@@ -123,11 +132,18 @@ proptest! {
                 // The one thing that nobody can tell: a key made by hand on our user just while we are issuing one
                 // (docs/decisions/0004-keys.md; tests/plan/keys.txt has the case of two).
                 Event::Edit(which) if EDITS[which] == "foreign key" && known(&object, issuing) => {}
+                Event::Edit(which) if EDITS[which].starts_with("old key") && world.user.as_ref().is_none_or(|user| user.keys.is_empty()) => {}
                 Event::Edit(which) => edit(&mut world, EDITS[which]),
+                Event::Ask(what) => {
+                    let stamp = world.now.to_string();
+                    object.metadata.annotations.get_or_insert_default().insert(what.into(), stamp);
+                }
                 Event::Spec(which) => {
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
+                    let annotations = object.metadata.annotations.take();
                     object = connection(specs().remove(which));
                     (object.status, object.metadata.generation) = (status, Some(generation + 1));
+                    object.metadata.annotations = annotations;
                 }
                 Event::Killed(steps) => world.killed_pass(&mut object, steps),
                 Event::Pass(fault) => {
@@ -147,30 +163,49 @@ proptest! {
         let foreign_key = world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         let mut passes = 0;
         loop {
-            // Whatever may be propagating has done so.
-            world.wait();
+            // Whatever may be propagating has done so, and the time of each key before is over.
+            for _ in 0..6 * 25 {
+                world.wait();
+            }
             let passed = world.pass(&mut object, |_| None);
-            if passed.plan.in_sync() {
+            let credentials = object.status.as_ref().unwrap().credentials.clone().unwrap_or_default();
+            if passed.plan.in_sync() && credentials.previous.is_none() && credentials.revocation.is_none() {
                 break;
             }
-            // Where the lost key cannot be told from a foreign one, a person deletes what is not theirs.
-            if passed.plan.blockers.iter().any(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
-                world.user.as_mut().unwrap().keys.retain(|key| key.id == "AKIAFOREIGN");
+            let mut keys = world.user.as_mut().map(|user| &mut user.keys);
+            for blocker in passed.plan.blockers.iter().filter(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
+                // Where the lost key cannot be told from a foreign one, a person deletes what is not theirs; or the foreign one, which is
+                // in the way of a rotation.
+                let of_rotation = blocker.part == ConditionType::RotationComplete;
+                keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != of_rotation));
+            }
+            // And deletes a key before that was used since, once nobody does any more.
+            let previous = credentials.previous.map(|previous| previous.access_key_id);
+            if passes > 3 {
+                world.user.as_mut().unwrap().keys.retain(|key| Some(&key.id) != previous.as_ref());
+            }
+            // A key that is always due is never at rest.
+            if passes == 1 {
+                object.spec.credentials.iter_mut().for_each(|credentials| credentials.rotation = None);
+                object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
             }
             passes += 1;
-            prop_assert!(passes < 6, "no end: {:#?}", passed.plan);
+            prop_assert!(passes < 12, "no end: {:#?} {:#?}", passed.plan, object.status.as_ref().unwrap().credentials);
         }
+        let foreign_key = foreign_key && world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         let status = object.status.clone().unwrap();
         prop_assert!(is_true(&status, ConditionType::Ready), "{:#?}", status.conditions);
         prop_assert!(!is_true(&status, ConditionType::Reconciling) && !is_true(&status, ConditionType::Stalled));
         prop_assert_eq!(&status.credentials.as_ref().unwrap().intent, &None);
         prop_assert!(status.credentials.as_ref().unwrap().retiring.is_empty());
+        prop_assert!(status.credentials.as_ref().unwrap().next.is_none());
 
         // One key of ours, in the one Secret; what is foreign is still there.
         let user = world.user.clone().unwrap();
         let ours: Vec<_> = user.keys.iter().filter(|key| key.id != "AKIAFOREIGN").map(|key| key.id.clone()).collect();
         prop_assert_eq!(ours, vec![status.credentials.unwrap().access_key_id.unwrap()]);
-        prop_assert_eq!(world.secret.len(), 1);
+        let versioned = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).is_some_and(|secret| secret.versioned);
+        prop_assert_eq!(world.secret.len(), 1 + usize::from(versioned), "{:?}", world.secret.keys());
         // Just the groups of the spec may read it, and nothing is left of earlier names.
         let desired = World::resolve(&object).unwrap();
         let bound = |access: &Access| match &access.binding {
@@ -192,7 +227,7 @@ proptest! {
         let before = object.status.clone().unwrap();
         world.wait();
         let passed = world.pass(&mut object, |_| None);
-        prop_assert!(passed.plan.in_sync());
+        prop_assert!(passed.plan.in_sync(), "{:#?}", passed.plan);
         prop_assert!(!worth_writing(&before, object.status.as_ref().unwrap(), world.now));
         prop_assert!(HEARTBEAT_SECONDS > 600);
 

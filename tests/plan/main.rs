@@ -13,6 +13,10 @@
 //! | `> request` | somebody asks for a check |
 //! | `> repeats` | prints the writes that are counted or held back |
 //! | `> wait` | ten minutes pass |
+//! | `> rotate`, `> revoke` | somebody asks for another key, or for all to be cut off |
+//! | `> days <n>` | n days pass |
+//! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
+//! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
@@ -28,14 +32,15 @@ mod world;
 use std::fmt::Write;
 use std::path::Path;
 
-use bucketconnection::api::{BucketConnection, REQUESTED_AT};
+use bucketconnection::api::{BucketConnection, PreviousKey, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
-use bucketconnection::observed::{Held, OwnBinding};
+use bucketconnection::observed::{Held, OwnBinding, Workload, WorkloadKind};
 use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
+use jiff::ToSpan;
 use merge::merge;
 use serde_json::{Value, json};
 use world::{TheSecret, World};
@@ -131,6 +136,36 @@ impl Story {
                 let stamp = self.world.now.to_string();
                 self.object.metadata.annotations.get_or_insert_default().insert(REQUESTED_AT.into(), stamp);
                 String::new()
+            }
+            ["rotate" | "revoke"] => {
+                let annotation = if words[0] == "rotate" { ROTATE_AT } else { REVOKE_AT };
+                let stamp = self.world.now.to_string();
+                self.object.metadata.annotations.get_or_insert_default().insert(annotation.into(), stamp);
+                String::new()
+            }
+            ["days", days] => {
+                self.world.now = self.world.now.checked_add((24 * days.parse::<i64>().unwrap()).hours()).unwrap();
+                String::new()
+            }
+            ["workload", name] => {
+                let workload = Workload { kind: WorkloadKind::Deployment, name: name.to_owned(), key: None };
+                self.world.workloads.push(workload);
+                String::new()
+            }
+            ["secrets"] => {
+                let key = |secret: &TheSecret| secret.data["AWS_ACCESS_KEY_ID"].reveal().to_owned();
+                self.world.secret.iter().map(|(name, secret)| format!("{name}: {}\n", key(secret))).collect()
+            }
+            ["denials"] => {
+                let user = self.world.user.as_ref().unwrap();
+                user.inline.get("bucketconnection-revoked").map_or("none\n".to_owned(), |denial| format!("{denial}\n"))
+            }
+            ["phase"] => {
+                let credentials = self.object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+                let shown = |key: &PreviousKey| key.access_key_id.clone();
+                let at = credentials.next_rotation_at.map_or("never".to_owned(), |at| at.0.to_string());
+                let previous = credentials.previous.as_ref().map(shown);
+                format!("{:?}, key {:?}, before {previous:?}, next at {at}\n", credentials.phase, credentials.access_key_id)
             }
             ["plan"] => match self.world.plan(&self.object, true) {
                 Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),
@@ -334,17 +369,38 @@ pub fn edit(world: &mut World, what: &str) {
                 ..Default::default()
             })
         }
+        "key expired" => user(world, |user| {
+            user.keys.iter_mut().for_each(|key| (key.active, key.expired) = (false, true));
+        }),
+        "old key used" => {
+            let now = world.now;
+            if let Some(user) = &mut world.user {
+                user.keys[0].used_at = Some(now);
+            }
+        }
+        "old key activated" => user(world, |user| user.keys[0].active = true),
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
         "keys deleted" => user(world, |user| user.keys.clear()),
         "foreign key" => {
             let now = world.now;
             let one = |user: &world::TheUser| user.keys.len() < 2 && user.keys.iter().all(|key| key.id != "AKIAFOREIGN");
             if world.user.as_ref().is_some_and(one) {
-                let key = world::TheKey { id: "AKIAFOREIGN".into(), secret: "theirs".into(), active: true, created_at: now };
+                let key = world::TheKey {
+                    id: "AKIAFOREIGN".into(),
+                    secret: "theirs".into(),
+                    active: true,
+                    created_at: now,
+                    expired: false,
+                    used_at: None,
+                };
                 world.user.as_mut().unwrap().keys.push(key);
             }
         }
         "quarantine" => user(world, |user| user.attached.push("arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3".into())),
+        "foreign key deleted" => user(world, |user| user.keys.retain(|key| key.id != "AKIAFOREIGN")),
+        "quarantine lifted" => user(world, |user| user.attached.clear()),
+        "denial deleted" => user(world, |user| drop(user.inline.remove("bucketconnection-revoked"))),
+        "secret: main deleted" => drop(world.secret.pop_first()),
         "secret deleted" => world.secret.clear(),
         "secret of another" => {
             world.secret.insert("genomics-s3".into(), TheSecret { foreign: true, ..TheSecret::default() });

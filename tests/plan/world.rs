@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus, PolicyType, SignIn};
-use bucketconnection::credentials::{KeyPair, Sensitive, keys_in, secret_data};
-use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus, LastUsed, PolicyType, SignIn};
+use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
+use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
     Access, AccessKey, Bucket, Contents, Grant, Held, KeyProof, ManagedPolicy, Observed, OwnBinding, OwnRole, OwnSecret,
-    Remembered, Secret, User,
+    Remembered, Secret, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -16,6 +16,7 @@ use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
 use bucketconnection::status::{Checked, Pass, Stage, fold, intend};
 use jiff::{Timestamp, ToSpan};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 pub const CLUSTER: &str = "cluster";
@@ -32,6 +33,8 @@ pub struct World {
     pub secret: BTreeMap<String, TheSecret>,
     /// Roles and RoleBindings by their one name.
     pub access: BTreeMap<String, Access>,
+    /// What asked to be restarted after a change of the key.
+    pub workloads: Vec<Workload>,
     pub now: Timestamp,
     /// AWS makes something else of each write of CORS rules.
     pub rewrites_cors: bool,
@@ -61,6 +64,8 @@ pub struct TheKey {
     pub secret: String,
     pub active: bool,
     pub created_at: Timestamp,
+    pub expired: bool,
+    pub used_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +80,7 @@ pub struct ThePolicy {
 pub struct TheSecret {
     pub data: BTreeMap<String, Sensitive>,
     pub created_at: Option<Timestamp>,
+    pub version: Option<i64>,
     pub claimed: bool,
     pub foreign: bool,
 }
@@ -106,9 +112,11 @@ impl World {
         let remembered = Remembered::of(object);
         let secret = self.secret(&desired.secret.name);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
-        let access = self.readers(&desired, &remembered);
-        let observed =
-            if optimistic { Observed { secret, access, ..Observed::default() } } else { self.look(&desired, &remembered, false) };
+        let observed = if optimistic {
+            Observed { access: self.readers(&desired, &remembered), ..self.secrets(&desired, &remembered) }
+        } else {
+            self.look(&desired, &remembered, false)
+        };
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }
@@ -164,9 +172,26 @@ impl World {
         match self.secret.get(name) {
             None => Secret::Absent,
             Some(secret) if secret.foreign => Secret::Foreign("exists and was not created by this BucketConnection".into()),
-            Some(secret) => {
-                Secret::Ours(OwnSecret { data: secret.data.clone(), key_created_at: secret.created_at, claimed: secret.claimed })
-            }
+            Some(secret) => Secret::Ours(OwnSecret {
+                data: secret.data.clone(),
+                key_created_at: secret.created_at,
+                version: secret.version,
+                claimed: secret.claimed,
+            }),
+        }
+    }
+
+    /// The Secrets, by the rules of controller/reconcile.rs.
+    fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
+        let secret = self.secret(&desired.secret.name);
+        let earlier = remembered.earlier_secrets(desired, &secret).into_iter();
+        let look = |name: Option<String>| name.map_or(Secret::NotLooked, |name| self.secret(&name));
+        Observed {
+            earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
+            version: look(remembered.own_secret(desired, &secret)),
+            next: look(plan::waiting(desired, remembered, &secret, self.now)),
+            secret,
+            ..Observed::default()
         }
     }
 
@@ -178,11 +203,22 @@ impl World {
 
     /// What looking at this world shows, by the rules of aws/observe.rs.
     fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
-        let secret = self.secret(&desired.secret.name);
-        let earlier_secrets: BTreeMap<_, _> =
-            remembered.earlier_secrets(desired).map(|name| (name.clone(), self.secret(name))).collect();
-        let proof = self.proof(desired, &secret, &earlier_secrets);
-        let settled = matches!(proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
+        let mut seen = self.secrets(desired, remembered);
+        seen.proof = self.proof(desired, candidates(&seen));
+        let current = seen.secret.keys();
+        let next = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
+        seen.next_proof = self.proof(desired, next.collect());
+        if deletion {
+            let all = remembered.all_secrets(desired).into_iter();
+            seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
+        }
+        let previous = remembered.credentials.previous.as_ref();
+        let settled = matches!(seen.proof, KeyProof::Works(_))
+            && remembered.credentials.intent.is_none()
+            && seen.next == Secret::NotLooked
+            && previous.is_none()
+            && !remembered.revoke;
+        let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
         let keys = self.user.as_ref().filter(|_| !settled || deletion);
         let inline = desired.policy.kind == PolicyType::Inline;
         let user = self.user.as_ref();
@@ -224,25 +260,32 @@ impl World {
                 .collect(),
             attached: attached(),
             keys: keys.map_or(Reading::NotLooked, |user| {
-                let key = |key: &TheKey| AccessKey { id: key.id.clone(), active: key.active, created_at: Some(key.created_at) };
+                let key = |key: &TheKey| AccessKey {
+                    id: key.id.clone(),
+                    active: key.active,
+                    expired: key.expired,
+                    created_at: Some(key.created_at),
+                };
                 Reading::Set(user.keys.iter().map(key).collect())
             }),
-            secret,
-            earlier_secrets,
+            last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
+            denial: match remembered.credentials.revocation {
+                Some(_) => reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned())),
+                None => Reading::NotLooked,
+            },
+            workloads,
             access: self.readers(desired, remembered),
-            proof,
+            ..seen
         }
     }
 
-    fn proof(&self, desired: &Desired, secret: &Secret, earlier: &BTreeMap<String, Secret>) -> KeyProof {
-        let held = |secret: &Secret| match secret {
-            Secret::Ours(secret) => keys_in(&secret.data),
-            _ => Vec::new(),
-        };
-        let mut candidates = held(secret);
-        if candidates.is_empty() {
-            candidates = earlier.values().flat_map(held).collect();
-        }
+    fn last_used(&self, id: &str) -> Reading<LastUsed> {
+        let key = self.user.as_ref().and_then(|user| user.keys.iter().find(|key| key.id == id));
+        let used = |at| LastUsed { at: Some(Time(at)), service: "s3".into(), region: "us-east-1".into() };
+        key.and_then(|key| key.used_at).map_or(Reading::Unset, |at| Reading::Set(used(at)))
+    }
+
+    fn proof(&self, desired: &Desired, candidates: Vec<KeyPair>) -> KeyProof {
         let mut first = KeyProof::NotTried;
         for key in candidates {
             let known = self.user.as_ref().and_then(|user| user.keys.iter().find(|known| known.id == key.id && known.active));
@@ -270,6 +313,10 @@ impl World {
             return true;
         }
         let Some(user) = &self.user else { return false };
+        let denied = |document: &Value| document["Statement"][0].get("Condition").is_none();
+        if user.inline.get(names::REVOKED).is_some_and(denied) {
+            return false;
+        }
         let inline = user.inline.values().cloned();
         let attached = user.attached.iter().filter_map(|arn| self.policies.get(arn));
         let attached = attached.map(|policy| policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone());
@@ -309,6 +356,8 @@ impl World {
             secret: format!("secret-{}", self.count),
             active: true,
             created_at: self.now,
+            expired: false,
+            used_at: None,
         };
         let pair = KeyPair { id: key.id.clone(), secret: Sensitive::new(key.secret.clone()) };
         let user = self.user.as_mut().expect("a user");
@@ -386,21 +435,34 @@ impl World {
                     user.attached.retain(|attached| attached != arn);
                 }
             }
-            Action::IssueKey { .. } => {
+            Action::IssueKey { secret, version, .. } => {
+                assert!(self.user.is_some(), "a user");
+                if self.user.as_ref().is_some_and(|user| user.keys.len() >= 2) {
+                    return failed(Class::Quota, "LimitExceeded");
+                }
                 let key = self.create_key();
-                self.write_secret(desired, &key, Some(self.now));
+                self.write_secret(desired, secret, &key, Some(self.now), *version);
                 *issued = Some(key.clone());
                 return Outcome::Done(Fact::Key { id: key.id, created_at: self.now });
             }
-            Action::WriteSecret { key, created_at } => self.write_secret(desired, key, *created_at),
+            Action::WriteSecret { name, key, created_at, version } => {
+                let issued = issued.clone().map(|issued| (issued, Some(self.now)));
+                let (key, created_at) = key.clone().map(|key| (key, *created_at)).or(issued).expect("a key");
+                self.write_secret(desired, name, &key, created_at, *version);
+            }
+            Action::Restart { kind, name, key } => {
+                let key = key.clone().or(issued.as_ref().map(|issued| issued.id.clone()));
+                let wanted = |workload: &&mut Workload| workload.kind == *kind && workload.name == *name;
+                self.workloads.iter_mut().filter(wanted).for_each(|workload| workload.key.clone_from(&key));
+            }
             Action::DeleteSecret { name } => {
                 self.secret.remove(name);
             }
             Action::ReleaseSecret { name } => self.secret.get_mut(name).unwrap().claimed = false,
-            Action::WriteRole { name } => {
+            Action::WriteRole { name, secrets } => {
                 let role = &mut self.access.entry(name.clone()).or_insert_with(nobody).role;
                 assert!(!matches!(role, Held::Foreign(_)), "a foreign Role is overwritten");
-                *role = Held::Ours(OwnRole { rules: OwnRole::rules_for(&desired.secret.name), claimed: true });
+                *role = Held::Ours(OwnRole { rules: OwnRole::rules_for(secrets), claimed: true });
             }
             Action::WriteRoleBinding { name, groups } => {
                 assert!(
@@ -424,9 +486,9 @@ impl World {
                 }
             }
             Action::ReleaseGrant { .. } => {}
-            Action::Verify { .. } => {
-                let secret = self.secret(&desired.secret.name);
-                match self.proof(desired, &secret, &BTreeMap::new()) {
+            Action::Verify { key, .. } => {
+                let tried = key.clone().or(issued.clone());
+                match self.proof(desired, tried.into_iter().collect()) {
                     KeyProof::Works(_) => {}
                     KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
                     other => return Outcome::Pending(Problem::new(Class::BadKey, "test:Verify", format!("{other:?}"), "")),
@@ -467,6 +529,18 @@ impl World {
                         };
                         key.active = true;
                     }
+                    Action::DeactivateKey { id } => {
+                        let Some(key) = user.keys.iter_mut().find(|key| key.id == *id) else {
+                            return failed(Class::Missing, "NoSuchEntity");
+                        };
+                        key.active = false;
+                    }
+                    Action::Deny { sessions_before } => {
+                        user.inline.insert(names::REVOKED.to_owned(), plan::revocation::denial(*sessions_before).to_json());
+                    }
+                    Action::LiftDenial => {
+                        user.inline.remove(names::REVOKED);
+                    }
                     Action::DeleteKey { id } => user.keys.retain(|key| key.id != *id),
                     _ => {}
                 }
@@ -475,13 +549,27 @@ impl World {
         Outcome::DONE
     }
 
-    fn write_secret(&mut self, desired: &Desired, key: &KeyPair, created_at: Option<Timestamp>) {
+    fn write_secret(
+        &mut self,
+        desired: &Desired,
+        name: &str,
+        key: &KeyPair,
+        created_at: Option<Timestamp>,
+        version: Option<i64>,
+    ) {
         let data = secret_data(&desired.secret.fields, key).into_iter().map(|(name, field)| (name.to_owned(), field.value));
-        let secret = self.secret.entry(desired.secret.name.clone()).or_default();
+        let secret = self.secret.entry(name.to_owned()).or_default();
         assert!(!secret.foreign, "a foreign Secret is overwritten");
         secret.data.extend(data);
-        (secret.created_at, secret.claimed) = (created_at, true);
+        (secret.created_at, secret.version, secret.claimed) = (created_at, version, true);
     }
+}
+
+/// By the rules of aws/observe.rs.
+fn candidates(seen: &Observed) -> Vec<KeyPair> {
+    let here = seen.secret.keys();
+    let others = || seen.earlier_secrets.values().chain([&seen.version]).flat_map(Secret::keys).collect();
+    if here.is_empty() { others() } else { here }
 }
 
 /// Neither Role nor RoleBinding.

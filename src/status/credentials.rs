@@ -1,0 +1,401 @@
+//! What the status remembers of the access keys: the current one, the one after it and the one before it.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::parts::{Verdict, undone_step};
+use super::{Checked, Pass};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{
+    BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT, Revocation,
+};
+use crate::desired::names;
+use crate::execute::{Fact, Outcome};
+use crate::observed::{KeyProof, Secret};
+use crate::plan::{Action, Step, revocation};
+use crate::problem::Class;
+use crate::settings::Reading;
+
+/// A later use by the same service in the same region is no news within this time.
+const SAME_USE_SECONDS: i64 = 3_600;
+
+/// What is to be remembered after `pass`.
+pub(super) fn credentials(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
+    let steps = check.plan.steps.iter().zip(&check.report.outcomes).collect();
+    let mut fold = Keys { pass, check, steps, status: before.unwrap_or_default() };
+    fold.seen();
+    fold.done();
+    fold.secrets();
+    fold.next();
+    fold.previous();
+    fold.intent();
+    fold.sum_up();
+    (fold.status != CredentialsStatus::default()).then_some(fold.status)
+}
+
+struct Keys<'a> {
+    pass: &'a Pass<'a>,
+    check: &'a Checked<'a>,
+    steps: Vec<(&'a Step, &'a Outcome)>,
+    status: CredentialsStatus,
+}
+
+impl Keys<'_> {
+    fn main(&self) -> &str {
+        &self.check.desired.secret.name
+    }
+
+    fn request(&self, annotation: &str) -> Option<String> {
+        self.pass.object.metadata.annotations.as_ref()?.get(annotation).cloned()
+    }
+
+    fn did(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done())
+    }
+
+    /// The Secret that the key that was found has for itself.
+    fn own(&self) -> Option<String> {
+        let Checked { desired, observed, remembered, .. } = self.check;
+        let live = remembered.own_secret(desired, &observed.secret).filter(|_| observed.version.ours().is_some());
+        live.or_else(|| remembered.version_secret())
+    }
+
+    /// The Secret holds this key in place of the one that was known, which has the Secret `own` for itself.
+    fn replaced(&mut self, id: &str, version: Option<i64>, own: Option<String>) {
+        let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
+        (self.status.created_at, self.status.verified_at) = (None, None);
+        if let Some(old) = old {
+            match &self.status.next {
+                // Whoever has read it may go on with it for a while.
+                Some(_) => {
+                    // One before that made room for it; what it had for itself goes too.
+                    let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
+                    self.status.earlier_secrets.extend(earlier);
+                    self.status.previous = Some(PreviousKey {
+                        access_key_id: old,
+                        secret_name: own,
+                        replaced_at: Time(self.pass.now),
+                        works_until: Time(self.pass.now),
+                        inactive_since: None,
+                        last_used: None,
+                    });
+                }
+                // Nobody has it any more: the process ended between the Secret and the status, or somebody changed the Secret.
+                None => self.status.retiring.push(old),
+            }
+        }
+        self.status.version = version;
+        self.status.last_handled_rotate_at = self.request(ROTATE_AT);
+    }
+
+    /// What the look found in the Secret. A key that AWS rejects is not noted: it may be anything that somebody wrote into it.
+    fn seen(&mut self) {
+        let Checked { observed, plan, remembered, .. } = self.check;
+        if !remembered.seen {
+            // Nobody can have wanted to replace a key that was never issued.
+            self.status.last_handled_rotate_at = self.request(ROTATE_AT);
+            self.status.last_handled_revoke_at = self.request(REVOKE_AT);
+        }
+        let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.proof else { return };
+        if plan.frozen || plan.hands_off {
+            return;
+        }
+        let live = observed.secret.ours();
+        let version = live.and_then(|secret| secret.version).or(self.status.version);
+        if self.status.access_key_id.as_ref() != Some(&key.id) {
+            self.replaced(&key.id, version, remembered.version_secret());
+        }
+        self.status.version = version;
+        self.status.created_at = live.and_then(|secret| secret.key_created_at).map(Time).or(self.status.created_at.take());
+    }
+
+    /// What the steps did.
+    fn done(&mut self) {
+        let mut issued = None;
+        for (step, outcome) in self.steps.clone() {
+            match (&step.action, outcome) {
+                (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
+                    issued = Some((id, *created_at));
+                    if secret == self.main() {
+                        let own = self.own();
+                        self.status.access_key_id = None;
+                        self.replaced(id, *version, None);
+                        self.status.earlier_secrets.extend(own);
+                        self.status.created_at = Some(Time(*created_at));
+                        self.status.phase = Some(KeyPhase::Propagating);
+                        self.status.retiring = retire.clone();
+                    } else {
+                        self.status.next = Some(NextKey { secret_name: secret.clone(), access_key_id: Some(id.clone()) });
+                    }
+                    self.status.intent = None;
+                }
+                // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
+                (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
+                    let skipped = matches!(outcome, Outcome::Skipped);
+                    self.status.intent = self.check.remembered.credentials.intent.clone().filter(|_| skipped);
+                    self.status.next = self.check.remembered.credentials.next.clone();
+                    self.status.phase = self.status.phase.filter(|phase| *phase != KeyPhase::Issuing);
+                }
+                (Action::WriteSecret { name, key, created_at, version }, Outcome::Done(_)) if name == self.main() => {
+                    let written = key.as_ref().map(|key| (&key.id, *created_at)).or(issued.map(|(id, at)| (id, Some(at))));
+                    let Some((id, created_at)) = written else { continue };
+                    if self.status.access_key_id.as_ref() != Some(id) {
+                        self.replaced(id, *version, self.own());
+                        // It was proven before.
+                        let proven = step.part == ConditionType::RotationComplete;
+                        self.status.verified_at = proven.then_some(Time(self.pass.now));
+                    }
+                    self.status.version = *version;
+                    self.status.created_at = created_at.map(Time).or(self.status.created_at.take());
+                }
+                // Of the next key it says nothing yet.
+                (Action::Verify { .. }, _) if step.part == ConditionType::RotationComplete => {}
+                (Action::Verify { .. }, Outcome::Done(_)) => {
+                    self.status.phase = Some(KeyPhase::Verified);
+                    self.status.verified_at = Some(Time(self.pass.now));
+                }
+                (Action::Verify { .. }, Outcome::Pending(_)) => self.status.phase = Some(KeyPhase::Propagating),
+                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.needs_a_person() => {
+                    self.status.phase = Some(KeyPhase::Rejected);
+                }
+                (Action::DeleteKey { id }, Outcome::Done(_)) => self.status.retiring.retain(|retiring| retiring != id),
+                (Action::DeleteKey { id }, _) if !self.noted(id) => self.status.retiring.push(id.clone()),
+                (Action::CreateUser { .. } | Action::LiftDenial, Outcome::Done(_)) => self.status.revocation = None,
+                (Action::Deny { sessions_before: Some(before) }, Outcome::Done(_)) => self.denied(*before),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the key is noted otherwise.
+    fn noted(&self, id: &String) -> bool {
+        let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_ref() == Some(id));
+        let previous = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == *id);
+        next || previous || self.status.retiring.contains(id)
+    }
+
+    /// Every step before this one is done: keys and sessions are cut off.
+    fn denied(&mut self, before: Timestamp) {
+        let ends_at = before.checked_add(revocation::LONGEST_SESSION).unwrap_or(before);
+        self.status.revocation = Some(Revocation { sessions_before: Time(before), ends_at: Time(ends_at) });
+        if self.check.remembered.revoke {
+            self.status.last_handled_revoke_at = self.request(REVOKE_AT);
+            let previous = self.status.previous.take().and_then(|previous| previous.secret_name);
+            let next = self.status.next.take().map(|next| next.secret_name);
+            self.status.earlier_secrets.extend(previous.into_iter().chain(next));
+            self.status.retiring.clear();
+        }
+    }
+
+    /// Names of Secrets.
+    fn secrets(&mut self) {
+        let Checked { desired, observed, remembered, .. } = self.check;
+        let main = desired.secret.name.as_str();
+        let written = self.did(|action| match action {
+            Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => name == main,
+            _ => false,
+        });
+        if written || matches!(observed.secret, Secret::Ours(_)) {
+            self.status.secret_name = Some(main.to_owned());
+        }
+        let dropped = |name: &str| {
+            let drops = |step: &Step| matches!(&step.action, Action::DeleteSecret { name: dropped } if dropped == name);
+            match self.steps.iter().find(|(step, _)| drops(step)) {
+                Some((_, outcome)) => outcome.is_done(),
+                None => match observed.earlier_secrets.get(name) {
+                    Some(live) => !matches!(live, Secret::Ours(_) | Secret::Unreadable(_)),
+                    // It became one in this pass.
+                    None => !self.status.earlier_secrets.iter().any(|earlier| earlier == name),
+                },
+            }
+        };
+        let mut earlier = remembered.earlier_secrets(desired, &observed.secret);
+        earlier.extend(self.status.earlier_secrets.clone());
+        earlier.retain(|name| name != main && !dropped(name));
+        self.status.earlier_secrets = earlier.into_iter().collect();
+    }
+
+    fn drops(&self, secret: &str) -> bool {
+        self.did(|action| matches!(action, Action::DeleteSecret { name } if name == secret))
+    }
+
+    /// Whether the key is surely gone.
+    fn key_gone(&self, id: &str) -> bool {
+        let listed = match &self.check.observed.keys {
+            Reading::Set(keys) => Some(keys.iter().any(|key| key.id == id)),
+            _ => None,
+        };
+        let deleted = self.did(|action| matches!(action, Action::DeleteKey { id: deleted } if deleted == id));
+        let issued =
+            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(Fact::Key { id: new, .. }) if new == id));
+        deleted || (listed == Some(false) && !issued)
+    }
+
+    /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
+    fn next(&mut self) {
+        let Some(next) = self.status.next.clone() else { return };
+        let desired = self.check.desired;
+        // The process may have ended before its id was noted; then its waiting Secret tells.
+        let waits = self.check.observed.next.keys().into_iter().map(|key| key.id);
+        let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
+        let version = self.status.version.filter(|_| desired.secret.versioned);
+        let own = version.map(|version| names::version(&desired.secret.name, version));
+        let empty = matches!(self.check.observed.next, Secret::Absent) && self.status.intent.is_none();
+        let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
+        let issuing = self.steps.iter().any(|(step, outcome)| {
+            matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
+                && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
+        });
+        if self.drops(&next.secret_name) || (published && own.as_ref() == Some(&next.secret_name)) || (empty && gone && !issuing)
+        {
+            self.status.next = None;
+        }
+    }
+
+    /// The key before: until it is gone, and its own Secret with it.
+    fn previous(&mut self) {
+        let Some(mut previous) = self.status.previous.take() else { return };
+        let Checked { desired, observed, .. } = self.check;
+        let dropped = previous.secret_name.as_ref().is_none_or(|secret| self.drops(secret));
+        if (self.key_gone(&previous.access_key_id) && dropped)
+            || self.status.access_key_id.as_ref() == Some(&previous.access_key_id)
+        {
+            return;
+        }
+        let until = previous.replaced_at.0.checked_add(desired.rotation.overlap).unwrap_or(previous.replaced_at.0);
+        previous.works_until = Time(Timestamp::from_second(until.as_second()).unwrap_or(until));
+        let deactivated = self.did(|action| matches!(action, Action::DeactivateKey { .. }));
+        let inactive = match &observed.keys {
+            Reading::Set(keys) => keys.iter().any(|key| key.id == previous.access_key_id && !key.active),
+            _ => false,
+        };
+        if previous.inactive_since.is_none() && (deactivated || inactive) {
+            previous.inactive_since = Some(Time(self.pass.now));
+        }
+        if let Reading::Set(used) = &observed.last_used
+            && previous.last_used.as_ref().is_none_or(|known| is_news(known, used))
+        {
+            previous.last_used = Some(used.clone());
+        }
+        self.status.previous = Some(previous);
+    }
+
+    /// The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so that the
+    /// last of them is not taken for ours later.
+    fn intent(&mut self) {
+        let Checked { observed, plan, .. } = self.check;
+        let mut about_keys =
+            self.steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. })).peekable();
+        let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
+        let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
+        let looked = works || about_keys.peek().is_some() || blocked(Reason::ForeignAccessKeys);
+        if matches!(observed.keys, Reading::Set(_)) && looked && about_keys.all(|(_, outcome)| outcome.is_done()) {
+            self.status.intent = None;
+        }
+    }
+
+    fn sum_up(&mut self) {
+        let status = &mut self.status;
+        status.retiring.retain(|id| status.access_key_id.as_ref() != Some(id));
+        status.retiring.sort();
+        status.retiring.dedup();
+        let created = status.created_at.as_ref().map(|created| created.0);
+        let rotation = &self.check.desired.rotation;
+        status.next_rotation_at =
+            status.access_key_id.as_ref().zip(created).and_then(|(id, created)| rotation.next(id, created)).map(Time);
+        let ended = status.revocation.as_ref().is_some_and(|revoked| self.pass.now >= revoked.ends_at.0);
+        if ended && self.check.observed.denial == Reading::Unset {
+            status.revocation = None;
+        }
+        status.phase = match (status.phase, &status.next, &status.previous) {
+            (Some(KeyPhase::Verified | KeyPhase::Overlapping), Some(_), _) => Some(KeyPhase::Rotating),
+            (Some(KeyPhase::Verified | KeyPhase::Rotating), None, Some(_)) => Some(KeyPhase::Overlapping),
+            (Some(KeyPhase::Rotating | KeyPhase::Overlapping), None, None) => Some(KeyPhase::Verified),
+            (phase, _, _) => phase,
+        };
+    }
+}
+
+fn is_news(known: &LastUsed, used: &LastUsed) -> bool {
+    let second = |used: &LastUsed| used.at.as_ref().map(|at| at.0.as_second()).unwrap_or_default();
+    (&known.service, &known.region) != (&used.service, &used.region) || second(used) - second(known) >= SAME_USE_SECONDS
+}
+
+/// What is to be said of rotation, where there is anything to say.
+pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
+    const PART: ConditionType = ConditionType::RotationComplete;
+    let credentials = status.credentials.as_ref()?;
+    let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, passing: false };
+    if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == PART) {
+        return Some(told(blocker.reason, blocker.message.clone()));
+    }
+    if let Some(verdict) = undone_step(check, PART) {
+        return Some(Verdict { holds: Some(false), ..verdict });
+    }
+    if credentials.next.is_some() {
+        return Some(told(Reason::Rotating, "the next access key is being issued and proven".to_owned()));
+    }
+    if let Some(previous) = &credentials.previous {
+        return Some(told_of(previous, credentials, pass, check));
+    }
+    let known = super::condition(status, PART).is_some();
+    (known || check.desired.rotation.interval.is_some()).then(|| {
+        let message = match check.desired.rotation.interval {
+            Some(_) => "no key is being replaced; status.credentials.nextRotationAt says when the next one will be",
+            None => "no key is being replaced",
+        };
+        Verdict { holds: Some(true), reason: Reason::InSync, message: message.to_owned(), stalled: false, passing: false }
+    })
+}
+
+fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Verdict {
+    let id = &previous.access_key_id;
+    let by = previous.used_since().map(|used| format!("used by {} in {} since it was replaced", used.service, used.region));
+    let over = pass.now >= previous.works_until.0;
+    let known = check.remembered.credentials.previous.as_ref();
+    let active = match &check.observed.keys {
+        // Not one that only this pass made Inactive.
+        Reading::Set(keys) if known.is_some_and(|known| known.inactive_since.is_some()) => {
+            keys.iter().any(|key| key.id == *id && key.active)
+        }
+        _ => false,
+    };
+    let (reason, mut message) = match by {
+        Some(by) if over => {
+            let state = if active { "it was made Active again, and is left so" } else { "it is Inactive, and not deleted" };
+            let secret = credentials.secret_name.as_deref().unwrap_or_default();
+            let text = format!(
+                "the access key before, {id}, was {by}: {state}; have whoever uses it take the key in Secret {secret}, then delete it (the next rotation deletes it if it is Inactive then)"
+            );
+            (Reason::PreviousKeyInUse, text)
+        }
+        by => {
+            let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
+            let state =
+                if over { "is Inactive and about to be deleted" } else { "works until status.credentials.previous.worksUntil" };
+            (Reason::Overlapping, format!("the access key before, {id}, {state}{by}"))
+        }
+    };
+    let request = pass.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
+    if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
+        message += "; another rotation was asked for, and waits for that";
+    }
+    if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
+        message += "; workloads could not be looked at";
+    }
+    Verdict { holds: Some(false), reason, message, stalled: false, passing: false }
+}
+
+/// The next time at which something is due by the clock alone, after `now`.
+pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
+    let credentials = status.credentials.as_ref()?;
+    let previous = credentials.previous.as_ref();
+    let times = [
+        credentials.next_rotation_at.as_ref().map(|at| at.0),
+        previous.map(|previous| previous.works_until.0),
+        previous.and_then(PreviousKey::settled_at),
+        credentials.revocation.as_ref().map(|revocation| revocation.ends_at.0),
+    ];
+    let later = times.into_iter().flatten().map(|at| at.duration_since(now)).filter(SignedDuration::is_positive);
+    later.min()
+}
