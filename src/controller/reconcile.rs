@@ -150,6 +150,10 @@ async fn secrets(
     let mut observed = Observed { secret, ..Observed::default() };
     for name in remembered.earlier_secrets(desired, &observed.secret) {
         let live = kubernetes.secret(object, &name).await;
+        if let Some(own) = live.own_of(&name) {
+            let of_key = kubernetes.secret(object, &own).await;
+            observed.earlier_secrets.insert(own, of_key);
+        }
         observed.earlier_secrets.insert(name, live);
     }
     if let Some(name) = remembered.own_secret(desired, &observed.secret) {

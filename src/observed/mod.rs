@@ -271,6 +271,11 @@ impl Secret {
         self.ours().map(|secret| keys_in(&secret.data)).unwrap_or_default()
     }
 
+    /// Name of the Secret that its key has for itself, where this one is called `name` and is ours.
+    pub fn own_of(&self, name: &str) -> Option<String> {
+        Some(names::version(name, self.ours()?.version?))
+    }
+
     /// What it is, where it is ours.
     pub fn ours(&self) -> Option<&OwnSecret> {
         match self {

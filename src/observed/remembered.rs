@@ -100,10 +100,10 @@ impl Remembered {
     pub fn earlier_secrets(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let credentials = &self.credentials;
         // In a rotation that was broken off the current key's own Secret is about to be that of the key before.
-        let own = self.version_secret().filter(|_| credentials.next.is_none());
-        let own = own.filter(|own| Some(own) != self.own_secret(desired, secret).as_ref());
-        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(own);
-        all.filter(|name| *name != desired.secret.name).collect()
+        let last = self.version_secret().filter(|_| credentials.next.is_none());
+        let own = self.own_secret(desired, secret);
+        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(last);
+        all.filter(|name| *name != desired.secret.name && Some(name) != own.as_ref()).collect()
     }
 
     /// Name of the Secret that the key in `secret` has for itself, where keys are to be kept by version.

@@ -378,9 +378,10 @@ impl Keys<'_, '_, '_> {
 
     /// Secrets of earlier names go once the new one holds the key.
     fn drop_earlier_secrets(&mut self, after: Option<usize>) {
-        let after: Vec<usize> = after.into_iter().collect();
-        for (name, _) in self.observed.earlier_secrets.iter().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
-            self.drop_secret(name, &after);
+        let mut after: Vec<usize> = after.into_iter().collect();
+        // One that a key has for itself before the one by whose mark it is found.
+        for (name, _) in self.observed.earlier_secrets.iter().rev().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
+            after = vec![self.drop_secret(name, &after)];
         }
     }
 

@@ -93,7 +93,6 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
         grants.connection(
             &Needs {
                 settings: settings::ACTIONS.iter().flat_map(|(_, actions)| actions.iter().copied()).collect(),
-                inline: true,
                 managed: true,
                 boundary: true,
                 delete: true,
@@ -134,7 +133,6 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
         };
         let needs = Needs {
             settings: desired.bucket.settings.actions(),
-            inline: desired.policy.kind == PolicyType::Inline,
             managed: desired.policy.kind == PolicyType::Managed,
             boundary: desired.user.boundary.is_some(),
             delete,
@@ -156,7 +154,6 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
 struct Needs {
     /// Actions of the managed settings.
     settings: Vec<&'static str>,
-    inline: bool,
     managed: bool,
     boundary: bool,
     delete: bool,
@@ -232,6 +229,8 @@ impl<'a> Grants<'a> {
             "iam:ListAccessKeys",
             "iam:UpdateAccessKey",
             "iam:DeleteAccessKey",
+            "iam:GetAccessKeyLastUsed",
+            "iam:GetUserPolicy",
         ];
         self.allow(Purpose::Users, &actions, user);
         self.allow(Purpose::UserRights, &["iam:CreateUser"], user);
@@ -241,13 +240,8 @@ impl<'a> Grants<'a> {
         if needs.delete {
             self.allow(Purpose::Users, &["iam:DeleteUser"], user);
         }
-        if needs.inline {
-            self.allow(Purpose::Users, &["iam:GetUserPolicy"], user);
-            self.allow(Purpose::UserRights, &["iam:PutUserPolicy"], user);
-            if needs.delete {
-                self.allow(Purpose::UserRights, &["iam:DeleteUserPolicy"], user);
-            }
-        }
+        // The inline policy, and the one that denies what was revoked.
+        self.allow(Purpose::UserRights, &["iam:PutUserPolicy", "iam:DeleteUserPolicy"], user);
         if needs.managed {
             self.allow(Purpose::UserPolicies, &["iam:AttachUserPolicy"], user);
             let actions = [
@@ -377,7 +371,6 @@ mod tests {
                     "s3:DeleteBucket",
                     "iam:CreatePolicy",
                     "iam:DeleteUser",
-                    "iam:DeleteUserPolicy",
                     "s3:PutBucketOwnershipControls",
                 ],
             ),
@@ -385,7 +378,7 @@ mod tests {
             (
                 json!({ "policy": { "type": "Managed" } }),
                 vec!["iam:CreatePolicy", "iam:AttachUserPolicy"],
-                vec!["iam:PutUserPolicy", "iam:DetachUserPolicy", "iam:DeletePolicy"],
+                vec!["iam:DetachUserPolicy", "iam:DeletePolicy"],
             ),
             (
                 json!({ "deletionPolicy": "Delete" }),
@@ -395,7 +388,7 @@ mod tests {
             (
                 json!({ "deletionPolicy": "Delete", "policy": { "type": "Managed" } }),
                 vec!["iam:DetachUserPolicy", "iam:DeletePolicy"],
-                vec!["iam:DeleteUserPolicy"],
+                vec![],
             ),
             (
                 json!({ "deletionPolicy": "Delete", "forceDestroy": true }),
@@ -426,7 +419,8 @@ mod tests {
             granted["s3:PutBucketTagging"].1,
             json!({ "StringEqualsIfExists": { "aws:ResourceAccount": "123456789012" } })
         );
-        assert_eq!(granted["iam:PutUserPolicy"].0, "arn:aws:iam::123456789012:user/bucketconnection/lab.c");
+        let users = ["arn:aws:iam::123456789012:user/bucketconnection/lab.c", "arn:aws:iam::123456789012:user/x/b"];
+        assert_eq!(granted["iam:PutUserPolicy"].0, json!(users));
         assert_eq!(granted["iam:CreatePolicy"].0, "arn:aws:iam::123456789012:policy/x/b");
         assert_eq!(
             granted["iam:AttachUserPolicy"].1,

@@ -117,10 +117,10 @@ impl Keys<'_> {
                 (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
                     if secret == self.main() {
-                        let own = self.own();
+                        let gone = self.own().into_iter().chain(self.check.remembered.version_secret());
+                        self.status.earlier_secrets.extend(gone);
                         self.status.access_key_id = None;
                         self.replaced(id, *version, None);
-                        self.status.earlier_secrets.extend(own);
                         self.status.created_at = Some(Time(*created_at));
                         self.status.phase = Some(KeyPhase::Propagating);
                         self.status.retiring = retire.clone();
@@ -211,7 +211,10 @@ impl Keys<'_> {
         };
         let mut earlier = remembered.earlier_secrets(desired, &observed.secret);
         earlier.extend(self.status.earlier_secrets.clone());
-        earlier.retain(|name| name != main && !dropped(name));
+        earlier.extend(observed.earlier_secrets.keys().cloned());
+        let number = self.status.version.filter(|_| desired.secret.versioned);
+        let own = number.map(|number| names::version(main, number));
+        earlier.retain(|name| name != main && Some(name) != own.as_ref() && !dropped(name));
         self.status.earlier_secrets = earlier.into_iter().collect();
     }
 

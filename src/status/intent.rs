@@ -16,7 +16,7 @@ const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
     let issued = plan.steps.iter().find_map(|step| match &step.action {
-        Action::IssueKey { secret, known, .. } => Some((secret, known.clone())),
+        Action::IssueKey { secret, version, known, .. } => Some((secret, *version, known.clone())),
         _ => None,
     });
     let revokes = plan.steps.iter().find_map(|step| match step.action {
@@ -63,10 +63,15 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         let revocation = Revocation { sessions_before: Time(before), ends_at };
         status.credentials.get_or_insert_default().revocation = Some(revocation);
     }
-    if let Some((secret, known_keys)) = issued {
+    if let Some((secret, version, known_keys)) = issued {
         let credentials = status.credentials.get_or_insert_default();
         credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
-        if secret != main {
+        if secret == main {
+            // What the key before this one has for itself goes with it.
+            credentials
+                .earlier_secrets
+                .extend(version.map(|number| names::version(main, number - 1)).filter(|_| version > Some(1)));
+        } else {
             credentials.next = Some(NextKey { secret_name: secret.clone(), access_key_id: None });
         }
         // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.

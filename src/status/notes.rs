@@ -4,9 +4,8 @@ use super::condition;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
-use crate::execute::Report;
-use crate::plan::{Action, Plan};
-use crate::render::summary;
+use crate::execute::{Fact, Outcome, Report};
+use crate::plan::{Action, Plan, Step};
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +16,26 @@ pub struct Note {
     pub reason: Reason,
     /// In a sentence.
     pub text: String,
+}
+
+/// What a step did to the access key.
+fn about_key(step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> {
+    let (user, main) = (&desired.user.name, &desired.secret.name);
+    let note = |warning, reason, text| Some(Note { warning, reason, text });
+    match (&step.action, outcome) {
+        (Action::IssueKey { secret, .. }, Outcome::Done(Fact::Key { id, .. })) => {
+            note(false, Reason::KeyIssued, format!("access key {id} of user {user} was issued into Secret {secret}"))
+        }
+        (Action::WriteSecret { name, .. }, _) if step.part == ConditionType::RotationComplete && name == main => {
+            note(false, Reason::KeyRotated, format!("Secret {main} has the next access key; the one before has its time"))
+        }
+        (Action::Deny { sessions_before: Some(before) }, _) if step.after.len() > 1 => {
+            let text =
+                format!("all access keys of user {user} are deleted, and sessions from before {before} are denied everything");
+            note(true, Reason::KeyRevoked, text)
+        }
+        _ => None,
+    }
 }
 
 /// Notes about a pass that turned `before` into `after`.
@@ -33,8 +52,7 @@ pub fn notes(
             let text = format!("changed by somebody else and put right: {}", repaired.join(", "));
             notes.push(Note { warning: true, reason: Reason::Repaired, text });
         }
-        let issued = steps().filter(|(step, _)| matches!(step.action, Action::IssueKey { .. }));
-        notes.extend(issued.map(|(step, _)| Note { warning: false, reason: Reason::KeyIssued, text: summary(step, desired) }));
+        notes.extend(steps().filter_map(|(step, outcome)| about_key(step, outcome, desired)));
     }
     let of = |status: &BucketConnectionStatus, kind| {
         condition(status, kind).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))

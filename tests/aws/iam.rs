@@ -191,7 +191,7 @@ async fn keys() {
     assert_eq!(parameters(&script.request()), ["Action=ListAccessKeys", "UserName=reader"]);
 
     let script = Script::new(vec![ok("<UpdateAccessKeyResponse/>"), NO_SUCH_ENTITY]);
-    script.aws.activate_key("reader", "A1").await.unwrap();
+    script.aws.set_active("reader", "A1", true).await.unwrap();
     script.aws.delete_key("reader", "A1").await.unwrap();
     let requests = script.requests();
     assert_eq!(parameters(&requests[0]), ["AccessKeyId=A1", "Action=UpdateAccessKey", "Status=Active", "UserName=reader"]);

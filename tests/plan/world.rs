@@ -185,6 +185,7 @@ impl World {
     fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
         let secret = self.secret(&desired.secret.name);
         let earlier = remembered.earlier_secrets(desired, &secret).into_iter();
+        let earlier = earlier.flat_map(|name| self.secret(&name).own_of(&name).into_iter().chain([name]));
         let look = |name: Option<String>| name.map_or(Secret::NotLooked, |name| self.secret(&name));
         Observed {
             earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
