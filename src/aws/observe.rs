@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
 use serde_json::Value;
 
 use super::Aws;
@@ -31,14 +32,15 @@ impl Aws {
         let current = seen.secret.keys();
         let next: Vec<_> = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
         let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
-            settings::read(&bucket, &desired.bucket.settings),
+            // Boxed: side by side in one future they would take a good part of a thread's stack.
+            settings::read(&bucket, &desired.bucket.settings).boxed(),
             self.user(&desired.user.name),
-            self.policy(desired, remembered),
-            self.earlier_policies(desired, remembered),
+            self.policy(desired, remembered).boxed(),
+            self.earlier_policies(desired, remembered).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
             async { reading(self.attached_policies(&desired.user.name).await) },
-            self.probe(desired, candidates(&seen), |key| known(key, remembered)),
-            self.probe(desired, next, |_| false),
+            self.probe(desired, candidates(&seen), |key| known(key, remembered)).boxed(),
+            self.probe(desired, next, |_| false).boxed(),
             async {
                 match previous {
                     Some(previous) => reading(self.last_used(&previous.access_key_id).await),

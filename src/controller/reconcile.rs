@@ -35,7 +35,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     }
     let object = &object;
     if object.metadata.deletion_timestamp.is_some() {
-        return delete(object, context).await;
+        return Box::pin(delete(object, context)).await;
     }
     if object.spec.suspend {
         return finish(object, Stage::Suspended, context).await;
@@ -56,14 +56,16 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let now = (context.clock)();
-    let observed = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now)).await;
+    let looked = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now));
+    // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
+    let observed = Box::pin(looked).await;
     let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
-    let report = execute(&ports(object, &opened, context), &desired, &plan).await;
+    let report = Box::pin(execute(&ports(object, &opened, context), &desired, &plan)).await;
     let sign_in = &opened.sign_in;
     let checked =
         Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
@@ -127,13 +129,13 @@ async fn observe(
     kubernetes: &Kubernetes,
     (creation, now): (Creation, Timestamp),
 ) -> Observed {
-    let seen = secrets(object, desired, remembered, kubernetes, now).await;
+    let seen = Box::pin(secrets(object, desired, remembered, kubernetes, now)).await;
     let access = access(object, remembered.access_names(desired, &seen.secret), kubernetes).await;
     let seen = Observed { access, ..seen };
     if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
-    let observed = aws.observe(desired, remembered, seen, Look::Check).await;
+    let observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
     let workloads = if observed.key_changes(remembered) { kubernetes.workloads(object).await } else { Reading::NotLooked };
     Observed { workloads, ..observed }
 }

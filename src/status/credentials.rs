@@ -65,7 +65,7 @@ impl Keys<'_> {
         let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
         (self.status.created_at, self.status.verified_at) = (None, None);
         if let Some(old) = old {
-            match &self.status.next {
+            match self.status.next.as_ref().filter(|next| next.access_key_id.as_deref().is_none_or(|next| next == id)) {
                 // Whoever has read it may go on with it for a while.
                 Some(_) => {
                     // One before that made room for it; what it had for itself goes too.

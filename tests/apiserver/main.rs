@@ -24,6 +24,7 @@ mod management;
 mod network;
 mod ownership;
 mod presets;
+mod rotation;
 mod schedule;
 mod secrecy;
 mod settings;
