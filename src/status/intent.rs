@@ -67,6 +67,8 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         let credentials = status.credentials.get_or_insert_default();
         credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
         if secret == main {
+            // One that waited to be the next cannot be used, or is published: this is no rotation.
+            credentials.earlier_secrets.extend(credentials.next.take().map(|next| next.secret_name));
             // What the key before this one has for itself goes with it.
             credentials
                 .earlier_secrets
