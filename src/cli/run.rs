@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -14,10 +14,13 @@ use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::controller;
-use crate::kubernetes::{self, Kubernetes};
+use crate::fence::Fence;
+use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
+/// Name of the lease.
+const LEASE: &str = "bucketconnection";
 
 /// Run the operator
 ///
@@ -33,7 +36,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
     namespace: Option<String>,
 
-    /// Namespace of the operator itself, where it keeps the key that its statuses are sealed with
+    /// Namespace of the operator itself, where it keeps its lease and the key that its statuses are sealed with
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -41,6 +44,10 @@ pub(super) struct Run {
         default_value = "bucketconnection-system"
     )]
     operator_namespace: String,
+
+    /// Work without a lease: only where nothing ever starts a second operator for the same objects
+    #[arg(long)]
+    no_lease: bool,
 
     /// What to log, such as info or bucketconnection=debug,kube=warn
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
@@ -74,9 +81,36 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        controller::run(sessions, kubernetes, seal, self.namespace.clone(), stop).await;
+        let work = |fence| controller::run(sessions, kubernetes, seal, self.namespace.clone(), fence, stop.clone());
+        if self.no_lease {
+            work(Fence::open()).await;
+        } else {
+            self.with_lease(client, &stop, work).await?;
+        }
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Works while the lease is held; running passes end before it is given back.
+    async fn with_lease<W: Future<Output = ()>>(
+        &self,
+        client: Client,
+        stop: &CancellationToken,
+        work: impl FnOnce(Fence) -> W,
+    ) -> Result<(), Failure> {
+        // Operators of different namespaces do not exclude each other.
+        let name = self.namespace.as_ref().map_or_else(|| LEASE.to_owned(), |namespace| format!("{LEASE}-{namespace}"));
+        let mut lease = Lease::new(client, &self.operator_namespace, name);
+        tokio::select! {
+            () = lease.acquire() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let (fence, ended) = (lease.fence(), CancellationToken::new());
+        // A task of its own: whatever the passes do, it is renewed in time.
+        let kept = tokio::spawn(lease.keep(stop.clone(), ended.clone()));
+        work(fence).await;
+        ended.cancel();
+        kept.await?.map_err(Failure)
     }
 
     fn log(&self) -> Result<(), Failure> {

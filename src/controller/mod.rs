@@ -20,6 +20,7 @@ use crate::aws::Sessions;
 use crate::desired::Management;
 use crate::desired::claims::{self, Standing};
 use crate::desired::tenancy::{self, Labels};
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
@@ -48,6 +49,8 @@ struct Context {
     wake: UnboundedSender<String>,
     /// Cancelled when the process should end: passes end early where they only wait.
     stop: CancellationToken,
+    /// Closed when another operator may be at work.
+    fence: Fence,
     backoff: backoff::Backoff,
 }
 

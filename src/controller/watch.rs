@@ -19,6 +19,7 @@ use super::reconcile::reconcile;
 use super::{Context, Guarded, accounts};
 use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT};
 use crate::aws::Sessions;
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::problem::Problem;
@@ -31,15 +32,32 @@ const PASSES_AT_ONCE: u16 = 500;
 const WATCH_SECONDS: u32 = 290;
 
 /// Works until `stop` is cancelled, and lets running passes end. With `namespace`, works on the connections of that one only, and
-/// leaves the accounts' own conditions to an operator of the whole cluster.
-pub async fn run(sessions: Sessions, kubernetes: Kubernetes, seal: Seal, namespace: Option<String>, stop: CancellationToken) {
+/// leaves the accounts' own conditions to an operator of the whole cluster. Nothing is done while `fence` is closed.
+pub async fn run(
+    sessions: Sessions,
+    kubernetes: Kubernetes,
+    seal: Seal,
+    namespace: Option<String>,
+    fence: Fence,
+    stop: CancellationToken,
+) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
-    let context =
-        Arc::new(Context { sessions, kubernetes, seal, connections, accounts, used: Mutex::default(), wake, stop, backoff });
+    let context = Arc::new(Context {
+        sessions,
+        kubernetes,
+        seal,
+        connections,
+        accounts,
+        used: Mutex::default(),
+        wake,
+        stop,
+        fence,
+        backoff,
+    });
 
     let of_connections: Api<Guarded<BucketConnection>> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),

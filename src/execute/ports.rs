@@ -6,6 +6,7 @@ use super::{Fact, Outcome};
 use crate::api::BucketConnection;
 use crate::aws::Aws;
 use crate::credentials::KeyPair;
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::problem::Problem;
 
@@ -19,6 +20,8 @@ pub struct Ports<'a> {
     pub object: &'a BucketConnection,
     /// Cancelled when the process should end: then nothing is waited for any more.
     pub stop: &'a CancellationToken,
+    /// Closed when another operator may be at work.
+    pub fence: &'a Fence,
 }
 
 /// What came of a step, and the key that was issued in it.

@@ -6,6 +6,7 @@
 mod access;
 mod account;
 mod events;
+mod lease;
 mod object;
 mod owned;
 mod seal;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
+
+pub use lease::Lease;
 
 use crate::problem::{Class, Problem};
 

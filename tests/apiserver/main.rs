@@ -19,6 +19,7 @@ mod drift;
 mod errors;
 mod examples;
 mod iam_policy;
+mod lease;
 mod local_stack;
 mod management;
 mod network;
