@@ -1,7 +1,10 @@
 //! `bucketconnection run`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::ListParams;
@@ -13,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller;
+use crate::controller::{self, Metrics};
 use crate::fence::Fence;
 use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
@@ -49,6 +52,10 @@ pub(super) struct Run {
     #[arg(long)]
     no_lease: bool,
 
+    /// Address and port of GET /metrics, for Prometheus, and GET /healthz; off for neither
+    #[arg(long, value_name = "ADDRESS", env = "BUCKETCONNECTION_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: Listen,
+
     /// What to log, such as info or bucketconnection=debug,kube=warn
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
     log: String,
@@ -56,6 +63,21 @@ pub(super) struct Run {
     /// Log lines for people or for machines [default: human on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+}
+
+/// Where to listen, if anywhere.
+#[derive(Clone, Copy)]
+struct Listen(Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text.parse().map(|address| Self(Some(address))).map_err(|_| "write it as 0.0.0.0:8080 or [::]:8080".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +92,7 @@ impl Run {
         let stop = stop_on_signals()?;
         let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;
+        let metrics = self.metrics().await?;
         let started = async {
             let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
             patiently(|| self.crds_installed(&kubernetes)).await;
@@ -81,7 +104,7 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        let work = |fence| controller::run(sessions, kubernetes, seal, self.namespace.clone(), fence, stop.clone());
+        let work = |fence| controller::run(sessions, kubernetes, seal, self.namespace.clone(), fence, &metrics, stop.clone());
         if self.no_lease {
             work(Fence::open()).await;
         } else {
@@ -122,6 +145,19 @@ impl Run {
             LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
         }
         Ok(())
+    }
+
+    /// Served from the start: also one that waits is well.
+    async fn metrics(&self) -> Result<Arc<Metrics>, Failure> {
+        let metrics = Arc::new(Metrics::default());
+        if let Listen(Some(address)) = self.metrics_address {
+            let bound = metrics.serve(address).await;
+            let address = bound.map_err(|error| {
+                Failure(format!("--metrics-address {address}: {error}; choose another, or off for no metrics"))
+            })?;
+            tracing::info!(%address, "serves /metrics and /healthz");
+        }
+        Ok(metrics)
     }
 
     async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::problem::Problem> {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backoff;
+mod metrics;
 mod reconcile;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
 
+pub use metrics::Metrics;
 pub use reconcile::{PreviewError, preview};
 pub use watch::run;
 

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::reconcile::reconcile;
-use super::{Context, Guarded, accounts};
+use super::{Context, Guarded, Metrics, accounts};
 use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT};
 use crate::aws::Sessions;
 use crate::fence::Fence;
@@ -39,10 +39,12 @@ pub async fn run(
     seal: Seal,
     namespace: Option<String>,
     fence: Fence,
+    metrics: &Metrics,
     stop: CancellationToken,
 ) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
+    metrics.tell_of(connections.clone());
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();

@@ -22,6 +22,7 @@ mod iam_policy;
 mod lease;
 mod local_stack;
 mod management;
+mod metrics;
 mod network;
 mod ownership;
 mod presets;

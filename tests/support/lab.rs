@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -109,6 +111,7 @@ impl Lab {
         let operator = Command::new("python3")
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
             .args(["--log", if self.verbose { VERBOSE } else { "info" }])
+            .args(["--metrics-address", "127.0.0.1:0"])
             .args(if self.lease { vec![] } else { vec!["--no-lease"] })
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
             .env_clear()
@@ -135,7 +138,12 @@ impl Lab {
 
     /// Process id of the operator.
     pub fn pid(&self) -> u32 {
-        self.operator.as_ref().unwrap().pid()
+        self.operator().pid()
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> &Operator {
+        self.operator.as_ref().unwrap()
     }
 
     /// Waits until the operator has ended by itself; returns whether it ended well.
@@ -412,6 +420,18 @@ impl Operator {
     /// Everything that it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The answer to GET `path` at its own address: status line, headers and body.
+    pub async fn get(&self, path: &str) -> String {
+        self.logs("serves /metrics").await;
+        let log = self.log();
+        let address = log.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Waits until it has logged this.
