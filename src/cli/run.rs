@@ -12,6 +12,8 @@ use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
@@ -22,6 +24,9 @@ use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
+/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never logged,
+/// whatever the filter; that the call failed is told by whoever made it.
+const TELLS_ANSWERS: &str = "kube_client::client";
 /// Name of the lease.
 const LEASE: &str = "bucketconnection";
 
@@ -139,11 +144,13 @@ impl Run {
     fn log(&self) -> Result<(), Failure> {
         let filter = EnvFilter::try_new(&self.log).map_err(|error| Failure(format!("--log {}: {error}", self.log)))?;
         let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format.unwrap_or(default) {
-            LogFormat::Human => lines.with_target(false).init(),
-            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
-        }
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match self.log_format.unwrap_or(default) {
+            LogFormat::Human => lines.with_target(false).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        };
+        let quiet = filter_fn(|metadata| metadata.target() != TELLS_ANSWERS);
+        tracing_subscriber::registry().with(lines).with(filter).with(quiet).init();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
@@ -76,6 +76,7 @@ pub async fn run(
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(pass, failed, context.clone())
         .for_each(async |ended| told(ended.err()));
+    let on_connections = to_the_end(on_connections, &context.connections, &context.stop);
 
     let of_account = context.clone();
     let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
@@ -94,7 +95,26 @@ pub async fn run(
         .graceful_shutdown_on(ended)
         .run(account_pass, account_failed, context.clone())
         .for_each(async |ended| told(ended.err()));
+    let on_accounts = to_the_end(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
+}
+
+/// Runs a controller until it has ended. Until it has seen all objects once it has begun no pass, but would not stop, either.
+async fn to_the_end<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let stopped_too_soon = async {
+        tokio::select! {
+            biased;
+            _ = seen.wait_until_ready() => std::future::pending().await,
+            () = stop.cancelled() => {}
+        }
+    };
+    tokio::select! {
+        () = controller => {}
+        () = stopped_too_soon => {}
+    }
 }
 
 /// Watches, and keeps what was seen.

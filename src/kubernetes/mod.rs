@@ -78,6 +78,10 @@ fn problem(action: &str, error: &kube::Error) -> Problem {
             let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
             Problem::new(class, action, code, format!("{}{advice}", status.message))
         }
+        // The error's own text may quote the answer, which may be a Secret.
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            Problem::new(Class::Unavailable, action, "BadResponse", "the answer could not be understood")
+        }
         other => Problem::new(Class::Unavailable, action, "Unreachable", root_cause(other)),
     }
 }

@@ -90,6 +90,17 @@ async fn one_whose_lease_was_taken_ends_and_says_so() {
     assert_eq!(record(&lab).await.0, "somebody", "it gives back only what is its own");
 }
 
+#[tokio::test]
+async fn one_that_cannot_renew_its_lease_ends_and_says_so() {
+    let mut lab = lab("lease-cut-off").await;
+    let forwarder = lab.forward();
+    let first = lab.spawn();
+    first.logs(HOLDS).await;
+    forwarder.cut();
+    first.logs("was lost: it was not renewed for 10 s; start anew").await;
+    assert!(!first.ended());
+}
+
 /// Stops the operator (SIGSTOP) as soon as it makes this call of AWS; the call is executed, and its answer waits.
 fn stop_at(lab: &Lab, action: &'static str) -> Arc<Mutex<Option<u32>>> {
     let pid = Arc::new(Mutex::new(None::<u32>));

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +17,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::forwarder::Forwarder;
 use super::merge::merge;
 use super::proxy::{Proxy, Request};
-use super::stack::{Emulator, ROOT, Stack, scratch};
+use super::stack::{Emulator, ROOT, Stack, get, scratch};
 
 /// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
-/// All that the operator and its libraries can log without request bodies: secrets are looked for in it.
+/// What helps to find out why a test failed.
 const VERBOSE: &str =
     "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
 /// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
@@ -54,8 +53,8 @@ pub struct Lab {
     pub whole_cluster: bool,
     /// Whether the operator takes a lease first: elsewhere a killed one is followed by another at once.
     pub lease: bool,
-    /// Whether the operator logs all it can.
-    pub verbose: bool,
+    /// What the operator logs.
+    pub log: &'static str,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
     operator: Option<Operator>,
@@ -89,7 +88,7 @@ impl Lab {
             kubeconfig,
             whole_cluster: false,
             lease: false,
-            verbose: true,
+            log: VERBOSE,
             environment: BTreeMap::new(),
             operator: None,
             starts: 0,
@@ -110,7 +109,7 @@ impl Lab {
         let (id, secret) = self.emulator.key("operator");
         let operator = Command::new("python3")
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
-            .args(["--log", if self.verbose { VERBOSE } else { "info" }])
+            .args(["--log", self.log])
             .args(["--metrics-address", "127.0.0.1:0"])
             .args(if self.lease { vec![] } else { vec!["--no-lease"] })
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
@@ -158,6 +157,17 @@ impl Lab {
     /// Everything that all operators of this lab logged.
     pub fn log(&self) -> String {
         (1..=self.starts).map(|n| std::fs::read_to_string(self.log_file(n)).unwrap_or_default()).collect()
+    }
+
+    /// Has the operators that start from now on talk to the API server through this.
+    pub fn forward(&mut self) -> Forwarder {
+        let kubeconfig = std::fs::read_to_string(&self.operator_kubeconfig).unwrap();
+        let server = kubeconfig.split("https://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let forwarder = Forwarder::start(&server);
+        let place = self.directory.join("kubeconfig");
+        std::fs::write(&place, kubeconfig.replace(&server, &forwarder.address)).unwrap();
+        self.operator_kubeconfig = place.to_str().unwrap().to_owned();
+        forwarder
     }
 
     pub fn objects(&self) -> Api<BucketConnection> {
@@ -427,11 +437,7 @@ impl Operator {
         self.logs("serves /metrics").await;
         let log = self.log();
         let address = log.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(address, path)
     }
 
     /// Waits until it has logged this.
