@@ -43,7 +43,7 @@ async fn readiness_and_the_age_of_keys() {
     assert_eq!(value(&lab, &text, metric, "c"), Some(created));
     assert_eq!(value(&lab, &text, metric, "wrong"), None);
     assert!(text.contains(&format!("bucketconnection_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");
-    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("content-type: application/openmetrics-text"), "{text}");
+    assert!(text.starts_with("HTTP/1.0 200 OK") && text.contains("content-type: application/openmetrics-text"), "{text}");
     assert!(text.ends_with("# EOF\n") && text.contains(&format!("# TYPE {metric} gauge\n")), "{text}");
     assert!(!text.contains(&credentials.access_key_id.unwrap()), "a key id in {text}");
 
@@ -61,8 +61,8 @@ async fn one_that_waits_is_alive_too() {
     first.logs("holds the lease").await;
     let second = lab.spawn();
     second.logs("another operator holds the lease").await;
-    assert!(second.get("/healthz").await.starts_with("HTTP/1.1 200 OK"));
+    assert!(second.get("/healthz").await.starts_with("HTTP/1.0 200 OK"));
     let text = second.get("/metrics").await;
     assert!(text.contains("bucketconnection_build_info{") && !text.contains("namespace="), "{text}");
-    assert!(second.get("/secrets").await.starts_with("HTTP/1.1 404 "));
+    assert!(second.get("/secrets").await.starts_with("HTTP/1.0 404 "));
 }
