@@ -57,7 +57,7 @@ fn ica(lab: &Lab, name: &str) -> Value {
 
 async fn operator() -> Lab {
     let mut lab = Lab::idle("bench", Stack::cluster(), &[]).await;
-    lab.verbose = false;
+    lab.log = "info";
     lab.start();
     // Signed in and warm, as an operator that has been running for a while.
     lab.apply(&ica(&lab, "warm")).await;
@@ -68,7 +68,7 @@ async fn operator() -> Lab {
 
 async fn idle(rows: &mut Vec<Row>) {
     let mut lab = Lab::idle("bench", Stack::cluster(), &[]).await;
-    lab.verbose = false;
+    lab.log = "info";
     lab.start();
     tokio::time::sleep(Duration::from_secs(5)).await;
     rows.push(Row("memory (RSS), no object", format!("{} MiB", rss(&lab)), "≤ 25 MiB; 113 (ACK), 132 (Crossplane)"));

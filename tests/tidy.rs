@@ -122,11 +122,12 @@ fn only_aws_sdk_and_the_wires_know_the_sdk() {
 
 /// The rooms, from the ground up: each may use those before it. `api` takes the spec types of the settings, and these need no
 /// more of `api` than the names of conditions; `sdk` needs the way to sign in.
-const FLOORS: [&str; 18] = [
+const FLOORS: [&str; 19] = [
     "credentials",
     "api::conditions",
     "api::sign_in",
     "problem",
+    "fence",
     "policy_language",
     "sdk",
     "settings",

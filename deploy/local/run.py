@@ -49,7 +49,7 @@ def start_operator(stack):
     log = open(stack.directory / "operator.log", "w")
     binary = target_directory() / "debug" / "bucketconnection"
     environment = clean_environment(**stack.environment(operator=True))
-    command = [str(binary), "run", "--log-format", "human"]
+    command = [str(binary), "run", "--log-format", "human", "--no-lease", "--metrics-address", "127.0.0.1:0"]
     return stack.spawn("operator", command, stdout=log, env=environment)
 
 

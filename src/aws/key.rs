@@ -1,6 +1,8 @@
 //! Access keys.
 
 use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_iam::error::SdkError;
 use aws_sdk_iam::types::StatusType;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,9 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Aws;
 use crate::api::LastUsed;
 use crate::credentials::{KeyPair, Sensitive};
+use crate::fence::Fence;
 use crate::observed::AccessKey;
 use crate::problem::{Class, Problem, gone};
-use crate::sdk::unset;
+use crate::sdk::{ATTEMPT_TIMEOUT, unset};
 
 /// Why a key was not issued.
 pub enum IssueError {
@@ -38,10 +41,27 @@ impl Aws {
 
     /// Creates an access key: the one call that is never sent twice. The SDK would repeat it when an answer is lost, and leave a
     /// key that nobody knows; so its retries are off here.
-    pub async fn create_key(&self, user: &str) -> Result<KeyPair, IssueError> {
+    ///
+    /// It is not sent, either, unless `fence` stays open for as long as it may take.
+    pub async fn create_key(&self, user: &str, fence: &Fence) -> Result<KeyPair, IssueError> {
         let call = self.sdk.iam.create_access_key().user_name(user).customize();
-        let call = call.config_override(aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()));
-        let answer = self.sdk.call("iam:CreateAccessKey", call.send()).await.map_err(|problem| match problem.class {
+        let once = aws_sdk_iam::config::Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
+        let mut closed = None;
+        // Asked at the last moment: what is in the way of a call, budget and permits, may take long.
+        let send = async {
+            fence.holds(ATTEMPT_TIMEOUT).map_err(|problem| {
+                closed = Some(problem.clone());
+                SdkError::construction_failure(problem)
+            })?;
+            call.config_override(once).send().await
+        };
+        let answer = self.sdk.call("iam:CreateAccessKey", send).await;
+        if let Some(problem) = closed {
+            return Err(IssueError::Refused(problem));
+        }
+        let answer = answer.map_err(|problem| match problem.class {
             Class::Unavailable => IssueError::Doubtful(problem),
             _ => IssueError::Refused(problem),
         })?;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use kube::config::KubeConfigOptions;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -85,6 +86,7 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
+    close_memory();
     let result = match cli.command {
         Command::Run(command) => command.run().await,
         Command::Crds(command) => command.run(),
@@ -97,6 +99,16 @@ pub async fn main(cli: Cli) -> ExitCode {
             warn(&text);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Keys are in this process's memory: it leaves no core dump, and on Linux nobody but root may look into it.
+fn close_memory() {
+    let closed = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let closed = closed.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    if let Err(error) = closed {
+        warn(&format!("core dumps cannot be switched off: {error}"));
     }
 }
 

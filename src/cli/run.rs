@@ -1,24 +1,35 @@
 //! `bucketconnection run`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller;
-use crate::kubernetes::{self, Kubernetes};
+use crate::controller::{self, Metrics};
+use crate::fence::Fence;
+use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
+/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never logged,
+/// whatever the filter; that the call failed is told by whoever made it.
+const TELLS_ANSWERS: &str = "kube_client::client";
+/// Name of the lease.
+const LEASE: &str = "bucketconnection";
 
 /// Run the operator
 ///
@@ -34,7 +45,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
     namespace: Option<String>,
 
-    /// Namespace of the operator itself, where it keeps the key that its statuses are sealed with
+    /// Namespace of the operator itself, where it keeps its lease and the key that its statuses are sealed with
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -43,6 +54,14 @@ pub(super) struct Run {
     )]
     operator_namespace: String,
 
+    /// Work without a lease: only where nothing ever starts a second operator for the same objects
+    #[arg(long)]
+    no_lease: bool,
+
+    /// Address and port of GET /metrics, for Prometheus, and GET /healthz; off for neither
+    #[arg(long, value_name = "ADDRESS", env = "BUCKETCONNECTION_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: Listen,
+
     /// What to log, such as info or bucketconnection=debug,kube=warn
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
     log: String,
@@ -50,6 +69,21 @@ pub(super) struct Run {
     /// Log lines for people or for machines [default: human on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+}
+
+/// Where to listen, if anywhere.
+#[derive(Clone, Copy)]
+struct Listen(Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text.parse().map(|address| Self(Some(address))).map_err(|_| "write it as 0.0.0.0:8080 or [::]:8080".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,6 +98,7 @@ impl Run {
         let stop = stop_on_signals()?;
         let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;
+        let metrics = self.metrics().await?;
         let started = async {
             let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
             patiently(|| self.crds_installed(&kubernetes)).await;
@@ -75,20 +110,62 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        controller::run(sessions, kubernetes, seal, Timestamp::now, self.namespace.clone(), stop).await;
+        let work = |fence| controller::run(sessions, kubernetes, seal, Timestamp::now, self.namespace.clone(), fence, &metrics, stop.clone());
+        if self.no_lease {
+            work(Fence::open()).await;
+        } else {
+            self.with_lease(client, &stop, work).await?;
+        }
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Works while the lease is held; running passes end before it is given back.
+    async fn with_lease<W: Future<Output = ()>>(
+        &self,
+        client: Client,
+        stop: &CancellationToken,
+        work: impl FnOnce(Fence) -> W,
+    ) -> Result<(), Failure> {
+        // Operators of different namespaces do not exclude each other.
+        let name = self.namespace.as_ref().map_or_else(|| LEASE.to_owned(), |namespace| format!("{LEASE}-{namespace}"));
+        let mut lease = Lease::new(client, &self.operator_namespace, name);
+        tokio::select! {
+            () = lease.acquire() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let (fence, ended) = (lease.fence(), CancellationToken::new());
+        // A task of its own: whatever the passes do, it is renewed in time.
+        let kept = tokio::spawn(lease.keep(stop.clone(), ended.clone()));
+        work(fence).await;
+        ended.cancel();
+        kept.await?.map_err(Failure)
     }
 
     fn log(&self) -> Result<(), Failure> {
         let filter = EnvFilter::try_new(&self.log).map_err(|error| Failure(format!("--log {}: {error}", self.log)))?;
         let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format.unwrap_or(default) {
-            LogFormat::Human => lines.with_target(false).init(),
-            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
-        }
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match self.log_format.unwrap_or(default) {
+            LogFormat::Human => lines.with_target(false).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        };
+        let quiet = filter_fn(|metadata| metadata.target() != TELLS_ANSWERS);
+        tracing_subscriber::registry().with(lines).with(filter).with(quiet).init();
         Ok(())
+    }
+
+    /// Served from the start: also one that waits is well.
+    async fn metrics(&self) -> Result<Arc<Metrics>, Failure> {
+        let metrics = Arc::new(Metrics::default());
+        if let Listen(Some(address)) = self.metrics_address {
+            let bound = metrics.serve(address).await;
+            let address = bound.map_err(|error| {
+                Failure(format!("--metrics-address {address}: {error}; choose another, or off for no metrics"))
+            })?;
+            tracing::info!(%address, "serves /metrics and /healthz");
+        }
+        Ok(metrics)
     }
 
     async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::problem::Problem> {

@@ -149,6 +149,7 @@ fn failed(problem: &Problem) -> Blocker {
 
 /// One pass over an account; returns the time until the next one.
 pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result<Option<Duration>, Problem> {
+    context.fence.holds(Duration::ZERO)?;
     let name = account.name_any();
     let held = account.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
     if account.metadata.deletion_timestamp.is_some() {

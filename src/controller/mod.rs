@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backoff;
+mod metrics;
 mod reconcile;
 mod watch;
 
@@ -21,10 +22,12 @@ use crate::desired::Management;
 use crate::desired::claims::{self, Standing};
 use crate::desired::tenancy::{self, Labels};
 use crate::execute::Clock;
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
 
+pub use metrics::Metrics;
 pub use reconcile::{PreviewError, preview};
 pub use watch::run;
 
@@ -49,6 +52,8 @@ struct Context {
     wake: UnboundedSender<String>,
     /// Cancelled when the process should end: passes end early where they only wait.
     stop: CancellationToken,
+    /// Closed when another operator may be at work.
+    fence: Fence,
     backoff: backoff::Backoff,
     /// What time it is.
     clock: Clock,

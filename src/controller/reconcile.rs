@@ -22,6 +22,7 @@ use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
+    context.fence.holds(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
         // Deleted meanwhile.
         Err(problem) if problem.class == Class::Missing => {
@@ -62,6 +63,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
+        context.fence.holds(Duration::ZERO)?;
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
@@ -274,11 +276,14 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
 }
 
 fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
-    Ports { aws: &opened.aws, kubernetes: &context.kubernetes, object, stop: &context.stop, clock: context.clock }
+    let Context { kubernetes, stop, fence, clock, .. } = context;
+    Ports { aws: &opened.aws, kubernetes, object, stop, fence, clock: *clock }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
 async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
+    // Another operator may have told more by now: this pass ends as if the process had ended.
+    context.fence.holds(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let pass = Pass { object, now: (context.clock)(), stage };
     let before = object.status.clone().unwrap_or_default();

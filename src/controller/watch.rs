@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
@@ -15,10 +15,11 @@ use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::reconcile::reconcile;
-use super::{Context, Guarded, accounts};
+use super::{Context, Guarded, Metrics, accounts};
 use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use crate::aws::Sessions;
 use crate::execute::Clock;
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::problem::Problem;
@@ -31,17 +32,20 @@ const PASSES_AT_ONCE: u16 = 500;
 const WATCH_SECONDS: u32 = 290;
 
 /// Works until `stop` is cancelled, and lets running passes end. With `namespace`, works on the connections of that one only, and
-/// leaves the accounts' own conditions to an operator of the whole cluster.
+/// leaves the accounts' own conditions to an operator of the whole cluster. Nothing is done while `fence` is closed.
 pub async fn run(
     sessions: Sessions,
     kubernetes: Kubernetes,
     seal: Seal,
     clock: Clock,
     namespace: Option<String>,
+    fence: Fence,
+    metrics: &Metrics,
     stop: CancellationToken,
 ) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
+    metrics.tell_of(connections.clone());
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
@@ -54,6 +58,7 @@ pub async fn run(
         used: Mutex::default(),
         wake,
         stop,
+        fence,
         backoff,
         clock,
     });
@@ -73,6 +78,7 @@ pub async fn run(
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(pass, failed, context.clone())
         .for_each(async |ended| told(ended.err()));
+    let on_connections = to_the_end(on_connections, &context.connections, &context.stop);
 
     let of_account = context.clone();
     let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
@@ -91,7 +97,26 @@ pub async fn run(
         .graceful_shutdown_on(ended)
         .run(account_pass, account_failed, context.clone())
         .for_each(async |ended| told(ended.err()));
+    let on_accounts = to_the_end(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
+}
+
+/// Runs a controller until it has ended. Until it has seen all objects once it has begun no pass, but would not stop, either.
+async fn to_the_end<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let stopped_too_soon = async {
+        tokio::select! {
+            biased;
+            _ = seen.wait_until_ready() => std::future::pending().await,
+            () = stop.cancelled() => {}
+        }
+    };
+    tokio::select! {
+        () = controller => {}
+        () = stopped_too_soon => {}
+    }
 }
 
 /// Watches, and keeps what was seen.

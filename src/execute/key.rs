@@ -7,7 +7,11 @@
 //! 2. The API server is asked whether the Secret could be written.
 //! 3. The key is created: sent once, never retried.
 //! 4. The Secret is written, several times if need be.
-//! 5. If it cannot be written, the key is deleted again: nobody has seen it.
+//! 5. If it is not written, the key is deleted again: nobody has seen it. If it may have been written, the next pass looks.
+//!
+//! Who holds the lease may change at any moment, and a process may be stopped at any point and wake up later. So the key is asked
+//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all: it may be
+//! another operator's by then, with another key in it. A key that comes too late is deleted again, as in 5.
 //!
 //! The process may be killed between any two of these. Then the next pass finds the intent, and a key that was not there before
 //! it; unless the Secret holds that key, it is deleted (plan/key.rs).
@@ -22,18 +26,18 @@ use super::{Fact, Outcome};
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::DesiredSecret;
-use crate::problem::Problem;
+use crate::problem::{Class, Problem};
 
 /// Pauses between attempts to write the Secret, about half a minute in all.
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Issues a key of `user` into `secret`, as the key of number `version` where keys are kept by version.
 pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> Ran {
-    let Ports { aws, kubernetes, object, .. } = ports;
+    let Ports { aws, kubernetes, object, fence, .. } = ports;
     if let Err(problem) = kubernetes.try_secret(object, secret).await {
         return Outcome::Failed(problem).into();
     }
-    let key = match aws.create_key(user).await {
+    let key = match aws.create_key(user, fence).await {
         Ok(key) => key,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
         Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
@@ -44,12 +48,20 @@ pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret,
             let outcome = Outcome::Done(Fact::Key { id: key.id.clone(), created_at });
             Ran { outcome, key: Some(Issued { key, at: created_at }) }
         }
-        Err(problem) => match aws.delete_key(user, &key.id).await {
+        Err(Unstored { problem, doubtful: false }) => match aws.delete_key(user, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
             // The intent stands on, so the next pass finds the key and deletes it.
             Err(_) => Outcome::Doubtful(problem).into(),
         },
+        // Or finds it in the Secret: another operator may have done so by now, and the key may be in use.
+        Err(Unstored { problem, doubtful: true }) => Outcome::Doubtful(problem).into(),
     }
+}
+
+/// The Secret was not written as far as is known; where an answer is missing, it may have been.
+struct Unstored {
+    problem: Problem,
+    doubtful: bool,
 }
 
 async fn store(
@@ -57,18 +69,22 @@ async fn store(
     secret: &DesiredSecret,
     key: &KeyPair,
     (created_at, version): (Timestamp, Option<i64>),
-) -> Result<(), Problem> {
-    let mut last = None;
+) -> Result<(), Unstored> {
+    let (mut last, mut doubtful) = (None, false);
     for pause in PAUSES {
         sleep(Duration::from_secs(pause)).await;
+        ports.fence.holds(Duration::ZERO).map_err(|problem| Unstored { problem, doubtful })?;
         match ports.kubernetes.write_secret(ports.object, secret, key, Some(created_at), version).await {
             Ok(()) => return Ok(()),
-            Err(problem) if problem.needs_a_person() => return Err(problem),
-            Err(problem) => last = Some(problem),
+            Err(problem) if problem.needs_a_person() => return Err(Unstored { problem, doubtful }),
+            Err(problem) => {
+                doubtful |= problem.class == Class::Unavailable;
+                last = Some(problem);
+            }
         }
     }
     match last {
-        Some(problem) => Err(problem),
+        Some(problem) => Err(Unstored { problem, doubtful }),
         None => Ok(()),
     }
 }

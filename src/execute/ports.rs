@@ -7,6 +7,7 @@ use super::{Fact, Outcome};
 use crate::api::BucketConnection;
 use crate::aws::Aws;
 use crate::credentials::KeyPair;
+use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::problem::Problem;
 
@@ -26,6 +27,8 @@ pub struct Ports<'a> {
     pub stop: &'a CancellationToken,
     /// What time it is.
     pub clock: Clock,
+    /// Closed when another operator may be at work.
+    pub fence: &'a Fence,
 }
 
 /// What came of a step, and the key that was issued in it.

@@ -1,5 +1,7 @@
 //! The executor: runs steps as their dependencies allow.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -56,7 +58,10 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
 }
 
 async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> Ran {
-    let Ports { aws, kubernetes, object, stop, .. } = ports;
+    let Ports { aws, kubernetes, object, stop, fence, .. } = ports;
+    if let Err(problem) = fence.holds(Duration::ZERO) {
+        return Outcome::Failed(problem).into();
+    }
     let user = &desired.user.name;
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
     match &step.action {

@@ -6,6 +6,7 @@
 mod access;
 mod account;
 mod events;
+mod lease;
 mod object;
 mod owned;
 mod seal;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
+
+pub use lease::Lease;
 
 use crate::problem::{Class, Problem};
 
@@ -75,6 +78,10 @@ fn problem(action: &str, error: &kube::Error) -> Problem {
             let old = status.message.contains("field not declared in schema");
             let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
             Problem::new(class, action, code, format!("{}{advice}", status.message))
+        }
+        // The error's own text may quote the answer, which may be a Secret.
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            Problem::new(Class::Unavailable, action, "BadResponse", "the answer could not be understood")
         }
         other => Problem::new(Class::Unavailable, action, "Unreachable", root_cause(other)),
     }

@@ -2,6 +2,7 @@
 //! operator needs no right to see every Secret.
 
 use std::collections::BTreeMap;
+use std::string::FromUtf8Error;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -42,7 +43,11 @@ impl Kubernetes {
         let created = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse::<Timestamp>().ok());
         // The status has whole seconds: anything finer would look like a change at each check.
         let created = created.and_then(|at| Timestamp::from_second(at.as_second()).ok());
-        let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
+        // Taken over, not copied, so that it is wiped in the end.
+        let text = |bytes: Vec<u8>| {
+            let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Sensitive::new(String::from_utf8(bytes).unwrap_or_else(lossy))
+        };
         Secret::Ours(OwnSecret {
             key_created_at: created,
             claimed,

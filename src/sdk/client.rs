@@ -17,7 +17,8 @@ use crate::credentials::{AccountKey, KeyPair};
 
 /// The SDK itself sets no limit but the one on connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one attempt of a call; retries come on top.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The SDK waits up to a second before its first retry; a pass is short, and the next pass is a retry too.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);

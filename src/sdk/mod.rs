@@ -24,6 +24,7 @@ use crate::credentials::{AccountKey, KeyPair};
 use crate::problem::Problem;
 
 use budget::Limits;
+pub(crate) use client::ATTEMPT_TIMEOUT;
 pub use client::{SetupError, environment};
 pub(crate) use error::{build, unset};
 

@@ -7,7 +7,6 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::support::forwarder::Forwarder;
 use crate::support::lab::{Lab, condition, drift_count, told, writes};
 use crate::support::proxy::Fault;
 use crate::support::stack::{ROOT, Stack, scratch};
@@ -231,12 +230,7 @@ async fn a_key_that_spreads_slowly_is_waited_for() {
 #[tokio::test]
 async fn an_api_server_that_goes_away_and_comes_back() {
     let mut lab = Lab::idle("api", Stack::cluster(), &[]).await;
-    let kubeconfig = std::fs::read_to_string(&lab.operator_kubeconfig).unwrap();
-    let server = kubeconfig.split("https://").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let forwarder = Forwarder::start(&server);
-    let place = lab.directory.join("kubeconfig");
-    std::fs::write(&place, kubeconfig.replace(&server, &forwarder.address)).unwrap();
-    lab.operator_kubeconfig = place.to_str().unwrap().to_owned();
+    let forwarder = lab.forward();
     lab.start();
     lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
     lab.ready("c").await;

@@ -1,44 +1,144 @@
-//! No secret anywhere but in the Secret: not in logs at their most verbose, Events, status, arguments or errors.
+//! No secret anywhere but in the Secret: not in logs at their most verbose, Events, status, arguments, metrics, errors or core dumps.
 
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::Patch;
 use serde_json::json;
 
 use crate::support::lab::Lab;
-use crate::support::proxy::Fault;
+use crate::support::proxy::{Fault, read_message};
+use crate::support::stack::Stack;
+
+/// The forms in which a secret could be told: plain, in a URL, in the API server's JSON (alone and as part of the file), as bytes.
+fn forms((id, secret): &(String, String)) -> Vec<String> {
+    let base64 = |text: &str| json!(ByteString(text.as_bytes().to_vec())).as_str().unwrap().to_owned();
+    let file = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    let bytes = format!("{:?}", secret.as_bytes());
+    vec![
+        secret.clone(),
+        percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string(),
+        base64(secret),
+        base64(&file),
+        bytes.trim_matches(['[', ']']).to_owned(),
+    ]
+}
 
 #[tokio::test]
-async fn no_secret_in_logs_events_status_or_arguments() {
-    let lab = Lab::new("secrecy").await;
+async fn no_secret_anywhere_but_in_the_secret() {
+    let mut lab = Lab::idle("secrecy", Stack::cluster(), &[]).await;
+    lab.log = "trace";
+    lab.start();
     lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "SignatureDoesNotMatch"), 1);
     lab.apply(&lab.connection("bucket-secrecy", json!({ "preset": "IlluminaICA" }))).await;
     lab.ready("c").await;
-    let mut secrets = vec![lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone()];
-    // A wrong secret in the Secret, a lost Secret, a refused status: what is told about them has no secret either.
+    let mut seen = vec![lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone()];
+    // A wrong secret in the Secret, a lost Secret, a key whose answer is lost: what is told about them has no secret either.
     lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
-    secrets.push(lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone());
+    seen.push(lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone());
     let patch = json!({ "stringData": { "AWS_SECRET_ACCESS_KEY": "edited-by-somebody", "credentials": "" } });
-    let _: k8s_openapi::api::core::v1::Secret =
-        lab.secrets().patch("c-s3", &Default::default(), &kube::api::Patch::Merge(patch)).await.unwrap();
-    secrets.push("edited-by-somebody".into());
+    let _: Secret = lab.secrets().patch("c-s3", &Default::default(), &Patch::Merge(patch)).await.unwrap();
+    lab.proxy.fault("iam:CreateAccessKey", Fault::LoseAnswer, 1);
     lab.check("c").await;
     lab.ready("c").await;
-    secrets.push(lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone());
-    secrets.push(lab.emulator.key("operator").1);
-    assert_eq!(secrets.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    seen.push(lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone());
 
-    let object = serde_json::to_string(&lab.get("c").await).unwrap();
-    let events = format!("{:?}", lab.events("c").await);
-    let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", lab.pid())).unwrap_or_default();
-    let plan = lab.cli(&["plan", "-f", "/dev/stdin"]);
-    let log = lab.log();
-    assert!(log.contains("TRACE") && log.contains("aws_smithy_runtime"), "the log is verbose enough to prove anything");
-    let places = [("log", log), ("object", object), ("events", events), ("arguments", arguments), ("plan", format!("{plan:?}"))];
+    let (administrator, operator) = (lab.emulator.key("administrator"), lab.emulator.key("operator"));
+    let mut secrets = lab.emulator.issued();
+    secrets.remove(&administrator);
+    let known: BTreeSet<_> = secrets.iter().map(|(_, secret)| secret).collect();
+    assert!(seen.iter().all(|secret| known.contains(secret)) && secrets.len() >= 5, "the emulator tells of all keys");
+    secrets.insert(("NONE".into(), "edited-by-somebody".into()));
+
+    let (pid, log) = (lab.pid(), lab.log());
+    for library in ["aws_smithy_runtime", "aws_runtime", "hyper_util", "kube_client", "tower"] {
+        assert!(log.contains(library), "the log is verbose enough to prove anything: {library}");
+    }
+    assert!(log.contains("\"TRACE\""));
+    let events = Api::<Event>::namespaced(lab.client.clone(), &lab.namespace).list(&Default::default()).await.unwrap();
+    let places = [
+        ("log", log),
+        ("object", serde_json::to_string(&lab.get("c").await).unwrap()),
+        ("Events", serde_json::to_string(&events.items).unwrap()),
+        ("arguments", std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()),
+        ("metrics", lab.operator().get("/metrics").await),
+        ("plan", format!("{:?}", lab.cli(&["plan", "-f", "/dev/stdin"]))),
+        ("environment", environment(pid, &operator.1)),
+    ];
     for secret in &secrets {
-        let encoded = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string();
-        for (place, text) in &places {
-            assert!(!text.contains(secret.as_str()), "a secret in {place}");
-            assert!(!text.contains(&encoded), "an encoded secret in {place}");
+        for form in forms(secret) {
+            for (place, text) in &places {
+                assert!(!text.contains(&form), "a secret in {place}");
+            }
         }
     }
+}
+
+/// The environment of the operator, but for its own key, which it got there; nothing where nobody else may read it.
+fn environment(pid: u32, own: &str) -> String {
+    match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => String::from_utf8_lossy(&environment).replace(own, ""),
+        Err(error) if [ErrorKind::PermissionDenied, ErrorKind::NotFound].contains(&error.kind()) => String::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_is_not_for_others() {
+    let lab = Lab::new("memory").await;
+    lab.operator().logs("started").await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", lab.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+    // Linux gives root what is about a process that is not dumpable; the user that it runs as may not read its memory.
+    let place = format!("/proc/{}/mem", lab.pid());
+    let (owner, user) = (std::fs::metadata(&place).unwrap().uid(), std::fs::metadata(&lab.directory).unwrap().uid());
+    assert_eq!(owner, 0);
+    assert!(user == 0 || std::fs::File::open(&place).is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_not_logged() {
+    const SECRET: &str = "hush-hush";
+    let mut lab = Lab::idle("unreadable", Stack::cluster(), &[]).await;
+    let place = lab.directory.join("kubeconfig");
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "odd", "cluster": { "server": odd_api_server(SECRET) } }],
+        "users": [{ "name": "odd", "user": {} }],
+        "contexts": [{ "name": "odd", "context": { "cluster": "odd", "user": "odd" } }],
+        "current-context": "odd",
+    });
+    std::fs::write(&place, kubeconfig.to_string()).unwrap();
+    lab.operator_kubeconfig = place.to_str().unwrap().to_owned();
+    lab.log = "trace";
+    lab.start();
+    lab.operator().logs("the answer could not be understood").await;
+    assert!(!lab.log().contains(SECRET), "{}", lab.log());
+}
+
+/// Answers whatever is asked with an object that has a wrong type where its metadata should be; returns its URL.
+fn odd_api_server(secret: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let body = json!({ "data": { "AWS_SECRET_ACCESS_KEY": secret }, "metadata": secret }).to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            while let Ok(Some(_)) = read_message(&mut client) {
+                let _ = client.write_all(answer.as_bytes());
+            }
+        }
+    });
+    url
 }

@@ -1,6 +1,7 @@
 //! IAM and STS: users, policies, keys, sign-in.
 
 use bucketconnection::desired::{Account, Desired, Terms, resolve};
+use bucketconnection::fence::Fence;
 use bucketconnection::problem::Class;
 use serde_json::{Value, json};
 
@@ -202,7 +203,7 @@ async fn keys() {
 async fn issuing_a_key_tells_refused_from_doubtful() {
     let body = "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey><UserName>reader</UserName><AccessKeyId>A1</AccessKeyId><Status>Active</Status><SecretAccessKey>s3cr3t</SecretAccessKey></AccessKey></CreateAccessKeyResult></CreateAccessKeyResponse>";
     let script = Script::new(vec![ok(body)]);
-    let key = script.aws.create_key("reader").await.ok().unwrap();
+    let key = script.aws.create_key("reader", &Fence::open()).await.ok().unwrap();
     assert_eq!((key.id.as_str(), key.secret.reveal()), ("A1", "s3cr3t"));
     assert_eq!(parameters(&script.request()), ["Action=CreateAccessKey", "UserName=reader"]);
 
@@ -224,11 +225,16 @@ async fn issuing_a_key_tells_refused_from_doubtful() {
         (ok("no answer at all"), true),
     ] {
         let script = Script::new(vec![answer]);
-        match script.aws.create_key("reader").await {
+        match script.aws.create_key("reader", &Fence::open()).await {
             Err(bucketconnection::aws::IssueError::Doubtful(problem)) => assert!(doubtful, "{problem}"),
             Err(bucketconnection::aws::IssueError::Refused(problem)) => assert!(!doubtful, "{problem}"),
             Ok(_) => panic!("no key was issued"),
         }
         script.request();
     }
+    // Without the lease nothing is sent at all.
+    let script = Script::new(vec![]);
+    let refused = script.aws.create_key("reader", &Fence::closed()).await;
+    assert!(matches!(refused, Err(bucketconnection::aws::IssueError::Refused(problem)) if problem.code == "LeaseNotHeld"));
+    assert_eq!(script.requests().len(), 0);
 }

@@ -17,13 +17,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::forwarder::Forwarder;
 use super::merge::merge;
 use super::proxy::{Proxy, Request};
-use super::stack::{Emulator, ROOT, Stack, scratch};
+use super::stack::{Emulator, ROOT, Stack, get, scratch};
 
 /// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
-/// All that the operator and its libraries can log without request bodies: secrets are looked for in it.
+/// What helps to find out why a test failed.
 const VERBOSE: &str =
     "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
 /// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
@@ -50,11 +51,13 @@ pub struct Lab {
     pub kubeconfig: String,
     /// Whether the operator works on all namespaces, and tends the accounts: for a lab with a cluster of its own.
     pub whole_cluster: bool,
-    /// Whether the operator logs all it can.
-    pub verbose: bool,
+    /// Whether the operator takes a lease first: elsewhere a killed one is followed by another at once.
+    pub lease: bool,
+    /// What the operator logs.
+    pub log: &'static str,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
-    operator: Option<Child>,
+    operator: Option<Operator>,
     starts: usize,
 }
 
@@ -84,7 +87,8 @@ impl Lab {
             operator_kubeconfig: stack.fact("operator_kubeconfig").to_owned(),
             kubeconfig,
             whole_cluster: false,
-            verbose: true,
+            lease: false,
+            log: VERBOSE,
             environment: BTreeMap::new(),
             operator: None,
             starts: 0,
@@ -95,12 +99,19 @@ impl Lab {
     }
 
     pub fn start(&mut self) {
+        self.operator = Some(self.spawn());
+    }
+
+    /// An operator of this lab, beside the one that it has.
+    pub fn spawn(&mut self) -> Operator {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
         let (id, secret) = self.emulator.key("operator");
         let operator = Command::new("python3")
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
-            .args(["--log", if self.verbose { VERBOSE } else { "info" }])
+            .args(["--log", self.log])
+            .args(["--metrics-address", "127.0.0.1:0"])
+            .args(if self.lease { vec![] } else { vec!["--no-lease"] })
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
@@ -116,33 +127,27 @@ impl Lab {
             .stderr(log)
             .spawn()
             .expect("python3 runs");
-        self.operator = Some(operator);
+        Operator { child: operator, log: self.log_file(self.starts) }
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut operator) = self.operator.take() {
-            operator.kill().unwrap();
-            operator.wait().unwrap();
-        }
+        self.operator = None;
     }
 
     /// Process id of the operator.
     pub fn pid(&self) -> u32 {
-        self.operator.as_ref().unwrap().id()
+        self.operator().pid()
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> &Operator {
+        self.operator.as_ref().unwrap()
     }
 
     /// Waits until the operator has ended by itself; returns whether it ended well.
     pub fn ended(&mut self) -> bool {
-        let mut operator = self.operator.take().unwrap();
-        let end = Instant::now() + LIMIT;
-        loop {
-            if let Some(status) = operator.try_wait().unwrap() {
-                return status.success();
-            }
-            assert!(Instant::now() < end, "the operator does not end; it logged:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.operator.take().unwrap().ended()
     }
 
     fn log_file(&self, number: usize) -> PathBuf {
@@ -152,6 +157,17 @@ impl Lab {
     /// Everything that all operators of this lab logged.
     pub fn log(&self) -> String {
         (1..=self.starts).map(|n| std::fs::read_to_string(self.log_file(n)).unwrap_or_default()).collect()
+    }
+
+    /// Has the operators that start from now on talk to the API server through this.
+    pub fn forward(&mut self) -> Forwarder {
+        let kubeconfig = std::fs::read_to_string(&self.operator_kubeconfig).unwrap();
+        let server = kubeconfig.split("https://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let forwarder = Forwarder::start(&server);
+        let place = self.directory.join("kubeconfig");
+        std::fs::write(&place, kubeconfig.replace(&server, &forwarder.address)).unwrap();
+        self.operator_kubeconfig = place.to_str().unwrap().to_owned();
+        forwarder
     }
 
     pub fn objects(&self) -> Api<BucketConnection> {
@@ -400,10 +416,68 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.kill();
+/// An operator as a process: dropped, it is killed.
+pub struct Operator {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Operator {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
+
+    /// Everything that it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The answer to GET `path` at its own address: status line, headers and body.
+    pub async fn get(&self, path: &str) -> String {
+        self.logs("serves /metrics").await;
+        let log = self.log();
+        let address = log.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap();
+        get(address, path)
+    }
+
+    /// Waits until it has logged this.
+    pub async fn logs(&self, text: &str) {
+        let end = Instant::now() + LIMIT;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < end, "it does not log {text:?}, but:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Sends it a signal, such as TERM.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Waits until it has ended by itself; returns whether it ended well.
+    pub fn ended(mut self) -> bool {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(Instant::now() < end, "the operator does not end; it logged:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a process a signal, such as KILL.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(sent.success(), "{pid} gets no {name}");
 }
 
 /// Writes among the requests, without those made with the issued key.

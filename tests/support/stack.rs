@@ -1,6 +1,8 @@
 //! The local stack of deploy/local: one control plane for all tests of a program, one emulator for each test.
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -53,6 +55,15 @@ impl Drop for Stack {
     }
 }
 
+/// The answer to GET `path`: status line, headers and body.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// A fresh folder under target/.
 pub fn scratch(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
@@ -90,6 +101,15 @@ impl Emulator {
 
     pub fn url(&self) -> &str {
         self.facts["url"].as_str().unwrap()
+    }
+
+    /// Every access key that was ever made, those that were deleted among them: id and secret.
+    pub fn issued(&self) -> BTreeSet<(String, String)> {
+        let answer = get(self.url().trim_start_matches("http://"), "/moto-api/data.json");
+        let state: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let part = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
+        let keys = state["iam"]["AccessKey"].as_array().unwrap().iter();
+        keys.map(|key| (part(key, "access_key_id"), part(key, "secret_access_key"))).collect()
     }
 
     pub fn key(&self, user: &str) -> (String, String) {

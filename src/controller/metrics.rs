@@ -1,0 +1,132 @@
+//! `GET /metrics`, for Prometheus, and `GET /healthz`.
+//!
+//! What is told is computed when it is asked for, from what the watch saw last: nothing is counted or stored for it. No metric has a
+//! secret or the id of a key.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::Guarded;
+use crate::api::BucketConnection;
+use crate::api::conditions::ConditionType;
+use crate::status;
+
+/// The metrics of a connection: name, help, and its value where it has one.
+type Metric = (&'static str, &'static str, fn(&BucketConnection) -> Option<i64>);
+const OF_A_CONNECTION: [Metric; 2] = [
+    ("bucketconnection_ready", "Whether the connection is Ready: 1 or 0", |object| {
+        Some(object.status.as_ref().is_some_and(|status| status::is_true(status, ConditionType::Ready)).into())
+    }),
+    ("bucketconnection_access_key_created_timestamp_seconds", "When the access key in the Secret was issued", |object| {
+        Some(object.status.as_ref()?.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
+    }),
+];
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Anybody who reaches the port may ask: those who ask slowly, or much at once, wait for each other.
+const REQUESTS_AT_ONCE: usize = 8;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What the metrics are computed from.
+#[derive(Default)]
+pub struct Metrics {
+    /// Empty as long as another operator works.
+    connections: OnceLock<Store<Guarded<BucketConnection>>>,
+}
+
+impl Metrics {
+    /// From now on tells of these connections.
+    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>) {
+        let _ = self.connections.set(connections);
+    }
+
+    /// Serves on `address` as long as the process lives; returns where it listens.
+    pub async fn serve(self: &Arc<Self>, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        tokio::spawn(listen(listener, Arc::clone(self)));
+        Ok(bound)
+    }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut registry = Registry::default();
+        let build = Family::<[(&str, &str); 1], Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("bucketconnection_build_info", "Version of the operator", build);
+        let connections = self.connections.get().map(Store::state).unwrap_or_default();
+        let readable: Vec<_> = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok()).collect();
+        for (name, help, value) in OF_A_CONNECTION {
+            let family = Family::<[(&str, String); 2], Gauge>::default();
+            for object in &readable {
+                if let Some(value) = value(object) {
+                    let labels = [("namespace", object.namespace().unwrap_or_default()), ("name", object.name_any())];
+                    family.get_or_create(&labels).set(value);
+                }
+            }
+            registry.register(name, help, family);
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+        let (status, kind, text) = match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics") => match self.text() {
+                Ok(text) => (StatusCode::OK, OPENMETRICS, text),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+            },
+            (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            (_, "/metrics" | "/healthz") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
+            _ => (StatusCode::NOT_FOUND, "text/plain", "/metrics and /healthz are here\n".to_owned()),
+        };
+        let mut response = Response::new(text);
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+        response
+    }
+}
+
+async fn listen(listener: TcpListener, metrics: Arc<Metrics>) {
+    let permits = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+    // The semaphore is never closed.
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let metrics = Arc::clone(&metrics);
+                tokio::spawn(async move {
+                    // Whoever asked and went away is not told.
+                    let _ = tokio::time::timeout(REQUEST_TIMEOUT, serve_one(stream, &metrics)).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "metrics");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, metrics: &Metrics) -> hyper::Result<()> {
+    let service = service_fn(async |request| Ok::<_, Infallible>(metrics.answer(&request)));
+    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await
+}

@@ -1,0 +1,73 @@
+//! Until when this process may do what two must never do at once.
+//!
+//! A process with a lease extends its fence at each renewal; one that was stopped, or cut off from the API server, finds it closed when
+//! it goes on. The clock also runs while the machine sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::problem::{Class, Problem};
+
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// The time on this machine's own clock: only differences mean anything.
+pub fn now() -> Duration {
+    clock_gettime(CLOCK).try_into().unwrap_or_default()
+}
+
+/// Until when this process may act, in milliseconds of [`now`]; or always.
+#[derive(Clone)]
+pub struct Fence(Option<Arc<AtomicU64>>);
+
+impl Fence {
+    /// Always open: for a process that nobody else stands in for.
+    pub fn open() -> Self {
+        Self(None)
+    }
+
+    /// Closed, until it is set.
+    pub fn closed() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Open until then; in the past, closed.
+    pub fn set(&self, until: Duration) {
+        if let Some(held) = &self.0 {
+            held.store(u64::try_from(until.as_millis()).unwrap_or_default(), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether it stays open for as long as something takes that begins now.
+    pub fn holds(&self, takes: Duration) -> Result<(), Problem> {
+        match &self.0 {
+            Some(until) if now() + takes >= Duration::from_millis(until.load(Ordering::SeqCst)) => {
+                let text = "the lease was not renewed lately, so another operator may be at work";
+                Err(Problem::new(Class::Unavailable, "update leases", "LeaseNotHeld", text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_for_as_long_as_it_was_set() {
+        let fence = Fence::closed();
+        assert!(fence.holds(Duration::ZERO).is_err());
+        fence.clone().set(now() + Duration::from_secs(1000));
+        assert!(fence.holds(Duration::from_secs(900)).is_ok());
+        assert!(fence.holds(Duration::from_secs(1001)).is_err());
+        fence.set(Duration::ZERO);
+        assert!(fence.holds(Duration::ZERO).is_err());
+        assert!(Fence::open().holds(Duration::MAX / 2).is_ok());
+    }
+}

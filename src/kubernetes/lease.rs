@@ -1,0 +1,236 @@
+//! The lease of the operator: of several replicas, the one that holds it works.
+//!
+//! As client-go does it: the holder renews every two seconds, and gives up when it could not for ten; another takes over when it
+//! has seen no renewal for fifteen, by its own clock: the times in the record are for people. Every write carries the version of
+//! what was read, so of two that take it at once one fails. What must never be done by two asks the [`Fence`], which is open for
+//! fifteen seconds from the moment at which the last renewal that succeeded was sent: nobody can have taken over by then.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as ApiLease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{MANAGER, call};
+use crate::fence::{Fence, now};
+use crate::problem::{Class, Problem};
+
+/// A lease that was not renewed for so long may be taken by another.
+const SECONDS: i32 = 15;
+const DURATION: Duration = Duration::from_secs(15);
+/// The holder gives up when it could not renew for so long.
+const DEADLINE: Duration = Duration::from_secs(10);
+const PERIOD: Duration = Duration::from_secs(2);
+/// For one attempt, so that there is time for another.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// A lease that is waited for, or held.
+pub struct Lease {
+    api: Api<ApiLease>,
+    /// `namespace/name`, for people.
+    title: String,
+    name: String,
+    identity: String,
+    fence: Fence,
+    /// Another's record, and when it was first seen.
+    seen: Option<(ApiLease, Duration)>,
+    /// Our own record, and when the write of it was begun.
+    held: Option<(ApiLease, Duration)>,
+}
+
+impl Lease {
+    /// The lease `name` in `namespace`, not yet held.
+    pub fn new(client: Client, namespace: &str, name: String) -> Self {
+        // In a pod the host's name is the pod's. The suffix tells a process from the one before it.
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            api: Api::namespaced(client, namespace),
+            title: format!("{namespace}/{name}"),
+            identity: format!("{host}_{:016x}", fastrand::u64(..)),
+            name,
+            fence: Fence::closed(),
+            seen: None,
+            held: None,
+        }
+    }
+
+    /// Open while the lease is held.
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Waits until it is held.
+    pub async fn acquire(&mut self) {
+        loop {
+            match bounded(ATTEMPT, self.try_to_acquire()).await {
+                Ok(true) => {
+                    tracing::info!(lease = self.title, identity = self.identity, "holds the lease");
+                    return;
+                }
+                Ok(false) => {}
+                Err(problem) => tracing::warn!(lease = self.title, %problem, "waiting for the lease"),
+            }
+            // As in client-go: those who wait do not all ask at once.
+            sleep(PERIOD.mul_f64(1.0 + fastrand::f64() * 0.2)).await;
+        }
+    }
+
+    async fn try_to_acquire(&mut self) -> Result<bool, Problem> {
+        let began = now();
+        let Some(live) = call("get leases", self.api.get_opt(&self.name)).await? else {
+            let labels = [("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned())].into();
+            let metadata = ObjectMeta { name: Some(self.name.clone()), labels: Some(labels), ..ObjectMeta::default() };
+            let lease = self.record(ApiLease { metadata, spec: None });
+            return self.took(call("create leases", self.api.create(&PostParams::default(), &lease)).await, began);
+        };
+        if let Some(holder) = holder(&live).filter(|holder| *holder != self.identity) {
+            match &self.seen {
+                Some((seen, since)) if seen.metadata.resource_version == live.metadata.resource_version => {
+                    if began.saturating_sub(*since) < duration(&live) {
+                        return Ok(false);
+                    }
+                }
+                seen => {
+                    if seen.as_ref().and_then(|(seen, _)| self::holder(seen)) != Some(holder) {
+                        tracing::info!(lease = self.title, holder, "waiting: another operator holds the lease");
+                    }
+                    self.seen = Some((live, now()));
+                    return Ok(false);
+                }
+            }
+        }
+        let lease = self.record(live);
+        self.took(self.write(&lease).await, began)
+    }
+
+    /// Another was faster, or it is ours.
+    fn took(&mut self, answer: Result<ApiLease, Problem>, began: Duration) -> Result<bool, Problem> {
+        match answer {
+            Ok(lease) => {
+                self.holds(lease, began);
+                Ok(true)
+            }
+            Err(problem) if matches!(problem.class, Class::Exists | Class::Conflict) => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn holds(&mut self, lease: ApiLease, began: Duration) {
+        self.held = Some((lease, began));
+        self.fence.set(began + DURATION);
+    }
+
+    /// Renews it until `ended`; then gives it back, so that the next one need not wait. Ends early, with the reason, when it is lost.
+    pub async fn keep(mut self, lost: CancellationToken, ended: CancellationToken) -> Result<(), String> {
+        let kept = tokio::select! {
+            why = self.renewed() => Err(why),
+            () = ended.cancelled() => Ok(()),
+        };
+        if let Err(why) = &kept {
+            tracing::error!(lease = self.title, why, "lost the lease; stopping");
+            lost.cancel();
+            ended.cancelled().await;
+        }
+        self.release().await;
+        kept.map_err(|why| format!("the lease {} was lost: {why}; start anew", self.title))
+    }
+
+    /// Renews it as long as it can, and returns why it cannot.
+    async fn renewed(&mut self) -> String {
+        loop {
+            sleep(PERIOD).await;
+            let renewed = self.held.as_ref().map(|(_, began)| *began).unwrap_or_default();
+            let left = DEADLINE.saturating_sub(now().saturating_sub(renewed));
+            if left.is_zero() {
+                return format!("it was not renewed for {} s", DEADLINE.as_secs());
+            }
+            match bounded(left.min(ATTEMPT), self.renew()).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    self.fence.set(Duration::ZERO);
+                    return why;
+                }
+                Err(problem) => tracing::warn!(lease = self.title, %problem, "the lease is not renewed"),
+            }
+        }
+    }
+
+    /// Renews it once; returns why it is not ours any more.
+    async fn renew(&mut self) -> Result<Option<String>, Problem> {
+        let Some((held, _)) = self.held.clone() else { return Ok(Some("it was never held".to_owned())) };
+        let began = now();
+        let lease = self.record(held);
+        match self.write(&lease).await {
+            Ok(lease) => {
+                self.holds(lease, began);
+                return Ok(None);
+            }
+            Err(problem) if matches!(problem.class, Class::Conflict | Class::Missing) => {}
+            Err(problem) => return Err(problem),
+        }
+        // Somebody else's write, or one of ours whose answer was lost.
+        let Some(live) = call("get leases", self.api.get_opt(&self.name)).await? else {
+            return Ok(Some("somebody deleted it".to_owned()));
+        };
+        if holder(&live) != Some(&self.identity) {
+            return Ok(Some(format!("{} holds it", holder(&live).unwrap_or("nobody"))));
+        }
+        let lease = self.record(live);
+        let lease = self.write(&lease).await?;
+        self.holds(lease, began);
+        Ok(None)
+    }
+
+    /// Gives it back, if it is as we wrote it last; otherwise it runs out by itself.
+    async fn release(&mut self) {
+        self.fence.set(Duration::ZERO);
+        let Some((mut lease, _)) = self.held.take() else { return };
+        let spec = lease.spec.get_or_insert_default();
+        (spec.holder_identity, spec.lease_duration_seconds) = (Some(String::new()), Some(1));
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        match bounded(ATTEMPT, self.write(&lease)).await {
+            Ok(_) => tracing::info!(lease = self.title, "gave the lease back"),
+            Err(problem) => tracing::debug!(lease = self.title, %problem, "the lease is left to run out"),
+        }
+    }
+
+    /// Fails if anybody wrote it since it was read.
+    async fn write(&self, lease: &ApiLease) -> Result<ApiLease, Problem> {
+        call("update leases", self.api.replace(&self.name, &PostParams::default(), lease)).await
+    }
+
+    /// The record with us as its holder.
+    fn record(&self, mut lease: ApiLease) -> ApiLease {
+        let time = Some(MicroTime(Timestamp::now()));
+        let before = lease.spec.take().unwrap_or_default();
+        let taken = before.holder_identity.as_ref() != Some(&self.identity);
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(SECONDS),
+            renew_time: time.clone(),
+            acquire_time: if taken { time } else { before.acquire_time },
+            lease_transitions: Some(before.lease_transitions.unwrap_or_default().saturating_add(i32::from(taken))),
+            ..before
+        });
+        lease
+    }
+}
+
+fn holder(lease: &ApiLease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// How long its holder may go without renewing it: what the holder itself wrote.
+fn duration(lease: &ApiLease) -> Duration {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION, Duration::from_secs)
+}
+
+async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let late = || Problem::new(Class::Unavailable, "update leases", "Timeout", "the API server did not answer in time");
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+}
