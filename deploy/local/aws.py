@@ -380,6 +380,10 @@ def iam_actions_are_checked_against_their_resource():
                 return self._get_param("PolicyArn")
             if action == "CreateUser":
                 return f"{arn}:user{self._get_param('Path') or '/'}{user}"
+            if action == "GetAccessKeyLastUsed":
+                holders = self.backend.users.values()
+                owns = (u for u in holders if any(key.access_key_id == self._get_param("AccessKeyId") for key in u.access_keys))
+                user = next((u.name for u in owns), None)
             if user:
                 known = self.backend.users.get(user)
                 return known.arn if known else f"{arn}:user/{user}"

@@ -19,7 +19,7 @@ use tracing_subscriber::prelude::*;
 use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller::{self, Metrics};
+use crate::controller::{self, Metrics, Setup};
 use crate::fence::Fence;
 use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
@@ -110,7 +110,9 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        let work = |fence| controller::run(sessions, kubernetes, seal, Timestamp::now, self.namespace.clone(), fence, &metrics, stop.clone());
+        let namespace = self.namespace.clone();
+        let setup = |fence| Setup { sessions, kubernetes, seal, clock: Timestamp::now, namespace, fence, stop: stop.clone() };
+        let work = |fence| controller::run(setup(fence), &metrics);
         if self.no_lease {
             work(Fence::open()).await;
         } else {

@@ -30,12 +30,18 @@ use crate::status;
 
 /// The metrics of a connection: name, help, and its value where it has one.
 type Metric = (&'static str, &'static str, fn(&BucketConnection) -> Option<i64>);
-const OF_A_CONNECTION: [Metric; 2] = [
+const OF_A_CONNECTION: [Metric; 4] = [
     ("bucketconnection_ready", "Whether the connection is Ready: 1 or 0", |object| {
         Some(object.status.as_ref().is_some_and(|status| status::is_true(status, ConditionType::Ready)).into())
     }),
     ("bucketconnection_access_key_created_timestamp_seconds", "When the access key in the Secret was issued", |object| {
         Some(object.status.as_ref()?.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
+    }),
+    ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be replaced", |object| {
+        Some(object.status.as_ref()?.credentials.as_ref()?.next_rotation_at.as_ref()?.0.as_second())
+    }),
+    ("bucketconnection_access_key_replaced_timestamp_seconds", "When a key that still is there was replaced", |object| {
+        Some(object.status.as_ref()?.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second())
     }),
 ];
 

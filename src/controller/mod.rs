@@ -29,7 +29,7 @@ use crate::plan::Blocker;
 
 pub use metrics::Metrics;
 pub use reconcile::{PreviewError, preview};
-pub use watch::run;
+pub use watch::{Setup, run};
 
 /// An object that may be unreadable: one such must not stop the others.
 type Guarded<K> = DeserializeGuard<K>;

@@ -31,18 +31,27 @@ const PASSES_AT_ONCE: u16 = 500;
 /// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
 
-/// Works until `stop` is cancelled, and lets running passes end. With `namespace`, works on the connections of that one only, and
-/// leaves the accounts' own conditions to an operator of the whole cluster. Nothing is done while `fence` is closed.
-pub async fn run(
-    sessions: Sessions,
-    kubernetes: Kubernetes,
-    seal: Seal,
-    clock: Clock,
-    namespace: Option<String>,
-    fence: Fence,
-    metrics: &Metrics,
-    stop: CancellationToken,
-) {
+/// What an operator works with.
+pub struct Setup {
+    /// The ways to AWS.
+    pub sessions: Sessions,
+    /// Kubernetes.
+    pub kubernetes: Kubernetes,
+    /// Keeps what statuses remember from being edited.
+    pub seal: Seal,
+    /// What time it is.
+    pub clock: Clock,
+    /// Works on the connections of that namespace only, and leaves the accounts' own conditions to an operator of the whole cluster.
+    pub namespace: Option<String>,
+    /// Nothing is done while it is closed.
+    pub fence: Fence,
+    /// Cancelled when the process should end: running passes end first.
+    pub stop: CancellationToken,
+}
+
+/// Works until it is stopped; `metrics` tell of what it sees.
+pub async fn run(setup: Setup, metrics: &Metrics) {
+    let Setup { sessions, kubernetes, seal, clock, namespace, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     metrics.tell_of(connections.clone());
