@@ -39,6 +39,30 @@ async fn allow_everything(client: &Client) {
     Api::<AWSAccount>::all(client.clone()).patch("default", &parameters, &Patch::Apply(&account)).await.unwrap();
 }
 
+/// A running operator; it is killed when this is dropped.
+pub struct Operator(Child);
+
+impl Operator {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A namespace whose name begins like this; returns the name.
+async fn namespace(client: &Client, name: &str) -> String {
+    let name = format!("{name}-{}", fastrand::u32(..));
+    let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+    name
+}
+
 pub struct Lab {
     pub namespace: String,
     pub client: Client,
@@ -54,7 +78,9 @@ pub struct Lab {
     pub verbose: bool,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
-    operator: Option<Child>,
+    /// Further arguments of the operator.
+    pub arguments: Vec<String>,
+    operator: Option<Operator>,
     starts: usize,
 }
 
@@ -71,12 +97,7 @@ impl Lab {
         let emulator = Emulator::start(emulator);
         let kubeconfig = stack.fact("kubeconfig").to_owned();
         let client = client(&kubeconfig).await;
-        let namespace = format!("{name}-{}", fastrand::u32(..));
-        let object = Namespace {
-            metadata: kube::api::ObjectMeta { name: Some(namespace.clone()), ..Default::default() },
-            ..Default::default()
-        };
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        let namespace = namespace(&client, name).await;
         allow_everything(&client).await;
         Self {
             proxy: Proxy::start(emulator.url()),
@@ -86,6 +107,7 @@ impl Lab {
             whole_cluster: false,
             verbose: true,
             environment: BTreeMap::new(),
+            arguments: Vec::new(),
             operator: None,
             starts: 0,
             namespace,
@@ -94,7 +116,18 @@ impl Lab {
         }
     }
 
+    /// Moves to another namespace of that name; the emulator and what is in it stay.
+    pub async fn moved(&mut self, name: &str) {
+        self.namespace = namespace(&self.client, name).await;
+    }
+
     pub fn start(&mut self) {
+        let (kubeconfig, url) = (self.operator_kubeconfig.clone(), self.proxy.url.clone());
+        self.operator = Some(self.spawn(&kubeconfig, &url));
+    }
+
+    /// An operator on its own ways to the API server and to AWS.
+    pub fn spawn(&mut self, kubeconfig: &str, aws_url: &str) -> Operator {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
         let (id, secret) = self.emulator.key("operator");
@@ -102,10 +135,11 @@ impl Lab {
             .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
             .args(["--log", if self.verbose { VERBOSE } else { "info" }])
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
+            .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("KUBECONFIG", &self.operator_kubeconfig)
-            .env("AWS_ENDPOINT_URL", &self.proxy.url)
+            .env("KUBECONFIG", kubeconfig)
+            .env("AWS_ENDPOINT_URL", aws_url)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
@@ -116,20 +150,17 @@ impl Lab {
             .stderr(log)
             .spawn()
             .expect("python3 runs");
-        self.operator = Some(operator);
+        Operator(operator)
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut operator) = self.operator.take() {
-            operator.kill().unwrap();
-            operator.wait().unwrap();
-        }
+        self.operator = None;
     }
 
     /// Process id of the operator.
     pub fn pid(&self) -> u32 {
-        self.operator.as_ref().unwrap().id()
+        self.operator.as_ref().unwrap().pid()
     }
 
     /// Waits until the operator has ended by itself; returns whether it ended well.
@@ -137,7 +168,7 @@ impl Lab {
         let mut operator = self.operator.take().unwrap();
         let end = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = operator.try_wait().unwrap() {
+            if let Some(status) = operator.0.try_wait().unwrap() {
                 return status.success();
             }
             assert!(Instant::now() < end, "the operator does not end; it logged:\n{}", self.log());
@@ -291,7 +322,6 @@ impl Lab {
         .await
     }
 
-    /// The data of the Secret, as text.
     /// Waits until the operator has made so many further calls to AWS.
     pub async fn further_calls(&self, calls: usize) {
         let (goal, end) = (self.proxy.len() + calls, Instant::now() + LIMIT);
@@ -301,6 +331,7 @@ impl Lab {
         }
     }
 
+    /// The data of the Secret, as text.
     pub async fn secret(&self, name: &str) -> BTreeMap<String, String> {
         let secret = self.secrets().get(name).await.unwrap();
         let text = |(name, value): (String, k8s_openapi::ByteString)| (name, String::from_utf8(value.0).unwrap());
@@ -397,12 +428,6 @@ impl Lab {
             .envs(&self.environment)
             .output()
             .unwrap()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
