@@ -34,7 +34,8 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     }
     let object = &object;
     if object.metadata.deletion_timestamp.is_some() {
-        return delete(object, context).await;
+        // On the heap: it is the largest of all passes, and a thread's stack is not.
+        return Box::pin(delete(object, context)).await;
     }
     if object.spec.suspend {
         return finish(object, Stage::Suspended, context).await;
