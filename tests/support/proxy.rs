@@ -139,6 +139,11 @@ impl Proxy {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
+    /// The requests after the first so many since the last `take`.
+    pub fn since(&self, count: usize) -> Vec<Request> {
+        self.state.lock().unwrap().requests[count..].to_vec()
+    }
+
     /// How many requests there were since the last `take`.
     pub fn len(&self) -> usize {
         self.state.lock().unwrap().requests.len()

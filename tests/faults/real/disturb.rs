@@ -11,7 +11,10 @@ use serde_json::Value;
 use super::rig::{Rig, foreign};
 use super::scenarios::Scenario;
 use super::state::{differences, state};
-use crate::support::proxy::{Fault, Hook};
+use crate::support::proxy::{Fault, Hook, Request};
+
+/// How long a disturbed run may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A call of the operator: the so many-th of its kind after the trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +93,8 @@ pub async fn undisturbed(rig: &mut Rig, scenario: &Scenario) -> Ran {
 /// Runs the scenario with a fault at one call; what is wrong with the end, or with what was seen on the way, is the error.
 pub async fn disturbed(rig: &mut Rig, scenario: &Scenario, expected: &Value, point: &Point, how: How) -> Result<bool, String> {
     let wrong = |what: String| format!("{}, {how:?} at {point}: {what}", scenario.name);
-    let ran = run(rig, scenario, Some((point, how))).await.map_err(wrong)?;
+    let ran = tokio::time::timeout(PATIENCE, run(rig, scenario, Some((point, how)))).await;
+    let ran = ran.unwrap_or_else(|_| Err(format!("no end in time\n{}", rig.told()))).map_err(wrong)?;
     let differing = differences(expected, &ran.state);
     if differing.is_empty() { Ok(ran.met) } else { Err(wrong(differing.join("\n    "))) }
 }
@@ -107,27 +111,22 @@ async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -
     }
     rig.watched();
     (scenario.trigger)(rig).await;
-    let ended = tokio::select! {
-        () = (scenario.end)(rig) => true,
-        () = died(&met, fault) => false,
-    };
     let mut requests = Vec::new();
-    if !ended {
-        if rig.lab.ended() {
-            return Err("it ended well when killed".into());
+    let undisturbed = tokio::select! {
+        made = ended(rig, scenario, &mut requests) => Some(made),
+        () = died(&met, fault) => None,
+    };
+    let made = match undisturbed {
+        Some(made) => made,
+        None if rig.lab.ended() => return Err("it ended well when killed".into()),
+        None => {
+            rig.start().await;
+            ended(rig, scenario, &mut requests).await
         }
-        requests.extend(rig.lab.proxy.take());
-        rig.start().await;
-        (scenario.end)(rig).await;
-    }
-    let (aws, api) = rig.take();
-    requests.extend(aws.clone());
-    let lost = requests.iter().filter(|request| request.action == "s3:DeleteBucket").count();
-    if !scenario.deletes {
-        rig.quiet().await;
-    }
+    };
     let mut wrong = rig.watch.broken();
-    if lost > 0 && !scenario.deletes {
+    requests.extend(rig.lab.proxy.take());
+    if !scenario.deletes && requests.iter().any(|request| request.action == "s3:DeleteBucket") {
         wrong.push("it would have deleted the bucket".into());
     }
     if foreign(&rig.lab).await != before {
@@ -136,14 +135,24 @@ async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -
     if !wrong.is_empty() {
         return Err(wrong.join("\n    "));
     }
-    let aws = aws.into_iter().map(|request| (true, request.action, request.write));
-    let api = api.into_iter().filter(|request| !request.watch && !request.action.starts_with("list "));
-    let api = api.map(|request| (false, request.action, request.write));
     let met = match fault {
         Some((_, how)) if how.kills() => met.load(Ordering::SeqCst),
         _ => true,
     };
-    Ok(Ran { state: state(rig).await, points: numbered(aws.chain(api)), met })
+    Ok(Ran { state: state(rig).await, points: made, met })
+}
+
+/// Waits until the operator has done what is to be done, and is quiet; returns the calls that it made for the former.
+async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) -> Vec<Point> {
+    (scenario.end)(rig).await;
+    let (aws, api) = rig.take();
+    requests.extend(aws.clone());
+    if !scenario.deletes {
+        rig.quiet().await;
+    }
+    let aws = aws.into_iter().map(|request| (true, request.action, request.write));
+    let api = api.into_iter().filter(|request| !request.watch && !request.action.starts_with("list "));
+    numbered(aws.chain(api.map(|request| (false, request.action, request.write))))
 }
 
 fn arm(rig: &Rig, point: &Point, how: How, met: &Arc<AtomicBool>) {

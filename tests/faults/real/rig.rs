@@ -130,13 +130,21 @@ impl Rig {
             .await;
     }
 
+    /// What the operators have logged about this run.
+    pub fn told(&self) -> String {
+        let log = self.lab.log();
+        let ours = |line: &&str| line.contains(&self.lab.namespace) || line.contains("overflow");
+        let lines: Vec<_> = log.lines().filter(ours).collect();
+        lines[lines.len().saturating_sub(4)..].join("\n")
+    }
+
     /// Checks until one changes nothing in AWS.
     pub async fn quiet(&self) {
         let mut wrote = Vec::new();
         for _ in 0..5 {
-            self.lab.proxy.take();
+            let before = self.lab.proxy.len();
             self.lab.check("c").await;
-            wrote = writes(&self.lab.proxy.take());
+            wrote = writes(&self.lab.proxy.since(before));
             if wrote.is_empty() {
                 self.lab.ready("c").await;
                 return;

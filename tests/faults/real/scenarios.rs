@@ -143,7 +143,7 @@ pub const SCENARIOS: [Scenario; 11] = [
                 rig.lab.patch("c", json!({ "spec": { "approvedPlan": hash } })).await;
             })
         },
-        end: READY,
+        end: |rig| Box::pin(approved_again(rig)),
         deletes: false,
     },
     Scenario {
@@ -190,4 +190,21 @@ async fn awaiting_approval(rig: &mut Rig) {
     rig.lab.apply(&rig.connection(spec)).await;
     let object = rig.lab.condition("c", "Stalled", "True").await;
     assert_eq!(told(&object, "Ready").1, "AwaitingApproval");
+}
+
+/// Waits until it is ready. A takeover that was broken off asks for another approval of what is left to do.
+async fn approved_again(rig: &Rig) {
+    loop {
+        let object = rig.lab.get("c").await;
+        let (ready, reason, _) = told(&object, "Ready");
+        if ready == "True" {
+            return;
+        }
+        let approved = object.spec.approved_plan.clone();
+        let asked = object.status.and_then(|status| status.adoption).map(|adoption| adoption.plan_hash);
+        if reason == "AwaitingApproval" && asked.is_some() && asked != approved {
+            rig.lab.patch("c", json!({ "spec": { "approvedPlan": asked } })).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
 }
