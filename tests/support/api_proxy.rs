@@ -93,14 +93,13 @@ impl ApiProxy {
         self.state.faults.lock().unwrap().heal();
     }
 
-    /// Holds back what watches send, until `release`.
-    pub fn hold(&self) {
-        *self.state.held.lock().unwrap() = true;
-    }
-
-    pub fn release(&self) {
-        *self.state.held.lock().unwrap() = false;
-        self.state.released.notify_all();
+    /// Holds back what watches send (`true`), or lets it go on.
+    pub fn holder(&self) -> impl Fn(bool) + Send + Sync + 'static {
+        let state = Arc::clone(&self.state);
+        move |held| {
+            *state.held.lock().unwrap() = held;
+            state.released.notify_all();
+        }
     }
 
     /// Requests so far; forgets them.

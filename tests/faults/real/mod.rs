@@ -3,8 +3,10 @@
 //! `make soak` disturbs every call of every scenario in every way; `cargo test --test faults real` the calls around the key.
 
 mod disturb;
+mod races;
 mod rig;
 mod scenarios;
+mod soak;
 mod state;
 mod watch;
 
@@ -19,25 +21,40 @@ use scenarios::{SCENARIOS, Scenario};
 /// What has been run so far.
 #[derive(Default)]
 struct Tally {
+    /// Calls that the scenario makes.
+    calls: usize,
     runs: usize,
     killed: usize,
-    refused: usize,
-    /// Calls that a disturbed run did not come to.
+    others: usize,
+    /// Runs that were to be killed at a call that they did not come to.
     unmet: usize,
     checks: usize,
     wrong: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.runs += other.runs;
+        self.killed += other.killed;
+        self.others += other.others;
+        self.unmet += other.unmet;
+        self.checks += other.checks;
+        self.wrong.extend(other.wrong);
+    }
 }
 
 /// Disturbs each of the scenario's calls that `chosen` picks, in each of these ways.
 async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: fn(&Point) -> bool, tally: &Mutex<Tally>) {
     let checks = rig.watch.checks();
     let first = undisturbed(rig, scenario).await;
+    tally.lock().unwrap().calls += first.points.len();
     for point in first.points.iter().filter(|point| chosen(point)) {
         for how in ways.iter().copied().filter(|how| how.fits(point)) {
             let run = AssertUnwindSafe(disturbed(rig, scenario, &first.state, point, how)).catch_unwind().await;
             let mut tally = tally.lock().unwrap();
             tally.runs += 1;
-            *(if how.kills() { &mut tally.killed } else { &mut tally.refused }) += 1;
+            *(if how.kills() { &mut tally.killed } else { &mut tally.others }) += 1;
             match run {
                 Ok(Ok(met)) => tally.unmet += usize::from(!met),
                 Ok(Err(wrong)) => {
@@ -89,30 +106,4 @@ async fn killed_around_another_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_it_deletes() {
     sample("delete").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak"]
-async fn every_call_of_every_scenario() {
-    let only = std::env::var("SCENARIO").ok();
-    let scenarios =
-        SCENARIOS.iter().filter(|scenario| only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario.name)));
-    let (tally, queue) = (Mutex::default(), Mutex::new(scenarios));
-    let worker = async || {
-        let mut rig = Rig::new("soak").await;
-        loop {
-            let next = queue.lock().unwrap().next();
-            let Some(scenario) = next else { return };
-            let began = std::time::Instant::now();
-            at_each_call(&mut rig, scenario, &How::ALL, |_| true, &tally).await;
-            println!("{}: {:?}", scenario.name, began.elapsed());
-        }
-    };
-    futures::join!(worker(), worker(), worker());
-    let tally = tally.into_inner().unwrap();
-    println!(
-        "{} runs: {} killed, {} others, {} not met; {} checks",
-        tally.runs, tally.killed, tally.refused, tally.unmet, tally.checks
-    );
-    assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
 }

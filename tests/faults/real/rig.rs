@@ -26,8 +26,10 @@ pub struct Rig {
     /// Part of every name of this run that AWS knows.
     pub token: String,
     pub watch: Arc<Watch>,
-    /// Keys on the user that a person made.
+    /// A key on the user that a person made.
     pub foreign: String,
+    /// The operator's way to the API server past the proxy.
+    pub kubeconfig: String,
 }
 
 impl Rig {
@@ -35,10 +37,10 @@ impl Rig {
         let mut lab = Lab::idle(name, Stack::cluster(), &[]).await;
         lab.verbose = false;
         let api = ApiProxy::start(&lab.operator_kubeconfig, &lab.directory);
-        lab.operator_kubeconfig.clone_from(&api.kubeconfig);
+        let kubeconfig = std::mem::replace(&mut lab.operator_kubeconfig, api.kubeconfig.clone());
         let watch = Watch::new(&lab);
         foreign_in_aws(&lab).await;
-        Self { lab, api, token: String::new(), watch, foreign: String::new() }
+        Self { lab, api, token: String::new(), watch, foreign: String::new(), kubeconfig }
     }
 
     /// Ends the operator and moves on to the next run.
