@@ -21,7 +21,7 @@ use scenarios::{SCENARIOS, Scenario};
 /// What has been run so far.
 #[derive(Default)]
 struct Tally {
-    /// Calls that the scenario makes.
+    /// Calls of the scenario that were disturbed.
     calls: usize,
     runs: usize,
     killed: usize,
@@ -32,24 +32,12 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.runs += other.runs;
-        self.killed += other.killed;
-        self.others += other.others;
-        self.unmet += other.unmet;
-        self.checks += other.checks;
-        self.wrong.extend(other.wrong);
-    }
-}
-
 /// Disturbs each of the scenario's calls that `chosen` picks, in each of these ways.
 async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: fn(&Point) -> bool, tally: &Mutex<Tally>) {
     let checks = rig.watch.checks();
     let first = undisturbed(rig, scenario).await;
-    tally.lock().unwrap().calls += first.points.len();
     for point in first.points.iter().filter(|point| chosen(point)) {
+        tally.lock().unwrap().calls += 1;
         for how in ways.iter().copied().filter(|how| how.fits(point)) {
             let run = AssertUnwindSafe(disturbed(rig, scenario, &first.state, point, how)).catch_unwind().await;
             let mut tally = tally.lock().unwrap();

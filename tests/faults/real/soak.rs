@@ -1,9 +1,9 @@
-//! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md.
+//! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md, as soon as a scenario is done.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::disturb::How;
+use super::disturb::{How, Point};
 use super::rig::Rig;
 use super::scenarios::SCENARIOS;
 use super::{Tally, at_each_call};
@@ -12,44 +12,55 @@ use crate::support::figures;
 /// Each has an emulator and a proxy of its own. A run mostly waits.
 const RIGS: usize = 4;
 
-/// `SCENARIO=create,adopt` runs only these.
+const PAGE: &str = "docs/reliability.md";
+const MARKER: &str = "real stack: written by make soak";
+const HEAD: &str = "| scenario | calls disturbed | runs | kill -9 | other faults | call not come to | looks at the invariants |\n|---|---|---|---|---|---|---|\n";
+
+/// `SCENARIO=create,adopt` runs only these; `FAULTS=kills` only kills the operator, and only at its writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak"]
 async fn every_call_of_every_scenario() {
     let only = std::env::var("SCENARIO").ok();
     let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
-    let queue = Mutex::new(SCENARIOS.iter().enumerate().filter(|(_, scenario)| chosen(scenario.name)));
-    let rows = Mutex::new(Vec::new());
+    let kills = std::env::var("FAULTS").is_ok_and(|faults| faults == "kills");
+    let (ways, points): (&[How], fn(&Point) -> bool) =
+        if kills { (&How::KILLS, |point| point.write) } else { (&How::ALL, |_| true) };
+    let queue = Mutex::new(SCENARIOS.iter().filter(|scenario| chosen(scenario.name)));
+    let wrong = Mutex::new(Vec::new());
     let worker = async || {
         let mut rig = Rig::new("soak").await;
         loop {
             let next = queue.lock().unwrap().next();
-            let Some((index, scenario)) = next else { return };
+            let Some(scenario) = next else { return };
             let tally = Mutex::default();
-            at_each_call(&mut rig, scenario, &How::ALL, |_| true, &tally).await;
+            at_each_call(&mut rig, scenario, ways, points, &tally).await;
             let tally = tally.into_inner().unwrap();
-            println!("{}", row(scenario.name, &tally));
-            rows.lock().unwrap().push((index, scenario.name, tally));
+            let mut wrong = wrong.lock().unwrap();
+            if tally.wrong.is_empty() {
+                note(scenario.name, &tally);
+            }
+            wrong.extend(tally.wrong);
         }
     };
     let workers = (0..RIGS).map(|_| worker());
     futures::future::join_all(workers).await;
-    let mut rows = rows.into_inner().unwrap();
-    rows.sort_by_key(|(index, ..)| *index);
-    let mut whole = Tally::default();
-    let mut table = String::from(
-        "| scenario | calls | runs | kill -9 | other faults | call not come to | looks at the invariants |\n|---|---|---|---|---|---|---|\n",
-    );
-    for (_, name, tally) in rows {
-        let _ = writeln!(table, "{}", row(name, &tally));
-        whole.add(tally);
-    }
-    let _ = writeln!(table, "{}", row("all", &whole));
-    assert!(whole.wrong.is_empty(), "{} of {} runs:\n{}", whole.wrong.len(), whole.runs, whole.wrong.join("\n"));
-    figures::write("docs/reliability.md", "real stack: written by make soak", &table);
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} runs:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn row(name: &str, tally: &Tally) -> String {
+/// Writes the scenario's line into the page; those of other scenarios stay, and the sum is made anew.
+fn note(name: &str, tally: &Tally) {
+    let mut lines: BTreeMap<String, String> = figures::read(PAGE, MARKER)
+        .lines()
+        .filter_map(|line| Some((line.strip_prefix("| ")?.split(" |").next()?.to_owned(), line.to_owned())))
+        .collect();
     let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
-    format!("| {name} | {calls} | {runs} | {killed} | {others} | {unmet} | {checks} |")
+    lines.insert(name.to_owned(), format!("| {name} | {calls} | {runs} | {killed} | {others} | {unmet} | {checks} |"));
+    let rows: Vec<_> = SCENARIOS.iter().filter_map(|scenario| lines.get(scenario.name)).collect();
+    let sum =
+        |column: usize| -> usize { rows.iter().filter_map(|row| row.split('|').nth(column)?.trim().parse::<usize>().ok()).sum() };
+    let sums: Vec<_> = (2..8).map(|column| sum(column).to_string()).collect();
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    println!("{}", lines[name]);
+    figures::write(PAGE, MARKER, &format!("{HEAD}{rows}| all | {} |\n", sums.join(" | ")));
 }
