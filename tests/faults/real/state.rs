@@ -165,7 +165,12 @@ async fn kubernetes(rig: &Rig) -> Value {
         grants.insert(format!("RoleBinding {}", binding.name_any()), json!([binding.role_ref, binding.subjects]));
     }
     let object = lab.objects().get_opt("c").await.unwrap();
-    let (status, finalizers) = object.map(|object| (object.status.clone(), object.metadata.finalizers)).unwrap_or_default();
+    let generation = object.as_ref().and_then(|object| object.metadata.generation);
+    let (status, finalizers) = object.map(|object| (json!(object.status), object.metadata.finalizers)).unwrap_or_default();
+    // A second approval is another generation.
+    let (now, current) =
+        (format!("\"observedGeneration\":{}", generation.unwrap_or_default()), "\"observedGeneration\":\"current\"");
+    let status: Value = serde_json::from_str(&status.to_string().replace(&now, current)).unwrap();
     json!({ "secrets": secrets, "grants": grants, "status": status, "finalizers": finalizers })
 }
 
