@@ -1,9 +1,10 @@
 # The commands of the README. Rust, Go, Python 3 (with venv) and make must be there; everything else comes from the package registries.
 PYTHON ?= python3
 CLUSTER ?=
+SOAK ?= 100
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test lint crds expect bench clean
+.PHONY: help run up down test soak lint crds expect bench clean
 
 help: ## This text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +22,10 @@ test: ## Everything: pure, wire and end-to-end tests
 	@$(STACK) build
 	cargo test --no-default-features --lib --test plan --test tidy
 	cargo test
+
+soak: ## Faults at every call of the operator, and SOAK=<n> times as many simulated ones; figures into docs/reliability.md; takes long
+	@$(STACK) build
+	SOAK=$(SOAK) cargo test --test faults -- --ignored --nocapture --skip stopped
 
 bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
 	@$(STACK) build

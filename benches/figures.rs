@@ -19,10 +19,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::lab::{Lab, writes};
-use support::stack::{ROOT, Stack};
+use support::stack::Stack;
 
 const FLOOR: Duration = Duration::from_millis(50);
-const BEGIN: &str = "<!-- figures: written by make bench -->\n";
 
 /// Whatever the objects settle to, each row is one line of the table.
 struct Row(&'static str, String, &'static str);
@@ -38,10 +37,7 @@ async fn main() {
         let _ = writeln!(table, "| {what} | {measured} | {target} |");
     }
     println!("{table}");
-    let place = format!("{ROOT}/docs/benchmarks.md");
-    let page = std::fs::read_to_string(&place).unwrap();
-    let head = page.split(BEGIN).next().unwrap();
-    std::fs::write(place, format!("{head}{BEGIN}\n{table}")).unwrap();
+    support::figures::write("docs/benchmarks.md", "figures: written by make bench", &table);
 }
 
 fn ica(lab: &Lab, name: &str) -> Value {

@@ -68,7 +68,7 @@ pub(super) async fn open_for_deletion(
         account
     };
     let account = account.cloned().unwrap_or_else(remembered);
-    let (aws, identity) = sign_in(&account, sessions, kubernetes, Fresh::No).await.map_err(|blocker| Blocker {
+    let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await.map_err(|blocker| Blocker {
         message: format!(
             "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
             blocker.message
@@ -98,7 +98,8 @@ async fn sign_in(
     let known = sessions.known(&name, sign_in, budget).filter(|_| fresh == Fresh::No);
     let aws = match known {
         Some(aws) => aws,
-        None => session(&name, sign_in, budget, sessions, kubernetes).await.map_err(|problem| failed(&problem))?,
+        // On the heap: signing in goes deep, and may be the first thing that a deletion does after a start.
+        None => Box::pin(session(&name, sign_in, budget, sessions, kubernetes)).await.map_err(|problem| failed(&problem))?,
     };
     let identity = aws.identity().await.map_err(|problem| failed(&problem))?;
     match &account.spec.account_id {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
 use crate::execute::{Outcome, Report};
+use crate::problem::{Class, Problem};
 use crate::status;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -61,8 +62,12 @@ impl Backoff {
         jittered(if changed { resync.min(soon) } else { resync }, 0.1)
     }
 
-    /// The time until the next pass after one that could not even write its status.
-    pub(super) fn broken(&self, uid: &str) -> Duration {
+    /// The time until the next pass after one that could not even write its status. That somebody else wrote first is no failure:
+    /// an object that others write often is not made to wait longer and longer.
+    pub(super) fn broken(&self, uid: &str, problem: &Problem) -> Duration {
+        if problem.class == Class::Conflict {
+            return jittered(FIRST, 0.2);
+        }
         self.failed(uid, FIRST, PASSING_MAX)
     }
 
@@ -110,6 +115,18 @@ mod tests {
         assert!(within(backoff.next("b", &passing, None, resync), 1, 0.2), "one object's trouble is not another's");
         assert!(within(backoff.next("a", &status(ConditionType::Ready), None, resync), 600, 0.1));
         assert!(within(backoff.next("a", &passing, None, resync), 1, 0.2));
+    }
+
+    #[test]
+    fn whoever_writes_first_does_not_make_it_wait_longer() {
+        let backoff = Backoff::default();
+        let of = |class| Problem::new(class, "patch bucketconnections/status", "", "");
+        for _ in 0..9 {
+            assert!(within(backoff.broken("a", &of(Class::Conflict)), 1, 0.2));
+        }
+        for expected in [1, 2, 4] {
+            assert!(within(backoff.broken("a", &of(Class::Unavailable)), expected, 0.2));
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     }
     let object = &object;
     if object.metadata.deletion_timestamp.is_some() {
+        // On the heap: it is the largest of all passes, and a thread's stack is not.
         return Box::pin(delete(object, context)).await;
     }
     if object.spec.suspend {

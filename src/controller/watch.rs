@@ -177,8 +177,8 @@ async fn account_pass(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) 
     .await
 }
 
-fn account_failed(account: Arc<Guarded<AWSAccount>>, _: &Failure, context: Arc<Context>) -> Action {
-    Action::requeue(context.backoff.broken(&account.uid().unwrap_or_default()))
+fn account_failed(account: Arc<Guarded<AWSAccount>>, Failure(problem): &Failure, context: Arc<Context>) -> Action {
+    Action::requeue(context.backoff.broken(&account.uid().unwrap_or_default(), problem))
 }
 
 async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> Result<Action, Failure> {
@@ -222,6 +222,6 @@ async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Resu
 #[error(transparent)]
 struct Failure(Problem);
 
-fn failed(object: Arc<Guarded<BucketConnection>>, _: &Failure, context: Arc<Context>) -> Action {
-    Action::requeue(context.backoff.broken(&object.uid().unwrap_or_default()))
+fn failed(object: Arc<Guarded<BucketConnection>>, Failure(problem): &Failure, context: Arc<Context>) -> Action {
+    Action::requeue(context.backoff.broken(&object.uid().unwrap_or_default(), problem))
 }

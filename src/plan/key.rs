@@ -184,8 +184,8 @@ impl Keys<'_, '_, '_> {
     fn keep(&mut self, key: &KeyPair, changed: bool) {
         let written = self.write_secret(key, &[]);
         self.drop_earlier_secrets(written);
-        let known = self.planner.remembered.credentials.access_key_id.as_ref() == Some(&key.id);
-        let due = changed || !(known && self.planner.remembered.verified);
+        // The condition may tell of the key before this one: the process ended before the status told of this one's proof.
+        let due = changed || !self.planner.remembered.verified || !self.proven(&key.id);
         let proven = due.then(|| {
             let mut after = self.after_grant.clone();
             after.extend(written);
@@ -435,10 +435,15 @@ impl Keys<'_, '_, '_> {
         fitting.next().is_none().then(|| first.id.clone())
     }
 
+    /// Whether the status tells of a full proof of this very key.
+    fn proven(&self, id: &str) -> bool {
+        let known = &self.planner.remembered.credentials;
+        known.access_key_id.as_deref() == Some(id) && known.verified_at.is_some()
+    }
+
     /// Whether a key that AWS does not accept may only be too new. One that has been proven is not.
     pub(super) fn young(&self, key: &AccessKey) -> bool {
-        let known = &self.planner.remembered.credentials;
-        if known.access_key_id.as_ref() == Some(&key.id) && known.verified_at.is_some() {
+        if self.proven(&key.id) {
             return false;
         }
         let written = self.secret.and_then(|secret| secret.key_created_at);

@@ -29,7 +29,7 @@ async fn killed_at(action: &'static str, after: bool) {
             std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
         })
     };
-    lab.proxy.fault(action, if after { Fault::CallAfter(hook) } else { Fault::Call(hook) }, 1);
+    lab.proxy.fault(action, if after { Fault::CallAfter(hook) } else { Fault::CallThenCut(hook) }, 1);
     lab.start();
     *pid.lock().unwrap() = Some(lab.pid());
     let spec = json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "user": { "name": "survivor" } });

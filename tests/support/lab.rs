@@ -40,6 +40,14 @@ async fn allow_everything(client: &Client) {
     Api::<AWSAccount>::all(client.clone()).patch("default", &parameters, &Patch::Apply(&account)).await.unwrap();
 }
 
+/// A namespace whose name begins like this; returns the name.
+async fn namespace(client: &Client, name: &str) -> String {
+    let name = format!("{name}-{}", fastrand::u32(..));
+    let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+    name
+}
+
 pub struct Lab {
     pub namespace: String,
     pub client: Client,
@@ -57,6 +65,8 @@ pub struct Lab {
     pub log: &'static str,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
+    /// Further arguments of the operator.
+    pub arguments: Vec<String>,
     operator: Option<Operator>,
     starts: usize,
 }
@@ -74,12 +84,7 @@ impl Lab {
         let emulator = Emulator::start(emulator);
         let kubeconfig = stack.fact("kubeconfig").to_owned();
         let client = client(&kubeconfig).await;
-        let namespace = format!("{name}-{}", fastrand::u32(..));
-        let object = Namespace {
-            metadata: kube::api::ObjectMeta { name: Some(namespace.clone()), ..Default::default() },
-            ..Default::default()
-        };
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        let namespace = namespace(&client, name).await;
         allow_everything(&client).await;
         Self {
             proxy: Proxy::start(emulator.url()),
@@ -90,6 +95,7 @@ impl Lab {
             lease: false,
             log: VERBOSE,
             environment: BTreeMap::new(),
+            arguments: Vec::new(),
             operator: None,
             starts: 0,
             namespace,
@@ -98,12 +104,23 @@ impl Lab {
         }
     }
 
+    /// Moves to another namespace of that name; the emulator and what is in it stay.
+    pub async fn moved(&mut self, name: &str) {
+        self.namespace = namespace(&self.client, name).await;
+    }
+
     pub fn start(&mut self) {
         self.operator = Some(self.spawn());
     }
 
     /// An operator of this lab, beside the one that it has.
     pub fn spawn(&mut self) -> Operator {
+        let (kubeconfig, url) = (self.operator_kubeconfig.clone(), self.proxy.url.clone());
+        self.spawn_on(&kubeconfig, &url)
+    }
+
+    /// An operator on its own ways to the API server and to AWS.
+    pub fn spawn_on(&mut self, kubeconfig: &str, aws_url: &str) -> Operator {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
         let (id, secret) = self.emulator.key("operator");
@@ -113,10 +130,11 @@ impl Lab {
             .args(["--metrics-address", "127.0.0.1:0"])
             .args(if self.lease { vec![] } else { vec!["--no-lease"] })
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
+            .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("KUBECONFIG", &self.operator_kubeconfig)
-            .env("AWS_ENDPOINT_URL", &self.proxy.url)
+            .env("KUBECONFIG", kubeconfig)
+            .env("AWS_ENDPOINT_URL", aws_url)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
@@ -307,7 +325,6 @@ impl Lab {
         .await
     }
 
-    /// The data of the Secret, as text.
     /// Waits until the operator has made so many further calls to AWS.
     pub async fn further_calls(&self, calls: usize) {
         let (goal, end) = (self.proxy.len() + calls, Instant::now() + LIMIT);
@@ -317,6 +334,7 @@ impl Lab {
         }
     }
 
+    /// The data of the Secret, as text.
     pub async fn secret(&self, name: &str) -> BTreeMap<String, String> {
         let secret = self.secrets().get(name).await.unwrap();
         let text = |(name, value): (String, k8s_openapi::ByteString)| (name, String::from_utf8(value.0).unwrap());

@@ -1,6 +1,6 @@
 //! A proxy between the operator and AWS, on loopback: it records each request by the name of its IAM action and, by rule, answers
 //! in AWS's place, cuts the connection before or after the request was executed, or calls back. The Host header stays as it was,
-//! so signatures stay valid.
+//! so signatures stay valid. `Faults`, what goes wrong and when, serves the proxy before the API server too (api_proxy.rs).
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// What to do with a request instead of passing it on.
 #[derive(Clone)]
@@ -20,22 +22,57 @@ pub enum Fault {
     LoseAnswer,
     /// Never answer.
     Hang,
+    /// Pass the request on so much later.
+    Delay(Duration),
     /// Run this, then pass the request on.
-    Call(Arc<dyn Fn() + Send + Sync>),
+    Call(Hook),
+    /// Run this, then close the connection: AWS never sees the request.
+    CallThenCut(Hook),
     /// Pass the request on, then run this before the answer goes back.
-    CallAfter(Arc<dyn Fn() + Send + Sync>),
+    CallAfter(Hook),
 }
 
 struct Rule {
-    action: &'static str,
+    action: String,
     fault: Fault,
+    skip: usize,
     left: usize,
+}
+
+/// What goes wrong, and when: the first rule that fits a request is applied to it.
+#[derive(Default)]
+pub struct Faults(Vec<Rule>);
+
+impl Faults {
+    /// `action` (all for `*`, all writes for `writes`) fails like this, `times` times, after `skip` times in which it does not.
+    pub fn add(&mut self, action: &str, fault: Fault, skip: usize, times: usize) {
+        self.0.push(Rule { action: action.to_owned(), fault, skip, left: times });
+    }
+
+    pub fn heal(&mut self) {
+        self.0.clear();
+    }
+
+    /// What this request meets.
+    pub fn met(&mut self, action: &str, write: bool) -> Option<Fault> {
+        for rule in self.0.iter_mut().filter(|rule| rule.left > 0) {
+            if rule.action == "*" || rule.action == action || (write && rule.action == "writes") {
+                if rule.skip > 0 {
+                    rule.skip -= 1;
+                    continue;
+                }
+                rule.left -= 1;
+                return Some(rule.fault.clone());
+            }
+        }
+        None
+    }
 }
 
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
-    rules: Vec<Rule>,
+    faults: Faults,
     /// Each answer comes no sooner than this after its request.
     floor: Duration,
 }
@@ -79,8 +116,13 @@ impl Proxy {
     }
 
     /// From now on `action` (all for `*`) fails like this, `times` times.
-    pub fn fault(&self, action: &'static str, fault: Fault, times: usize) {
-        self.state.lock().unwrap().rules.push(Rule { action, fault, left: times });
+    pub fn fault(&self, action: &str, fault: Fault, times: usize) {
+        self.fault_at(action, 0, fault, times);
+    }
+
+    /// The same, after `skip` times in which it does not.
+    pub fn fault_at(&self, action: &str, skip: usize, fault: Fault, times: usize) {
+        self.state.lock().unwrap().faults.add(action, fault, skip, times);
     }
 
     /// From now on no answer comes sooner than this after its request: so times count round trips.
@@ -89,12 +131,17 @@ impl Proxy {
     }
 
     pub fn heal(&self) {
-        self.state.lock().unwrap().rules.clear();
+        self.state.lock().unwrap().faults.heal();
     }
 
     /// Requests so far; forgets them.
     pub fn take(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
+    /// The requests after the first so many since the last `take`.
+    pub fn since(&self, count: usize) -> Vec<Request> {
+        self.state.lock().unwrap().requests[count..].to_vec()
     }
 
     /// How many requests there were since the last `take`.
@@ -114,11 +161,7 @@ fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io
             let mut state = state.lock().unwrap();
             let floor = state.floor;
             state.requests.push(request.clone());
-            let rule = state.rules.iter_mut().find(|rule| rule.left > 0 && (rule.action == "*" || rule.action == request.action));
-            let fault = rule.map(|rule| {
-                rule.left -= 1;
-                rule.fault.clone()
-            });
+            let fault = state.faults.met(&request.action, request.write);
             (fault, floor)
         };
         match fault {
@@ -131,7 +174,12 @@ fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io
             Some(Fault::Hang) => loop {
                 thread::park();
             },
+            Some(Fault::Delay(time)) => thread::sleep(time),
             Some(Fault::Call(ref hook)) => hook(),
+            Some(Fault::CallThenCut(hook)) => {
+                hook();
+                return Ok(());
+            }
             _ => {}
         }
         let mut server = TcpStream::connect(upstream)?;

@@ -1,0 +1,188 @@
+//! One run of a scenario, undisturbed or with one fault at one call, and what must hold of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::rig::{Rig, foreign};
+use super::scenarios::Scenario;
+use super::state::{differences, state};
+use crate::support::proxy::{Fault, Hook, Request};
+
+/// How long a disturbed run may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A call of the operator: the so many-th of its kind after the trigger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Whether it goes to AWS, or else to the API server.
+    pub aws: bool,
+    pub action: String,
+    pub nth: usize,
+    pub write: bool,
+}
+
+/// What happens at that call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// kill -9 before the server sees it.
+    KilledBefore,
+    /// kill -9 after the server has executed it, before the answer arrives.
+    KilledAfter,
+    /// The connection ends before the server sees it.
+    Cut,
+    /// The server executes it, and the answer is lost.
+    AnswerLost,
+    /// The server is busy.
+    Throttled,
+    /// The API server refuses a write because of another one. Once.
+    Conflict,
+}
+
+impl How {
+    pub const ALL: [Self; 6] =
+        [Self::KilledBefore, Self::KilledAfter, Self::Cut, Self::AnswerLost, Self::Throttled, Self::Conflict];
+    pub const KILLS: [Self; 2] = [Self::KilledBefore, Self::KilledAfter];
+
+    pub fn kills(self) -> bool {
+        Self::KILLS.contains(&self)
+    }
+
+    /// Whether this can happen there. A conflict comes of writes to the object itself.
+    pub fn fits(self, point: &Point) -> bool {
+        self != Self::Conflict || (!point.aws && point.write && point.action.contains("bucketconnections"))
+    }
+
+    fn fault(self, point: &Point, hook: Hook) -> Fault {
+        match self {
+            Self::KilledBefore => Fault::CallThenCut(hook),
+            Self::KilledAfter => Fault::CallAfter(hook),
+            Self::Cut => Fault::Cut,
+            Self::AnswerLost => Fault::LoseAnswer,
+            Self::Conflict => Fault::Answer(409, "Conflict"),
+            Self::Throttled if !point.aws => Fault::Answer(429, "TooManyRequests"),
+            Self::Throttled if point.action.starts_with("s3:") => Fault::Answer(503, "SlowDown"),
+            Self::Throttled => Fault::Answer(400, "Throttling"),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (nr. {})", self.action, self.nth + 1)
+    }
+}
+
+/// How a run went.
+pub struct Ran {
+    pub state: Value,
+    pub points: Vec<Point>,
+    /// Whether the call at which it was to be disturbed was made at all.
+    pub met: bool,
+}
+
+/// Runs the scenario without a fault.
+pub async fn undisturbed(rig: &mut Rig, scenario: &Scenario) -> Ran {
+    run(rig, scenario, None).await.unwrap_or_else(|wrong| panic!("{}, undisturbed: {wrong}", scenario.name))
+}
+
+/// Runs the scenario with a fault at one call; what is wrong with the end, or with what was seen on the way, is the error.
+pub async fn disturbed(rig: &mut Rig, scenario: &Scenario, expected: &Value, point: &Point, how: How) -> Result<bool, String> {
+    let wrong = |what: String| format!("{}, {how:?} at {point}: {what}", scenario.name);
+    let ran = tokio::time::timeout(PATIENCE, run(rig, scenario, Some((point, how)))).await;
+    let ran = ran.unwrap_or_else(|_| Err(format!("no end in time\n{}", rig.told()))).map_err(wrong)?;
+    let differing = differences(expected, &ran.state);
+    if differing.is_empty() { Ok(ran.met) } else { Err(wrong(differing.join("\n    "))) }
+}
+
+async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -> Result<Ran, String> {
+    rig.fresh(scenario.name).await;
+    rig.start().await;
+    (scenario.setup)(rig).await;
+    let before = foreign(&rig.lab).await;
+    let met = Arc::new(AtomicBool::new(false));
+    rig.take();
+    if let Some((point, how)) = fault {
+        arm(rig, point, how, &met);
+    }
+    rig.watched();
+    (scenario.trigger)(rig).await;
+    let mut requests = Vec::new();
+    let undisturbed = tokio::select! {
+        made = ended(rig, scenario, &mut requests) => Some(made),
+        () = died(&met, fault) => None,
+    };
+    let made = match undisturbed {
+        Some(made) => made,
+        None if rig.lab.ended() => return Err("it ended well when killed".into()),
+        None => {
+            rig.start().await;
+            ended(rig, scenario, &mut requests).await
+        }
+    };
+    let mut wrong = rig.watch.broken();
+    requests.extend(rig.lab.proxy.take());
+    if !scenario.deletes && requests.iter().any(|request| request.action == "s3:DeleteBucket") {
+        wrong.push("it would have deleted the bucket".into());
+    }
+    if foreign(&rig.lab).await != before {
+        wrong.push(format!("what is foreign has changed: {before:?} to {:?}", foreign(&rig.lab).await));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n    "));
+    }
+    let met = match fault {
+        Some((_, how)) if how.kills() => met.load(Ordering::SeqCst),
+        _ => true,
+    };
+    Ok(Ran { state: state(rig).await, points: made, met })
+}
+
+/// Waits until the operator has done what is to be done, and is quiet; returns the calls that it made for the former.
+async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) -> Vec<Point> {
+    (scenario.end)(rig).await;
+    let (aws, api) = rig.take();
+    requests.extend(aws.clone());
+    if !scenario.deletes {
+        rig.quiet().await;
+    }
+    let aws = aws.into_iter().map(|request| (true, request.action, request.write));
+    let api = api.into_iter().filter(|request| !request.watch && !request.action.starts_with("list "));
+    numbered(aws.chain(api.map(|request| (false, request.action, request.write))))
+}
+
+fn arm(rig: &Rig, point: &Point, how: How, met: &Arc<AtomicBool>) {
+    let (pid, met) = (rig.lab.pid().to_string(), Arc::clone(met));
+    let hook: Hook = Arc::new(move || {
+        std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        met.store(true, Ordering::SeqCst);
+    });
+    let fault = how.fault(point, hook);
+    if point.aws {
+        rig.lab.proxy.fault_at(&point.action, point.nth, fault, 1);
+    } else {
+        rig.api.fault_at(&point.action, point.nth, fault, 1);
+    }
+}
+
+/// Ends when the operator has been killed.
+async fn died(met: &AtomicBool, fault: Option<(&Point, How)>) {
+    while !(fault.is_some_and(|(_, how)| how.kills()) && met.load(Ordering::SeqCst)) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn numbered(calls: impl Iterator<Item = (bool, String, bool)>) -> Vec<Point> {
+    let mut seen: BTreeMap<(bool, String), usize> = BTreeMap::new();
+    calls
+        .map(|(aws, action, write)| {
+            let count = seen.entry((aws, action.clone())).or_default();
+            *count += 1;
+            Point { aws, action, nth: *count - 1, write }
+        })
+        .collect()
+}

@@ -1,0 +1,187 @@
+//! A lab whose operator has a proxy before the API server too. One rig serves many runs: each has a namespace, a bucket, a user and
+//! a start of the operator of its own, and foreign things beside them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::types::{Tag, Tagging};
+use bucketconnection::api::REQUESTED_AT;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use super::watch::Watch;
+use crate::support::api_proxy::{ApiProxy, ApiRequest};
+use crate::support::lab::{LIMIT, Lab, writes};
+use crate::support::merge::merge;
+use crate::support::proxy::{Fault, Request};
+use crate::support::stack::Stack;
+
+/// The request for a check that triggers of scenarios make.
+const ASKED: &str = "asked";
+
+pub struct Rig {
+    pub lab: Lab,
+    pub api: ApiProxy,
+    /// Part of every name of this run that AWS knows.
+    pub token: String,
+    pub watch: Arc<Watch>,
+    /// A key on the user that a person made.
+    pub foreign: String,
+    /// The operator's way to the API server past the proxy.
+    pub kubeconfig: String,
+}
+
+impl Rig {
+    pub async fn new(name: &str) -> Self {
+        let mut lab = Lab::idle(name, Stack::cluster(), &[]).await;
+        lab.log = "info";
+        let api = ApiProxy::start(&lab.operator_kubeconfig, &lab.directory);
+        let kubeconfig = std::mem::replace(&mut lab.operator_kubeconfig, api.kubeconfig.clone());
+        let watch = Watch::new(&lab);
+        foreign_in_aws(&lab).await;
+        Self { lab, api, token: String::new(), watch, foreign: String::new(), kubeconfig }
+    }
+
+    /// Ends the operator and moves on to the next run.
+    pub async fn fresh(&mut self, name: &str) {
+        self.lab.kill();
+        self.lab.moved(name).await;
+        self.token = format!("{:08x}", fastrand::u32(..));
+        self.foreign.clear();
+        self.heal();
+        self.watch.begin(&self.lab.namespace, &self.user());
+        let other = json!({ "metadata": { "name": "other" }, "stringData": { "AWS_ACCESS_KEY_ID": "theirs" } });
+        let other: Secret = serde_json::from_value(other).unwrap();
+        self.lab.secrets().create(&PostParams::default(), &other).await.unwrap();
+    }
+
+    /// Starts the operator and waits until it watches.
+    pub async fn start(&mut self) {
+        self.take();
+        self.lab.start();
+        let end = Instant::now() + LIMIT;
+        while self.api.count("watch bucketconnections") == 0 || self.api.count("watch awsaccounts") == 0 {
+            assert!(Instant::now() < end, "the operator does not watch: {:?}\n{}", self.api.requests(), self.lab.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn heal(&self) {
+        self.lab.proxy.heal();
+        self.api.heal();
+    }
+
+    /// Requests to AWS and to the API server; forgets them.
+    pub fn take(&self) -> (Vec<Request>, Vec<ApiRequest>) {
+        (self.lab.proxy.take(), self.api.take())
+    }
+
+    /// From now on the invariants are checked after each write to AWS that has no other fault.
+    pub fn watched(&self) {
+        self.lab.proxy.fault("writes", Fault::CallAfter(self.watch.hook()), usize::MAX);
+    }
+
+    pub fn bucket(&self) -> String {
+        format!("bucket-{}", self.token)
+    }
+
+    pub fn user(&self) -> String {
+        format!("user-{}", self.token)
+    }
+
+    /// The Illumina ICA example with a managed policy.
+    pub fn connection(&self, spec: Value) -> Value {
+        let mut whole = json!({
+            "preset": "IlluminaICA",
+            "bucket": { "encryption": { "type": "SSE-S3" } },
+            "policy": { "type": "Managed", "name": format!("policy-{}", self.token), "scope": "Bucket" },
+            "user": { "name": self.user() },
+        });
+        merge(&mut whole, spec);
+        self.lab.connection(&self.bucket(), whole)
+    }
+
+    /// Connects, and waits until nothing more is done.
+    pub async fn connected(&self, spec: Value) {
+        self.lab.apply(&self.connection(spec)).await;
+        self.lab.ready("c").await;
+        self.quiet().await;
+    }
+
+    /// A key that a person made on our user.
+    pub async fn foreign_key(&mut self) {
+        let made = self.lab.iam().create_access_key().user_name(self.user()).send().await.unwrap();
+        self.foreign = made.access_key.unwrap().access_key_id;
+        self.watch.foreign(&self.foreign);
+    }
+
+    /// Asks for a check, and does not wait for it.
+    pub async fn ask(&self) {
+        self.lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: ASKED } } })).await;
+    }
+
+    /// Waits until that check has been made, and all is well.
+    pub async fn answered(&self) {
+        self.lab
+            .until("c", "answer", |object| {
+                let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+                let ready = crate::support::lab::condition(object, "Ready").is_some_and(|ready| ready.status == "True");
+                handled == Some(ASKED) && ready
+            })
+            .await;
+    }
+
+    /// What the operators have logged about this run.
+    pub fn told(&self) -> String {
+        let log = self.lab.log();
+        let ours = |line: &&str| line.contains(&self.lab.namespace) || line.contains("overflow");
+        let lines: Vec<_> = log.lines().filter(ours).collect();
+        lines[lines.len().saturating_sub(4)..].join("\n")
+    }
+
+    /// Checks until one changes nothing in AWS.
+    pub async fn quiet(&self) {
+        let mut wrote = Vec::new();
+        for _ in 0..5 {
+            let before = self.lab.proxy.len();
+            self.lab.check("c").await;
+            wrote = writes(&self.lab.proxy.since(before));
+            if wrote.is_empty() {
+                self.lab.ready("c").await;
+                return;
+            }
+        }
+        panic!("check after check writes: {wrote:?}");
+    }
+}
+
+const FOREIGN: &str = "somebody-elses";
+
+async fn foreign_in_aws(lab: &Lab) {
+    let (s3, iam) = (lab.s3(), lab.iam());
+    s3.create_bucket().bucket(FOREIGN).send().await.unwrap();
+    let tag = Tag::builder().key("cost").value("7").build().unwrap();
+    s3.put_bucket_tagging().bucket(FOREIGN).tagging(Tagging::builder().tag_set(tag).build().unwrap()).send().await.unwrap();
+    iam.create_user().user_name(FOREIGN).send().await.unwrap();
+    iam.create_access_key().user_name(FOREIGN).send().await.unwrap();
+    let document = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*" }] }).to_string();
+    iam.put_user_policy().user_name(FOREIGN).policy_name("theirs").policy_document(document).send().await.unwrap();
+}
+
+/// What is somebody else's, as it is now.
+pub async fn foreign(lab: &Lab) -> Vec<String> {
+    let (s3, iam) = (lab.s3(), lab.iam());
+    let tags = s3.get_bucket_tagging().bucket(FOREIGN).send().await.unwrap().tag_set;
+    let user = iam.get_user().user_name(FOREIGN).send().await.unwrap().user;
+    let policies = iam.list_user_policies().user_name(FOREIGN).send().await.unwrap().policy_names;
+    let other = lab.secrets().get("other").await.unwrap();
+    let managers = other.metadata.managed_fields.unwrap_or_default().len();
+    vec![
+        format!("{tags:?}"),
+        format!("{user:?}"),
+        format!("{policies:?}"),
+        format!("{:?}", lab.keys(FOREIGN).await),
+        format!("{:?} {managers}", other.data),
+    ]
+}

@@ -1,0 +1,210 @@
+//! What happens to a connection while the operator is disturbed. One more is one more value here.
+
+use aws_sdk_iam::types::StatusType;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::rig::Rig;
+use crate::support::lab::told;
+
+/// A step of a scenario.
+pub type Step = for<'a> fn(&'a mut Rig) -> BoxFuture<'a, ()>;
+
+pub struct Scenario {
+    pub name: &'static str,
+    /// Leads to where it begins; undisturbed.
+    pub setup: Step,
+    /// What somebody does then. From here on the operator is disturbed.
+    pub trigger: Step,
+    /// Waits until the operator has done what is to be done.
+    pub end: Step,
+    /// Whether the bucket may be deleted, and the key.
+    pub deletes: bool,
+}
+
+const NOTHING: Step = |_| Box::pin(async {});
+const CONNECTED: Step = |rig| Box::pin(async { rig.connected(json!({})).await });
+const READY: Step = |rig| {
+    Box::pin(async {
+        rig.lab.ready("c").await;
+    })
+};
+const ANSWERED: Step = |rig| Box::pin(async { rig.answered().await });
+const GONE: Step = |rig| Box::pin(async { rig.lab.gone("c").await });
+
+pub const SCENARIOS: [Scenario; 11] = [
+    Scenario {
+        name: "create",
+        setup: NOTHING,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.lab.apply(&rig.connection(json!({}))).await;
+            })
+        },
+        end: READY,
+        deletes: false,
+    },
+    Scenario {
+        name: "secret-lost",
+        setup: CONNECTED,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                rig.lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
+                rig.ask().await;
+            })
+        },
+        end: ANSWERED,
+        deletes: false,
+    },
+    Scenario {
+        name: "secret-lost-beside-a-foreign-key",
+        setup: |rig| {
+            Box::pin(async {
+                rig.connected(json!({})).await;
+                rig.foreign_key().await;
+            })
+        },
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                rig.lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
+                rig.ask().await;
+            })
+        },
+        end: ANSWERED,
+        deletes: false,
+    },
+    Scenario {
+        name: "key-inactive",
+        setup: CONNECTED,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                let id = rig.lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone();
+                let call = rig.lab.iam().update_access_key().user_name(rig.user()).access_key_id(id);
+                call.status(StatusType::Inactive).send().await.unwrap();
+                rig.ask().await;
+            })
+        },
+        end: ANSWERED,
+        deletes: false,
+    },
+    Scenario {
+        name: "key-deleted-beside-a-foreign-key",
+        setup: |rig| {
+            Box::pin(async {
+                rig.connected(json!({})).await;
+                rig.foreign_key().await;
+            })
+        },
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                let id = rig.lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone();
+                rig.lab.iam().delete_access_key().user_name(rig.user()).access_key_id(id).send().await.unwrap();
+                rig.ask().await;
+            })
+        },
+        end: ANSWERED,
+        deletes: false,
+    },
+    Scenario {
+        name: "drift",
+        setup: CONNECTED,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.lab.s3().delete_bucket_cors().bucket(rig.bucket()).send().await.unwrap();
+                rig.lab.s3().delete_public_access_block().bucket(rig.bucket()).send().await.unwrap();
+                rig.ask().await;
+            })
+        },
+        end: ANSWERED,
+        deletes: false,
+    },
+    Scenario {
+        name: "delete",
+        setup: |rig| Box::pin(async { rig.connected(json!({ "deletionPolicy": "Delete" })).await }),
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                rig.lab.delete("c").await;
+            })
+        },
+        end: GONE,
+        deletes: true,
+    },
+    Scenario {
+        name: "adopt",
+        setup: |rig| Box::pin(awaiting_approval(rig)),
+        trigger: |rig| {
+            Box::pin(async {
+                let hash = rig.lab.get("c").await.status.unwrap().adoption.unwrap().plan_hash;
+                rig.lab.patch("c", json!({ "spec": { "approvedPlan": hash } })).await;
+            })
+        },
+        end: |rig| Box::pin(approved_again(rig)),
+        deletes: false,
+    },
+    Scenario {
+        name: "statements",
+        setup: CONNECTED,
+        trigger: |rig| {
+            Box::pin(async {
+                let statement = json!({
+                    "sid": "Mine", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:GetObject"],
+                });
+                changed(rig, json!({ "bucket": { "policyStatements": [statement] }, "policy": { "scope": "Prefix" } })).await;
+            })
+        },
+        end: READY,
+        deletes: false,
+    },
+    Scenario {
+        name: "secret-renamed",
+        setup: CONNECTED,
+        trigger: |rig| Box::pin(async { changed(rig, json!({ "credentials": { "secret": { "name": "renamed" } } })).await }),
+        end: READY,
+        deletes: false,
+    },
+    Scenario {
+        name: "groups",
+        setup: CONNECTED,
+        trigger: |rig| Box::pin(async { changed(rig, json!({ "access": { "groups": ["lab-a", "lab-b"] } })).await }),
+        end: READY,
+        deletes: false,
+    },
+];
+
+async fn changed(rig: &Rig, spec: Value) {
+    rig.lab.apply(&rig.connection(spec)).await;
+}
+
+/// A bucket and a user with a key, all made by hand, and a connection that may take them over.
+async fn awaiting_approval(rig: &mut Rig) {
+    rig.lab.s3().create_bucket().bucket(rig.bucket()).send().await.unwrap();
+    rig.lab.s3().delete_public_access_block().bucket(rig.bucket()).send().await.unwrap();
+    rig.lab.iam().create_user().user_name(rig.user()).path("/bucketconnection/").send().await.unwrap();
+    rig.foreign_key().await;
+    let spec = json!({ "bucket": { "adopt": true, "versioning": "Enabled" }, "user": { "adopt": true } });
+    rig.lab.apply(&rig.connection(spec)).await;
+    let object = rig.lab.condition("c", "Stalled", "True").await;
+    assert_eq!(told(&object, "Ready").1, "AwaitingApproval");
+}
+
+/// Waits until it is ready. A takeover that was broken off asks for another approval of what is left to do.
+async fn approved_again(rig: &Rig) {
+    loop {
+        let object = rig.lab.get("c").await;
+        let (ready, reason, _) = told(&object, "Ready");
+        if ready == "True" {
+            return;
+        }
+        let approved = object.spec.approved_plan.clone();
+        let asked = object.status.and_then(|status| status.adoption).map(|adoption| adoption.plan_hash);
+        if reason == "AwaitingApproval" && asked.is_some() && asked != approved {
+            rig.lab.patch("c", json!({ "spec": { "approvedPlan": asked } })).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+}

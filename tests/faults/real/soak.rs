@@ -1,0 +1,66 @@
+//! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md, as soon as a scenario is done.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::disturb::{How, Point};
+use super::rig::Rig;
+use super::scenarios::SCENARIOS;
+use super::{Tally, at_each_call};
+use crate::support::figures;
+
+/// Each has an emulator and a proxy of its own. A run mostly waits.
+const RIGS: usize = 4;
+
+const PAGE: &str = "docs/reliability.md";
+const MARKER: &str = "real stack: written by make soak";
+const HEAD: &str = "| scenario | calls disturbed | runs | kill -9 | other faults | call not come to | looks at the invariants |\n|---|---|---|---|---|---|---|\n";
+
+/// `SCENARIO=create,adopt` runs only these; `FAULTS=kills` only kills the operator, and only at its writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak"]
+async fn every_call_of_every_scenario() {
+    let only = std::env::var("SCENARIO").ok();
+    let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
+    let kills = std::env::var("FAULTS").is_ok_and(|faults| faults == "kills");
+    let (ways, points): (&[How], fn(&Point) -> bool) =
+        if kills { (&How::KILLS, |point| point.write) } else { (&How::ALL, |_| true) };
+    let queue = Mutex::new(SCENARIOS.iter().filter(|scenario| chosen(scenario.name)));
+    let wrong = Mutex::new(Vec::new());
+    let worker = async || {
+        let mut rig = Rig::new("soak").await;
+        loop {
+            let next = queue.lock().unwrap().next();
+            let Some(scenario) = next else { return };
+            let tally = Mutex::default();
+            at_each_call(&mut rig, scenario, ways, points, &tally).await;
+            let tally = tally.into_inner().unwrap();
+            let mut wrong = wrong.lock().unwrap();
+            if tally.wrong.is_empty() {
+                note(scenario.name, &tally);
+            }
+            wrong.extend(tally.wrong);
+        }
+    };
+    let workers = (0..RIGS).map(|_| worker());
+    futures::future::join_all(workers).await;
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} runs:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Writes the scenario's line into the page; those of other scenarios stay, and the sum is made anew.
+fn note(name: &str, tally: &Tally) {
+    let mut lines: BTreeMap<String, String> = figures::read(PAGE, MARKER)
+        .lines()
+        .filter_map(|line| Some((line.strip_prefix("| ")?.split(" |").next()?.to_owned(), line.to_owned())))
+        .collect();
+    let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
+    lines.insert(name.to_owned(), format!("| {name} | {calls} | {runs} | {killed} | {others} | {unmet} | {checks} |"));
+    let rows: Vec<_> = SCENARIOS.iter().filter_map(|scenario| lines.get(scenario.name)).collect();
+    let sum =
+        |column: usize| -> usize { rows.iter().filter_map(|row| row.split('|').nth(column)?.trim().parse::<usize>().ok()).sum() };
+    let sums: Vec<_> = (2..8).map(|column| sum(column).to_string()).collect();
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    println!("{}", lines[name]);
+    figures::write(PAGE, MARKER, &format!("{HEAD}{rows}| all | {} |\n", sums.join(" | ")));
+}
