@@ -106,6 +106,13 @@ async fn by_age() {
     assert!(seen.len() >= 2);
 }
 
+/// Grants the operator what deploy/kubernetes/restart.yaml does, in the lab's namespace.
+fn may_restart(lab: &Lab) {
+    let account = "--serviceaccount=bucketconnection-system:bucketconnection";
+    let bound = lab.kubectl(&["create", "rolebinding", "restart", "--clusterrole=bucketconnection-restart", account]);
+    assert!(bound.status.success(), "{bound:?}");
+}
+
 #[tokio::test]
 async fn each_key_in_a_secret_of_its_own_and_workloads_restarted() {
     let lab = Lab::new("versions").await;
@@ -125,6 +132,7 @@ async fn each_key_in_a_secret_of_its_own_and_workloads_restarted() {
         });
         workloads.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
     }
+    may_restart(&lab);
     ask(&lab, ROTATE_AT, "1").await;
     another(&lab, &old["AWS_ACCESS_KEY_ID"]).await;
     let new = lab.secret("key").await;
