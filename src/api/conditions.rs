@@ -120,6 +120,8 @@ pub enum Reason {
     ForeignAccessKeys,
     /// AWS does not accept the key.
     KeyRejected,
+    /// The key reaches beyond the prefix, though its policy does not say so.
+    NotIsolated,
     /// AWS has quarantined the user because its key leaked.
     KeyCompromised,
     /// AWS refused a request as invalid.
@@ -138,7 +140,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -176,6 +178,7 @@ impl Reason {
         Self::AccessNotOwned,
         Self::ForeignAccessKeys,
         Self::KeyRejected,
+        Self::NotIsolated,
         Self::KeyCompromised,
         Self::RequestRefused,
         Self::QuotaExceeded,

@@ -11,6 +11,7 @@ mod period;
 pub mod sign_in;
 mod statement;
 mod status;
+mod verification;
 
 use kube::core::duration::Duration;
 use kube::{CustomResource, KubeSchema};
@@ -25,6 +26,7 @@ pub use period::Period;
 pub use sign_in::*;
 pub use statement::PolicyStatement;
 pub use status::*;
+pub use verification::*;
 
 use crate::settings;
 
@@ -138,6 +140,13 @@ pub struct BucketConnectionSpec {
     /// Where the access key goes. Omitted: a Secret "<name>-s3" in the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
+
+    /// Try more with the key than the key itself: writing, isolation from the rest of the bucket, and what the platform needs beside. `{}`
+    /// makes only calls that leave nothing behind. Omitted: only who the key belongs to, and listing under the prefix.
+    // Atomic, because `{}` means something: server-side apply would make null of it where a field leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub verification: Option<VerificationSpec>,
 
     /// Who in Kubernetes may read the Secret. Omitted: nobody but those whom the cluster lets read it anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]

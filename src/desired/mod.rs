@@ -7,6 +7,7 @@ mod document;
 pub mod management;
 pub mod names;
 pub mod presets;
+mod proofs;
 pub mod tenancy;
 mod validate;
 
@@ -23,6 +24,7 @@ use crate::settings::{self, BucketSettings, Specs};
 
 pub use document::Document;
 pub use management::Management;
+pub use proofs::{Means, Proof, Proofs};
 pub use tenancy::Terms;
 pub use validate::{SpecError, account_errors};
 
@@ -54,8 +56,8 @@ pub struct Desired {
     pub secret: DesiredSecret,
     /// Who may read the Secret.
     pub access: DesiredAccess,
-    /// What to try with the issued key.
-    pub proofs: Vec<Proof>,
+    /// What to try with the key, and what that proves.
+    pub proofs: Proofs,
     /// What is enforced, observed or ignored.
     pub management: Management,
     /// The takeover that is approved.
@@ -150,17 +152,6 @@ pub struct DesiredAccess {
     pub name: String,
     /// Kubernetes groups, sorted; none: neither of the two is wanted.
     pub groups: Vec<String>,
-}
-
-/// Something to try with the issued key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub enum Proof {
-    /// Ask STS who the key belongs to: works without any permission.
-    Identity,
-    /// List the bucket under the prefix.
-    List,
-    /// Begin a multipart upload under the prefix and abort it: proves writing, and no object ever appears.
-    Upload,
 }
 
 /// Turns `object` into what is wanted in `account`, or into everything that is wrong with it.
@@ -273,6 +264,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         return Err(errors);
     }
     let iam = format!("arn:{}:iam::{}", account.partition, account.id);
+    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind == EncryptionType::SseKms);
     let object_name = names::of(object);
     Ok(Desired {
         account: account.clone(),
@@ -297,7 +289,17 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
                 ("partition", account.partition.clone()),
             ]),
         },
-        proofs: proofs(&document, &bucket_arn, &prefix),
+        proofs: proofs::Scope {
+            document: &document,
+            bucket_arn: &bucket_arn,
+            prefix: &prefix,
+            owner: &owner,
+            kms,
+            locked: spec.bucket.settings.object_lock.is_some(),
+            enforced: management.of("credentials") == ManagementMode::Enforce,
+            spec: spec.verification.as_ref(),
+        }
+        .proofs(),
         policy: DesiredPolicy {
             kind: policy_spec.kind,
             arn: format!("{iam}:policy{path}{policy_name}"),
@@ -337,18 +339,6 @@ fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: 
             Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None });
     }
     settings
-}
-
-/// What the document lets us try: always who the key is, then listing, or else an upload that leaves nothing behind.
-fn proofs(document: &Document, bucket_arn: &str, prefix: &str) -> Vec<Proof> {
-    let probe = format!("{bucket_arn}/{prefix}{}", names::PROBE_KEY);
-    let mut proofs = vec![Proof::Identity];
-    if document.allows("s3:ListBucket", bucket_arn, Some(prefix)) {
-        proofs.push(Proof::List);
-    } else if ["s3:PutObject", "s3:AbortMultipartUpload"].iter().all(|action| document.allows(action, &probe, None)) {
-        proofs.push(Proof::Upload);
-    }
-    proofs
 }
 
 fn limits(preset: Preset, region: &str) -> Option<String> {

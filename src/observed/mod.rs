@@ -6,6 +6,7 @@
 mod access;
 mod remembered;
 mod seal;
+mod tried;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::settings::{self, Reading};
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use remembered::Remembered;
 pub use seal::Seal;
+pub use tried::Tried;
 
 /// Everything that the planner knows about the world.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

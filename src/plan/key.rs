@@ -138,7 +138,7 @@ impl Keys<'_, '_, '_> {
     fn keep(&mut self, key: &KeyPair, changed: bool) {
         let written = self.write_secret(key, &[]);
         self.drop_earlier_secrets(written);
-        let due = changed || !self.planner.remembered.verified;
+        let due = changed || !self.planner.remembered.verified || self.planner.remembered.unproven;
         let proven = due.then(|| {
             let mut after = self.after_grant.clone();
             after.extend(written);
@@ -252,7 +252,7 @@ impl Keys<'_, '_, '_> {
     }
 
     fn verify(&mut self, key: Option<&KeyPair>, after: &[usize], patient: bool) -> usize {
-        let action = Action::Verify { key: key.cloned(), proofs: self.desired.proofs.clone(), patient };
+        let action = Action::Verify { key: key.cloned(), patient };
         self.planner.step(ConditionType::Verified, action, Vec::new(), after)
     }
 

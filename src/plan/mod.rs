@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
-use crate::desired::{Desired, Document, Proof};
+use crate::desired::{Desired, Document};
 use crate::observed::{Grant, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
@@ -160,10 +160,10 @@ pub enum Action {
         kind: Grant,
         name: String,
     },
-    /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
+    /// Makes the proofs of [`Desired`] with the key; the one issued by this plan where `key` is `None`. Patient: tries again while
+    /// changes propagate.
     Verify {
         key: Option<KeyPair>,
-        proofs: Vec<Proof>,
         patient: bool,
     },
     EmptyBucket,

@@ -136,7 +136,12 @@ impl Fold<'_> {
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
-        self.status.capabilities = capabilities(&self.status, check);
+        let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
+        if let Some((_, verdict)) = verified {
+            // A call that failed in passing says nothing new about a key that works.
+            let stands = verdict.passing && is_true(&self.status, ConditionType::Verified);
+            self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
+        }
     }
 
     /// Sets the parts' conditions and, in this one place, the three that sum up. `denied` names all calls that were denied, where

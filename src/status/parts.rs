@@ -1,6 +1,7 @@
 //! What a check says about each part of a connection.
 
 use super::Checked;
+use super::capabilities::{tried, why};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::execute::Outcome;
@@ -65,6 +66,9 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     if let Some(verdict) = undone_step(check, part) {
         return verdict;
     }
+    if let Some(verdict) = failed_proof(check).filter(|_| part == ConditionType::Verified) {
+        return verdict;
+    }
     if let Some(verdict) = only_observed(check, part) {
         return verdict;
     }
@@ -97,6 +101,22 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
         message,
         stalled: false,
         passing: false,
+    })
+}
+
+/// The key works, but not all that was tried with it does: what a person must act on first.
+fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
+    let mut problems: Vec<_> = tried(check)?.iter().filter_map(|tried| tried.problem.as_ref()).collect();
+    problems.sort_by_key(|problem| !problem.needs_a_person());
+    let first = problems.first()?;
+    let alike = problems.iter().filter(|problem| problem.class == first.class);
+    let stalled = first.needs_a_person();
+    Some(Verdict {
+        holds: Some(false),
+        reason: if first.class == Class::BadKey { Reason::KeyRejected } else { first.reason() },
+        message: alike.map(|problem| why(problem)).collect::<Vec<_>>().join("; "),
+        stalled,
+        passing: !stalled,
     })
 }
 
@@ -220,7 +240,7 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         ConditionType::CredentialsReady if key_known(check, did) => {
             Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
         }
-        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || tried(check) => {
+        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || looked(check) => {
             Verdict::holds(Reason::InSync, "the issued key was used and worked")
         }
         ConditionType::AccessInSync if desired.access.groups.is_empty() => {
@@ -272,7 +292,7 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
 }
 
 /// Only observed, with a key that worked just now.
-fn tried(check: &Checked<'_>) -> bool {
+fn looked(check: &Checked<'_>) -> bool {
     let verifies = check.plan.observed.iter().any(|step| matches!(step.action, Action::Verify { .. }));
     verifies && matches!(check.observed.proof, KeyProof::Works(_))
 }

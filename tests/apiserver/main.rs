@@ -10,6 +10,7 @@ mod support;
 mod access;
 mod accounts;
 mod adoption;
+mod capabilities;
 mod command;
 mod converge;
 mod crash;

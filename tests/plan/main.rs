@@ -10,12 +10,14 @@
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
+//! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
 //! | `> request` | somebody asks for a check |
 //! | `> repeats` | prints the writes that are counted or held back |
 //! | `> wait` | ten minutes pass |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> capabilities` | prints what the status says of them |
 //! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -122,6 +124,20 @@ impl Story {
                 self.object = connection(spec);
                 (self.object.metadata.generation, self.object.status) = (Some(generation + 1), status);
                 String::new()
+            }
+            ["failing", ref failing @ ..] => {
+                self.world.failing.clear();
+                if let [proof, class, code, action] = failing {
+                    let known = |text: &str| Value::String(text.to_owned());
+                    let class: Class = serde_json::from_value(known(class)).unwrap();
+                    let proof = serde_json::from_value(known(proof)).unwrap();
+                    self.world.failing.insert(proof, Problem::new(class, action, *code, ""));
+                }
+                String::new()
+            }
+            ["capabilities"] => {
+                let capabilities = self.object.status.as_ref().map(|status| status.capabilities.clone()).unwrap_or_default();
+                capabilities.iter().map(|(name, c)| format!("{name} {:?}: {}\n", c.state, c.message)).collect()
             }
             ["repeats"] => {
                 let repeats = self.object.status.as_ref().map(|status| status.repeats.clone()).unwrap_or_default();

@@ -8,7 +8,7 @@ use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms}
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
     Access, AccessKey, Bucket, Contents, Grant, Held, KeyProof, ManagedPolicy, Observed, OwnBinding, OwnRole, OwnSecret,
-    Remembered, Secret, User,
+    Remembered, Secret, Tried, User,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -37,6 +37,8 @@ pub struct World {
     pub rewrites_cors: bool,
     /// AWS widens each inline policy that is written.
     pub widens_policies: bool,
+    /// Further proofs that fail.
+    pub failing: BTreeMap<Proof, Problem>,
     /// Ids given out so far.
     count: usize,
 }
@@ -266,7 +268,7 @@ impl World {
 
     /// Whether the user's policies are ours, which is enough to let it list.
     fn permitted(&self, desired: &Desired) -> bool {
-        if !desired.proofs.contains(&Proof::List) {
+        if !desired.proofs.first.contains(&Proof::List) {
             return true;
         }
         let Some(user) = &self.user else { return false };
@@ -300,6 +302,13 @@ impl World {
             report.outcomes.push(outcome);
         }
         report
+    }
+
+    /// What came of each proof.
+    fn tried(&self, desired: &Desired) -> Vec<Tried> {
+        let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
+        let problem = |proof: &Proof| self.failing.get(proof).cloned();
+        proofs.map(|proof| Tried { proof: *proof, problem: problem(proof) }).collect()
     }
 
     fn create_key(&mut self) -> KeyPair {
@@ -427,7 +436,7 @@ impl World {
             Action::Verify { .. } => {
                 let secret = self.secret(&desired.secret.name);
                 match self.proof(desired, &secret, &BTreeMap::new()) {
-                    KeyProof::Works(_) => {}
+                    KeyProof::Works(_) => return Outcome::Done(Fact::Tried(self.tried(desired))),
                     KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
                     other => return Outcome::Pending(Problem::new(Class::BadKey, "test:Verify", format!("{other:?}"), "")),
                 }
