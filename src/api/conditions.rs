@@ -114,6 +114,8 @@ pub enum Reason {
     PolicyNotOwned,
     /// A Secret of that name is there, but not ours.
     SecretNotOwned,
+    /// The Secret of `existingSecretRef` is not there, or holds no key.
+    SecretMissing,
     /// A Role or RoleBinding of that name is there, but not ours.
     AccessNotOwned,
     /// The user has keys that were not issued here.
@@ -140,7 +142,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -175,6 +177,7 @@ impl Reason {
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,
+        Self::SecretMissing,
         Self::AccessNotOwned,
         Self::ForeignAccessKeys,
         Self::KeyRejected,

@@ -33,20 +33,21 @@ impl Aws {
         look: Look,
     ) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        let ours = desired.existing.is_none();
         let (live, user, policy, earlier_policies, attached, proof) = futures::join!(
             settings::read(&bucket, &desired.bucket.settings),
-            self.user(&desired.user.name),
-            self.policy(desired, remembered),
+            looked(ours, async { reading(self.user(&desired.user.name).await) }),
+            async { if ours { self.policy(desired, remembered).await } else { Default::default() } },
             self.earlier_policies(desired, remembered),
             // Also where the policy is inline: AWS attaches its quarantine here.
-            async { reading(self.attached_policies(&desired.user.name).await) },
+            looked(ours, async { reading(self.attached_policies(&desired.user.name).await) }),
             self.probe(desired, candidates(&secret, &earlier_secrets), |key| known(key, remembered)),
         );
         let (inline_policy, managed_policy) = policy;
         let mut observed = Observed {
             unread: if matches!(live.tags, Reading::Unreadable(_)) { live.problems() } else { Vec::new() },
             bucket: Bucket::from_reads(live),
-            user: reading(user),
+            user,
             inline_policy,
             managed_policy,
             earlier_policies,
@@ -97,6 +98,7 @@ impl Aws {
 fn candidates(secret: &Secret, earlier: &BTreeMap<String, Secret>) -> Vec<KeyPair> {
     let keys = |secret: &Secret| match secret {
         Secret::Ours(secret) => keys_in(&secret.data),
+        Secret::Given(data) => keys_in(data),
         _ => Vec::new(),
     };
     let here = keys(secret);
@@ -106,6 +108,11 @@ fn candidates(secret: &Secret, earlier: &BTreeMap<String, Secret>) -> Vec<KeyPai
 /// Whether the key is the one that was proven to be our user's.
 fn known(key: &KeyPair, remembered: &Remembered) -> bool {
     remembered.verified && remembered.credentials.access_key_id.as_ref() == Some(&key.id)
+}
+
+/// What is not ours is not looked at.
+async fn looked<T>(ours: bool, look: impl Future<Output = Reading<T>>) -> Reading<T> {
+    if ours { look.await } else { Reading::NotLooked }
 }
 
 fn reading<T>(answer: Result<Option<T>, Problem>) -> Reading<T> {

@@ -33,7 +33,7 @@ impl Aws {
             let usual = desired.proofs.first.iter().copied().find(|proof| *proof == Proof::List);
             let proof = usual.filter(|_| known(&key)).unwrap_or(Proof::Identity);
             let result = match self.prove(desired, &key, proof).await {
-                Ok(()) => return KeyProof::Works(key),
+                Ok(_) => return KeyProof::Works(key),
                 Err(problem) => match problem.class {
                     // The bucket is not there, which is not the key's fault.
                     Class::Missing => return KeyProof::Works(key),
@@ -55,9 +55,12 @@ impl Aws {
     pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<Tried>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
         let first = &desired.proofs.first;
-        loop {
+        let found = loop {
             let tried = try_join_all(first.iter().map(|proof| self.prove(desired, key, *proof))).await;
-            let Err(problem) = tried else { break };
+            let problem = match tried {
+                Ok(found) => break found,
+                Err(problem) => problem,
+            };
             // A wrong signature is no matter of time: the next pass tries the other copy that the Secret may have.
             if problem.code == "SignatureDoesNotMatch" {
                 return Err((problem, true));
@@ -75,8 +78,8 @@ impl Aws {
                 return Err((problem, still));
             }
             sleep(PAUSE).await;
-        }
-        let proven = first.iter().map(|proof| Tried { proof: *proof, problem: None });
+        };
+        let proven = first.iter().zip(found).map(|(proof, found)| Tried { proof: *proof, found, problem: None });
         Ok(proven.chain(self.further(desired, key, patient).await).collect())
     }
 
@@ -98,8 +101,11 @@ impl Aws {
         let further = &desired.proofs.further;
         let (on_object, others): (Vec<Proof>, Vec<Proof>) =
             further.iter().partition(|proof| matches!(proof, Proof::Put | Proof::Get | Proof::Delete));
-        let tried = |proof: Proof, result: Result<(), Problem>| Tried { proof, problem: result.err() };
-        let others = join_all(others.into_iter().map(|proof| async move { tried(proof, self.prove(desired, key, proof).await) }));
+        let others = join_all(
+            others
+                .into_iter()
+                .map(|proof| async move { Tried { proof, found: None, problem: self.prove(desired, key, proof).await.err() } }),
+        );
         let (others, on_object) = futures::join!(others, self.object(desired, key, &on_object));
         others.into_iter().chain(on_object).collect()
     }
@@ -129,7 +135,7 @@ impl Aws {
                 }
             };
             let absent = *proof == Proof::Put && result.is_err();
-            tried.push(Tried { proof: *proof, problem: result.err() });
+            tried.push(Tried { proof: *proof, found: None, problem: result.err() });
             if absent {
                 // What was not put cannot be read, and its deletion would prove nothing.
                 break;
@@ -146,29 +152,29 @@ impl Aws {
         let _ = self.sdk.call("s3:DeleteObjectVersion", call.expected_bucket_owner(&desired.account.id).send()).await;
     }
 
-    /// One proof. A key of another user is `Class::Exists`, with that user's ARN.
-    async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<(), Problem> {
+    /// One proof, and what it found out. A key of another user than ours is `Class::Exists`, with that user's ARN.
+    async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<Option<String>, Problem> {
         let (s3, sts) = self.sdk.with_key(key, &desired.region);
         let (bucket, prefix, account) = (&desired.bucket.name, &desired.bucket.prefix, &desired.account.id);
         match proof {
             Proof::Identity => {
                 let identity = self.sdk.call("sts:GetCallerIdentity", sts.get_caller_identity().send()).await?;
                 let arn = identity.arn.unwrap_or_default();
-                if arn == desired.user.arn {
-                    return Ok(());
+                if arn == desired.user.arn || desired.existing.is_some() {
+                    return Ok(Some(arn));
                 }
                 Err(Problem::new(Class::Exists, "sts:GetCallerIdentity", "OtherUser", arn))
             }
             Proof::List => {
                 let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
-                self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await.map(drop)
+                self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await.map(|_| None)
             }
             Proof::Upload => {
                 let object = format!("{prefix}{}", names::PROBE_KEY);
                 let call = s3.create_multipart_upload().bucket(bucket).key(&object).expected_bucket_owner(account);
                 let upload = self.sdk.call("s3:PutObject", call.send()).await?;
                 let call = s3.abort_multipart_upload().bucket(bucket).key(&object).set_upload_id(upload.upload_id);
-                self.sdk.call("s3:AbortMultipartUpload", call.send()).await.map(drop)
+                self.sdk.call("s3:AbortMultipartUpload", call.send()).await.map(|_| None)
             }
             Proof::ListOutside => {
                 let outside = names::outside(&desired.owner);
@@ -187,18 +193,18 @@ impl Aws {
             Proof::Federation => {
                 let call = sts.get_federation_token().name("bucketconnection").duration_seconds(SHORTEST_SESSION);
                 // The token is worthless, and is thrown away.
-                self.sdk.call("sts:GetFederationToken", call.policy(NOTHING).send()).await.map(drop)
+                self.sdk.call("sts:GetFederationToken", call.policy(NOTHING).send()).await.map(|_| None)
             }
             // Made together, in order.
-            Proof::Put | Proof::Get | Proof::Delete => Ok(()),
+            Proof::Put | Proof::Get | Proof::Delete => Ok(None),
         }
     }
 }
 
 /// A denial is what is wanted. That the object is not there S3 tells only to whom may read it.
-fn denied<T>(action: &str, outside: &str, answer: Result<T, Problem>) -> Result<(), Problem> {
+fn denied<T>(action: &str, outside: &str, answer: Result<T, Problem>) -> Result<Option<String>, Problem> {
     match answer {
-        Err(problem) if problem.class == Class::Denied => Ok(()),
+        Err(problem) if problem.class == Class::Denied => Ok(None),
         Err(problem) if problem.code != "NoSuchKey" => Err(problem),
         _ => Err(Problem::new(Class::Allowed, action, "Allowed", format!("on {outside}"))),
     }

@@ -129,7 +129,8 @@ async fn observe(
     if creation == Creation::Optimistic && !remembered.seen && matches!(secret, Secret::Absent) {
         return Observed { secret, access, ..Observed::default() };
     }
-    Observed { access, ..aws.observe(desired, remembered, secret, earlier, Look::Check).await }
+    // Boxed, as on deletion: a look is large, and what is awaited in place makes every frame of the pass as large.
+    Observed { access, ..Box::pin(aws.observe(desired, remembered, secret, earlier, Look::Check)).await }
 }
 
 /// The Secret, and those of earlier specs' names: rarely any.
@@ -140,6 +141,9 @@ async fn secrets(
     kubernetes: &Kubernetes,
 ) -> (Secret, BTreeMap<String, Secret>) {
     let mut earlier = BTreeMap::new();
+    if let Some(name) = &desired.existing {
+        return (kubernetes.given_secret(object, name).await, earlier);
+    }
     for name in remembered.earlier_secrets(desired) {
         earlier.insert(name.clone(), kubernetes.secret(object, name).await);
     }
@@ -167,7 +171,10 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     }
     let remembered = Remembered::of(object);
     let (plan, report) = if object.spec.deletion_policy == DeletionPolicy::Retain {
-        let secret = context.kubernetes.secret(object, &deletion::secret_name(object, &remembered)).await;
+        let secret = match object.spec.existing_secret() {
+            Some(_) => Secret::NotLooked,
+            None => context.kubernetes.secret(object, &deletion::secret_name(object, &remembered)).await,
+        };
         let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;
         let plan = deletion::retain(object, &remembered, &secret, &readers);
         let report = release(object, context, &plan).await;
@@ -185,7 +192,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
             Ok(desired) => {
                 let (secret, earlier) = secrets(object, &desired, &remembered, &context.kubernetes).await;
                 let access = access(object, remembered.access_names(&desired, &secret), &context.kubernetes).await;
-                let observed = opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion).await;
+                let observed = Box::pin(opened.aws.observe(&desired, &remembered, secret, earlier, Look::Deletion)).await;
                 let observed = Observed { access, ..observed };
                 let plan = match object.spec.deletion_policy {
                     DeletionPolicy::Release => deletion::release(object, &desired, &observed, &remembered),

@@ -52,6 +52,10 @@ pub struct Desired {
     pub user: DesiredUser,
     /// Its policy.
     pub policy: DesiredPolicy,
+    /// What the connection is for.
+    pub preset: Preset,
+    /// Name of the Secret with a key that somebody else keeps: then user, policy, Secret and access are not.
+    pub existing: Option<String>,
     /// The Secret.
     pub secret: DesiredSecret,
     /// Who may read the Secret.
@@ -73,7 +77,13 @@ pub struct Desired {
 impl Desired {
     /// Whether a brand-new object may be created without looking first: everything is enforced, and nothing taken over.
     pub fn may_create_blindly(&self) -> bool {
-        self.management.enforces_all() && !(self.bucket.adopt || self.user.adopt || self.policy.adopt)
+        let adopts = self.bucket.adopt || self.user.adopt || self.policy.adopt;
+        self.management.enforces_all() && !adopts && self.existing.is_none()
+    }
+
+    /// The key, for people.
+    pub fn key(&self) -> String {
+        self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
     }
 }
 
@@ -258,7 +268,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     });
     let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
     let secret_name = spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).map(|s| s.name.clone());
-    let secret_name = secret_name.unwrap_or_else(|| format!("{}-s3", names::of(object)));
+    let existing = spec.existing_secret().map(str::to_owned);
+    let secret_name = existing.clone().or(secret_name).unwrap_or_else(|| format!("{}-s3", names::of(object)));
     let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
     if !errors.is_empty() {
         return Err(errors);
@@ -269,6 +280,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     Ok(Desired {
         account: account.clone(),
         region: spec.region.clone(),
+        preset: spec.preset,
+        existing,
         user: DesiredUser {
             arn: format!("{iam}:user{path}{user_name}"),
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),

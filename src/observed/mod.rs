@@ -185,6 +185,8 @@ pub enum Secret {
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
+    /// Somebody else's, whose key the spec names: its data, only to be read.
+    Given(BTreeMap<String, Sensitive>),
     /// Ours.
     Ours(OwnSecret),
 }

@@ -10,6 +10,8 @@ use crate::problem::Problem;
 pub struct Tried {
     /// What.
     pub proof: Proof,
+    /// What was found out: whose the key is.
+    pub found: Option<String>,
     /// Why it failed, if it did.
     pub problem: Option<Problem>,
 }

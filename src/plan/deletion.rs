@@ -27,7 +27,7 @@ pub fn retain(object: &BucketConnection, remembered: &Remembered, secret: &Secre
             planner.step(ConditionType::CredentialsReady, Action::ReleaseSecret { name }, vec![diff], &[]);
         }
         Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-        Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
+        Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
     }
     access::release(&mut planner, readers);
     planner.finish()
@@ -197,7 +197,7 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
                 planner.step(part, Action::DeleteSecret { name: name.clone() }, gone(&format!("secret({name})")), keys);
             }
             Secret::Unreadable(problem) => planner.unreadable(part, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
         }
     }
 }

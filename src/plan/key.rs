@@ -90,7 +90,7 @@ fn usable_secret<'o>(planner: &mut Planner<'_>, desired: &Desired, observed: &'o
     match &observed.secret {
         Secret::Ours(secret) => Some(Some(secret)),
         Secret::Absent => Some(None),
-        Secret::NotLooked => None,
+        Secret::NotLooked | Secret::Given(_) => None,
         Secret::Unreadable(problem) => {
             planner.unreadable(PART, problem);
             None

@@ -67,10 +67,10 @@ pub(super) fn why(problem: &Problem) -> String {
         Class::Allowed => {
             let (action, place) = (&problem.action, &problem.message);
             format!(
-                "{action} {place} is not denied, though that is outside the prefix and the policy does not grant it{GRANTERS}"
+                "{action} {place} is not denied, though that is outside the prefix and not what the connection needs{GRANTERS}"
             )
         }
-        Class::Denied => format!("the key is accepted, but denied what its policy allows ({}){DENIERS}", problem.brief()),
+        Class::Denied => format!("the key is accepted, but denied what the connection needs ({}){DENIERS}", problem.brief()),
         Class::BadKey => format!("AWS does not accept the key ({})", problem.brief()),
         _ => problem.brief(),
     }

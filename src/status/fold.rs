@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::denials::denials;
+use super::existing;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
 use super::repeats::repeats;
@@ -212,8 +213,10 @@ impl Fold<'_> {
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
                 let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
                 let verified = condition(&self.status, ConditionType::Verified);
+                let existing = self.pass.object.spec.existing_secret();
+                let key = existing.map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"));
                 let (reason, message) = if verified.is_some_and(|verified| verified.reason == Reason::InSync.to_string()) {
-                    (Reason::Connected, format!("the issued key works on s3://{bucket}/{part}"))
+                    (Reason::Connected, format!("{key} works on s3://{bucket}/{part}"))
                 } else {
                     (
                         Reason::Observed,
@@ -311,6 +314,10 @@ impl Fold<'_> {
     fn credentials(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
         let mut credentials = self.status.credentials.take().unwrap_or_default();
+        if let Some(secret) = &desired.existing {
+            self.status.credentials = Some(existing::credentials(credentials, secret, check, self.pass.now));
+            return;
+        }
         let key_steps: Vec<_> = check.plan.steps.iter().zip(&check.report.outcomes).collect();
         // A key that AWS rejects is not noted: it may be anything that somebody wrote into the Secret.
         if let KeyProof::Works(key) | KeyProof::Denied(key, _) = &observed.proof

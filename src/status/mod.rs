@@ -6,6 +6,7 @@ mod account;
 mod capabilities;
 mod conditions;
 mod denials;
+mod existing;
 mod fold;
 mod intent;
 mod notes;

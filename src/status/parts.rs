@@ -2,6 +2,7 @@
 
 use super::Checked;
 use super::capabilities::{tried, why};
+use super::existing;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::execute::Outcome;
@@ -26,11 +27,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn holds(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn holds(reason: Reason, message: impl Into<String>) -> Self {
         Self { holds: Some(true), reason, message: message.into(), stalled: false, passing: false }
     }
 
-    fn unknown(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn unknown(reason: Reason, message: impl Into<String>) -> Self {
         Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
     }
 
@@ -70,6 +71,10 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
         return verdict;
     }
     if let Some(verdict) = only_observed(check, part) {
+        return verdict;
+    }
+    let existing = check.desired.existing.as_deref();
+    if let Some(verdict) = existing.and_then(|secret| existing::verdict(check, secret, part)) {
         return verdict;
     }
     if check.plan.frozen && !matches!(part, ConditionType::AccountReady) {
@@ -172,14 +177,18 @@ fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
             (Action::Verify { .. }, Class::BadKey) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
-                message: format!("{what}: AWS does not accept the issued key ({})", problem.brief()),
+                message: format!("{what}: AWS does not accept {} ({})", check.desired.key(), problem.brief()),
                 stalled: false,
                 passing: false,
             },
             (Action::Verify { .. }, Class::Denied) => Verdict {
                 holds: Some(false),
                 reason: Reason::AccessDenied,
-                message: format!("{what}: the issued key is denied what its policy allows ({}){DENIERS}", problem.brief()),
+                message: {
+                    let key = check.desired.key();
+                    let what_for = if check.desired.existing.is_some() { "it needs" } else { "its policy allows" };
+                    format!("{what}: {key} is denied what {what_for} ({}){DENIERS}", problem.brief())
+                },
                 stalled: true,
                 passing: false,
             },
@@ -241,7 +250,8 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
             Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
         }
         ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || looked(check) => {
-            Verdict::holds(Reason::InSync, "the issued key was used and worked")
+            let whose = existing::whose(check);
+            Verdict::holds(Reason::InSync, format!("{} was used and worked{whose}", desired.key()))
         }
         ConditionType::AccessInSync if desired.access.groups.is_empty() => {
             Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given")

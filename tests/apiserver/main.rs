@@ -19,6 +19,7 @@ mod deletion;
 mod drift;
 mod errors;
 mod examples;
+mod existing;
 mod iam_policy;
 mod local_stack;
 mod management;

@@ -260,6 +260,17 @@ pub fn edit(world: &mut World, what: &str) {
         "AWS writes origins small" => world.rewrites_cors = true,
         "AWS widens policies" => world.widens_policies = true,
         "AWS keeps origins as they are" => world.rewrites_cors = false,
+        "their Secret" | "their Secret with another key" | "their Secret without a key" => {
+            let id = if what == "their Secret" { "AKIATHEIRS" } else { "AKIAOTHER" };
+            let fields = [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", "theirs")];
+            let kept = if what.ends_with("without a key") { 0 } else { 2 };
+            let data = fields.into_iter().take(kept).map(|(name, value)| (name.to_owned(), Sensitive::new(value.to_owned())));
+            let secret = TheSecret { data: data.collect(), foreign: true, ..TheSecret::default() };
+            world.secret.insert("clc-key".to_owned(), secret);
+        }
+        "their key is rejected" => world.theirs = Some(Class::BadKey),
+        "their key is denied" => world.theirs = Some(Class::Denied),
+        "their key works" => world.theirs = None,
         "cors deleted" => bucket(world, |bucket| bucket.live.cors = Reading::Unset),
         "cors edited" => bucket(world, |bucket| {
             if let Reading::Set(rules) = &mut bucket.live.cors {

@@ -39,6 +39,8 @@ pub struct World {
     pub widens_policies: bool,
     /// Further proofs that fail.
     pub failing: BTreeMap<Proof, Problem>,
+    /// What AWS says to a key that somebody else keeps, where it does not work.
+    pub theirs: Option<Class>,
     /// Ids given out so far.
     count: usize,
 }
@@ -106,7 +108,7 @@ impl World {
     pub fn plan(&self, object: &BucketConnection, look: bool) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
         let desired = Self::resolve(object)?;
         let remembered = Remembered::of(object);
-        let secret = self.secret(&desired.secret.name);
+        let secret = self.secret_of(&desired);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let access = self.readers(&desired, &remembered);
         let observed =
@@ -172,6 +174,14 @@ impl World {
         }
     }
 
+    /// The Secret of a connection: its own, or one that somebody else keeps.
+    fn secret_of(&self, desired: &Desired) -> Secret {
+        match &desired.existing {
+            Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::Given(secret.data.clone())),
+            None => self.secret(&desired.secret.name),
+        }
+    }
+
     fn readers(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Access> {
         let names = remembered.access_names(desired, &self.secret(&desired.secret.name));
         let live = |name: String| (name.clone(), self.access.get(&name).cloned().unwrap_or_else(nobody));
@@ -180,14 +190,15 @@ impl World {
 
     /// What looking at this world shows, by the rules of aws/observe.rs.
     fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
-        let secret = self.secret(&desired.secret.name);
+        let secret = self.secret_of(desired);
         let earlier_secrets: BTreeMap<_, _> =
             remembered.earlier_secrets(desired).map(|name| (name.clone(), self.secret(name))).collect();
         let proof = self.proof(desired, &secret, &earlier_secrets);
         let settled = matches!(proof, KeyProof::Works(_)) && remembered.credentials.intent.is_none();
-        let keys = self.user.as_ref().filter(|_| !settled || deletion);
+        let ours = desired.existing.is_none();
+        let keys = self.user.as_ref().filter(|_| ours && (!settled || deletion));
         let inline = desired.policy.kind == PolicyType::Inline;
-        let user = self.user.as_ref();
+        let user = self.user.as_ref().filter(|_| ours);
         let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
         Observed {
@@ -239,8 +250,18 @@ impl World {
     fn proof(&self, desired: &Desired, secret: &Secret, earlier: &BTreeMap<String, Secret>) -> KeyProof {
         let held = |secret: &Secret| match secret {
             Secret::Ours(secret) => keys_in(&secret.data),
+            Secret::Given(data) => keys_in(data),
             _ => Vec::new(),
         };
+        if desired.existing.is_some() {
+            let problem = |class, code| Problem::new(class, "s3:ListBucket", code, "");
+            return match (held(secret).into_iter().next(), &self.theirs) {
+                (None, _) => KeyProof::NotTried,
+                (Some(key), None) => KeyProof::Works(key),
+                (Some(key), Some(Class::Denied)) => KeyProof::Denied(key, problem(Class::Denied, "AccessDenied")),
+                (Some(key), Some(_)) => KeyProof::Rejected(key, problem(Class::BadKey, "InvalidAccessKeyId")),
+            };
+        }
         let mut candidates = held(secret);
         if candidates.is_empty() {
             candidates = earlier.values().flat_map(held).collect();
@@ -304,11 +325,17 @@ impl World {
         report
     }
 
+    /// Whose key it is that somebody else keeps.
+    fn whose(&self, desired: &Desired, proof: &Proof) -> Option<String> {
+        let asked = desired.existing.is_some() && *proof == Proof::Identity;
+        asked.then(|| "arn:aws:iam::210987654321:user/clc".to_owned())
+    }
+
     /// What came of each proof.
     fn tried(&self, desired: &Desired) -> Vec<Tried> {
         let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
         let problem = |proof: &Proof| self.failing.get(proof).cloned();
-        proofs.map(|proof| Tried { proof: *proof, problem: problem(proof) }).collect()
+        proofs.map(|proof| Tried { proof: *proof, found: self.whose(desired, proof), problem: problem(proof) }).collect()
     }
 
     fn create_key(&mut self) -> KeyPair {
@@ -434,7 +461,7 @@ impl World {
             }
             Action::ReleaseGrant { .. } => {}
             Action::Verify { .. } => {
-                let secret = self.secret(&desired.secret.name);
+                let secret = self.secret_of(desired);
                 match self.proof(desired, &secret, &BTreeMap::new()) {
                     KeyProof::Works(_) => return Outcome::Done(Fact::Tried(self.tried(desired))),
                     KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
