@@ -67,7 +67,8 @@ pub struct BucketConnectionStatus {
     pub permissions: Option<PermissionsStatus>,
 
     /// What the key was proven to do, by capability. s3 sums up; list, write, read and delete are for objects under the prefix; isolation:
-    /// the key does not reach beyond it; kms: the bucket's key; federation: sessions as ICA makes them. Tried when the key is proven
+    /// the key does not reach beyond it; kms: the bucket's key; federation: sessions as ICA makes them; genomicsCloud: the address that the
+    /// spec names answers. Tried when the key is proven
     /// (issued, or spec changed), and again while one is Invalid or Pending, not at each check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, Capability>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Document, names};
-use crate::api::VerificationSpec;
+use crate::api::{GenomicsCloudSpec, VerificationSpec};
 
 /// Something to try with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Proof {
     GetOutside,
     /// Ask STS for a session that may do nothing.
     Federation,
+    /// Ask the address that the spec names, without the key.
+    GenomicsCloud,
 }
 
 /// How a capability is proven.
@@ -51,6 +53,8 @@ pub struct Proofs {
     pub further: Vec<Proof>,
     /// The capabilities, by name.
     pub capabilities: BTreeMap<&'static str, Means>,
+    /// The address that is asked.
+    pub genomics_cloud: Option<GenomicsCloudSpec>,
     /// Key of the object that is put, read and deleted.
     pub object: String,
     /// Whether the key may also delete the version of it that a bucket with versions keeps.
@@ -97,6 +101,12 @@ impl Scope<'_> {
         if self.document.allows("sts:GetFederationToken", "*", None) {
             capabilities.insert("federation", self.when_asked(Means::By(vec![Proof::Federation])));
         }
+        let genomics_cloud = self.spec.and_then(|spec| spec.genomics_cloud.clone());
+        let cloud = match genomics_cloud {
+            Some(_) => self.when_enforced(Means::By(vec![Proof::GenomicsCloud])),
+            None => Means::Not("not tried: spec.verification.genomicsCloud names the address to ask".to_owned()),
+        };
+        capabilities.insert("genomicsCloud", cloud);
         let mut further: Vec<_> = capabilities
             .values()
             .filter_map(|means| match means {
@@ -113,6 +123,7 @@ impl Scope<'_> {
             first,
             further,
             capabilities,
+            genomics_cloud,
             object: names::probe(self.prefix, self.owner),
             deletes_versions: self.allows(&["s3:DeleteObjectVersion"]),
         }

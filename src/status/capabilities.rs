@@ -91,6 +91,10 @@ fn of_trial(by: &[Proof], tried: &[Tried]) -> Capability {
     let mut mine = Vec::new();
     for proof in by {
         match tried.iter().find(|tried| tried.proof == *proof) {
+            // Unlike AWS it is one server: where it does not answer, it is not there.
+            Some(Tried { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
+                return Capability { state: CapabilityState::Invalid, message: problem.brief() };
+            }
             Some(Tried { problem: Some(problem), .. }) => return of_problem(problem),
             Some(_) => mine.push(*proof),
             None => return pending("waits for what must be tried before it"),
@@ -113,6 +117,7 @@ fn valid(by: &[Proof]) -> Capability {
         [Proof::Delete] => "the key deletes an object under the prefix",
         [Proof::ListOutside] => "the key is denied to list outside the prefix",
         [Proof::GetOutside] => "the key is denied to read outside the prefix",
+        [Proof::GenomicsCloud] => "the address of spec.verification.genomicsCloud answers as expected",
         [Proof::Federation] => "the key gets a session by sts:GetFederationToken",
         _ => "the key puts and reads objects that the KMS key encrypts",
     };

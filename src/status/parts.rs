@@ -5,6 +5,7 @@ use super::capabilities::{tried, why};
 use super::existing;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
+use crate::desired::Proof;
 use crate::execute::Outcome;
 use crate::observed::{Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
@@ -111,7 +112,8 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
 
 /// The key works, but not all that was tried with it does: what a person must act on first.
 fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
-    let mut problems: Vec<_> = tried(check)?.iter().filter_map(|tried| tried.problem.as_ref()).collect();
+    let of_key = tried(check)?.iter().filter(|tried| tried.proof != Proof::GenomicsCloud);
+    let mut problems: Vec<_> = of_key.filter_map(|tried| tried.problem.as_ref()).collect();
     problems.sort_by_key(|problem| !problem.needs_a_person());
     let first = problems.first()?;
     let alike = problems.iter().filter(|problem| problem.class == first.class);

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use bucketconnection::api::{BucketConnection, CapabilityState};
+use bucketconnection::sdk::{routed, tls_context, visit};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, actions, told, writes};
 use crate::support::proxy::Fault;
+use crate::support::stack::{Emulator, scratch};
 
 /// The states by name, and all messages in one text.
 fn capabilities(object: &BucketConnection) -> (BTreeMap<&str, CapabilityState>, String) {
@@ -30,7 +33,10 @@ async fn without_being_asked_only_the_key_is_proven() {
     lab.apply(&lab.connection("bucket-usual", json!({ "preset": "IlluminaICA" }))).await;
     let object = lab.ready("c").await;
     assert_eq!(states(&object, CapabilityState::Valid), ["list", "s3"]);
-    assert_eq!(states(&object, CapabilityState::NotConfigured), ["delete", "federation", "isolation", "read", "write"]);
+    assert_eq!(
+        states(&object, CapabilityState::NotConfigured),
+        ["delete", "federation", "genomicsCloud", "isolation", "read", "write"]
+    );
     assert!(capabilities(&object).1.contains("spec.verification.objects asks for it"), "{}", capabilities(&object).1);
 }
 
@@ -153,4 +159,43 @@ async fn trouble_in_passing_makes_nothing_invalid() {
     lab.proxy.heal();
     let object = lab.ready("c").await;
     assert!(states(&object, CapabilityState::Valid).contains(&"federation"));
+}
+
+/// An address that the user names is asked only where the account allows it, and never near the operator.
+#[tokio::test]
+async fn the_address_of_genomics_cloud_is_for_the_account_to_allow() {
+    let lab = Lab::new("cloud").await;
+    let cloud = json!({ "verification": { "genomicsCloud": { "url": "https://localhost:9/health" } } });
+    let mut object = lab.connection("bucket-cloud", cloud);
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "genomicsCloudHosts": ["*.example.org"] }))] }))
+        .await;
+    object["spec"]["accountRef"] = json!({ "name": lab.namespace });
+    lab.apply(&object).await;
+    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "NotAllowed");
+    assert!(message.contains("verification.genomicsCloud.url localhost:9 (allowed: *.example.org)"), "{message}");
+
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "genomicsCloudHosts": ["localhost:*"] }))] }))
+        .await;
+    let object = lab.ready("c").await;
+    assert_eq!(states(&object, CapabilityState::Invalid), ["genomicsCloud"], "the key works all the same");
+    assert!(capabilities(&object).1.contains("may not be asked"), "{}", capabilities(&object).1);
+}
+
+#[tokio::test]
+async fn one_request_over_tls_to_a_name_that_is_looked_up_once() {
+    let place = scratch("visit");
+    let server = Emulator::start(&["--tls", place.to_str().unwrap()]);
+    let ca = std::fs::read(place.join("ca.pem")).unwrap();
+    let trust = || {
+        let store = TrustStore::empty().with_pem_certificate(ca.clone());
+        TlsContext::builder().with_trust_store(store).build().unwrap()
+    };
+    let url = format!("{}/nowhere", server.url());
+    let status = visit(&url, "localhost", |_| true, trust()).await.unwrap();
+    assert!((200..600).contains(&status), "{status}");
+    let refused = visit(&url, "localhost", routed, trust()).await.unwrap_err();
+    assert!(refused.message.contains("may not be asked"), "{refused:?}");
+    let strange = visit(&url, "localhost", |_| true, tls_context().unwrap()).await.unwrap_err();
+    assert!(strange.message.contains("certificate"), "{strange:?}");
 }
