@@ -5,7 +5,12 @@ use std::process::ExitCode;
 use bucketconnection::cli::{self, Cli};
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::main(Cli::parse()).await
+/// Memory of which a thread uses what it needs. A pass compiles and evaluates the CRD's rules, which recurses deeply: unoptimized, that and
+/// the pass around it come to 2 MiB, which is what a thread would get.
+const STACK: usize = 8 << 20;
+
+fn main() -> std::io::Result<ExitCode> {
+    let command = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?;
+    Ok(runtime.block_on(cli::main(command)))
 }

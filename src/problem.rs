@@ -10,6 +10,8 @@ use crate::api::conditions::Reason;
 
 /// Where a denial of what a policy allows can come from.
 pub(crate) const DENIERS: &str = "; look for a denying bucket policy, SCP, RCP or permissions boundary";
+/// Where a right can come from that a policy does not grant.
+pub(crate) const GRANTERS: &str = "; look for another policy of the user, a group that it is in, the bucket policy, or ACLs";
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +54,8 @@ pub enum Class {
     Throttled,
     /// Not reached, timed out, or failed on its side.
     Unavailable,
+    /// Not denied, though it had to be.
+    Allowed,
     /// Refused as invalid, or with a code that we do not know.
     Refused,
 }
@@ -67,6 +71,7 @@ impl Problem {
         match self.class {
             Class::Denied => Reason::AccessDenied,
             Class::BadKey => Reason::SignInFailed,
+            Class::Allowed => Reason::NotIsolated,
             Class::NameTaken => Reason::BucketNotOwned,
             Class::Elsewhere(_) => Reason::RegionMismatch,
             Class::Conflict | Class::Exists | Class::Missing => Reason::Conflict,
@@ -82,7 +87,14 @@ impl Problem {
     pub fn needs_a_person(&self) -> bool {
         matches!(
             self.class,
-            Class::Denied | Class::BadKey | Class::NameTaken | Class::Elsewhere(_) | Class::Quota | Class::Refused | Class::InUse
+            Class::Denied
+                | Class::Allowed
+                | Class::BadKey
+                | Class::NameTaken
+                | Class::Elsewhere(_)
+                | Class::Quota
+                | Class::Refused
+                | Class::InUse
         )
     }
 

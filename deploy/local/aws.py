@@ -16,6 +16,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 import urllib.parse
 
 os.environ.setdefault("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
@@ -392,6 +393,34 @@ def iam_actions_are_checked_against_their_resource():
         return determine
 
     replace(iam_responses.IamResponse, "_determine_resource", make)
+
+
+@correction
+def listing_is_narrowed_to_a_prefix():
+    """AWS: a statement with StringLike on s3:prefix counts only for a listing under it. moto: evaluates no such condition."""
+    asked = threading.local()
+
+    def make_check(original):
+        def check_action_permitted(self, resource):
+            query = urllib.parse.parse_qs(urllib.parse.urlparse(self._path).query, keep_blank_values=True)
+            asked.prefix = query.get("prefix", [None])[0]
+            return original(self, resource)
+
+        return check_action_permitted
+
+    def make_statement(original):
+        def is_action_permitted(self, action, *args):
+            patterns = (self._statement.get("Condition") or {}).get("StringLike", {}).get("s3:prefix")
+            patterns = [patterns] if isinstance(patterns, str) else patterns
+            prefix = getattr(asked, "prefix", None)
+            if patterns and (prefix is None or not any(self._match(pattern, prefix) for pattern in patterns)):
+                return access_control.PermissionResult.NEUTRAL
+            return original(self, action, *args)
+
+        return is_action_permitted
+
+    replace(access_control.IAMRequestBase, "check_action_permitted", make_check)
+    replace(access_control.IAMPolicyStatement, "is_action_permitted", make_statement)
 
 
 @correction

@@ -146,6 +146,12 @@ pub struct NamespaceRule {
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub kms_keys: Vec<String>,
 
+    /// Patterns of hosts that verification.genomicsCloud.url may name, with the port where the address has one. The operator asks them from
+    /// its own network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub genomics_cloud_hosts: Vec<String>,
+
     /// Whether existing buckets, users and policies may be taken over, where the connection asks for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adoption: bool,

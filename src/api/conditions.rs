@@ -125,12 +125,16 @@ pub enum Reason {
     PolicyNotOwned,
     /// A Secret of that name is there, but not ours.
     SecretNotOwned,
+    /// The Secret of `existingSecretRef` is not there, or holds no key.
+    SecretMissing,
     /// A Role or RoleBinding of that name is there, but not ours.
     AccessNotOwned,
     /// The user has keys that were not issued here.
     ForeignAccessKeys,
     /// AWS does not accept the key.
     KeyRejected,
+    /// The key reaches beyond the prefix, though its policy does not say so.
+    NotIsolated,
     /// AWS has quarantined the user because its key leaked.
     KeyCompromised,
     /// AWS refused a request as invalid.
@@ -149,7 +153,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -189,9 +193,11 @@ impl Reason {
         Self::UserNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,
+        Self::SecretMissing,
         Self::AccessNotOwned,
         Self::ForeignAccessKeys,
         Self::KeyRejected,
+        Self::NotIsolated,
         Self::KeyCompromised,
         Self::RequestRefused,
         Self::QuotaExceeded,

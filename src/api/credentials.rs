@@ -17,8 +17,19 @@ pub const RESTART_LABEL: &str = "bucketconnection.dev/restart";
 
 /// The access key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(validation = Rule::new("(self.source == 'Existing') == has(self.existingSecretRef)").message("credentials.existingSecretRef goes with source: Existing, and only with it"))]
+#[x_kube(validation = Rule::new("self.source != 'Existing' || !(has(self.secret) || has(self.rotation))").message("credentials.secret and rotation are for keys that are issued here; with source: Existing somebody else keeps Secret and key"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSpec {
+    /// Issue: an access key of a user of our own, issued into a Secret of our own. Existing: a key that somebody else issued and keeps in a
+    /// Secret; it is tried, and no user, policy, key or Secret is created, changed or deleted. Cannot be changed.
+    #[serde(default)]
+    pub source: KeySource,
+
+    /// The Secret with a key that somebody else keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_secret_ref: Option<ExistingSecretRef>,
+
     /// The Secret that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
@@ -27,6 +38,26 @@ pub struct CredentialsSpec {
     /// rotate.bucketconnection.dev/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
+}
+
+/// Where the key comes from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum KeySource {
+    #[default]
+    Issue,
+    Existing,
+}
+
+/// A Secret that somebody else keeps.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExistingSecretRef {
+    /// Name of the Secret, in the namespace of this object. It has the fields AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and is only
+    /// read.
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// The Secret that holds the key.
@@ -76,6 +107,9 @@ pub struct CredentialsStatus {
     /// Id of the access key in the Secret. Not secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
+    /// ARN of whom the key belongs to, where somebody else keeps it (credentials.source Existing).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// When the key was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,

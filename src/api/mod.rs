@@ -11,6 +11,7 @@ mod period;
 pub mod sign_in;
 mod statement;
 mod status;
+mod verification;
 
 use kube::core::duration::Duration;
 use kube::{CustomResource, KubeSchema};
@@ -25,6 +26,7 @@ pub use period::Period;
 pub use sign_in::*;
 pub use statement::PolicyStatement;
 pub use status::*;
+pub use verification::*;
 
 use crate::settings;
 
@@ -97,6 +99,12 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     .message("preset Custom grants nothing by itself: list what the user may do in policy.statements"))]
 #[x_kube(validation = Rule::new("(has(self.user) && has(self.user.name)) == (has(oldSelf.user) && has(oldSelf.user.name)) && (has(self.user) && has(self.user.path)) == (has(oldSelf.user) && has(oldSelf.user.path))")
     .message("user.name and user.path cannot be changed: the access key belongs to the user; create another BucketConnection"))]
+#[x_kube(validation = Rule::new("(has(self.credentials) && self.credentials.source == 'Existing') == (has(oldSelf.credentials) && oldSelf.credentials.source == 'Existing')")
+    .message("credentials.source cannot be changed: a user and its key would be left behind, or made without notice; create another BucketConnection"))]
+#[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.user) || has(self.policy))")
+    .message("with credentials.source: Existing no user and no policy is managed: leave user and policy out"))]
+#[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.access) && has(self.access.groups) && size(self.access.groups) > 0)")
+    .message("access.groups cannot be given a Secret that somebody else keeps (credentials.source: Existing): who may read that is for its keeper to say"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketConnectionSpec {
     /// The AWS account to work in. Cannot be changed.
@@ -138,6 +146,13 @@ pub struct BucketConnectionSpec {
     /// Where the access key goes. Omitted: a Secret "<name>-s3" in the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
+
+    /// Try more with the key than the key itself: writing, isolation from the rest of the bucket, and what the platform needs beside. `{}`
+    /// makes only calls that leave nothing behind. Omitted: only who the key belongs to, and listing under the prefix.
+    // Atomic, because `{}` means something: server-side apply would make null of it where a field leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub verification: Option<VerificationSpec>,
 
     /// Who in Kubernetes may read the Secret. Omitted: nobody but those whom the cluster lets read it anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -398,6 +413,14 @@ pub enum DeletionPolicy {
     Retain,
     Release,
     Delete,
+}
+
+impl BucketConnectionSpec {
+    /// Name of the Secret with a key that somebody else keeps; `None` where keys are issued.
+    pub fn existing_secret(&self) -> Option<&str> {
+        let credentials = self.credentials.as_ref().filter(|credentials| credentials.source == KeySource::Existing)?;
+        credentials.existing_secret_ref.as_ref().map(|reference| reference.name.as_str())
+    }
 }
 
 fn default_resync() -> Duration {

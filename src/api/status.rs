@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AdoptionStatus, CredentialsStatus, PolicyType, SignIn};
+use super::{AdoptionStatus, Capability, CredentialsStatus, PolicyType, SignIn};
 
 /// What was found and done for a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -66,7 +66,10 @@ pub struct BucketConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionsStatus>,
 
-    /// What the issued key was proven to do, by capability: s3.
+    /// What the key was proven to do, by capability. s3 sums up; list, write, read and delete are for objects under the prefix; isolation:
+    /// the key does not reach beyond it; kms: the bucket's key; federation: sessions as ICA makes them; genomicsCloud: the address that the
+    /// spec names answers. Tried when the key is proven
+    /// (issued, or spec changed), and again while one is Invalid or Pending, not at each check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, Capability>,
 
@@ -156,25 +159,6 @@ pub struct PermissionsStatus {
     /// Names under which a Role and a RoleBinding of ours may be there: more than one while they move with the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-}
-
-/// One thing that the issued key was proven to do.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Capability {
-    /// Valid, Invalid or Pending.
-    pub state: CapabilityState,
-    /// What was tried, and what to do when it failed.
-    pub message: String,
-}
-
-/// State of a capability.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum CapabilityState {
-    Valid,
-    Invalid,
-    Pending,
 }
 
 /// Changes by others that were found and repaired.

@@ -27,18 +27,18 @@ impl Aws {
     /// Looks at AWS; `seen` is what Kubernetes told before, the Secrets above all.
     pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, look: Look) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
-        let user_name = &desired.user.name;
+        let (user_name, ours) = (&desired.user.name, desired.existing.is_none());
         let previous = remembered.credentials.previous.as_ref();
         let current = seen.secret.keys();
         let next: Vec<_> = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
         let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
             // Boxed: side by side in one future they would take a good part of a thread's stack.
             settings::read(&bucket, &desired.bucket.settings).boxed(),
-            self.user(&desired.user.name),
-            self.policy(desired, remembered).boxed(),
+            looked(ours, async { reading(self.user(user_name).await) }),
+            async { if ours { self.policy(desired, remembered).await } else { Default::default() } }.boxed(),
             self.earlier_policies(desired, remembered).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
-            async { reading(self.attached_policies(&desired.user.name).await) },
+            looked(ours, async { reading(self.attached_policies(user_name).await) }),
             self.probe(desired, candidates(&seen), |key| known(key, remembered)).boxed(),
             self.probe(desired, next, |_| false).boxed(),
             async {
@@ -58,7 +58,7 @@ impl Aws {
         let mut observed = Observed {
             unread: if matches!(live.tags, Reading::Unreadable(_)) { live.problems() } else { Vec::new() },
             bucket: Bucket::from_reads(live),
-            user: reading(user),
+            user,
             inline_policy,
             managed_policy,
             earlier_policies,
@@ -120,6 +120,11 @@ fn candidates(seen: &Observed) -> Vec<KeyPair> {
 /// Whether the key is the one that was proven to be our user's.
 fn known(key: &KeyPair, remembered: &Remembered) -> bool {
     remembered.verified && remembered.credentials.access_key_id.as_ref() == Some(&key.id)
+}
+
+/// What is not ours is not looked at.
+async fn looked<T>(ours: bool, look: impl Future<Output = Reading<T>>) -> Reading<T> {
+    if ours { look.await } else { Reading::NotLooked }
 }
 
 fn reading<T>(answer: Result<Option<T>, Problem>) -> Reading<T> {

@@ -2,19 +2,28 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use aws_sdk_s3::primitives::ByteStream;
+use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep};
 
 use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
-use crate::observed::KeyProof;
+use crate::observed::{KeyProof, Tried};
 use crate::problem::{Class, Problem};
+use crate::sdk::{routed, tls_context, visit};
 
 /// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one pass waits for it; the next pass goes on.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pauses before the further proofs, a quarter of a minute in all: a change of the policy may still be on its way.
+const FURTHER_PAUSES: [u64; 5] = [0, 1, 2, 4, 8];
+/// Seconds that a session of GetFederationToken lasts at least.
+const SHORTEST_SESSION: i32 = 900;
+/// A session policy under which a session may do nothing.
+const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
 impl Aws {
     /// Tries `key` in the way that tells most with one call, and the next of `keys` when AWS does not know it.
@@ -22,10 +31,10 @@ impl Aws {
         let mut first = KeyProof::NotTried;
         for key in keys {
             // A key that is known to be our user's is tried on the bucket; one that is not must tell first whose it is.
-            let usual = desired.proofs.iter().copied().find(|proof| *proof == Proof::List);
+            let usual = desired.proofs.first.iter().copied().find(|proof| *proof == Proof::List);
             let proof = usual.filter(|_| known(&key)).unwrap_or(Proof::Identity);
             let result = match self.prove(desired, &key, proof).await {
-                Ok(()) => return KeyProof::Works(key),
+                Ok(_) => return KeyProof::Works(key),
                 Err(problem) => match problem.class {
                     // The bucket is not there, which is not the key's fault.
                     Class::Missing => return KeyProof::Works(key),
@@ -42,13 +51,17 @@ impl Aws {
         first
     }
 
-    /// Makes every proof with `key`. Patient: as long as AWS may still be spreading the key, asks again each second.
-    /// `Err((problem, true))` when it was still spreading in the end.
-    pub async fn verify(&self, desired: &Desired, key: &KeyPair, proofs: &[Proof], patient: bool) -> Result<(), (Problem, bool)> {
+    /// Makes every proof with `key`; what came of the further ones. Patient: as long as AWS may still be spreading the key, asks again
+    /// each second. `Err((problem, true))` when it was still spreading in the end.
+    pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<Tried>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
-        loop {
-            let tried = try_join_all(proofs.iter().map(|proof| self.prove(desired, key, *proof))).await;
-            let Err(problem) = tried else { return Ok(()) };
+        let first = &desired.proofs.first;
+        let found = loop {
+            let tried = try_join_all(first.iter().map(|proof| self.prove(desired, key, *proof))).await;
+            let problem = match tried {
+                Ok(found) => break found,
+                Err(problem) => problem,
+            };
             // A wrong signature is no matter of time: the next pass tries the other copy that the Secret may have.
             if problem.code == "SignatureDoesNotMatch" {
                 return Err((problem, true));
@@ -66,33 +79,148 @@ impl Aws {
                 return Err((problem, still));
             }
             sleep(PAUSE).await;
-        }
+        };
+        let proven = first.iter().zip(found).map(|(proof, found)| Tried { proof: *proof, found, problem: None });
+        Ok(proven.chain(self.further(desired, key, patient).await).collect())
     }
 
-    /// One proof. A key of another user is `Class::Exists`, with that user's ARN.
-    async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<(), Problem> {
+    /// The further proofs, once the key works: S3 and STS know its policy by now, or nearly.
+    async fn further(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<Tried> {
+        let pauses: &[u64] = if patient { &FURTHER_PAUSES } else { &[0] };
+        let mut tried = Vec::new();
+        for pause in pauses.iter().filter(|_| !desired.proofs.further.is_empty()) {
+            sleep(Duration::from_secs(*pause)).await;
+            tried = self.try_further(desired, key).await;
+            // The address that the spec names has nothing to do with what AWS spreads.
+            if tried.iter().all(|tried| tried.problem.is_none() || tried.proof == Proof::GenomicsCloud) {
+                break;
+            }
+        }
+        tried
+    }
+
+    async fn try_further(&self, desired: &Desired, key: &KeyPair) -> Vec<Tried> {
+        let further = &desired.proofs.further;
+        let (on_object, others): (Vec<Proof>, Vec<Proof>) =
+            further.iter().partition(|proof| matches!(proof, Proof::Put | Proof::Get | Proof::Delete));
+        let others = join_all(
+            others
+                .into_iter()
+                .map(|proof| async move { Tried { proof, found: None, problem: self.prove(desired, key, proof).await.err() } }),
+        );
+        let (others, on_object) = futures::join!(others, self.object(desired, key, &on_object));
+        others.into_iter().chain(on_object).collect()
+    }
+
+    /// Puts an object, reads it and deletes it; it is deleted whatever came of reading it.
+    async fn object(&self, desired: &Desired, key: &KeyPair, proofs: &[Proof]) -> Vec<Tried> {
+        let (s3, _) = self.sdk.with_key(key, &desired.region);
+        let (bucket, owner) = (&desired.bucket.name, Some(desired.account.id.clone()));
+        let object = &desired.proofs.object;
+        let mut tried = Vec::new();
+        let mut version = None;
+        for proof in proofs {
+            let result = match proof {
+                Proof::Put => {
+                    let call = s3.put_object().bucket(bucket).key(object).set_expected_bucket_owner(owner.clone());
+                    let call = call.body(ByteStream::from_static(b"BucketConnection tries whether this works\n"));
+                    let put = self.sdk.call("s3:PutObject", call.send()).await;
+                    put.map(|put| version = put.version_id)
+                }
+                Proof::Get => {
+                    let call = s3.get_object().bucket(bucket).key(object).set_expected_bucket_owner(owner.clone());
+                    self.sdk.call("s3:GetObject", call.send()).await.map(drop)
+                }
+                _ => {
+                    let call = s3.delete_object().bucket(bucket).key(object).set_expected_bucket_owner(owner.clone());
+                    self.sdk.call("s3:DeleteObject", call.send()).await.map(drop)
+                }
+            };
+            let absent = *proof == Proof::Put && result.is_err();
+            tried.push(Tried { proof: *proof, found: None, problem: result.err() });
+            if absent {
+                // What was not put cannot be read, and its deletion would prove nothing.
+                break;
+            }
+        }
+        self.remove_version(desired, &s3, version).await;
+        tried
+    }
+
+    /// In a bucket with versions: the version goes too, where the policy lets it. Nothing depends on that.
+    async fn remove_version(&self, desired: &Desired, s3: &aws_sdk_s3::Client, version: Option<String>) {
+        let Some(version) = version.filter(|_| desired.proofs.deletes_versions) else { return };
+        let call = s3.delete_object().bucket(&desired.bucket.name).key(&desired.proofs.object).version_id(version);
+        let _ = self.sdk.call("s3:DeleteObjectVersion", call.expected_bucket_owner(&desired.account.id).send()).await;
+    }
+
+    /// One proof, and what it found out. A key of another user than ours is `Class::Exists`, with that user's ARN.
+    async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<Option<String>, Problem> {
         let (s3, sts) = self.sdk.with_key(key, &desired.region);
-        let (bucket, prefix) = (&desired.bucket.name, &desired.bucket.prefix);
+        let (bucket, prefix, account) = (&desired.bucket.name, &desired.bucket.prefix, &desired.account.id);
         match proof {
             Proof::Identity => {
                 let identity = self.sdk.call("sts:GetCallerIdentity", sts.get_caller_identity().send()).await?;
                 let arn = identity.arn.unwrap_or_default();
-                if arn == desired.user.arn {
-                    return Ok(());
+                if arn == desired.user.arn || desired.existing.is_some() {
+                    return Ok(Some(arn));
                 }
                 Err(Problem::new(Class::Exists, "sts:GetCallerIdentity", "OtherUser", arn))
             }
             Proof::List => {
                 let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
-                self.sdk.call("s3:ListBucket", call.expected_bucket_owner(&desired.account.id).send()).await.map(drop)
+                self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await.map(|_| None)
             }
             Proof::Upload => {
                 let object = format!("{prefix}{}", names::PROBE_KEY);
-                let call = s3.create_multipart_upload().bucket(bucket).key(&object).expected_bucket_owner(&desired.account.id);
+                let call = s3.create_multipart_upload().bucket(bucket).key(&object).expected_bucket_owner(account);
                 let upload = self.sdk.call("s3:PutObject", call.send()).await?;
                 let call = s3.abort_multipart_upload().bucket(bucket).key(&object).set_upload_id(upload.upload_id);
-                self.sdk.call("s3:AbortMultipartUpload", call.send()).await.map(drop)
+                self.sdk.call("s3:AbortMultipartUpload", call.send()).await.map(|_| None)
             }
+            Proof::ListOutside => {
+                let outside = names::outside(&desired.owner);
+                let call = s3.list_objects_v2().bucket(bucket).prefix(&outside).max_keys(1);
+                denied(
+                    "s3:ListBucket",
+                    &outside,
+                    self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await,
+                )
+            }
+            Proof::GetOutside => {
+                let outside = names::outside(&desired.owner);
+                let call = s3.get_object().bucket(bucket).key(&outside);
+                denied("s3:GetObject", &outside, self.sdk.call("s3:GetObject", call.expected_bucket_owner(account).send()).await)
+            }
+            Proof::Federation => {
+                let call = sts.get_federation_token().name("bucketconnection").duration_seconds(SHORTEST_SESSION);
+                // The token is worthless, and is thrown away.
+                self.sdk.call("sts:GetFederationToken", call.policy(NOTHING).send()).await.map(|_| None)
+            }
+            Proof::GenomicsCloud => genomics_cloud(desired).await,
+            // Made together, in order.
+            Proof::Put | Proof::Get | Proof::Delete => Ok(None),
         }
+    }
+}
+
+/// Asks the address that the spec names. No key and no token is sent.
+async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
+    let Some(cloud) = &desired.proofs.genomics_cloud else { return Ok(None) };
+    let refused = |code: String, text: String| Problem::new(Class::Refused, "GET", code, text);
+    let trust = tls_context().map_err(|error| refused("NoCertificate".to_owned(), error.to_string()))?;
+    let host = cloud.authority().split(':').next().unwrap_or_default();
+    match visit(&cloud.url, host, routed, trust).await? {
+        status if status == cloud.expected_status => Ok(None),
+        status => Err(refused(format!("HTTP {status}"), format!("{} answers so, not {}", cloud.url, cloud.expected_status))),
+    }
+}
+
+/// A denial is what is wanted. That the object is not there S3 tells only to whom may read it.
+fn denied<T>(action: &str, outside: &str, answer: Result<T, Problem>) -> Result<Option<String>, Problem> {
+    match answer {
+        Err(problem) if problem.class == Class::Denied => Ok(None),
+        Err(problem) if problem.code != "NoSuchKey" => Err(problem),
+        _ => Err(Problem::new(Class::Allowed, action, "Allowed", format!("on {outside}"))),
     }
 }

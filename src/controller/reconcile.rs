@@ -139,7 +139,8 @@ async fn observe(
         return seen;
     }
     let observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
-    let workloads = if observed.key_changes(remembered) { kubernetes.workloads(object).await } else { Reading::NotLooked };
+    let changes = desired.existing.is_none() && observed.key_changes(remembered);
+    let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
     Observed { workloads, ..observed }
 }
 
@@ -151,6 +152,9 @@ async fn secrets(
     kubernetes: &Kubernetes,
     now: Timestamp,
 ) -> Observed {
+    if let Some(name) = &desired.existing {
+        return Observed { secret: kubernetes.given_secret(object, name).await, ..Observed::default() };
+    }
     let secret = kubernetes.secret(object, &desired.secret.name).await;
     let mut observed = Observed { secret, ..Observed::default() };
     for name in remembered.earlier_secrets(desired, &observed.secret) {
@@ -214,7 +218,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let seen = secrets(object, &desired, &remembered, &context.kubernetes, (context.clock)()).await;
                 let access = access(object, remembered.access_names(&desired, &seen.secret), &context.kubernetes).await;
                 let seen = Observed { access, ..seen };
-                let mut observed = opened.aws.observe(&desired, &remembered, seen, Look::Deletion).await;
+                let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
                 // None of them is the next one's or the last one's any more.
                 for name in remembered.all_secrets(&desired) {
                     let live = context.kubernetes.secret(object, &name).await;

@@ -39,7 +39,8 @@ pub fn taken<'a>(
     let (bucket, user) = (bucket(object), user(object, defaults));
     for other in others {
         let same_account = other.spec.account_ref == object.spec.account_ref;
-        let (own_bucket, own_user) = (self::bucket(other) == bucket, same_account && self::user(other, defaults) == user);
+        let (own_bucket, own_user) =
+            (self::bucket(other) == bucket, same_account && user.is_some() && self::user(other, defaults) == user);
         if !(own_bucket || own_user) || other.uid() == object.uid() {
             continue;
         }
@@ -72,10 +73,13 @@ fn bucket(object: &BucketConnection) -> (Option<&String>, Option<(&String, &Stri
     (spec.bucket.name.as_ref(), own)
 }
 
-/// IAM takes two names that differ in case only for the same.
-fn user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
+/// IAM takes two names that differ in case only for the same. A key that somebody else keeps has a user that nobody claims.
+fn user(object: &BucketConnection, defaults: &AccountDefaults) -> Option<String> {
+    if object.spec.existing_secret().is_some() {
+        return None;
+    }
     let name = object.spec.user.as_ref().and_then(|user| user.name.clone());
-    name.unwrap_or_else(|| names::default_user(object, defaults)).to_lowercase()
+    Some(name.unwrap_or_else(|| names::default_user(object, defaults)).to_lowercase())
 }
 
 /// The older one comes first.

@@ -77,23 +77,36 @@ impl Document {
     /// Only for choosing what to try with the issued key. Cautious: an Allow with any condition other than on `s3:prefix` does
     /// not count, and a Deny counts whatever its conditions.
     pub fn allows(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
-        let about = |statement: &&PolicyStatement| {
-            statement.actions.iter().any(|a| matches(&a.to_lowercase(), &action.to_lowercase()))
-                && statement.resources.iter().any(|r| matches(r, resource))
-        };
-        let granted = |statement: &PolicyStatement| {
-            statement.conditions.iter().all(|(operator, keys)| {
-                operator == "StringLike"
-                    && keys.iter().all(|(key, values)| {
-                        key.eq_ignore_ascii_case("s3:prefix") && prefix.is_some_and(|p| values.iter().any(|v| matches(v, p)))
-                    })
-            })
-        };
-        let mut matching = self.statements.iter().filter(about).peekable();
+        let mut matching = self.statements.iter().filter(|statement| about(statement, action, resource)).peekable();
         matching.peek().is_some()
-            && self.statements.iter().filter(about).all(|s| s.effect == Effect::Allow)
-            && matching.any(granted)
+            && matching.clone().all(|statement| statement.effect == Effect::Allow)
+            && matching.any(|statement| met(statement, prefix, false))
     }
+
+    /// Whether the document may allow it: the other side of [`Self::allows`], cautious the other way. Where it may not, an answer
+    /// other than "denied" comes from something else that grants it.
+    pub fn might_allow(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
+        let matching = self.statements.iter().filter(|statement| about(statement, action, resource));
+        matching.into_iter().any(|statement| statement.effect == Effect::Allow && met(statement, prefix, true))
+    }
+}
+
+fn about(statement: &PolicyStatement, action: &str, resource: &str) -> bool {
+    statement.actions.iter().any(|a| matches(&a.to_lowercase(), &action.to_lowercase()))
+        && statement.resources.iter().any(|r| matches(r, resource))
+}
+
+/// Whether the conditions on `s3:prefix` are met; those on anything else are `unknown`.
+fn met(statement: &PolicyStatement, prefix: Option<&str>, unknown: bool) -> bool {
+    statement.conditions.iter().all(|(operator, keys)| {
+        keys.iter().all(|(key, values)| {
+            if operator == "StringLike" && key.eq_ignore_ascii_case("s3:prefix") {
+                prefix.is_some_and(|prefix| values.iter().any(|value| matches(value, prefix)))
+            } else {
+                unknown
+            }
+        })
+    })
 }
 
 fn statement_json(statement: &PolicyStatement) -> Value {

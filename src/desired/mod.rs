@@ -7,6 +7,7 @@ mod document;
 pub mod management;
 pub mod names;
 pub mod presets;
+mod proofs;
 mod rotation;
 pub mod tenancy;
 mod validate;
@@ -24,6 +25,7 @@ use crate::settings::{self, BucketSettings, Specs};
 
 pub use document::Document;
 pub use management::Management;
+pub use proofs::{Means, Proof, Proofs};
 pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
 pub use validate::{SpecError, account_errors};
@@ -52,14 +54,18 @@ pub struct Desired {
     pub user: DesiredUser,
     /// Its policy.
     pub policy: DesiredPolicy,
+    /// What the connection is for.
+    pub preset: Preset,
+    /// Name of the Secret with a key that somebody else keeps: then user, policy, Secret and access are not.
+    pub existing: Option<String>,
     /// The Secret.
     pub secret: DesiredSecret,
     /// When the key is replaced.
     pub rotation: DesiredRotation,
     /// Who may read the Secret.
     pub access: DesiredAccess,
-    /// What to try with the issued key.
-    pub proofs: Vec<Proof>,
+    /// What to try with the key, and what that proves.
+    pub proofs: Proofs,
     /// What is enforced, observed or ignored.
     pub management: Management,
     /// The takeover that is approved.
@@ -75,7 +81,13 @@ pub struct Desired {
 impl Desired {
     /// Whether a brand-new object may be created without looking first: everything is enforced, and nothing taken over.
     pub fn may_create_blindly(&self) -> bool {
-        self.management.enforces_all() && !(self.bucket.adopt || self.user.adopt || self.policy.adopt)
+        let adopts = self.bucket.adopt || self.user.adopt || self.policy.adopt;
+        self.management.enforces_all() && !adopts && self.existing.is_none()
+    }
+
+    /// The key, for people.
+    pub fn key(&self) -> String {
+        self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
     }
 }
 
@@ -163,17 +175,6 @@ pub struct DesiredAccess {
     pub name: String,
     /// Kubernetes groups, sorted; none: neither of the two is wanted.
     pub groups: Vec<String>,
-}
-
-/// Something to try with the issued key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub enum Proof {
-    /// Ask STS who the key belongs to: works without any permission.
-    Identity,
-    /// List the bucket under the prefix.
-    List,
-    /// Begin a multipart upload under the prefix and abort it: proves writing, and no object ever appears.
-    Upload,
 }
 
 /// Turns `object` into what is wanted in `account`, or into everything that is wrong with it.
@@ -280,7 +281,8 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     });
     let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
     let secret_spec = spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
-    let secret_name = names::secret(object);
+    let existing = spec.existing_secret().map(str::to_owned);
+    let secret_name = existing.clone().unwrap_or_else(|| names::secret(object));
     let rotation = spec.credentials.as_ref().and_then(|credentials| credentials.rotation.as_ref());
     let rotation = DesiredRotation::new(rotation, &mut errors);
     let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
@@ -288,10 +290,13 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         return Err(errors);
     }
     let iam = format!("arn:{}:iam::{}", account.partition, account.id);
+    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind == EncryptionType::SseKms);
     let object_name = names::of(object);
     Ok(Desired {
         account: account.clone(),
         region: spec.region.clone(),
+        preset: spec.preset,
+        existing,
         user: DesiredUser {
             arn: format!("{iam}:user{path}{user_name}"),
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
@@ -314,7 +319,17 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             ]),
         },
         rotation,
-        proofs: proofs(&document, &bucket_arn, &prefix),
+        proofs: proofs::Scope {
+            document: &document,
+            bucket_arn: &bucket_arn,
+            prefix: &prefix,
+            owner: &owner,
+            kms,
+            locked: spec.bucket.settings.object_lock.is_some(),
+            enforced: management.of("credentials") == ManagementMode::Enforce,
+            spec: spec.verification.as_ref(),
+        }
+        .proofs(),
         policy: DesiredPolicy {
             kind: policy_spec.kind,
             arn: format!("{iam}:policy{path}{policy_name}"),
@@ -354,18 +369,6 @@ fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: 
             Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None });
     }
     settings
-}
-
-/// What the document lets us try: always who the key is, then listing, or else an upload that leaves nothing behind.
-fn proofs(document: &Document, bucket_arn: &str, prefix: &str) -> Vec<Proof> {
-    let probe = format!("{bucket_arn}/{prefix}{}", names::PROBE_KEY);
-    let mut proofs = vec![Proof::Identity];
-    if document.allows("s3:ListBucket", bucket_arn, Some(prefix)) {
-        proofs.push(Proof::List);
-    } else if ["s3:PutObject", "s3:AbortMultipartUpload"].iter().all(|action| document.allows(action, &probe, None)) {
-        proofs.push(Proof::Upload);
-    }
-    proofs
 }
 
 fn limits(preset: Preset, region: &str) -> Option<String> {

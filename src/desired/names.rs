@@ -22,6 +22,16 @@ pub const REVOKED: &str = "bucketconnection-revoked";
 /// Key, under the prefix, of the upload that is begun and aborted to prove that writing works.
 pub const PROBE_KEY: &str = ".bucketconnection-probe";
 
+/// Key of the object that is put, read and deleted to prove that this works: one for each connection, so that two never meet.
+pub fn probe(prefix: &str, owner: &str) -> String {
+    format!("{prefix}{PROBE_KEY}-{}", hash(owner, 8))
+}
+
+/// Key outside any prefix of a connection, under which nothing is: to prove that the key of `owner` does not reach there.
+pub fn outside(owner: &str) -> String {
+    format!("{PROBE_KEY}-outside-{}/", hash(owner, 8))
+}
+
 /// Longest name of a bucket.
 pub const BUCKET_LIMIT: usize = 63;
 /// Longest name of an IAM user (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).

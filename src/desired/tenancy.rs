@@ -74,6 +74,9 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
     {
         check("bucket.encryption.kmsKeyArn", key, &rule.kms_keys);
     }
+    if let Some(cloud) = spec.verification.as_ref().and_then(|verification| verification.genomics_cloud.as_ref()) {
+        check("verification.genomicsCloud.url", cloud.authority(), &rule.genomics_cloud_hosts);
+    }
     let user = spec.user.as_ref();
     let path = user.and_then(|user| user.path.as_deref()).filter(|path| *path != names::default_path(&account.defaults));
     let chosen = user.and_then(|user| user.name.clone());
@@ -201,6 +204,7 @@ mod tests {
         let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
         let kms = json!({ "name": "lab-a-data", "encryption": { "type": "SSE-KMS", "kmsKeyArn": key } });
         let statement = json!([{ "actions": ["s3:GetObject"] }]);
+        let cloud = |rest: &str| json!({ "verification": { "genomicsCloud": { "url": format!("https://{rest}") } } });
         let cases = [
             (json!({}), json!({ "names": ["lab-b", "lab"] }), "allows nothing to namespace lab-a"),
             (json!({}), json!({ "buckets": [] }), "bucket.name lab-a-data (allowed: none)"),
@@ -209,6 +213,14 @@ mod tests {
             (json!({}), json!({ "presets": ["ReadOnly"] }), "preset ReadWrite (allowed: ReadOnly)"),
             (json!({ "bucket": kms }), json!({}), "bucket.encryption.kmsKeyArn"),
             (json!({ "user": { "name": "admin" } }), json!({}), "user.name admin (allowed: none)"),
+            (cloud("clc.example.org"), json!({}), "verification.genomicsCloud.url clc.example.org (allowed: none)"),
+            (cloud("clc.example.org/x"), json!({ "genomicsCloudHosts": ["*.example.org"] }), ""),
+            (
+                cloud("clc.example.org:22"),
+                json!({ "genomicsCloudHosts": ["clc.example.org"] }),
+                "url clc.example.org:22 (allowed:",
+            ),
+            (cloud("other.org/.example.org"), json!({ "genomicsCloudHosts": ["*.example.org"] }), "url other.org (allowed:"),
             (json!({ "user": { "path": "/admins/" } }), json!({ "users": ["*a.c"] }), ""),
             (json!({ "user": { "path": "/admins/" } }), json!({ "users": ["lab-a*"] }), "user /admins/lab-a.c (allowed: lab-a*)"),
             (json!({ "policy": { "statements": statement } }), json!({}), "policy.statements (they need statements: true)"),

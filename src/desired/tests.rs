@@ -85,7 +85,7 @@ fn the_ica_document_in_both_scopes() {
 
 #[test]
 fn proofs_are_what_the_policy_lets_us_try() {
-    let proofs = |spec: Value| resolved(spec).proofs;
+    let proofs = |spec: Value| resolved(spec).proofs.first;
     assert_eq!(proofs(json!({ "preset": "ReadOnly" })), [Proof::Identity, Proof::List]);
     assert_eq!(proofs(json!({ "preset": "WriteOnly" })), [Proof::Identity, Proof::Upload]);
     let custom = |actions: Value| json!({ "preset": "Custom", "policy": { "statements": [{ "actions": actions }] } });

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::observed::Tried;
 use crate::problem::Problem;
 
 /// Outcomes, in the order of the plan's steps.
@@ -32,9 +33,16 @@ pub enum Outcome {
 #[allow(missing_docs)]
 pub enum Fact {
     Nothing,
-    User { id: String },
+    User {
+        id: String,
+    },
     PolicyVersion(String),
-    Key { id: String, created_at: Timestamp },
+    Key {
+        id: String,
+        created_at: Timestamp,
+    },
+    /// What was tried with the key. The key works; what follows may have failed.
+    Tried(Vec<Tried>),
 }
 
 impl Outcome {

@@ -107,10 +107,10 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::WriteRoleBinding { name, groups } => kubernetes.write_role_binding(object, name, groups).await.into(),
         Action::DeleteGrant { kind, name } => kubernetes.delete_grant(object, *kind, name).await.into(),
         Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await.into(),
-        Action::Verify { key, proofs, patient } => match key.clone().or(issued.map(|issued| issued.key)) {
+        Action::Verify { key, patient } => match key.clone().or(issued.map(|issued| issued.key)) {
             Some(key) => tokio::select! {
-                proven = aws.verify(desired, &key, proofs, *patient) => match proven {
-                    Ok(()) => Outcome::DONE.into(),
+                proven = aws.verify(desired, &key, *patient) => match proven {
+                    Ok(tried) => Outcome::Done(Fact::Tried(tried)).into(),
                     Err((problem, true)) => Outcome::Pending(problem).into(),
                     Err((problem, false)) => Outcome::Failed(problem).into(),
                 },

@@ -23,6 +23,15 @@ const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, where each is kept in a Secret of its own too: `<secret>-v<number>` has the same.
 const KEY_VERSION: &str = "bucketconnection.dev/key-version";
 
+fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensitive> {
+    // Taken over, not copied, so that it is wiped in the end.
+    let text = |bytes: Vec<u8>| {
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Sensitive::new(String::from_utf8(bytes).unwrap_or_else(lossy))
+    };
+    data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect()
+}
+
 impl Kubernetes {
     fn secrets(&self, object: &BucketConnection) -> Api<ApiSecret> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
@@ -43,17 +52,22 @@ impl Kubernetes {
         let created = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse::<Timestamp>().ok());
         // The status has whole seconds: anything finer would look like a change at each check.
         let created = created.and_then(|at| Timestamp::from_second(at.as_second()).ok());
-        // Taken over, not copied, so that it is wiped in the end.
-        let text = |bytes: Vec<u8>| {
-            let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
-            Sensitive::new(String::from_utf8(bytes).unwrap_or_else(lossy))
-        };
         Secret::Ours(OwnSecret {
             key_created_at: created,
             claimed,
             version: secret.annotations().get(KEY_VERSION).and_then(|text| text.parse().ok()),
-            data: secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect(),
+            data: texts(secret.data),
         })
+    }
+
+    /// Reads the Secret `name`, which somebody else keeps: whose it is does not matter, because it is only read, and in the object's
+    /// own namespace.
+    pub async fn given_secret(&self, object: &BucketConnection, name: &str) -> Secret {
+        match call("get secrets", self.secrets(object).get_opt(name)).await {
+            Ok(Some(secret)) => Secret::Given(texts(secret.data)),
+            Ok(None) => Secret::Absent,
+            Err(problem) => Secret::Unreadable(problem),
+        }
     }
 
     /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it.

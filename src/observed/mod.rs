@@ -6,6 +6,7 @@
 mod access;
 mod remembered;
 mod seal;
+mod tried;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ use crate::settings::{self, Reading};
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use remembered::Remembered;
 pub use seal::Seal;
+pub use tried::Tried;
 
 /// Everything that the planner knows about the world.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -209,6 +211,8 @@ pub enum Secret {
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
+    /// Somebody else's, whose key the spec names: its data, only to be read.
+    Given(BTreeMap<String, Sensitive>),
     /// Ours.
     Ours(OwnSecret),
 }
@@ -266,9 +270,13 @@ pub enum KeyProof {
 }
 
 impl Secret {
-    /// The keys that it holds, where it is ours.
+    /// The keys that it holds, where it is ours or somebody gave it to us.
     pub fn keys(&self) -> Vec<KeyPair> {
-        self.ours().map(|secret| keys_in(&secret.data)).unwrap_or_default()
+        match self {
+            Self::Ours(secret) => keys_in(&secret.data),
+            Self::Given(data) => keys_in(data),
+            Self::NotLooked | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
+        }
     }
 
     /// Name of the Secret that its key has for itself, where this one is called `name` and is ours.

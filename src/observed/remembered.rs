@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus};
+use crate::api::{
+    BucketConnection, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
+};
 use crate::desired::{Desired, names};
 use crate::observed::Secret;
 
@@ -29,6 +31,8 @@ pub struct Remembered {
     pub held: Vec<ConditionType>,
     /// Whether the key had a full proof for the current generation.
     pub verified: bool,
+    /// Whether something that was to be proven is not: it is tried again.
+    pub unproven: bool,
     /// The generation of the spec.
     pub generation: Option<i64>,
     /// Writes that the look of this pass may find undone.
@@ -81,6 +85,10 @@ impl Remembered {
             credentials,
             roles: status.permissions.unwrap_or_default().roles,
             verified: is(ConditionType::Verified, "True"),
+            unproven: status
+                .capabilities
+                .values()
+                .any(|capability| matches!(capability.state, CapabilityState::Invalid | CapabilityState::Pending)),
             held,
         }
     }

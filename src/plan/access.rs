@@ -39,7 +39,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
             return None;
         }
         // Once it is there.
-        Secret::Absent | Secret::NotLooked | Secret::Unreadable(_) => {
+        Secret::Absent | Secret::NotLooked | Secret::Given(_) | Secret::Unreadable(_) => {
             let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
             let steps = planner.plan.steps.iter().enumerate();
             let written: Vec<_> = steps.filter(|(_, step)| writes(&step.action)).map(|(index, _)| index).collect();

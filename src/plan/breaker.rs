@@ -135,7 +135,7 @@ mod tests {
         for action in [
             Action::IssueKey { secret: "s".into(), version: None, known: Vec::new(), retire: Vec::new() },
             Action::DeleteKey { id: "AKIA".into() },
-            Action::Verify { key: None, proofs: Vec::new(), patient: true },
+            Action::Verify { key: None, patient: true },
             Action::WriteRole { name: "r".into(), secrets: Vec::new() },
         ] {
             assert_eq!(fingerprint(&Step { action, ..written("a") }, &one), None);

@@ -28,7 +28,7 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
                 planner.step(ConditionType::CredentialsReady, action, vec![diff], &[]);
             }
             Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
         }
     }
     access::release(&mut planner, readers);
@@ -37,6 +37,9 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
 
 /// Names of the Secrets of an object that may never have been resolved.
 pub fn retained_secrets(object: &BucketConnection, remembered: &Remembered) -> BTreeSet<String> {
+    if object.spec.existing_secret().is_some() {
+        return BTreeSet::new();
+    }
     let mut names = remembered.secrets();
     if remembered.credentials.secret_name.is_none() {
         names.insert(names::secret(object));
@@ -214,7 +217,7 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
                 planner.step(part, Action::DeleteSecret { name: name.clone() }, gone(&format!("secret({name})")), keys);
             }
             Secret::Unreadable(problem) => planner.unreadable(part, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
         }
     }
 }

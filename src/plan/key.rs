@@ -110,7 +110,7 @@ fn usable_secret<'o>(planner: &mut Planner<'_>, desired: &Desired, observed: &'o
     match &observed.secret {
         Secret::Ours(secret) => Some(Some(secret)),
         Secret::Absent => Some(None),
-        Secret::NotLooked => None,
+        Secret::NotLooked | Secret::Given(_) => None,
         Secret::Unreadable(problem) => {
             planner.unreadable(PART, problem);
             None
@@ -185,7 +185,7 @@ impl Keys<'_, '_, '_> {
         let written = self.write_secret(key, &[]);
         self.drop_earlier_secrets(written);
         // The condition may tell of the key before this one: the process ended before the status told of this one's proof.
-        let due = changed || !self.planner.remembered.verified || !self.proven(&key.id);
+        let due = changed || !self.planner.remembered.verified || self.planner.remembered.unproven || !self.proven(&key.id);
         let proven = due.then(|| {
             let mut after = self.after_grant.clone();
             after.extend(written);
@@ -323,7 +323,7 @@ impl Keys<'_, '_, '_> {
     }
 
     pub(super) fn verify(&mut self, key: Option<&KeyPair>, after: &[usize], patient: bool) -> usize {
-        let action = Action::Verify { key: key.cloned(), proofs: self.desired.proofs.clone(), patient };
+        let action = Action::Verify { key: key.cloned(), patient };
         self.planner.step(ConditionType::Verified, action, Vec::new(), after)
     }
 

@@ -9,6 +9,7 @@ mod adoption;
 pub mod breaker;
 mod bucket;
 pub mod deletion;
+mod existing;
 mod key;
 mod modes;
 mod policy;
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
-use crate::desired::{Desired, Document, Proof};
+use crate::desired::{Desired, Document};
 use crate::observed::{Grant, Observed, Remembered, WorkloadKind};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
@@ -183,10 +184,10 @@ pub enum Action {
         kind: Grant,
         name: String,
     },
-    /// Tries the key; the one issued by this plan where `key` is `None`. Patient: tries again while changes propagate.
+    /// Makes the proofs of [`Desired`] with the key; the one issued by this plan where `key` is `None`. Patient: tries again while
+    /// changes propagate.
     Verify {
         key: Option<KeyPair>,
-        proofs: Vec<Proof>,
         patient: bool,
     },
     EmptyBucket,
@@ -234,14 +235,10 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     let mut planner = Planner { futile: breaker::futile(remembered, now), ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
-    let user = user::plan(&mut planner, desired, observed);
-    // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
-    let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
-    let granted = policy::plan(&mut planner, desired, observed, user.is_some(), &base);
-    // What is not enforced is not waited for.
-    let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
-    key::plan(&mut planner, desired, observed, now, user.is_some(), &base, &granted);
-    access::plan(&mut planner, desired, observed);
+    match &desired.existing {
+        Some(secret) => existing::plan(&mut planner, desired, observed, secret, bucket.as_slice()),
+        None => identity(&mut planner, desired, observed, now, bucket),
+    }
     if planner.plan.hands_off {
         // Whose it is does not matter to who only looks.
         planner.frozen = false;
@@ -252,6 +249,18 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     modes::sift(&mut planner.plan, &desired.management);
     adoption::gate(&mut planner, desired);
     planner.finish()
+}
+
+/// Plans the user, its policy, its key, the Secret and who may read it.
+fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, bucket: Option<usize>) {
+    let user = user::plan(planner, desired, observed);
+    // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
+    let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
+    let granted = policy::plan(planner, desired, observed, user.is_some(), &base);
+    // What is not enforced is not waited for.
+    let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
+    key::plan(planner, desired, observed, now, user.is_some(), &base, &granted);
+    access::plan(planner, desired, observed);
 }
 
 /// Collects steps and blockers.

@@ -109,7 +109,7 @@ fn own_secret(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
     let name = names::version(&keys.desired.secret.name, number);
     let observed = keys.observed;
     match &observed.version {
-        Secret::NotLooked => {}
+        Secret::NotLooked | Secret::Given(_) => {}
         Secret::Unreadable(problem) => keys.planner.unreadable(ConditionType::CredentialsReady, problem),
         Secret::Foreign(why) => foreign(keys, ConditionType::CredentialsReady, &name, why),
         live @ (Secret::Absent | Secret::Ours(_)) => {
@@ -178,7 +178,7 @@ fn next(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) -> bool {
     let name = next.secret_name;
     let observed = keys.observed;
     match &observed.next {
-        Secret::NotLooked => return true,
+        Secret::NotLooked | Secret::Given(_) => return true,
         Secret::Unreadable(problem) => {
             keys.planner.unreadable(PART, problem);
             return true;
@@ -243,7 +243,7 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
     let observed = keys.observed;
     match &observed.next {
         Secret::Absent | Secret::Ours(_) => {}
-        Secret::NotLooked => return,
+        Secret::NotLooked | Secret::Given(_) => return,
         Secret::Unreadable(problem) => return keys.planner.unreadable(PART, problem),
         Secret::Foreign(why) => return foreign(keys, PART, &secret, why),
     }

@@ -92,6 +92,7 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
     for bucket in buckets {
         grants.connection(
             &Needs {
+                user: true,
                 settings: settings::ACTIONS.iter().flat_map(|(_, actions)| actions.iter().copied()).collect(),
                 managed: true,
                 boundary: true,
@@ -132,6 +133,7 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
             policy: desired.policy.arn.clone(),
         };
         let needs = Needs {
+            user: desired.existing.is_none(),
             settings: desired.bucket.settings.actions(),
             managed: desired.policy.kind == PolicyType::Managed,
             boundary: desired.user.boundary.is_some(),
@@ -152,6 +154,8 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
 
 /// What is done to a connection.
 struct Needs {
+    /// Whether it has a user of ours.
+    user: bool,
     /// Actions of the managed settings.
     settings: Vec<&'static str>,
     managed: bool,
@@ -217,6 +221,9 @@ impl<'a> Grants<'a> {
         if needs.destroy {
             let actions = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"];
             self.allow(Purpose::ObjectsOnForcedDelete, &actions, &format!("{bucket}/*"));
+        }
+        if !needs.user {
+            return;
         }
         for pattern in find {
             self.allow(Purpose::UsersByName, &["iam:GetUser"], pattern);
@@ -394,6 +401,11 @@ mod tests {
                 json!({ "deletionPolicy": "Delete", "forceDestroy": true }),
                 vec!["s3:DeleteObjectVersion", "s3:DeleteObject"],
                 vec![],
+            ),
+            (
+                json!({ "deletionPolicy": "Delete", "credentials": { "source": "Existing", "existingSecretRef": { "name": "x" } } }),
+                vec!["s3:DeleteBucket"],
+                vec!["iam:GetUser", "iam:CreateUser", "iam:PutUserPolicy", "iam:ListAccessKeys", "iam:DeleteUser"],
             ),
             (json!({ "forceDestroy": true }), vec![], vec!["s3:DeleteObjectVersion", "s3:DeleteBucket"]),
         ];

@@ -143,8 +143,9 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         }
         Action::DeleteGrant { kind, name } => format!("delete {kind} {name}"),
         Action::ReleaseGrant { kind, name } => format!("release {kind} {name}"),
-        Action::Verify { proofs, .. } => {
-            format!("try the key: {}", proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
+        Action::Verify { .. } => {
+            let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
+            format!("try the key: {}", proofs.map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
         }
         Action::EmptyBucket => format!("delete every object, version and upload in bucket {bucket}"),
         Action::DeleteBucket => format!("delete bucket {bucket}"),

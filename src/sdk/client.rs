@@ -74,6 +74,19 @@ pub async fn environment() -> Result<SdkConfig, SetupError> {
 /// One pool for all clients. The Rust SDK knows no `AWS_CA_BUNDLE`, which every other SDK does: with it, only the
 /// certificates in that file are trusted.
 fn http_client() -> Result<SharedHttpClient, SetupError> {
+    let context = tls_context()?;
+    Ok(Builder::new().pool_idle_timeout(POOL_IDLE).pool_max_idle_per_host(POOL_SIZE).build_with_connector_fn(
+        move |settings, components| {
+            let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+            connector.set_connector_settings(settings.cloned());
+            connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+            connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context.clone()).build()
+        },
+    ))
+}
+
+/// The certificates that are trusted.
+pub fn tls_context() -> Result<TlsContext, SetupError> {
     let trust = match std::env::var("AWS_CA_BUNDLE") {
         Ok(path) if !path.is_empty() => {
             let pem = std::fs::read(&path).map_err(|source| SetupError::CaBundle { path: path.clone(), source })?;
@@ -84,18 +97,10 @@ fn http_client() -> Result<SharedHttpClient, SetupError> {
         }
         _ => TrustStore::default(),
     };
-    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| SetupError::NoCertificate {
+    TlsContext::builder().with_trust_store(trust).build().map_err(|error| SetupError::NoCertificate {
         path: std::env::var("AWS_CA_BUNDLE").unwrap_or_default(),
         text: error.to_string(),
-    })?;
-    Ok(Builder::new().pool_idle_timeout(POOL_IDLE).pool_max_idle_per_host(POOL_SIZE).build_with_connector_fn(
-        move |settings, components| {
-            let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-            connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context.clone()).build()
-        },
-    ))
+    })
 }
 
 /// The configuration for an account: `base`, the operator's own, with the account's credentials, region and addresses. Signs in to

@@ -61,7 +61,7 @@ fn role_not_assumed(error: &(dyn Error + 'static)) -> Option<Problem> {
     Some(Problem::new(class(code, 0, None), "sts:AssumeRole", code, message))
 }
 
-fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -7,6 +7,7 @@
 mod budget;
 mod client;
 mod error;
+mod visit;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -25,8 +26,9 @@ use crate::problem::Problem;
 
 use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
-pub use client::{SetupError, environment};
+pub use client::{SetupError, environment, tls_context};
 pub(crate) use error::{build, unset};
+pub use visit::{Allowed, routed, visit};
 
 /// How many AWS calls may run at once. Waiting for a key to propagate does not count.
 const CALLS_AT_ONCE: usize = 64;

@@ -1,31 +1,133 @@
-//! What the issued key was proven to do, for those who only look at that.
+//! What the key was proven to do, for those who only look at that.
+//!
+//! The key is tried when it is issued and when the spec changes; in between the status keeps what was found.
 
 use std::collections::BTreeMap;
 
 use super::Checked;
-use super::conditions::condition;
-use crate::api::conditions::ConditionType;
-use crate::api::{BucketConnectionStatus, Capability, CapabilityState};
+use super::parts::Verdict;
+use crate::api::conditions::Reason;
+use crate::api::{Capability, CapabilityState};
+use crate::desired::{Means, Proof};
+use crate::execute::{Fact, Outcome};
+use crate::observed::Tried;
+use crate::plan::Action;
+use crate::problem::{Class, DENIERS, GRANTERS, Problem};
 
-/// What the condition `Verified` of `status` says about it, once there is one.
-pub(super) fn capabilities(status: &BucketConnectionStatus, check: &Checked<'_>) -> BTreeMap<String, Capability> {
-    let Some(verified) = condition(status, ConditionType::Verified) else { return status.capabilities.clone() };
-    let pending = matches!(
-        verified.reason.as_str(),
-        "KeyPropagating" | "Waiting" | "Progressing" | "Throttled" | "AWSUnavailable" | "Observed" | "NotManaged"
-    );
-    let state = match verified.status.as_str() {
-        "True" if !pending => CapabilityState::Valid,
-        _ if pending => CapabilityState::Pending,
-        "False" => CapabilityState::Invalid,
+type Capabilities = BTreeMap<String, Capability>;
+
+/// The capability that sums up.
+const SUM: &str = "s3";
+
+/// What is known after a check that began with `before`; `verdict` is that on `Verified`, and `stands` whether it says nothing new.
+pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: bool, check: &Checked<'_>) -> Capabilities {
+    let sum = match before.get(SUM) {
+        Some(known) if stands => known.clone(),
+        _ => sum(verdict),
+    };
+    let works = sum.state == CapabilityState::Valid;
+    let row = |(name, means): (&&str, &Means)| {
+        let by = match means {
+            Means::By(proofs) => proofs,
+            Means::Not(message) => return (name.to_string(), not_configured(message.clone())),
+        };
+        let known = before.get(*name).filter(|known| known.state != CapabilityState::NotConfigured);
+        let found = match tried(check) {
+            Some(tried) => of_trial(by, tried),
+            // Not tried again: it stands as long as the key works.
+            None if stands || works => match known {
+                Some(known) => known.clone(),
+                None if works && *by == [Proof::List] => valid(by),
+                None => pending("tried when the key is tried next"),
+            },
+            None if by.contains(&Proof::List) => sum.clone(),
+            None => pending("tried once the key works"),
+        };
+        (name.to_string(), found)
+    };
+    let rows: Capabilities = check.desired.proofs.capabilities.iter().map(row).collect();
+    let mut all = rows;
+    all.insert(SUM.to_owned(), sum);
+    all
+}
+
+/// What was tried in this check, where the key worked.
+pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [Tried]> {
+    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    let mut proven = steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. }));
+    proven.find_map(|(_, outcome)| match outcome {
+        Outcome::Done(Fact::Tried(tried)) => Some(tried.as_slice()),
+        _ => None,
+    })
+}
+
+/// What a failed trial means, for people.
+pub(super) fn why(problem: &Problem) -> String {
+    match problem.class {
+        Class::Allowed => {
+            let (action, place) = (&problem.action, &problem.message);
+            format!(
+                "{action} {place} is not denied, though that is outside the prefix and not what the connection needs{GRANTERS}"
+            )
+        }
+        Class::Denied => format!("the key is accepted, but denied what the connection needs ({}){DENIERS}", problem.brief()),
+        Class::BadKey => format!("AWS does not accept the key ({})", problem.brief()),
+        _ => problem.brief(),
+    }
+}
+
+fn sum(verdict: &Verdict) -> Capability {
+    let state = match (verdict.holds, verdict.reason) {
+        (_, Reason::NotManaged) => CapabilityState::NotConfigured,
+        (Some(true), _) => CapabilityState::Valid,
+        (Some(false), Reason::AccessDenied | Reason::KeyRejected | Reason::NotIsolated) => CapabilityState::Invalid,
+        (Some(false), _) if verdict.stalled => CapabilityState::Invalid,
         _ => CapabilityState::Pending,
     };
-    let message = match state {
-        CapabilityState::Valid => {
-            let tried = check.desired.proofs.iter().map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", ");
-            format!("tried with the issued key: {tried}")
+    Capability { state, message: verdict.message.clone() }
+}
+
+fn of_trial(by: &[Proof], tried: &[Tried]) -> Capability {
+    let mut mine = Vec::new();
+    for proof in by {
+        match tried.iter().find(|tried| tried.proof == *proof) {
+            // Unlike AWS it is one server: where it does not answer, it is not there.
+            Some(Tried { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
+                return Capability { state: CapabilityState::Invalid, message: problem.brief() };
+            }
+            Some(Tried { problem: Some(problem), .. }) => return of_problem(problem),
+            Some(_) => mine.push(*proof),
+            None => return pending("waits for what must be tried before it"),
         }
-        _ => verified.message.clone(),
+    }
+    valid(&mine)
+}
+
+fn of_problem(problem: &Problem) -> Capability {
+    let state = if problem.needs_a_person() { CapabilityState::Invalid } else { CapabilityState::Pending };
+    Capability { state, message: why(problem) }
+}
+
+fn valid(by: &[Proof]) -> Capability {
+    let told = match by {
+        [Proof::List] => "the key lists the bucket under the prefix",
+        [Proof::Upload] => "the key may begin an upload under the prefix, which was aborted: no object appeared",
+        [Proof::Put] => "the key puts an object under the prefix",
+        [Proof::Get] => "the key reads an object under the prefix",
+        [Proof::Delete] => "the key deletes an object under the prefix",
+        [Proof::ListOutside] => "the key is denied to list outside the prefix",
+        [Proof::GetOutside] => "the key is denied to read outside the prefix",
+        [Proof::GenomicsCloud] => "the address of spec.verification.genomicsCloud answers as expected",
+        [Proof::Federation] => "the key gets a session by sts:GetFederationToken",
+        _ => "the key puts and reads objects that the KMS key encrypts",
     };
-    BTreeMap::from([("s3".to_owned(), Capability { state, message })])
+    Capability { state: CapabilityState::Valid, message: format!("tried: {told}") }
+}
+
+fn pending(message: &str) -> Capability {
+    Capability { state: CapabilityState::Pending, message: message.to_owned() }
+}
+
+fn not_configured(message: String) -> Capability {
+    Capability { state: CapabilityState::NotConfigured, message }
 }

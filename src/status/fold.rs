@@ -6,6 +6,7 @@ use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::credentials::{credentials, rotation};
 use super::denials::denials;
+use super::existing;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
 use super::repeats::repeats;
@@ -132,7 +133,11 @@ impl Fold<'_> {
         self.status.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
-        self.status.credentials = credentials(self.status.credentials.take(), self.pass, check);
+        let before = self.status.credentials.take();
+        self.status.credentials = match &check.desired.existing {
+            Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.pass.now)),
+            None => credentials(before, self.pass, check),
+        };
         if let Some(verdict) = rotation(&self.status, self.pass, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
@@ -140,7 +145,12 @@ impl Fold<'_> {
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
-        self.status.capabilities = capabilities(&self.status, check);
+        let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
+        if let Some((_, verdict)) = verified {
+            // A call that failed in passing says nothing new about a key that works.
+            let stands = verdict.passing && is_true(&self.status, ConditionType::Verified);
+            self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
+        }
     }
 
     /// Sets the parts' conditions and, in this one place, the three that sum up. `denied` names all calls that were denied, where
@@ -211,8 +221,10 @@ impl Fold<'_> {
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
                 let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
                 let verified = condition(&self.status, ConditionType::Verified);
+                let existing = self.pass.object.spec.existing_secret();
+                let key = existing.map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"));
                 let (reason, message) = if verified.is_some_and(|verified| verified.reason == Reason::InSync.to_string()) {
-                    (Reason::Connected, format!("the issued key works on s3://{bucket}/{part}"))
+                    (Reason::Connected, format!("{key} works on s3://{bucket}/{part}"))
                 } else {
                     (
                         Reason::Observed,

@@ -7,6 +7,7 @@ mod capabilities;
 mod conditions;
 mod credentials;
 mod denials;
+mod existing;
 mod fold;
 mod intent;
 mod notes;

@@ -1,8 +1,11 @@
 //! What a check says about each part of a connection.
 
 use super::Checked;
+use super::capabilities::{tried, why};
+use super::existing;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
+use crate::desired::Proof;
 use crate::execute::Outcome;
 use crate::observed::{Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
@@ -25,11 +28,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn holds(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn holds(reason: Reason, message: impl Into<String>) -> Self {
         Self { holds: Some(true), reason, message: message.into(), stalled: false, passing: false }
     }
 
-    fn unknown(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn unknown(reason: Reason, message: impl Into<String>) -> Self {
         Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
     }
 
@@ -65,7 +68,14 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     if let Some(verdict) = undone_step(check, part) {
         return verdict;
     }
+    if let Some(verdict) = failed_proof(check).filter(|_| part == ConditionType::Verified) {
+        return verdict;
+    }
     if let Some(verdict) = only_observed(check, part) {
+        return verdict;
+    }
+    let existing = check.desired.existing.as_deref();
+    if let Some(verdict) = existing.and_then(|secret| existing::verdict(check, secret, part)) {
         return verdict;
     }
     if check.plan.frozen && !matches!(part, ConditionType::AccountReady) {
@@ -97,6 +107,23 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
         message,
         stalled: false,
         passing: false,
+    })
+}
+
+/// The key works, but not all that was tried with it does: what a person must act on first.
+fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
+    let of_key = tried(check)?.iter().filter(|tried| tried.proof != Proof::GenomicsCloud);
+    let mut problems: Vec<_> = of_key.filter_map(|tried| tried.problem.as_ref()).collect();
+    problems.sort_by_key(|problem| !problem.needs_a_person());
+    let first = problems.first()?;
+    let alike = problems.iter().filter(|problem| problem.class == first.class);
+    let stalled = first.needs_a_person();
+    Some(Verdict {
+        holds: Some(false),
+        reason: if first.class == Class::BadKey { Reason::KeyRejected } else { first.reason() },
+        message: alike.map(|problem| why(problem)).collect::<Vec<_>>().join("; "),
+        stalled,
+        passing: !stalled,
     })
 }
 
@@ -152,14 +179,18 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
             (Action::Verify { .. }, Class::BadKey) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
-                message: format!("{what}: AWS does not accept the issued key ({})", problem.brief()),
+                message: format!("{what}: AWS does not accept {} ({})", check.desired.key(), problem.brief()),
                 stalled: false,
                 passing: false,
             },
             (Action::Verify { .. }, Class::Denied) => Verdict {
                 holds: Some(false),
                 reason: Reason::AccessDenied,
-                message: format!("{what}: the issued key is denied what its policy allows ({}){DENIERS}", problem.brief()),
+                message: {
+                    let key = check.desired.key();
+                    let what_for = if check.desired.existing.is_some() { "it needs" } else { "its policy allows" };
+                    format!("{what}: {key} is denied what {what_for} ({}){DENIERS}", problem.brief())
+                },
                 stalled: true,
                 passing: false,
             },
@@ -220,8 +251,9 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         ConditionType::CredentialsReady if key_known(check, did) => {
             Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
         }
-        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || tried(check) => {
-            Verdict::holds(Reason::InSync, "the issued key was used and worked")
+        ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || looked(check) => {
+            let whose = existing::whose(check);
+            Verdict::holds(Reason::InSync, format!("{} was used and worked{whose}", desired.key()))
         }
         ConditionType::AccessInSync if desired.access.groups.is_empty() => {
             Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given")
@@ -272,7 +304,7 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
 }
 
 /// Only observed, with a key that worked just now.
-fn tried(check: &Checked<'_>) -> bool {
+fn looked(check: &Checked<'_>) -> bool {
     let verifies = check.plan.observed.iter().any(|step| matches!(step.action, Action::Verify { .. }));
     verifies && matches!(check.observed.proof, KeyProof::Works(_))
 }

@@ -1,14 +1,14 @@
 //! Every file under examples/, applied as it is with kubectl: the API server takes it, every account is signed in to, and every
 //! connection becomes Ready. A new example is picked up by itself. Their accounts, roles and external IDs are those of the emulator
-//! (deploy/local/aws.py), so nothing is substituted; only the keys that an AWSAccount takes from a Secret, which no example can
-//! have, are put there.
+//! (deploy/local/aws.py), so nothing is substituted; only the keys that an AWSAccount or a connection takes from a Secret, which
+//! no example can have, are put there.
 
 use std::path::{Path, PathBuf};
 
 use bucketconnection::api::{AWSAccount, BucketConnection};
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::accounts;
@@ -32,6 +32,16 @@ fn kind(document: &Value) -> &str {
     document["kind"].as_str().unwrap_or_default()
 }
 
+/// Puts a key into a Secret.
+async fn put(client: &Client, namespace: &str, name: &str, id: &str, key: &str) {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
+        "stringData": { "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": key },
+    });
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    secrets.patch(name, &PatchParams::apply("user"), &Patch::Apply(secret)).await.unwrap();
+}
+
 #[tokio::test]
 async fn every_example_works_as_it_is() {
     let mut lab = accounts::lab("examples").await;
@@ -50,15 +60,14 @@ async fn every_example_works_as_it_is() {
                     let account: AWSAccount = serde_json::from_value(document).unwrap();
                     accounts.push(account.metadata.name.unwrap());
                     let Some(reference) = account.spec.sign_in.credentials.secret_ref else { continue };
-                    let secret = json!({
-                        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": reference.name },
-                        "stringData": { "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": key },
-                    });
-                    let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), &reference.namespace);
-                    secrets.patch(&reference.name, &PatchParams::apply("user"), &Patch::Apply(secret)).await.unwrap();
+                    put(&lab.client, &reference.namespace, &reference.name, &id, &key).await;
                 }
                 "BucketConnection" => {
                     let object: BucketConnection = serde_json::from_value(document).unwrap();
+                    if let Some(name) = object.spec.existing_secret() {
+                        let (id, key) = lab.emulator.key("administrator");
+                        put(&lab.client, object.metadata.namespace.as_ref().unwrap(), name, &id, &key).await;
+                    }
                     connections.push((object.metadata.namespace.unwrap(), object.metadata.name.unwrap(), shown.clone()));
                 }
                 _ => {}

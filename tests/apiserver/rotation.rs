@@ -57,7 +57,8 @@ async fn on_request_and_the_old_key_goes_in_its_time() {
     let proofs = requests[created..].iter().filter(|request| request.key == new).map(|request| request.action.as_str());
     assert!(proofs.collect::<BTreeSet<_>>().is_superset(&BTreeSet::from(["sts:GetCallerIdentity", "s3:ListBucket"])));
     assert!(lab.secrets().get_opt("c-s3-next").await.unwrap().is_none());
-    // In its time the old one works.
+    // In its time the old one works. AWS tells whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     consumer.list_objects_v2().bucket("bucket-rotation").prefix("runs/").send().await.unwrap();
 
     // It was used since, so it is Inactive, but not deleted, and somebody is told where it was used.

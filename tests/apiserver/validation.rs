@@ -21,6 +21,13 @@ async fn words(lab: &Lab, spec: Value) -> String {
     }
 }
 
+/// A spec with a key that somebody else keeps.
+fn existing(change: Value) -> Value {
+    let mut spec = json!({ "credentials": { "source": "Existing", "existingSecretRef": { "name": "theirs" } } });
+    merge(&mut spec, change);
+    spec
+}
+
 #[tokio::test]
 async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
     let lab = Lab::idle("bad", Stack::cluster(), &[]).await;
@@ -80,6 +87,14 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "user": { "name": "a/b" } }), vec!["spec.user.name", "letters, digits"]),
         (json!({ "user": { "path": "lab" } }), vec!["spec.user.path", "begin and end with"]),
         (json!({ "credentials": { "secret": { "name": "Upper" } } }), vec!["spec.credentials.secret.name", "lower-case"]),
+        (existing(json!({ "credentials": { "existingSecretRef": null } })), vec!["goes with source: Existing, and only with it"]),
+        (existing(json!({ "credentials": { "source": "Issue" } })), vec!["goes with source: Existing, and only with it"]),
+        (existing(json!({ "credentials": { "secret": { "name": "x" } } })), vec!["somebody else keeps Secret and key"]),
+        (existing(json!({ "credentials": { "rotation": { "interval": "90d" } } })), vec!["somebody else keeps Secret and key"]),
+        (existing(json!({ "credentials": { "existingSecretRef": { "name": "Upper" } } })), vec!["existingSecretRef.name"]),
+        (existing(json!({ "user": { "name": "x" } })), vec!["leave user and policy out"]),
+        (existing(json!({ "policy": { "type": "Managed" } })), vec!["leave user and policy out"]),
+        (existing(json!({ "access": { "groups": ["lab"] } })), vec!["access.groups cannot be given a Secret that somebody else"]),
         (json!({ "access": { "groups": ["system:authenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
         (json!({ "access": { "groups": ["system:unauthenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
         (json!({ "access": { "groups": ["lab", "system:serviceaccounts"] } }), vec!["system:serviceaccounts:<namespace>"]),
@@ -104,6 +119,8 @@ async fn good_examples_are_accepted() {
     let lab = Lab::idle("good", Stack::cluster(), &[]).await;
     let cases = [
         json!({}),
+        existing(json!({})),
+        json!({ "verification": {} }),
         json!({ "preset": "IlluminaICA", "region": "eu-west-2" }),
         json!({ "preset": "IlluminaICA", "bucket": { "prefix": null, "allowRoot": true } }),
         json!({ "bucket": { "name": "dotted.name-1", "prefix": "a b/c=d/" } }),
@@ -130,6 +147,7 @@ async fn what_cannot_change_says_so() {
         (json!({ "bucket": { "name": "another" } }), "bucket.name cannot be changed"),
         (json!({ "user": { "name": "two" } }), "user.name cannot be changed"),
         (json!({ "user": null }), "user.name and user.path cannot be changed"),
+        (existing(json!({})), "credentials.source cannot be changed"),
         (json!({ "user": { "name": "one", "path": "/x/" } }), "user.name and user.path cannot be changed"),
     ];
     for (change, expected) in cases {
@@ -151,7 +169,7 @@ async fn kubectl_explains_and_lists() {
         ("bc.spec.bucket.tags", "Other tags"),
         ("bc.spec.cors", "Omitted: the preset's"),
         ("bc.spec.access.groups", "may read this one Secret"),
-        ("bc.status.credentials.retiring", "replaced"),
+        ("bc.status.credentials.retiring", "secret part nobody has"),
     ] {
         let explained = lab.kubectl(&["explain", field]);
         let text = String::from_utf8(explained.stdout).unwrap();

@@ -5,6 +5,7 @@
 
 mod iam;
 mod partitions;
+mod proofs;
 mod s3;
 mod settings;
 

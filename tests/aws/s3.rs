@@ -14,7 +14,7 @@ use crate::{Answer, Script, ok};
 
 const ACCOUNT: &str = "123456789012";
 
-fn desired(spec: Value) -> Desired {
+pub(crate) fn desired(spec: Value) -> Desired {
     let mut whole =
         json!({ "preset": "IlluminaICA", "region": "us-east-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" } });
     for (field, value) in spec.as_object().unwrap() {

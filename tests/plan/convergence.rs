@@ -53,7 +53,7 @@ const EDITS: [&str; 34] = [
 
 fn specs() -> Vec<Value> {
     vec![
-        json!({ "preset": "IlluminaICA", "access": { "groups": ["lab-b", "lab-a"] } }),
+        json!({ "preset": "IlluminaICA", "access": { "groups": ["lab-b", "lab-a"] }, "verification": { "objects": true } }),
         json!({ "preset": "IlluminaICA", "policy": { "type": "Managed" }, "bucket": { "encryption": { "type": "SSE-S3" }, "allowWeaker": ["encryption"] } }),
         json!({ "preset": "WriteOnly", "bucket": { "tags": { "team": "a" }, "ownership": "ObjectWriter", "allowWeaker": ["ownership"] }, "user": { "tags": { "team": "a" } } }),
         json!({ "preset": "ReadWrite", "bucket": {

@@ -10,6 +10,7 @@
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
+//! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
 //! | `> request` | somebody asks for a check |
 //! | `> repeats` | prints the writes that are counted or held back |
 //! | `> wait` | ten minutes pass |
@@ -20,11 +21,13 @@
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> capabilities` | prints what the status says of them |
 //! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod convergence;
+mod look;
 #[path = "../support/merge.rs"]
 mod merge;
 mod world;
@@ -127,6 +130,20 @@ impl Story {
                 self.object = connection(spec);
                 (self.object.metadata.generation, self.object.status) = (Some(generation + 1), status);
                 String::new()
+            }
+            ["failing", ref failing @ ..] => {
+                self.world.failing.clear();
+                if let [proof, class, code, action] = failing {
+                    let known = |text: &str| Value::String(text.to_owned());
+                    let class: Class = serde_json::from_value(known(class)).unwrap();
+                    let proof = serde_json::from_value(known(proof)).unwrap();
+                    self.world.failing.insert(proof, Problem::new(class, action, *code, ""));
+                }
+                String::new()
+            }
+            ["capabilities"] => {
+                let capabilities = self.object.status.as_ref().map(|status| status.capabilities.clone()).unwrap_or_default();
+                capabilities.iter().map(|(name, c)| format!("{name} {:?}: {}\n", c.state, c.message)).collect()
             }
             ["repeats"] => {
                 let repeats = self.object.status.as_ref().map(|status| status.repeats.clone()).unwrap_or_default();
@@ -279,6 +296,17 @@ pub fn edit(world: &mut World, what: &str) {
         "AWS writes origins small" => world.rewrites_cors = true,
         "AWS widens policies" => world.widens_policies = true,
         "AWS keeps origins as they are" => world.rewrites_cors = false,
+        "their Secret" | "their Secret with another key" | "their Secret without a key" => {
+            let id = if what == "their Secret" { "AKIATHEIRS" } else { "AKIAOTHER" };
+            let fields = [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", "theirs")];
+            let kept = if what.ends_with("without a key") { 0 } else { 2 };
+            let data = fields.into_iter().take(kept).map(|(name, value)| (name.to_owned(), Sensitive::new(value.to_owned())));
+            let secret = TheSecret { data: data.collect(), foreign: true, ..TheSecret::default() };
+            world.secret.insert("clc-key".to_owned(), secret);
+        }
+        "their key is rejected" => world.theirs = Some(Class::BadKey),
+        "their key is denied" => world.theirs = Some(Class::Denied),
+        "their key works" => world.theirs = None,
         "cors deleted" => bucket(world, |bucket| bucket.live.cors = Reading::Unset),
         "cors edited" => bucket(world, |bucket| {
             if let Reading::Set(rules) = &mut bucket.live.cors {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus, LastUsed, PolicyType, SignIn};
+use bucketconnection::api::{BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
-    Access, AccessKey, Bucket, Contents, Grant, Held, KeyProof, ManagedPolicy, Observed, OwnBinding, OwnRole, OwnSecret,
-    Remembered, Secret, User, Workload,
+    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Secret, Tried, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -16,7 +15,6 @@ use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
 use bucketconnection::status::{Checked, Pass, Stage, fold, intend};
 use jiff::{Timestamp, ToSpan};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 pub const CLUSTER: &str = "cluster";
@@ -40,6 +38,10 @@ pub struct World {
     pub rewrites_cors: bool,
     /// AWS widens each inline policy that is written.
     pub widens_policies: bool,
+    /// Further proofs that fail.
+    pub failing: BTreeMap<Proof, Problem>,
+    /// What AWS says to a key that somebody else keeps, where it does not work.
+    pub theirs: Option<Class>,
     /// Ids given out so far.
     count: usize,
 }
@@ -110,7 +112,7 @@ impl World {
     pub fn plan(&self, object: &BucketConnection, look: bool) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
         let desired = Self::resolve(object)?;
         let remembered = Remembered::of(object);
-        let secret = self.secret(&desired.secret.name);
+        let secret = self.secret_of(&desired);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let observed = if optimistic {
             Observed { access: self.readers(&desired, &remembered), ..self.secrets(&desired, &remembered) }
@@ -168,164 +170,6 @@ impl World {
         fold(&Pass { object, now: self.now, stage: Stage::Deleting(plan, report) })
     }
 
-    fn secret(&self, name: &str) -> Secret {
-        match self.secret.get(name) {
-            None => Secret::Absent,
-            Some(secret) if secret.foreign => Secret::Foreign("exists and was not created by this BucketConnection".into()),
-            Some(secret) => Secret::Ours(OwnSecret {
-                data: secret.data.clone(),
-                key_created_at: secret.created_at,
-                version: secret.version,
-                claimed: secret.claimed,
-            }),
-        }
-    }
-
-    /// The Secrets, by the rules of controller/reconcile.rs.
-    fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
-        let secret = self.secret(&desired.secret.name);
-        let earlier = remembered.earlier_secrets(desired, &secret).into_iter();
-        let earlier = earlier.flat_map(|name| self.secret(&name).own_of(&name).into_iter().chain([name]));
-        let look = |name: Option<String>| name.map_or(Secret::NotLooked, |name| self.secret(&name));
-        Observed {
-            earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
-            version: look(remembered.own_secret(desired, &secret)),
-            next: look(plan::waiting(desired, remembered, &secret, self.now)),
-            secret,
-            ..Observed::default()
-        }
-    }
-
-    fn readers(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Access> {
-        let names = remembered.access_names(desired, &self.secret(&desired.secret.name));
-        let live = |name: String| (name.clone(), self.access.get(&name).cloned().unwrap_or_else(nobody));
-        names.into_iter().map(live).collect()
-    }
-
-    /// What looking at this world shows, by the rules of aws/observe.rs.
-    fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
-        let mut seen = self.secrets(desired, remembered);
-        seen.proof = self.proof(desired, candidates(&seen));
-        let current = seen.secret.keys();
-        let next = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
-        seen.next_proof = self.proof(desired, next.collect());
-        if deletion {
-            let all = remembered.all_secrets(desired).into_iter();
-            seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
-        }
-        let previous = remembered.credentials.previous.as_ref();
-        let settled = matches!(seen.proof, KeyProof::Works(_))
-            && remembered.credentials.intent.is_none()
-            && seen.next == Secret::NotLooked
-            && previous.is_none()
-            && !remembered.revoke;
-        let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
-        let keys = self.user.as_ref().filter(|_| !settled || deletion);
-        let inline = desired.policy.kind == PolicyType::Inline;
-        let user = self.user.as_ref();
-        let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
-        let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
-        Observed {
-            unread: Vec::new(),
-            bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
-            contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
-                Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
-            }),
-            user: user.map_or(Reading::Unset, |user| Reading::Set(user.user.clone())),
-            inline_policy: if inline {
-                reading(user.and_then(|user| user.inline.get(&desired.policy.name).cloned()))
-            } else {
-                Reading::NotLooked
-            },
-            managed_policy: match self.policies.get(&desired.policy.arn) {
-                _ if inline => Reading::NotLooked,
-                None => Reading::Unset,
-                Some(policy) => Reading::Set(ManagedPolicy {
-                    version: format!("v{}", policy.default),
-                    document: policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone(),
-                    tags: Some(policy.tags.clone()),
-                    other_versions: policy
-                        .versions
-                        .iter()
-                        .filter(|(n, _)| *n != policy.default)
-                        .map(|(n, _)| format!("v{n}"))
-                        .collect(),
-                }),
-            },
-            earlier_policies: remembered
-                .earlier_policies(desired)
-                .filter_map(|policy| policy.arn.clone())
-                .map(|arn| {
-                    (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone())))
-                })
-                .collect(),
-            attached: attached(),
-            keys: keys.map_or(Reading::NotLooked, |user| {
-                let key = |key: &TheKey| AccessKey {
-                    id: key.id.clone(),
-                    active: key.active,
-                    expired: key.expired,
-                    created_at: Some(key.created_at),
-                };
-                Reading::Set(user.keys.iter().map(key).collect())
-            }),
-            last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
-            denial: match remembered.credentials.revocation {
-                Some(_) => reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned())),
-                None => Reading::NotLooked,
-            },
-            workloads,
-            access: self.readers(desired, remembered),
-            ..seen
-        }
-    }
-
-    fn last_used(&self, id: &str) -> Reading<LastUsed> {
-        let key = self.user.as_ref().and_then(|user| user.keys.iter().find(|key| key.id == id));
-        let used = |at| LastUsed { at: Some(Time(at)), service: "s3".into(), region: "us-east-1".into() };
-        key.and_then(|key| key.used_at).map_or(Reading::Unset, |at| Reading::Set(used(at)))
-    }
-
-    fn proof(&self, desired: &Desired, candidates: Vec<KeyPair>) -> KeyProof {
-        let mut first = KeyProof::NotTried;
-        for key in candidates {
-            let known = self.user.as_ref().and_then(|user| user.keys.iter().find(|known| known.id == key.id && known.active));
-            let rejected = |code| Problem::new(Class::BadKey, "s3:ListBucket", code, "");
-            let result = match known {
-                Some(known) if known.secret == key.secret.reveal() => {
-                    if self.permitted(desired) {
-                        return KeyProof::Works(key);
-                    }
-                    KeyProof::Denied(key, Problem::new(Class::Denied, "s3:ListBucket", "AccessDenied", ""))
-                }
-                Some(_) => KeyProof::Rejected(key, rejected("SignatureDoesNotMatch")),
-                None => KeyProof::Rejected(key, rejected("InvalidAccessKeyId")),
-            };
-            if first == KeyProof::NotTried {
-                first = result;
-            }
-        }
-        first
-    }
-
-    /// Whether the user's policies are ours, which is enough to let it list.
-    fn permitted(&self, desired: &Desired) -> bool {
-        if !desired.proofs.contains(&Proof::List) {
-            return true;
-        }
-        let Some(user) = &self.user else { return false };
-        let denied = |document: &Value| document["Statement"][0].get("Condition").is_none();
-        if user.inline.get(names::REVOKED).is_some_and(denied) {
-            return false;
-        }
-        let inline = user.inline.values().cloned();
-        let attached = user.attached.iter().filter_map(|arn| self.policies.get(arn));
-        let attached = attached.map(|policy| policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone());
-        inline
-            .chain(attached)
-            .any(|document| document.to_string().contains("s3:ListBucket") || document.to_string().contains("s3:*"))
-    }
-
     pub fn execute(&mut self, desired: &Desired, plan: &Plan, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Report {
         let mut report = Report::default();
         let mut issued = None;
@@ -348,6 +192,19 @@ impl World {
             report.outcomes.push(outcome);
         }
         report
+    }
+
+    /// Whose key it is that somebody else keeps.
+    fn whose(&self, desired: &Desired, proof: &Proof) -> Option<String> {
+        let asked = desired.existing.is_some() && *proof == Proof::Identity;
+        asked.then(|| "arn:aws:iam::210987654321:user/clc".to_owned())
+    }
+
+    /// What came of each proof.
+    fn tried(&self, desired: &Desired) -> Vec<Tried> {
+        let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
+        let problem = |proof: &Proof| self.failing.get(proof).cloned();
+        proofs.map(|proof| Tried { proof: *proof, found: self.whose(desired, proof), problem: problem(proof) }).collect()
     }
 
     fn create_key(&mut self) -> KeyPair {
@@ -490,7 +347,7 @@ impl World {
             Action::Verify { key, .. } => {
                 let tried = key.clone().or(issued.clone());
                 match self.proof(desired, tried.into_iter().collect()) {
-                    KeyProof::Works(_) => {}
+                    KeyProof::Works(_) => return Outcome::Done(Fact::Tried(self.tried(desired))),
                     KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
                     other => return Outcome::Pending(Problem::new(Class::BadKey, "test:Verify", format!("{other:?}"), "")),
                 }
@@ -566,13 +423,6 @@ impl World {
     }
 }
 
-/// By the rules of aws/observe.rs.
-fn candidates(seen: &Observed) -> Vec<KeyPair> {
-    let here = seen.secret.keys();
-    let others = || seen.earlier_secrets.values().chain([&seen.version]).flat_map(Secret::keys).collect();
-    if here.is_empty() { others() } else { here }
-}
-
 /// Neither Role nor RoleBinding.
 pub fn nobody() -> Access {
     Access { role: Held::Absent, binding: Held::Absent }
@@ -583,9 +433,4 @@ pub fn defaults() -> Live {
     let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
     serde_json::from_value(value).unwrap()
-}
-
-/// Only managed settings are read; the tags always.
-fn managed(bucket: &TheBucket, desired: &Desired) -> Live {
-    bucket.live.managed(&desired.bucket.settings)
 }

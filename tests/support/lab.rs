@@ -243,7 +243,7 @@ impl Lab {
     /// An entry of allowedNamespaces that allows this namespace everything, but for `change`.
     pub fn rule(&self, change: Value) -> Value {
         let mut rule = json!({
-            "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "kmsKeys": ["*"],
+            "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "kmsKeys": ["*"], "genomicsCloudHosts": ["*"],
             "presets": ["IlluminaICA", "CLCGenomics", "ReadOnly", "ReadWrite", "WriteOnly", "Custom"],
             "adoption": true, "statements": true, "customPolicy": true,
         });

@@ -282,6 +282,9 @@ fn s3_action(method: &str, target: &str) -> String {
         ("PUT", false) => "s3:CreateBucket",
         ("DELETE", false) => "s3:DeleteBucket",
         ("DELETE", true) if keys.contains_key("uploadId") => "s3:AbortMultipartUpload",
+        ("GET" | "HEAD", true) => "s3:GetObject",
+        ("PUT", true) => "s3:PutObject",
+        ("DELETE", true) => "s3:DeleteObject",
         _ => "s3:other",
     }
     .to_owned()

@@ -1,0 +1,59 @@
+//! A key that somebody else issued and keeps: it is tried, and nothing else. No user, policy, key or Secret is planned.
+
+use super::{Action, Planner};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::desired::Desired;
+use crate::observed::{KeyProof, Observed, Secret};
+use crate::problem::DENIERS;
+
+const PART: ConditionType = ConditionType::CredentialsReady;
+const FIELDS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
+/// Plans to try the key in the Secret `name`, after `base`.
+pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, name: &str, base: &[usize]) {
+    match &observed.secret {
+        Secret::Absent => {
+            let message =
+                format!("Secret {name}, which credentials.existingSecretRef names, is not there: create it with {FIELDS}");
+            return planner.stall(PART, Reason::SecretMissing, message);
+        }
+        Secret::Unreadable(problem) => return planner.unreadable(PART, problem),
+        Secret::Given(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
+    }
+    match &observed.proof {
+        KeyProof::NotTried if matches!(observed.secret, Secret::Given(_)) => {
+            let message = format!("Secret {name} holds no access key: it needs {FIELDS}");
+            planner.stall(PART, Reason::SecretMissing, message);
+        }
+        KeyProof::NotTried => {}
+        KeyProof::Works(key) | KeyProof::OtherUser(key, _) => {
+            let known = &planner.remembered;
+            let another = known.credentials.access_key_id.as_ref() != Some(&key.id);
+            if another || !known.verified || known.unproven || !base.is_empty() {
+                // It is not new, so there is nothing to wait for.
+                let action = Action::Verify { key: Some(key.clone()), patient: false };
+                planner.step(ConditionType::Verified, action, Vec::new(), base);
+            }
+        }
+        KeyProof::Denied(key, problem) => {
+            let message = format!(
+                "{} ({}) is denied what preset {:?} needs ({}): whoever keeps the key can grant it{DENIERS}",
+                desired.key(),
+                key.id,
+                desired.preset,
+                problem.brief()
+            );
+            planner.stall(ConditionType::Verified, Reason::AccessDenied, message);
+        }
+        KeyProof::Rejected(key, problem) => {
+            let message = format!(
+                "AWS does not accept {} ({}: {}): whoever keeps the Secret can put a key into it that works",
+                desired.key(),
+                key.id,
+                problem.code
+            );
+            planner.stall(ConditionType::Verified, Reason::KeyRejected, message);
+        }
+        KeyProof::Unclear(_, problem) => planner.unreadable(ConditionType::Verified, problem),
+    }
+}

@@ -1,0 +1,106 @@
+//! One HTTPS request to an address that a user names: asked without any credential, told by its status alone.
+//!
+//! The operator's network is not the user's, so the address must lead nowhere near the operator: which hosts may be named is for the
+//! AWSAccount to say, and here only names are taken, only over TLS, redirects are not followed, the body is not read, and what the name
+//! resolves to is checked by the very look-up that is connected to. No proxy is used: it would look the name up again.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+
+use crate::problem::{Class, Problem};
+
+const ACTION: &str = "GET";
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which addresses may be connected to.
+pub type Allowed = fn(IpAddr) -> bool;
+
+/// The status that `url`, of the host `host`, answers with; `trust` are the certificates that count.
+pub async fn visit(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -> Result<u16, Problem> {
+    let failed = |code: &str, text: String| Problem::new(Class::Unavailable, ACTION, code, text);
+    // A number would go past the look-up.
+    if host.parse::<IpAddr>().is_ok() || !url.starts_with("https://") {
+        return Err(Problem::new(Class::Refused, ACTION, "NotAllowed", "only https and the name of a host are taken"));
+    }
+    let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(trust);
+    let connector = builder.build_with_resolver(Lookup { allowed });
+    let mut request = HttpRequest::empty();
+    request.set_uri(url).map_err(|error| failed("BadAddress", error.to_string()))?;
+    match tokio::time::timeout(TIMEOUT, connector.call(request)).await {
+        Ok(Ok(response)) => Ok(response.status().as_u16()),
+        Ok(Err(error)) => Err(failed("Unreachable", super::error::root_cause(&error).to_string())),
+        Err(_) => Err(failed("Timeout", "no answer in 5 s".to_owned())),
+    }
+}
+
+/// Whether an address may be a server that a user names: not the operator's own host, nor what only its network can reach without
+/// being routed, such as the metadata service. Private networks may be: that is where such servers stand.
+pub fn routed(address: IpAddr) -> bool {
+    /// AWS's metadata service over IPv6.
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.octets()[0] == 0)
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6 == METADATA)
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Lookup {
+    allowed: Allowed,
+}
+
+impl ResolveDns for Lookup {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            let found: Vec<_> = found.map(|address| address.ip()).collect();
+            if let Some(refused) = found.iter().find(|address| !(self.allowed)(**address)) {
+                return Err(ResolveDnsError::new(format!("{name} is {refused}, which may not be asked")));
+            }
+            Ok(found)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::tls_context;
+    use super::*;
+
+    #[test]
+    fn nothing_near_the_operator_is_asked() {
+        for near in
+            ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "224.0.0.1"]
+        {
+            assert!(!routed(near.parse().unwrap()), "{near}");
+        }
+        for server in ["10.1.2.3", "192.168.1.1", "52.1.2.3", "2001:db8::1"] {
+            assert!(routed(server.parse().unwrap()), "{server}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_and_checked() {
+        let problem = visit("https://localhost:1/x", "localhost", routed, tls_context().unwrap()).await.unwrap_err();
+        assert!(problem.message.contains("may not be asked"), "{problem:?}");
+        for (url, host) in [("https://127.0.0.1/", "127.0.0.1"), ("http://localhost/", "localhost")] {
+            assert_eq!(visit(url, host, |_| true, tls_context().unwrap()).await.unwrap_err().code, "NotAllowed", "{url}");
+        }
+    }
+}

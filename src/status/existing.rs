@@ -1,0 +1,74 @@
+//! What the status tells of a key that somebody else issued and keeps.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::Checked;
+use super::capabilities::tried;
+use super::parts::Verdict;
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{CredentialsStatus, KeyPhase};
+use crate::execute::Outcome;
+use crate::observed::{KeyProof, Secret};
+use crate::plan::Action;
+
+/// The key in the Secret `name`, after a check that began with `before`.
+pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked<'_>, now: Timestamp) -> CredentialsStatus {
+    let key = check.observed.proof.key().map(|key| key.id.clone());
+    let known = before.access_key_id == key;
+    let mut now_known = CredentialsStatus {
+        secret_name: Some(name.to_owned()),
+        verified_at: before.verified_at.filter(|_| known),
+        identity: before.identity.filter(|_| known),
+        phase: before.phase.filter(|_| known),
+        access_key_id: key,
+        ..CredentialsStatus::default()
+    };
+    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    for (_, outcome) in steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. })) {
+        match outcome {
+            Outcome::Done(_) => {
+                now_known.phase = Some(KeyPhase::Verified);
+                now_known.verified_at = Some(Time(now));
+            }
+            Outcome::Failed(problem) if problem.needs_a_person() => now_known.phase = Some(KeyPhase::Rejected),
+            _ => {}
+        }
+    }
+    if matches!(check.observed.proof, KeyProof::Rejected(..)) {
+        now_known.phase = Some(KeyPhase::Rejected);
+    }
+    now_known.identity = identity(check).map(str::to_owned).or(now_known.identity);
+    now_known
+}
+
+/// ARN of whom the key belongs to, where this check has asked.
+fn identity<'a>(check: &'a Checked<'_>) -> Option<&'a str> {
+    tried(check)?.iter().find_map(|tried| tried.found.as_deref())
+}
+
+/// What is different about the parts of a connection whose key somebody else keeps in the Secret `name`.
+pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> Option<Verdict> {
+    let left = |what: &str| Some(Verdict::holds(Reason::NotManaged, format!("credentials.source is Existing: {what}")));
+    match part {
+        ConditionType::UserReady => left("whose the key is does not matter"),
+        ConditionType::PolicyInSync => left("whoever keeps the key grants its rights"),
+        ConditionType::AccessInSync => left("whoever keeps the Secret says who may read it"),
+        ConditionType::CredentialsReady if matches!(check.observed.secret, Secret::Given(_)) => {
+            check.observed.proof.key()?;
+            Some(Verdict::holds(Reason::InSync, format!("Secret {name} holds an access key, which is only read")))
+        }
+        ConditionType::Verified if check.observed.proof.key().is_none() => {
+            Some(Verdict::unknown(Reason::Waiting, format!("waits for Secret {name}")))
+        }
+        _ => None,
+    }
+}
+
+/// Whose key was used, for the condition `Verified`.
+pub(super) fn whose(check: &Checked<'_>) -> String {
+    let Some(arn) = identity(check).or(check.remembered.credentials.identity.as_deref()) else { return String::new() };
+    let account = arn.split(':').nth(4).unwrap_or_default();
+    let other = if account == check.desired.account.id { "" } else { ", of another account than the bucket" };
+    format!("; it belongs to {arn}{other}")
+}
