@@ -18,7 +18,7 @@ use crate::support::proxy::{Fault, Request};
 use crate::support::stack::Stack;
 
 /// The request for a check that triggers of scenarios make.
-const ASKED: &str = "asked";
+pub const ASKED: &str = "asked";
 
 pub struct Rig {
     pub lab: Lab,
@@ -118,7 +118,12 @@ impl Rig {
 
     /// Asks for a check, and does not wait for it.
     pub async fn ask(&self) {
-        self.lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: ASKED } } })).await;
+        self.annotate(REQUESTED_AT).await;
+    }
+
+    /// Asks for what the annotation stands for.
+    pub async fn annotate(&self, annotation: &str) {
+        self.lab.patch("c", json!({ "metadata": { "annotations": { annotation: ASKED } } })).await;
     }
 
     /// Waits until that check has been made, and all is well.

@@ -1,10 +1,11 @@
 //! What happens to a connection while the operator is disturbed. One more is one more value here.
 
 use aws_sdk_iam::types::StatusType;
+use bucketconnection::api::{BucketConnection, REVOKE_AT, ROTATE_AT};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::rig::Rig;
+use super::rig::{ASKED, Rig};
 use crate::support::lab::told;
 
 /// A step of a scenario.
@@ -32,7 +33,7 @@ const READY: Step = |rig| {
 const ANSWERED: Step = |rig| Box::pin(async { rig.answered().await });
 const GONE: Step = |rig| Box::pin(async { rig.lab.gone("c").await });
 
-pub const SCENARIOS: [Scenario; 11] = [
+pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "create",
         setup: NOTHING,
@@ -110,6 +111,36 @@ pub const SCENARIOS: [Scenario; 11] = [
         deletes: false,
     },
     Scenario {
+        name: "rotate",
+        setup: |rig| Box::pin(async { rig.connected(json!({ "credentials": { "rotation": { "overlap": "1h" } } })).await }),
+        trigger: |rig| Box::pin(async { rig.annotate(ROTATE_AT).await }),
+        end: |rig| Box::pin(rotated(rig)),
+        deletes: false,
+    },
+    Scenario {
+        name: "rotate-versioned",
+        setup: |rig| {
+            let secret = json!({ "name": "c-s3", "versioned": true });
+            let credentials = json!({ "secret": secret, "rotation": { "overlap": "1h" } });
+            Box::pin(async { rig.connected(json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } })).await })
+        },
+        trigger: |rig| Box::pin(async { rig.annotate(ROTATE_AT).await }),
+        end: |rig| Box::pin(rotated(rig)),
+        deletes: false,
+    },
+    Scenario {
+        name: "revoke",
+        setup: CONNECTED,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.watch.excused();
+                rig.annotate(REVOKE_AT).await;
+            })
+        },
+        end: |rig| Box::pin(revoked(rig)),
+        deletes: false,
+    },
+    Scenario {
         name: "drift",
         setup: CONNECTED,
         trigger: |rig| {
@@ -175,6 +206,25 @@ pub const SCENARIOS: [Scenario; 11] = [
         deletes: false,
     },
 ];
+
+/// Waits until the Secret has the next key, and nothing of the way there is left.
+async fn rotated(rig: &Rig) {
+    let done = |object: &BucketConnection| {
+        let credentials = object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+        credentials.last_handled_rotate_at.as_deref() == Some(ASKED) && credentials.next.is_none() && credentials.intent.is_none()
+    };
+    rig.lab.until("c", "rotation", done).await;
+    rig.lab.ready("c").await;
+}
+
+async fn revoked(rig: &Rig) {
+    let done = |object: &BucketConnection| {
+        let credentials = object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+        credentials.last_handled_revoke_at.as_deref() == Some(ASKED)
+    };
+    rig.lab.until("c", "revocation", done).await;
+    rig.lab.ready("c").await;
+}
 
 async fn changed(rig: &Rig, spec: Value) {
     rig.lab.apply(&rig.connection(spec)).await;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::rig::Rig;
 
 /// Fields of the status that differ from run to run: only whether they are there is compared.
-const VARYING: [&str; 12] = [
+const VARYING: [&str; 17] = [
     "lastTransitionTime",
     "lastCheckedAt",
     "lastDetectedAt",
@@ -20,6 +20,11 @@ const VARYING: [&str; 12] = [
     "verifiedAt",
     "lastWrittenAt",
     "lastHandledReconcileAt",
+    "replacedAt",
+    "worksUntil",
+    "lastUsed",
+    "sessionsBefore",
+    "endsAt",
     "seal",
     "id",
     "version",
@@ -36,7 +41,7 @@ pub async fn state(rig: &Rig) -> Value {
         status.remove("repeats");
     }
     let mut text = whole.to_string();
-    for name in ["c-s3", "renamed"] {
+    for name in ["c-s3", "c-s3-v2", "renamed"] {
         if let Some(secret) = rig.lab.secrets().get_opt(name).await.unwrap() {
             let data = secret.data.unwrap_or_default();
             if let Some(id) = data.get("AWS_ACCESS_KEY_ID") {
@@ -119,7 +124,9 @@ async fn iam(rig: &Rig) -> Value {
         let mut inline = Map::new();
         for policy in iam.list_user_policies().user_name(name).send().await.unwrap().policy_names {
             let found = iam.get_user_policy().user_name(name).policy_name(&policy).send().await.unwrap();
-            inline.insert(policy, json!(found.policy_document));
+            // It tells the time of the denial.
+            let document = found.policy_document.split("TokenIssueTime").next().unwrap_or_default();
+            inline.insert(policy, json!(document));
         }
         let attached = iam.list_attached_user_policies().user_name(name).send().await.unwrap().attached_policies;
         let mut keys = iam.list_access_keys().user_name(name).send().await.unwrap().access_key_metadata;
