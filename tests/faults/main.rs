@@ -2,5 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod cluster;
+mod model;
 mod simulation;

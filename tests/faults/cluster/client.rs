@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,8 +38,8 @@ pub enum Fault {
     Cut,
 }
 
-/// Asked before and after each request; may wait as long as it likes.
-pub type Layer = Arc<dyn Fn(Moment, String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
+/// Asked before and after each request, which has a number and an action; may wait as long as it likes.
+pub type Layer = Arc<dyn Fn(Moment, u64, String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
 /// Told of each write that was carried out.
 pub type Hook = Arc<dyn Fn(&Store, &Write<'_>) + Send + Sync>;
 
@@ -59,6 +60,7 @@ pub struct Cluster {
     layer: Arc<Mutex<Option<Layer>>>,
     hook: Arc<Mutex<Option<Hook>>>,
     lag: Arc<Mutex<Lag>>,
+    requests: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -74,6 +76,7 @@ impl Cluster {
             layer: Arc::default(),
             hook: Arc::default(),
             lag: Arc::default(),
+            requests: Arc::default(),
             clock,
         }
     }
@@ -147,8 +150,9 @@ impl Cluster {
         let body = body.collect_bytes().await.map_err(std::io::Error::other)?;
         let request = Request::parse(&head, &body);
         let layer = lock(&self.layer).clone();
+        let number = self.requests.fetch_add(1, Ordering::SeqCst);
         let fault = async |moment: Moment| match &layer {
-            Some(layer) => layer(moment, request.action()).await,
+            Some(layer) => layer(moment, number, request.action()).await,
             None => None,
         };
         if let Some(fault) = fault(Moment::Before).await {

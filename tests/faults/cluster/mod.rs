@@ -17,6 +17,6 @@ mod request;
 mod store;
 mod tests;
 
-pub use client::{Cluster, Fault, Moment};
-pub use request::Request;
-pub use store::{Store, Write};
+pub use client::{Cluster, Fault, Lag, Layer, Moment};
+pub use request::{Request, Verb};
+pub use store::{Key, Store, Write};

@@ -194,7 +194,7 @@ async fn faults_strike_before_and_after() {
     let api: Api<Namespace> = Api::all(cluster.client());
     let namespace = |name: &str| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     let fault = |wanted: Moment, fault: Fault| {
-        cluster.set_layer(Arc::new(move |moment, _| Box::pin(async move { (moment == wanted).then_some(fault) })));
+        cluster.set_layer(Arc::new(move |moment, _, _| Box::pin(async move { (moment == wanted).then_some(fault) })));
     };
     fault(Moment::Before, Fault::Answer(500, "InternalError"));
     assert_eq!(code(api.patch("x", &manager("m"), &Patch::Apply(namespace("x"))).await).0, 500);
