@@ -1,3 +1,9 @@
 //! Faults at every step: throttled, cut, lost and late answers, and the operator killed anywhere.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod contract;
+mod model;

@@ -1,0 +1,1 @@
+//! One suite of what AWS does, for the model and for the emulator.
