@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::client::{After, Before, Calm, Faults, Seen, config};
+use super::client::{After, Before, Calm, Faults, Seen, code, config};
 use super::{Behaviour, Delay, Model, Pair};
 
 const ACCOUNT: &str = "123456789012";
@@ -74,15 +73,6 @@ impl Lab {
         let sts = aws_sdk_sts::Client::new(&config(&self.model, Arc::new(Calm), key, REGION));
         let listed = self.s3(key).list_objects_v2().bucket("lab").send().await;
         [code(&listed), code(&sts.get_caller_identity().send().await)]
-    }
-}
-
-fn code<T, E: ProvideErrorMetadata, R>(answer: &Result<T, SdkError<E, R>>) -> String {
-    match answer {
-        Ok(_) => String::new(),
-        Err(SdkError::ServiceError(error)) => error.err().code().unwrap_or("none").to_owned(),
-        Err(SdkError::DispatchFailure(_)) => "cut".to_owned(),
-        Err(_) => "other".to_owned(),
     }
 }
 
