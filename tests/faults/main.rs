@@ -6,5 +6,6 @@
 mod support;
 
 mod cluster;
+mod contract;
 mod model;
 mod simulation;

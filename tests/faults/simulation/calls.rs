@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// Less than any timeout.
+const LATE: Duration = Duration::from_secs(2);
+
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum How {
-    /// The operator is killed before the call is carried out.
+    /// The operator is killed before the call is carried out, and with it all that runs beside it.
     KilledBefore,
     /// The operator is killed after it was carried out, and never sees the answer.
     KilledAfter,
+    /// The call hangs, what runs beside it goes on, and then the operator is killed.
+    KilledLate,
     /// It is carried out, and the answer is lost.
     Lost,
     /// It is not carried out: an error inside the server.
@@ -27,7 +32,7 @@ pub enum How {
 }
 
 impl How {
-    pub const ALL: [Self; 5] = [Self::KilledBefore, Self::KilledAfter, Self::Lost, Self::Broken, Self::Busy];
+    pub const ALL: [Self; 6] = [Self::KilledBefore, Self::KilledAfter, Self::KilledLate, Self::Lost, Self::Broken, Self::Busy];
 }
 
 /// Which of the two servers a call goes to.
@@ -65,6 +70,8 @@ struct Inner {
     running: HashMap<(Side, String), Vec<usize>>,
     strikes: BTreeMap<usize, How>,
     struck: usize,
+    /// Nothing is carried out any more until the operator has started again.
+    dying: bool,
     /// How many in a thousand calls are struck, and by what.
     chance: u32,
     /// How long each call takes on its way, at most.
@@ -112,6 +119,11 @@ impl Calls {
         self.lock().slow = slow;
     }
 
+    /// After a kill.
+    pub fn revive(&self) {
+        self.lock().dying = false;
+    }
+
     /// Resolves when the operator is to be killed.
     pub async fn killed(&self) {
         self.killed.notified().await;
@@ -119,6 +131,9 @@ impl Calls {
 
     /// Before a call is carried out. `request` is the same as in `after`.
     pub async fn before(&self, side: Side, request: String, action: String) -> Verdict {
+        if self.lock().dying {
+            return std::future::pending().await;
+        }
         let (how, slow) = {
             let mut inner = self.lock();
             let call = inner.made.len();
@@ -137,6 +152,10 @@ impl Calls {
         }
         match how {
             Some(How::KilledBefore) => self.die().await,
+            Some(How::KilledLate) => {
+                tokio::time::sleep(LATE).await;
+                self.die().await;
+            }
             Some(How::AsleepBefore) => self.gate.sleep().await,
             Some(How::Broken) => return Verdict::Broken,
             Some(How::Busy) => return Verdict::Busy,
@@ -162,6 +181,7 @@ impl Calls {
     }
 
     async fn die(&self) {
+        self.lock().dying = true;
         self.killed.notify_one();
         std::future::pending().await
     }

@@ -156,6 +156,7 @@ impl Simulation {
         self.calls.gate.open();
         // Whatever they were waiting for is dropped with it.
         self.runtime = runtime();
+        self.calls.revive();
         self.block(async { tokio::time::sleep(RESTART).await });
         self.start();
     }
