@@ -27,7 +27,7 @@ pub struct Remembered {
     /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
     /// them now was changed by somebody else.
     pub held: Vec<ConditionType>,
-    /// Whether the key had a full proof for the current generation.
+    /// Whether the key had a full proof for the current generation. Where one is being issued, that proof was another key's.
     pub verified: bool,
     /// The generation of the spec.
     pub generation: Option<i64>,
@@ -66,9 +66,10 @@ impl Remembered {
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,
             policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
+            verified: is(ConditionType::Verified, "True")
+                && status.credentials.as_ref().is_none_or(|credentials| credentials.intent.is_none()),
             credentials: status.credentials.unwrap_or_default(),
             roles: status.permissions.unwrap_or_default().roles,
-            verified: is(ConditionType::Verified, "True"),
             held,
         }
     }

@@ -1,4 +1,4 @@
-//! Patches: merge patch (RFC 7386) and server-side apply.
+//! Server-side apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,6 @@ use serde_json::{Map, Value};
 pub type Path = Vec<String>;
 /// Who manages which fields.
 pub type Managers = BTreeMap<String, BTreeSet<Path>>;
-
-pub fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(target) = target else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
 
 /// Every value that is no map, and every empty map.
 pub fn leaves(value: &Value) -> BTreeMap<Path, Value> {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::model::wire::pairs;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -44,9 +46,7 @@ impl Request {
     }
 
     pub fn parse(head: &http::request::Parts, body: &[u8]) -> Self {
-        let query = head.uri.query().unwrap_or_default();
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let query: BTreeMap<_, _> = pairs.map(|(name, value)| (decoded(name), decoded(value))).collect();
+        let query: BTreeMap<_, _> = pairs(head.uri.query().unwrap_or_default(), true).into_iter().collect();
         let mut path: Vec<_> = head.uri.path().split('/').filter(|part| !part.is_empty()).collect();
         // api/v1/... or apis/<group>/<version>/...
         path.drain(..if path[0] == "api" { 2 } else { 3 });
@@ -103,9 +103,4 @@ impl Request {
         let dry = if self.dry_run() { " (dry run)" } else { "" };
         format!("{verb} {}{}{dry}", self.resource, if self.status { "/status" } else { "" })
     }
-}
-
-fn decoded(text: &str) -> String {
-    let text = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }

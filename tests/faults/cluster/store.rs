@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::apply::{Managers, apply, disown, merge};
+use super::apply::{Managers, apply, disown};
 use super::request::{Request, Verb};
+use crate::support::merge::merge;
 
 /// Resource, namespace and name.
 pub type Key = (String, String, String);
@@ -114,7 +115,7 @@ impl Store {
                     metadata.remove("resourceVersion");
                 }
                 let mut next = stored.clone();
-                merge(&mut next.object, &own_part(request, &patch));
+                merge(&mut next.object, own_part(request, &patch));
                 disown(&stored.object, &next.object, &mut next.managers);
                 self.put(key, Some(&stored), next, request)
             }
@@ -194,7 +195,7 @@ impl Store {
         if self.no_namespace(request) {
             return failure(404, "NotFound", &format!("namespaces {:?} not found", request.namespace));
         }
-        merge(&mut next.object, &own_part(request, &request.body));
+        merge(&mut next.object, own_part(request, &request.body));
         self.put(key, None, next, request)
     }
 

@@ -109,6 +109,11 @@ impl Calls {
         self.lock().strikes.insert(strike.call, strike.how);
     }
 
+    /// Strikes that have not struck yet never will.
+    pub fn forget(&self) {
+        self.lock().strikes.clear();
+    }
+
     /// From now on, so many in a thousand calls are struck.
     pub fn set_chance(&self, chance: u32) {
         self.lock().chance = chance;

@@ -54,6 +54,11 @@ impl Judge {
         self.lock().foreign = Some(foreign(store, state));
     }
 
+    /// From now on it may go.
+    pub fn forget_foreign(&self) {
+        self.lock().foreign = None;
+    }
+
     pub fn written(&self, what: &str, store: &Store, state: &State) {
         let mut inner = self.lock();
         inner.last_write = clock::now();

@@ -6,6 +6,7 @@
 
 mod calls;
 pub mod clock;
+mod edits;
 mod end;
 mod gate;
 mod judge;
@@ -15,3 +16,4 @@ mod run;
 mod scenarios;
 
 mod points;
+mod stories;

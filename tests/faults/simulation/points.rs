@@ -11,7 +11,7 @@ use super::run::Simulation;
 use super::scenarios::{ALL, Scenario};
 use crate::model::Behaviour;
 
-/// More of everything that is drawn at random, and all of what is counted.
+/// SIMULATION=all asks for all of what is counted, and for more of what is drawn at random.
 pub fn thorough() -> bool {
     std::env::var("SIMULATION").is_ok_and(|value| value == "all")
 }

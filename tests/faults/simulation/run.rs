@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::calls::Calls;
 use super::gate::Gate;
-use super::judge::{ACCOUNT, Judge, is_true, ready};
+use super::judge::{ACCOUNT, Judge, ready};
 use super::operator::{NAMESPACE, environment, operate};
 use super::{clock, end, layers};
 use crate::cluster::Cluster;
@@ -184,12 +184,11 @@ impl Simulation {
         }
     }
 
-    /// Whether each object is as it is wanted, or needs a person.
+    /// Whether each object is as it is wanted.
     fn settled(&self) -> bool {
         self.cluster.look(|store| {
             store.all("bucketconnections").all(|object| {
-                object["metadata"]["deletionTimestamp"].is_null()
-                    && (ready(object) || is_true(object, "Stalled") || object["spec"]["suspend"] == true)
+                object["metadata"]["deletionTimestamp"].is_null() && (ready(object) || object["spec"]["suspend"] == true)
             })
         })
     }
