@@ -89,13 +89,11 @@ fn aws(state: &State) -> Value {
             (&user.arn, json!([user.tags, user.boundary, user.inline, user.attached, keys]))
         })
         .collect();
-    let buckets: BTreeMap<_, _> = state
-        .buckets
-        .iter()
-        .map(|(name, bucket)| {
-            (name, json!([bucket.account, bucket.region, bucket.settings, bucket.objects.keys().collect::<Vec<_>>()]))
-        })
-        .collect();
+    let shown = |bucket: &crate::model::state::Bucket| {
+        let objects: Vec<_> = bucket.objects.keys().collect();
+        json!({ "of": [bucket.account, bucket.region], "settings": bucket.settings, "objects": objects })
+    };
+    let buckets: BTreeMap<_, _> = state.buckets.iter().map(|(name, bucket)| (name, shown(bucket))).collect();
     json!({ "policies": policies, "users": users, "buckets": buckets })
 }
 

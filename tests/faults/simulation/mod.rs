@@ -15,5 +15,7 @@ mod operator;
 mod run;
 mod scenarios;
 
+mod changes;
 mod points;
 mod stories;
+mod twins;

@@ -100,6 +100,25 @@ fn struck_at_each_call() {
     none(&found);
 }
 
+/// Two strikes in one run: the second often at a call that only the first one's aftermath makes.
+#[test]
+fn struck_twice() {
+    let ends: Vec<_> = ALL.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
+    let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
+    let mut random = fastrand::Rng::with_seed(std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1));
+    let mut pairs = Vec::new();
+    for _ in 0..if thorough() { 2_000 } else { 60 } {
+        let number = random.usize(..ALL.len());
+        let mut strike = |from: usize, within: usize| Strike {
+            call: from + random.usize(..within),
+            how: How::ALL[random.usize(..How::ALL.len())],
+        };
+        let first = strike(0, ends[number].1);
+        pairs.push((number, [first, strike(first.call + 1, 20)]));
+    }
+    none(&in_parallel(&pairs, |(number, strikes)| judged(&ALL[*number], strikes, Behaviour::default(), &ends[*number].0)));
+}
+
 /// Repeats one run: SIMULATE='<scenario>/<call>:<how>,...'.
 #[test]
 fn repeated() {
