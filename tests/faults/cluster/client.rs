@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tower::retry::Retry;
 
 use super::request::{Request, Verb};
-use super::store::{Answer, Clock, Store, Write, failure, key};
+use super::store::{Answer, Clock, Store, failure};
 
 /// When a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum Fault {
 
 /// Asked before and after each request, which has a number and an action; may wait as long as it likes.
 pub type Layer = Arc<dyn Fn(Moment, u64, String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
-/// Told of each write that was carried out.
-pub type Hook = Arc<dyn Fn(&Store, &Write<'_>) + Send + Sync>;
+/// Told of each write that was carried out, and what then is there.
+pub type Hook = Arc<dyn Fn(&str, &Store) + Send + Sync>;
 
 /// How far watches lag behind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,16 +111,12 @@ impl Cluster {
     /// Carries a request out at once, as a person does, past all faults.
     pub fn answer(&self, request: &Request) -> Answer {
         let mut store = lock(&self.store);
-        let (before, told) = (store.version(), store.changes.len());
-        let place = key(&request.resource, &request.namespace, &request.name);
-        let old = store.get(&place.0, &place.1, &place.2).cloned();
+        let before = store.version();
         let answer = store.answer(request);
         if store.version() != before {
             if let Some(hook) = lock(&self.hook).clone() {
-                let after = store.get(&place.0, &place.1, &place.2);
-                hook(&store, &Write { key: &place, before: old.as_ref(), after });
+                hook(&request.action(), &store);
             }
-            debug_assert!(store.changes.len() > told);
             self.version.send_replace(store.version());
         }
         answer
@@ -186,8 +182,8 @@ impl Cluster {
                     told.borrow_and_update();
                     let fits = |place: &super::store::Key| place.0 == resource && (namespace.is_empty() || place.1 == namespace);
                     let next = cluster.look(|store| {
-                        let later = store.changes.iter().skip_while(|change| change.version <= from);
-                        later.filter(|change| fits(&change.key)).next().cloned()
+                        let mut later = store.changes.iter().skip_while(|change| change.version <= from);
+                        later.find(|change| fits(&change.key)).cloned()
                     });
                     if let Some(change) = next {
                         let due = cluster.due(change.at);

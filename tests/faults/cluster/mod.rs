@@ -19,4 +19,4 @@ mod tests;
 
 pub use client::{Cluster, Fault, Lag, Layer, Moment};
 pub use request::{Request, Verb};
-pub use store::{Key, Store, Write};
+pub use store::Store;

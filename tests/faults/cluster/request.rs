@@ -86,10 +86,6 @@ impl Request {
         self.asked("dryRun") == Some("All")
     }
 
-    pub fn is_write(&self) -> bool {
-        !matches!(self.verb, Verb::Get | Verb::List | Verb::Watch) && !self.dry_run()
-    }
-
     /// As RBAC says it: `patch secrets`.
     pub fn action(&self) -> String {
         let verb = match self.verb {

@@ -34,13 +34,6 @@ pub struct Change {
     pub object: Value,
 }
 
-/// A write that was carried out: what was there before and after it.
-pub struct Write<'a> {
-    pub key: &'a Key,
-    pub before: Option<&'a Value>,
-    pub after: Option<&'a Value>,
-}
-
 pub struct Store {
     objects: BTreeMap<Key, Stored>,
     pub changes: Vec<Change>,

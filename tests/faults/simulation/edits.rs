@@ -1,8 +1,7 @@
 //! What persons do behind the operator's back, by name.
 
 use aws_sdk_iam::types::StatusType;
-use bucketconnection::api::{BucketConnection, REQUESTED_AT};
-use kube::CustomResourceExt;
+use bucketconnection::api::REQUESTED_AT;
 use serde_json::{Value, json};
 
 use super::clock;
@@ -126,7 +125,9 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
     };
     match edit {
         "Secret deleted" => {
-            names.iter().for_each(|name| drop(simulation.edit(|cluster| cluster.delete("secrets", "default", name))))
+            for name in names {
+                simulation.edit(|cluster| cluster.delete("secrets", "default", &name));
+            }
         }
         "Secret edited" => {
             let data = json!({ "AWS_ACCESS_KEY_ID": "QUtJQVdST05H", "AWS_SECRET_ACCESS_KEY": "eA==", "credentials": "eA==" });
@@ -154,8 +155,7 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
         }
         "status deleted" => super::scenarios::edit_status(simulation, Value::Null),
         "check requested" => {
-            let plural = BucketConnection::crd().spec.names.plural;
-            patch(&plural, "c", json!({ "metadata": { "annotations": { REQUESTED_AT: clock::now().to_string() } } }));
+            patch("bucketconnections", "c", json!({ "metadata": { "annotations": { REQUESTED_AT: clock::now().to_string() } } }));
         }
         other => panic!("unknown edit {other}"),
     }

@@ -33,6 +33,9 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
 pub fn judged(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour, expected: &Value) -> Option<String> {
     let (simulation, calls) = played(scenario, strikes, behaviour);
     let mut wrong = simulation.wrong();
+    if simulation.calls.struck() == 0 {
+        wrong.push("nothing was struck".to_owned());
+    }
     wrong.extend(differences(expected, &simulation.end()));
     if wrong.is_empty() {
         return None;

@@ -95,9 +95,7 @@ impl Simulation {
         });
         self.look(|store, state| self.judge.keep(store, state));
         let (judge, model) = (self.judge.clone(), self.model.clone());
-        self.cluster.set_hook(Arc::new(move |store, write| {
-            model.state(|state| judge.written(&format!("a write of {}", write.key.0), store, state));
-        }));
+        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| judge.written(action, store, state))));
         let (judge, cluster) = (self.judge.clone(), self.cluster.clone());
         self.model.on_write(move |action, state| cluster.look(|store| judge.written(action, store, state)));
     }

@@ -1,7 +1,5 @@
 //! What a run is about: how the world is before it, and what happens then.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::run::Simulation;
@@ -202,10 +200,4 @@ pub fn edit_status(simulation: &Simulation, status: Value) {
     let request =
         Request { status: true, ..Request::new(Verb::Merge, "bucketconnections", "default", "c", json!({ "status": status })) };
     simulation.edit(|cluster| cluster.answer(&request));
-}
-
-/// Keys that spread as slowly as they do in AWS.
-pub fn slow_keys() -> Behaviour {
-    let delay = |seconds| crate::model::Delay::up_to(Duration::from_secs(seconds));
-    Behaviour { new_keys: delay(12), policies: delay(8), ..Behaviour::default() }
 }
