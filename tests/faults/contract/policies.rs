@@ -34,7 +34,7 @@ async fn created(lab: &Lab) -> String {
 
 async fn an_inline_policy_comes_back_encoded(lab: Lab, checks: &mut Checks) {
     let user = lab.new_user().await;
-    let sent = r#"{"Version": "2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/a+b%3A*"}]}"#;
+    let sent = r#"{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/a%3A*"}]}"#;
     let put = lab.iam().put_user_policy().user_name(&user).policy_name("p").policy_document(sent);
     checks.is("put", code(&put.send().await), "");
     let found = lab.iam().get_user_policy().user_name(&user).policy_name("p").send().await.unwrap().policy_document;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::caller::Caller;
 use super::evaluate::Effect;
-use super::state::{Iam, Key, KeyEntry, Owner, PARTITION, Spread, State, Tags, User};
+use super::state::{Iam, Key, KeyEntry, Named, Owner, PARTITION, Spread, State, Tags, User};
 use super::wire::{Answer, Refusal, element, refuse, result};
 use super::{Call, policies, unknown};
 
@@ -30,7 +30,10 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
         _ => policies::answer(&mut iam),
     };
     if answer.is_ok() && call.is_write() {
-        state.spread_rights(&caller.account, call.now, &call.behaviour);
+        let policy = call.parameter("PolicyArn").map(Named::Policy);
+        if let Some(named) = call.parameter("UserName").map(Named::User).or(policy) {
+            state.spread_rights(&caller.account, named, call.now, &call.behaviour);
+        }
     }
     answer
 }

@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::proxy::s3_action;
 use caller::{Caller, Signed};
-use state::{Key, Owner, PARTITION, Spread, State};
+use state::{Bucket, Key, Owner, PARTITION, Spread, State, User};
 use wire::{Answer, Refusal, refuse};
 
 /// What time it is.
@@ -54,6 +54,8 @@ pub struct Behaviour {
     pub reads: Delay,
     /// For how long after CreateUser a write to the user finds none.
     pub new_users: Delay,
+    /// For how long the name of a deleted bucket cannot be used again: OperationAborted.
+    pub deleted_buckets: Delay,
 }
 
 /// A time between two.
@@ -157,6 +159,21 @@ impl Model {
     /// What is the case, for judging.
     pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.lock())
+    }
+
+    /// The users of an account that exist now.
+    pub fn users(&self, account: &str) -> Vec<User> {
+        self.state(|state| state.users(account).cloned().collect())
+    }
+
+    /// The keys that the user has now, with what only the model knows: secret and creator.
+    pub fn keys_of(&self, user: &User) -> Vec<Key> {
+        self.state(|state| state.keys_of(user).cloned().collect())
+    }
+
+    /// A bucket as it is now.
+    pub fn bucket(&self, name: &str) -> Option<Bucket> {
+        self.state(|state| state.buckets.get(name).cloned())
     }
 
     /// From now on this is called after each executed write.

@@ -30,6 +30,8 @@ pub struct State {
     pub sessions: BTreeMap<String, Session>,
     /// Rights of every user that ever was, by user id.
     pub principals: BTreeMap<String, Spread<Rights>>,
+    /// Until when names of deleted buckets cannot be used.
+    pub(super) deleted: BTreeMap<String, Timestamp>,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -175,6 +177,7 @@ impl<T: Clone + PartialEq> Spread<T> {
     }
 }
 
+#[derive(Clone)]
 pub struct Bucket {
     pub name: String,
     pub account: String,
@@ -227,6 +230,12 @@ impl Owner {
     }
 }
 
+/// Whose rights a write to IAM may have changed.
+pub(super) enum Named<'a> {
+    User(&'a str),
+    Policy(&'a str),
+}
+
 impl State {
     /// The users of an account that exist now.
     pub fn users(&self, account: &str) -> impl Iterator<Item = &User> {
@@ -267,24 +276,34 @@ impl State {
         past.map_or_else(|| account.now.clone(), |(_, iam)| iam.clone())
     }
 
-    /// Lets the rights of the account's users follow what IAM says now.
-    pub(super) fn spread_rights(&mut self, account: &str, now: Timestamp, behaviour: &Behaviour) {
+    /// Lets rights follow what IAM says now: those of the user that a write named, or of the users who have the policy.
+    pub(super) fn spread_rights(&mut self, account: &str, named: Named<'_>, now: Timestamp, behaviour: &Behaviour) {
         let iam = self.accounts.entry(account.to_owned()).or_default().now.clone();
-        let mut gone: Vec<String> = self
-            .keys
-            .values()
-            .filter_map(|key| match &key.owner {
-                Owner::User { account: of, id, .. } if of == account => Some(id.clone()),
-                _ => None,
-            })
-            .collect();
-        for user in iam.users.values() {
-            gone.retain(|id| *id != user.id);
-            self.spread(&user.id, iam.rights(user), now, behaviour);
+        let has = |user: &User, arn: &str| user.attached.iter().chain(&user.boundary).any(|attached| attached == arn);
+        match named {
+            Named::User(name) => match iam.user(name) {
+                Some(user) => self.spread(&user.id, iam.rights(user), now, behaviour),
+                None => {
+                    for id in self.ids(account, name) {
+                        self.spread(&id, Rights::default(), now, behaviour);
+                    }
+                }
+            },
+            Named::Policy(arn) => {
+                for user in iam.users.values().filter(|user| has(user, arn)) {
+                    self.spread(&user.id, iam.rights(user), now, behaviour);
+                }
+            }
         }
-        for id in gone {
-            self.spread(&id, Rights::default(), now, behaviour);
-        }
+    }
+
+    /// Ids of all users of that name that ever had a key.
+    fn ids(&self, account: &str, of: &str) -> Vec<String> {
+        let owners = self.keys.values().filter_map(|key| match &key.owner {
+            Owner::User { account: its, id, name, .. } if its == account && name.eq_ignore_ascii_case(of) => Some(id.clone()),
+            _ => None,
+        });
+        owners.collect()
     }
 
     fn spread(&mut self, user: &str, rights: Rights, now: Timestamp, behaviour: &Behaviour) {
