@@ -128,7 +128,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// One thing or a list of them.
-fn list(value: &Value) -> Vec<&Value> {
+pub fn list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(values) => values.iter().collect(),
         Value::Null => Vec::new(),
@@ -136,7 +136,7 @@ fn list(value: &Value) -> Vec<&Value> {
     }
 }
 
-fn strings(value: &Value) -> Vec<String> {
+pub fn strings(value: &Value) -> Vec<String> {
     list(value).into_iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()
 }
 

@@ -29,6 +29,7 @@ pub(super) fn answer(iam: &mut Request<'_>) -> Answer {
         "GetPolicyVersion" => get_version(iam),
         "ListPolicyVersions" => list_versions(iam),
         "DeletePolicyVersion" => delete_version(iam),
+        "SetDefaultPolicyVersion" => set_default(iam),
         _ => iam.unknown(),
     }
 }
@@ -277,6 +278,14 @@ fn delete_version(iam: &mut Request<'_>) -> Answer {
         return refuse(409, "DeleteConflict", "Cannot delete the default version of a policy.");
     }
     policy.versions.remove(&number);
+    iam.done()
+}
+
+fn set_default(iam: &mut Request<'_>) -> Answer {
+    let version = iam.needed("VersionId")?;
+    let policy = policy(iam)?;
+    number(policy, version)?;
+    version.clone_into(&mut policy.default);
     iam.done()
 }
 
