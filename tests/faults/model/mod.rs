@@ -54,8 +54,14 @@ pub struct Behaviour {
     pub reads: Delay,
     /// For how long after CreateUser a write to the user finds none.
     pub new_users: Delay,
+    /// The same for managed policies, after CreatePolicy.
+    pub new_policies: Delay,
+    /// For how long after CreateBucket its settings and contents are answered by NoSuchBucket.
+    pub new_buckets: Delay,
     /// For how long the name of a deleted bucket cannot be used again: OperationAborted.
     pub deleted_buckets: Delay,
+    /// How long until GetAccessKeyLastUsed tells a use.
+    pub last_uses: Delay,
 }
 
 /// A time between two.
@@ -133,7 +139,16 @@ impl Model {
         works.set(true, now, now);
         let (id, secret) = (state.id("AKIA", 16), state.secret());
         let owner = Owner::Admin { account: account.to_owned(), arn: arn.clone() };
-        let key = Key { id: id.clone(), secret: secret.clone(), owner, created_by: arn, created: now, works, last_used: None };
+        let key = Key {
+            id: id.clone(),
+            secret: secret.clone(),
+            owner,
+            created_by: arn,
+            created: now,
+            works,
+            last_used: None,
+            told_use: Spread::new(),
+        };
         state.keys.insert(id.clone(), key);
         Pair { id, secret }
     }
@@ -200,7 +215,7 @@ impl Model {
 }
 
 fn execute(state: &mut State, call: &Call<'_>, signed: &Signed) -> Answer {
-    let caller = Caller::of(state, signed, call.request, call.now)?;
+    let caller = Caller::of(state, signed, call)?;
     match signed.service.as_str() {
         "s3" => s3::answer(state, call, &caller),
         "iam" => iam::answer(state, call, &caller),

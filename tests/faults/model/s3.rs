@@ -28,9 +28,13 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
     if call.action == "s3:CreateBucket" {
         return create(state, call, caller, &name);
     }
-    let Some(bucket) = state.buckets.get(&name) else {
-        return refuse(404, "NoSuchBucket", format!("The specified bucket {name} does not exist"));
-    };
+    let missing = || refuse(404, "NoSuchBucket", format!("The specified bucket {name} does not exist"));
+    let unknown = call.behaviour.new_buckets.draw(&mut state.rng);
+    let Some(bucket) = state.buckets.get(&name) else { return missing() };
+    // HeadBucket is the first to know.
+    if bucket.created + unknown > call.now && call.request.method() != "HEAD" {
+        return missing();
+    }
     check_region(call, bucket)?;
     match call.header("x-amz-expected-bucket-owner") {
         Some(owner) if owner.len() != 12 || !owner.bytes().all(|digit| digit.is_ascii_digit()) => {

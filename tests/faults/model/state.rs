@@ -98,7 +98,10 @@ pub struct Key {
     pub created: Timestamp,
     /// Whether it works.
     pub works: Spread<bool>,
+    /// In truth.
     pub last_used: Option<LastUse>,
+    /// As IAM tells it.
+    pub(super) told_use: Spread<LastUse>,
 }
 
 /// Whose a key is.
@@ -162,6 +165,13 @@ impl<T: Clone + PartialEq> Spread<T> {
     pub fn set(&mut self, value: T, s3: Timestamp, others: Timestamp) {
         if self.changes.last().is_none_or(|last| last.value != value) {
             self.changes.push(Change { value, s3, others });
+        }
+    }
+
+    /// Forgets what no service will see any more.
+    pub fn forget(&mut self, now: Timestamp) {
+        if let Some(seen) = self.changes.iter().rposition(|change| change.s3 <= now && change.others <= now) {
+            self.changes.drain(..seen);
         }
     }
 

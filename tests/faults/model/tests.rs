@@ -159,6 +159,45 @@ async fn a_new_user_is_unknown_to_writes_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_new_policy_is_unknown_to_writes_for_a_while() {
+    let lab = Lab::new(Behaviour { new_policies: seconds(2), ..Behaviour::default() });
+    lab.create().await;
+    let created = lab.iam().create_policy().policy_name("m").policy_document(POLICY).send().await.unwrap();
+    let arn = created.policy.unwrap().arn.unwrap();
+    let iam = lab.iam();
+    let attach = iam.attach_user_policy().user_name("u").policy_arn(arn);
+    assert_eq!(code(&attach.clone().send().await), "NoSuchEntity");
+    lab.later(2);
+    assert_eq!(code(&attach.send().await), "");
+}
+
+#[tokio::test]
+async fn a_new_bucket_is_unknown_to_the_rest_of_s3_for_a_while() {
+    let lab = Lab::new(Behaviour { new_buckets: seconds(5), ..Behaviour::default() });
+    lab.create().await;
+    let s3 = lab.s3(&lab.admin);
+    assert_eq!(code(&s3.head_bucket().bucket("lab").send().await), "");
+    assert_eq!(code(&s3.get_bucket_cors().bucket("lab").send().await), "NoSuchBucket");
+    lab.later(5);
+    assert_eq!(code(&s3.get_bucket_cors().bucket("lab").send().await), "NoSuchCORSConfiguration");
+}
+
+#[tokio::test]
+async fn a_use_is_told_late() {
+    let lab = Lab::new(Behaviour { last_uses: seconds(600), ..Behaviour::default() });
+    let key = lab.create().await;
+    assert_eq!(lab.tried(&key).await, ["", ""]);
+    let told = async || {
+        let used = lab.iam().get_access_key_last_used().access_key_id(&key.id).send().await.unwrap();
+        used.access_key_last_used.unwrap().service_name
+    };
+    lab.later(599);
+    assert_eq!(told().await, "N/A");
+    lab.later(1);
+    assert_eq!(told().await, "sts");
+}
+
+#[tokio::test]
 async fn the_same_seed_gives_the_same_story() {
     let mut stories = Vec::new();
     for seed in [1, 1, 2] {
