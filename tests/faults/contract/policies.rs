@@ -15,6 +15,7 @@ cases! {
     policy_names_are_taken,
     a_policy_has_five_versions,
     the_default_version_is_not_deleted,
+    another_version_becomes_the_default,
     attaching_is_done_once,
     ten_policies_are_attached,
     a_policy_in_use_is_not_deleted,
@@ -34,7 +35,7 @@ async fn created(lab: &Lab) -> String {
 
 async fn an_inline_policy_comes_back_encoded(lab: Lab, checks: &mut Checks) {
     let user = lab.new_user().await;
-    let sent = r#"{"Version": "2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/a+b%3A*"}]}"#;
+    let sent = r#"{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/a%3A*"}]}"#;
     let put = lab.iam().put_user_policy().user_name(&user).policy_name("p").policy_document(sent);
     checks.is("put", code(&put.send().await), "");
     let found = lab.iam().get_user_policy().user_name(&user).policy_name("p").send().await.unwrap().policy_document;
@@ -112,6 +113,17 @@ async fn the_default_version_is_not_deleted(lab: Lab, checks: &mut Checks) {
     let arn = created(&lab).await;
     let delete = lab.iam().delete_policy_version().policy_arn(&arn).version_id("v1").send().await;
     checks.is("code", code(&delete), "DeleteConflict");
+}
+
+async fn another_version_becomes_the_default(lab: Lab, checks: &mut Checks) {
+    let (iam, arn) = (lab.iam(), created(&lab).await);
+    let default = async || iam.get_policy().policy_arn(&arn).send().await.unwrap().policy.unwrap().default_version_id;
+    iam.create_policy_version().policy_arn(&arn).policy_document(document("s3:*")).send().await.unwrap();
+    checks.is("not unless asked for", default().await.as_deref(), Some("v1"));
+    iam.set_default_policy_version().policy_arn(&arn).version_id("v2").send().await.unwrap();
+    checks.is("then", default().await.as_deref(), Some("v2"));
+    let missing = iam.set_default_policy_version().policy_arn(&arn).version_id("v7").send().await;
+    checks.is("missing", code(&missing), "NoSuchEntity");
 }
 
 async fn attaching_is_done_once(lab: Lab, checks: &mut Checks) {

@@ -16,6 +16,7 @@ cases! {
     a_user_does_not_manage,
     the_user_name_is_a_variable,
     a_policy_counts_as_long_as_it_is_there,
+    actions_ignore_case,
     a_managed_policy_counts,
     a_boundary_is_the_limit,
     identity_is_told_even_when_all_is_denied,
@@ -108,10 +109,15 @@ async fn a_policy_counts_as_long_as_it_is_there(lab: Lab, checks: &mut Checks) {
     checks.is("there", put(&lab, &key, "a").await, "");
     lab.put_policy(&user, &policy(&[statement("Deny", "*", "*")])).await;
     checks.is("replaced", put(&lab, &key, "a").await, "AccessDenied");
-    lab.put_policy(&user, &policy(&[statement("Allow", "S3:putobject", "*")])).await;
-    checks.is("in another case", put(&lab, &key, "a").await, "");
+    lab.put_policy(&user, &policy(&[statement("Allow", "s3:PutObject", "*")])).await;
+    checks.is("again", put(&lab, &key, "a").await, "");
     lab.iam().delete_user_policy().user_name(&user).policy_name("p").send().await.unwrap();
     checks.is("gone", put(&lab, &key, "a").await, "AccessDenied");
+}
+
+async fn actions_ignore_case(lab: Lab, checks: &mut Checks) {
+    let (_, key) = with(&lab, &[statement("Allow", "S3:putobject", "*")]).await;
+    checks.is("put", put(&lab, &key, "a").await, "");
 }
 
 async fn a_managed_policy_counts(lab: Lab, checks: &mut Checks) {

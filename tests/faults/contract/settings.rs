@@ -32,6 +32,7 @@ cases! {
     object_lock_comes_back,
     object_lock_needs_versioning,
     a_bucket_policy_comes_back,
+    a_bucket_policy_may_have_one_statement,
     a_bucket_policy_must_be_json,
     a_bucket_policy_is_about_its_bucket,
     a_public_bucket_policy_is_refused,
@@ -274,6 +275,14 @@ async fn a_bucket_policy_comes_back(lab: Lab, checks: &mut Checks) {
     checks.is("policy", serde_json::from_str::<serde_json::Value>(&found).unwrap(), sent);
     s3.delete_bucket_policy().bucket(&bucket).send().await.unwrap();
     checks.is("deleted", code(&s3.get_bucket_policy().bucket(&bucket).send().await), "NoSuchBucketPolicy");
+}
+
+async fn a_bucket_policy_may_have_one_statement(lab: Lab, checks: &mut Checks) {
+    let bucket = lab.new_bucket().await;
+    let mut one = statement("Deny", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
+    one["Principal"] = json!("*");
+    let document = json!({ "Version": "2012-10-17", "Statement": one }).to_string();
+    checks.is("code", code(&lab.s3().put_bucket_policy().bucket(&bucket).policy(document).send().await), "");
 }
 
 async fn a_bucket_policy_must_be_json(lab: Lab, checks: &mut Checks) {

@@ -6,7 +6,9 @@ use super::{Checks, Lab, cases, policy, statement};
 use crate::model::client::code;
 
 cases! {
-    a_user_has_path_tags_and_id,
+    a_user_has_path_and_tags,
+    a_user_id_has_a_form,
+    any_text_may_stand_in_a_tag,
     user_names_ignore_case,
     user_names_are_checked,
     user_tags_are_set_and_removed,
@@ -23,14 +25,25 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build().unwrap()
 }
 
-async fn a_user_has_path_tags_and_id(lab: Lab, checks: &mut Checks) {
-    let create = lab.iam().create_user().user_name(&lab.name).path("/x/y/").tags(tag("a", "b c+&")).tags(tag("d", ""));
+async fn a_user_has_path_and_tags(lab: Lab, checks: &mut Checks) {
+    let create = lab.iam().create_user().user_name(&lab.name).path("/x/y/").tags(tag("a", "b")).tags(tag("d", ""));
     let user = create.send().await.unwrap().user.unwrap();
     checks.is("arn", user.arn(), format!("arn:aws:iam::{}:user/x/y/{}", lab.account, lab.name));
-    checks.is("id", (&user.user_id()[..4], user.user_id().len()), ("AIDA", 21));
     let found = lab.iam().get_user().user_name(&lab.name).send().await.unwrap().user.unwrap();
     checks.is("found", (found.path(), found.user_id(), found.arn()), ("/x/y/", user.user_id(), user.arn()));
-    checks.is("tags", found.tags(), vec![tag("a", "b c+&"), tag("d", "")]);
+    checks.is("tags", found.tags(), vec![tag("a", "b"), tag("d", "")]);
+}
+
+async fn a_user_id_has_a_form(lab: Lab, checks: &mut Checks) {
+    let user = lab.iam().create_user().user_name(&lab.name).send().await.unwrap().user.unwrap();
+    checks.is("id", (&user.user_id()[..4], user.user_id().len()), ("AIDA", 21));
+}
+
+async fn any_text_may_stand_in_a_tag(lab: Lab, checks: &mut Checks) {
+    let create = lab.iam().create_user().user_name(&lab.name).tags(tag("a", "b c+&=%20ä"));
+    checks.is("create", code(&create.send().await), "");
+    let found = lab.iam().get_user().user_name(&lab.name).send().await.map(|found| found.user.unwrap());
+    checks.is("tags", found.map(|user| user.tags().to_vec()).ok(), Some(vec![tag("a", "b c+&=%20ä")]));
 }
 
 async fn user_names_ignore_case(lab: Lab, checks: &mut Checks) {

@@ -6,6 +6,7 @@ use http::Request;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::Call;
 use super::evaluate::{Context, Effect, Question, effect};
 use super::state::{LastUse, Owner, PARTITION, Rights, Session, State};
 use super::wire::{Refusal, refuse};
@@ -92,8 +93,9 @@ struct Limits {
 
 impl Caller {
     /// Finds out who calls, and notes the use of the key.
-    pub fn of(state: &mut State, signed: &Signed, request: &Request<Bytes>, now: Timestamp) -> Result<Self, Refusal> {
-        let service = signed.service.as_str();
+    pub fn of(state: &mut State, signed: &Signed, call: &Call<'_>) -> Result<Self, Refusal> {
+        let Call { request, now, behaviour, .. } = call;
+        let (now, service) = (*now, signed.service.as_str());
         let unknown = || {
             let code = if service == "s3" { "InvalidAccessKeyId" } else { "InvalidClientTokenId" };
             refuse(403, code, "The key id provided does not exist in our records.")
@@ -130,7 +132,11 @@ impl Caller {
             }
         };
         let used = LastUse { at: now, service: service.to_owned(), region: signed.region.clone() };
-        state.keys.get_mut(&signed.key).unwrap().last_used = Some(used);
+        let told = now + behaviour.last_uses.draw(&mut state.rng);
+        let key = state.keys.get_mut(&signed.key).unwrap();
+        key.told_use.set(used.clone(), told, told);
+        key.told_use.forget(now);
+        key.last_used = Some(used);
         Ok(caller)
     }
 

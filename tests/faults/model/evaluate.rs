@@ -94,12 +94,14 @@ fn condition(operator: &str, key: &str, wanted: &[String], context: &Context) ->
     }
 }
 
-/// Policy variables, such as `${aws:username}`.
+/// Policy variables, such as `${aws:username}`; their names ignore case. What is not known stays as it is, and matches nothing.
 fn filled(pattern: &str, context: &Context) -> String {
-    let mut text = pattern.to_owned();
-    for (key, value) in context {
-        if text.contains("${") {
-            text = text.replace(&format!("${{{key}}}"), value);
+    let mut parts = pattern.split("${");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('}').and_then(|(name, rest)| Some((context.get(&name.to_lowercase())?, rest))) {
+            Some((value, rest)) => text += &(value.clone() + rest),
+            None => text += &format!("${{{part}"),
         }
     }
     text
@@ -126,7 +128,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// One thing or a list of them.
-fn list(value: &Value) -> Vec<&Value> {
+pub fn list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(values) => values.iter().collect(),
         Value::Null => Vec::new(),
@@ -134,7 +136,7 @@ fn list(value: &Value) -> Vec<&Value> {
     }
 }
 
-fn strings(value: &Value) -> Vec<String> {
+pub fn strings(value: &Value) -> Vec<String> {
     list(value).into_iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()
 }
 
@@ -143,4 +145,58 @@ pub fn is_public(document: &Value) -> bool {
     list(&document["Statement"]).into_iter().any(|statement| {
         statement["Effect"] == "Allow" && statement["Condition"].is_null() && names_principal(&statement["Principal"], &[])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(statements: Value, context: &[(&str, &str)]) -> Effect {
+        let context = context.iter().map(|(key, value)| (key.to_lowercase(), (*value).to_owned())).collect();
+        let question = Question { action: "s3:GetObject", resource: "arn:aws:s3:::b/k", context: &context };
+        effect([&json!({ "Statement": statements })], &question, None)
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, text) in [("*", ""), ("a*c", "abbc"), ("a?c", "abc"), ("*a*b", "xaxbxb"), ("s3:Get*", "s3:GetObject")] {
+            assert!(glob(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("", "a"), ("a?c", "ac"), ("a*c", "ab"), ("abc", "ab")] {
+            assert!(!glob(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn conditions() {
+        let under = |condition: Value, context: &[(&str, &str)]| {
+            said(json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition }), context) == Effect::Allow
+        };
+        assert!(under(json!({ "StringEquals": { "s3:prefix": ["a", "b"] } }), &[("s3:prefix", "b")]));
+        assert!(!under(json!({ "StringEquals": { "s3:prefix": "b*" } }), &[("s3:prefix", "bc")]));
+        assert!(under(json!({ "StringLike": { "s3:prefix": "b*" } }), &[("s3:prefix", "bc")]));
+        assert!(!under(json!({ "StringLike": { "s3:prefix": "*" } }), &[]));
+        assert!(under(json!({ "StringLikeIfExists": { "s3:prefix": "b" } }), &[]));
+        assert!(under(json!({ "StringNotEquals": { "s3:prefix": "b" } }), &[]));
+        assert!(under(json!({ "Null": { "aws:TokenIssueTime": "true" } }), &[]));
+        let account = json!({ "StringEquals": { "aws:ResourceAccount": "${aws:PrincipalAccount}" } });
+        assert!(under(account.clone(), &[("aws:ResourceAccount", "1"), ("aws:PrincipalAccount", "1")]));
+        assert!(!under(account, &[("aws:ResourceAccount", "1"), ("aws:PrincipalAccount", "2")]));
+        let old = json!({ "DateLessThan": { "aws:TokenIssueTime": "2026-11-24T12:00:00Z" } });
+        assert!(under(old.clone(), &[("aws:TokenIssueTime", "2026-11-24T11:59:59Z")]));
+        assert!(!under(old.clone(), &[("aws:TokenIssueTime", "2026-11-24T12:00:00Z")]));
+        assert!(!under(old, &[]));
+    }
+
+    #[test]
+    fn statements() {
+        let allow = json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::b/*" });
+        let deny = json!({ "Effect": "Deny", "NotAction": "s3:PutObject", "Resource": "*" });
+        assert_eq!(said(json!([allow.clone()]), &[]), Effect::Allow);
+        assert_eq!(said(json!([allow, deny]), &[]), Effect::Deny);
+        assert_eq!(said(json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::c/*" }), &[]), Effect::Silent);
+        assert_eq!(said(json!({ "Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::b/*" }), &[]), Effect::Silent);
+    }
 }

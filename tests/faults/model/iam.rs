@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::caller::Caller;
 use super::evaluate::Effect;
-use super::state::{Iam, Key, KeyEntry, Owner, PARTITION, Spread, State, Tags, User};
+use super::state::{Iam, Key, KeyEntry, Named, Owner, PARTITION, Spread, State, Tags, User};
 use super::wire::{Answer, Refusal, element, refuse, result};
 use super::{Call, policies, unknown};
 
@@ -30,7 +30,10 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
         _ => policies::answer(&mut iam),
     };
     if answer.is_ok() && call.is_write() {
-        state.spread_rights(&caller.account, call.now, &call.behaviour);
+        let policy = call.parameter("PolicyArn").map(Named::Policy);
+        if let Some(named) = call.parameter("UserName").map(Named::User).or(policy) {
+            state.spread_rights(&caller.account, named, call.now, &call.behaviour);
+        }
     }
     answer
 }
@@ -212,7 +215,16 @@ impl<'a> Request<'a> {
         let (user_id, name, arn) = (user.id.clone(), user.name.clone(), user.arn.clone());
         let owner = Owner::User { account: self.caller.account.clone(), id: user_id, name, arn };
         let created_by = self.caller.arn.clone();
-        let key = Key { id: id.clone(), secret, owner, created_by, created: now, works: Spread::new(), last_used: None };
+        let key = Key {
+            id: id.clone(),
+            secret,
+            owner,
+            created_by,
+            created: now,
+            works: Spread::new(),
+            last_used: None,
+            told_use: Spread::new(),
+        };
         self.state.keys.insert(id.clone(), key);
         self.spread_key(&id, true);
         result(&self.call.action, &format!("<AccessKey>{shown}</AccessKey>"))
@@ -259,7 +271,7 @@ impl<'a> Request<'a> {
         let exists =
             self.read().users.values().find(|user| user.keys.iter().any(|key| key.id == id)).map(|user| user.name.clone());
         let Some(name) = exists else { return no_key(id) };
-        let used = self.state.keys[id].last_used.as_ref();
+        let used = self.state.keys[id].told_use.seen("iam", self.call.now);
         let at = used.map(|used| element("LastUsedDate", &time(used.at))).unwrap_or_default();
         let (service, region) = used.map_or(("N/A", "N/A"), |used| (used.service.as_str(), used.region.as_str()));
         let inner = at + &element("ServiceName", service) + &element("Region", region);

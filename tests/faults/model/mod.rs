@@ -32,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::proxy::s3_action;
 use caller::{Caller, Signed};
-use state::{Key, Owner, PARTITION, Spread, State};
+use state::{Bucket, Key, Owner, PARTITION, Spread, State, User};
 use wire::{Answer, Refusal, refuse};
 
 /// What time it is.
@@ -54,6 +54,14 @@ pub struct Behaviour {
     pub reads: Delay,
     /// For how long after CreateUser a write to the user finds none.
     pub new_users: Delay,
+    /// The same for managed policies, after CreatePolicy.
+    pub new_policies: Delay,
+    /// For how long after CreateBucket its settings and contents are answered by NoSuchBucket.
+    pub new_buckets: Delay,
+    /// For how long the name of a deleted bucket cannot be used again: OperationAborted.
+    pub deleted_buckets: Delay,
+    /// How long until GetAccessKeyLastUsed tells a use.
+    pub last_uses: Delay,
 }
 
 /// A time between two.
@@ -131,7 +139,16 @@ impl Model {
         works.set(true, now, now);
         let (id, secret) = (state.id("AKIA", 16), state.secret());
         let owner = Owner::Admin { account: account.to_owned(), arn: arn.clone() };
-        let key = Key { id: id.clone(), secret: secret.clone(), owner, created_by: arn, created: now, works, last_used: None };
+        let key = Key {
+            id: id.clone(),
+            secret: secret.clone(),
+            owner,
+            created_by: arn,
+            created: now,
+            works,
+            last_used: None,
+            told_use: Spread::new(),
+        };
         state.keys.insert(id.clone(), key);
         Pair { id, secret }
     }
@@ -159,6 +176,21 @@ impl Model {
         look(&self.lock())
     }
 
+    /// The users of an account that exist now.
+    pub fn users(&self, account: &str) -> Vec<User> {
+        self.state(|state| state.users(account).cloned().collect())
+    }
+
+    /// The keys that the user has now, with what only the model knows: secret and creator.
+    pub fn keys_of(&self, user: &User) -> Vec<Key> {
+        self.state(|state| state.keys_of(user).cloned().collect())
+    }
+
+    /// A bucket as it is now.
+    pub fn bucket(&self, name: &str) -> Option<Bucket> {
+        self.state(|state| state.buckets.get(name).cloned())
+    }
+
     /// From now on this is called after each executed write.
     pub fn on_write(&self, hook: impl Fn(&str, &State) + Send + Sync + 'static) {
         *self.inner.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
@@ -183,7 +215,7 @@ impl Model {
 }
 
 fn execute(state: &mut State, call: &Call<'_>, signed: &Signed) -> Answer {
-    let caller = Caller::of(state, signed, call.request, call.now)?;
+    let caller = Caller::of(state, signed, call)?;
     match signed.service.as_str() {
         "s3" => s3::answer(state, call, &caller),
         "iam" => iam::answer(state, call, &caller),

@@ -93,7 +93,7 @@ fn list(bucket: &Bucket, asks: &Asks<'_>) -> Answer {
         let size = bucket.latest(key).map_or(0, Bytes::len);
         format!("<Contents>{}{}</Contents>", element("Key", key), element("Size", &size.to_string()))
     };
-    let contents: String = found.iter().take(most).map(|key| shown(key)).collect();
+    let contents: String = found.iter().take(most).map(shown).collect();
     let more = element("IsTruncated", if found.len() > most { "true" } else { "false" });
     let count = element("KeyCount", &found.len().min(most).to_string());
     Ok(Success::xml(format!("<ListBucketResult>{}{more}{count}{contents}</ListBucketResult>", element("Name", &bucket.name))))

@@ -29,6 +29,7 @@ pub(super) fn answer(iam: &mut Request<'_>) -> Answer {
         "GetPolicyVersion" => get_version(iam),
         "ListPolicyVersions" => list_versions(iam),
         "DeletePolicyVersion" => delete_version(iam),
+        "SetDefaultPolicyVersion" => set_default(iam),
         _ => iam.unknown(),
     }
 }
@@ -97,8 +98,8 @@ fn list_attached(iam: &mut Request<'_>) -> Answer {
 fn attach(iam: &mut Request<'_>) -> Answer {
     let arn = iam.needed("PolicyArn")?;
     // AWS's own policies are all there, and grant nothing here.
-    if !iam.current().policies.contains_key(arn) && !arn.contains("::aws:policy/") {
-        return no_policy(arn);
+    if !arn.contains("::aws:policy/") {
+        known(iam, arn)?;
     }
     let user = iam.user()?;
     if user.attached.iter().any(|attached| attached == arn) {
@@ -121,12 +122,19 @@ fn detach(iam: &mut Request<'_>) -> Answer {
     iam.done()
 }
 
+/// Refuses a write that names a policy which is not there, or not yet.
+fn known(iam: &mut Request<'_>, arn: &str) -> Result<(), Refusal> {
+    let unknown = iam.call.behaviour.new_policies.draw(&mut iam.state.rng);
+    match iam.current().policies.get(arn) {
+        Some(policy) if policy.created + unknown <= iam.call.now => Ok(()),
+        _ => no_policy(arn),
+    }
+}
+
 /// The policy that a write names, to be changed.
 fn policy<'a>(iam: &'a mut Request<'_>) -> Result<&'a mut Policy, Refusal> {
     let arn = iam.needed("PolicyArn")?;
-    if !iam.current().policies.contains_key(arn) {
-        return no_policy(arn);
-    }
+    known(iam, arn)?;
     Ok(iam.change().policies.get_mut(arn).unwrap())
 }
 
@@ -277,6 +285,14 @@ fn delete_version(iam: &mut Request<'_>) -> Answer {
         return refuse(409, "DeleteConflict", "Cannot delete the default version of a policy.");
     }
     policy.versions.remove(&number);
+    iam.done()
+}
+
+fn set_default(iam: &mut Request<'_>) -> Answer {
+    let version = iam.needed("VersionId")?;
+    let policy = policy(iam)?;
+    number(policy, version)?;
+    version.clone_into(&mut policy.default);
     iam.done()
 }
 

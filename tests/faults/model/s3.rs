@@ -28,9 +28,13 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
     if call.action == "s3:CreateBucket" {
         return create(state, call, caller, &name);
     }
-    let Some(bucket) = state.buckets.get(&name) else {
-        return refuse(404, "NoSuchBucket", format!("The specified bucket {name} does not exist"));
-    };
+    let missing = || refuse(404, "NoSuchBucket", format!("The specified bucket {name} does not exist"));
+    let unknown = call.behaviour.new_buckets.draw(&mut state.rng);
+    let Some(bucket) = state.buckets.get(&name) else { return missing() };
+    // HeadBucket is the first to know.
+    if bucket.created + unknown > call.now && call.request.method() != "HEAD" {
+        return missing();
+    }
     check_region(call, bucket)?;
     match call.header("x-amz-expected-bucket-owner") {
         Some(owner) if owner.len() != 12 || !owner.bytes().all(|digit| digit.is_ascii_digit()) => {
@@ -54,7 +58,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
     }
     match (call.request.method().as_str(), call.action.as_str()) {
         ("HEAD", "s3:ListBucket") => Ok(Success::empty(200).header("x-amz-bucket-region", &state.buckets[&name].region)),
-        ("DELETE", "s3:DeleteBucket") => delete(state, &name),
+        ("DELETE", "s3:DeleteBucket") => delete(state, call, &name),
         _ => {
             let id = state.id("", 16);
             objects::answer(state.buckets.get_mut(&name).unwrap(), &asks, &key, id)
@@ -160,6 +164,13 @@ fn create(state: &mut State, call: &Call<'_>, caller: &Caller, name: &str) -> An
         }
         return Ok(Success::empty(200).header("location", &format!("/{name}")));
     }
+    if state.deleted.get(name).is_some_and(|until| *until > call.now) {
+        return refuse(
+            409,
+            "OperationAborted",
+            "A conflicting conditional operation is currently in progress against this resource.",
+        );
+    }
     let mut bucket = Bucket {
         name: name.to_owned(),
         account: caller.account.clone(),
@@ -202,10 +213,12 @@ fn location(call: &Call<'_>) -> Result<String, Refusal> {
     }
 }
 
-fn delete(state: &mut State, name: &str) -> Answer {
+fn delete(state: &mut State, call: &Call<'_>, name: &str) -> Answer {
     if state.buckets[name].objects.values().any(|versions| !versions.is_empty()) {
         return refuse(409, "BucketNotEmpty", "The bucket you tried to delete is not empty");
     }
     state.buckets.remove(name);
+    let until = call.now + call.behaviour.deleted_buckets.draw(&mut state.rng);
+    state.deleted.insert(name.to_owned(), until);
     Ok(Success::empty(204))
 }

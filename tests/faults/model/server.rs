@@ -10,7 +10,8 @@ use http::{Request, Response};
 use super::Model;
 use crate::support::proxy::read_message;
 
-/// Serves the model on a free port; returns its URL. The threads live as long as the program.
+/// Serves the model on a free port; returns its URL. The threads live as long as the program. Each connection carries one request, which
+/// is what the proxy of `support` reckons with: it may be put in front for faults.
 pub fn serve(model: &Model) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -28,11 +29,8 @@ pub fn serve(model: &Model) -> String {
 
 fn talk(mut client: TcpStream, model: &Model) -> std::io::Result<()> {
     client.set_nodelay(true)?;
-    while let Some(raw) = read_message(&mut client)? {
-        let Some(request) = parse(&raw) else { return Ok(()) };
-        client.write_all(&written(&model.answer(&request), request.method() == "HEAD"))?;
-    }
-    Ok(())
+    let Some(request) = read_message(&mut client)?.and_then(|raw| parse(&raw)) else { return Ok(()) };
+    client.write_all(&written(&model.answer(&request), request.method() == "HEAD"))
 }
 
 fn parse(raw: &[u8]) -> Option<Request<Bytes>> {
@@ -49,7 +47,7 @@ fn parse(raw: &[u8]) -> Option<Request<Bytes>> {
 
 /// An answer to HEAD has no body, nor may its length be told as another.
 fn written(answer: &Response<Bytes>, head: bool) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {} Model\r\n", answer.status().as_u16());
+    let mut text = format!("HTTP/1.1 {} Model\r\nconnection: close\r\n", answer.status().as_u16());
     for (name, value) in answer.headers() {
         text += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Call;
-use super::evaluate::is_public;
+use super::evaluate::{is_public, list, strings};
 use super::state::{Bucket, PARTITION, State, Tags};
 use super::wire::{Answer, Refusal, Success, element, elements, refuse, tags, text, unescaped};
 
@@ -180,17 +180,15 @@ fn check_policy(bucket: &Bucket, body: &str) -> Result<(), Refusal> {
     let Ok(document) = serde_json::from_str::<Value>(body) else {
         return refuse(400, "MalformedPolicy", "This policy contains invalid Json");
     };
-    let Some(statements) = document["Statement"].as_array() else {
+    let statements = list(&document["Statement"]);
+    if statements.is_empty() {
         return refuse(400, "MalformedPolicy", "Missing required field Statement");
-    };
+    }
     let arn = format!("arn:{PARTITION}:s3:::{}", bucket.name);
-    let ours = |resource: &str| resource == arn || resource.starts_with(&format!("{arn}/"));
+    let ours = |resource: &String| *resource == arn || resource.starts_with(&format!("{arn}/"));
     for statement in statements {
-        let resources = match &statement["Resource"] {
-            Value::Array(resources) => resources.iter().filter_map(Value::as_str).collect(),
-            one => one.as_str().into_iter().collect::<Vec<_>>(),
-        };
-        if resources.is_empty() || !resources.into_iter().all(ours) {
+        let resources = strings(&statement["Resource"]);
+        if resources.is_empty() || !resources.iter().all(ours) {
             return refuse(400, "MalformedPolicy", "Policy has invalid resource");
         }
     }

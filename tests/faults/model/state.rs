@@ -30,6 +30,8 @@ pub struct State {
     pub sessions: BTreeMap<String, Session>,
     /// Rights of every user that ever was, by user id.
     pub principals: BTreeMap<String, Spread<Rights>>,
+    /// Until when names of deleted buckets cannot be used.
+    pub(super) deleted: BTreeMap<String, Timestamp>,
     pub(super) rng: fastrand::Rng,
 }
 
@@ -96,7 +98,10 @@ pub struct Key {
     pub created: Timestamp,
     /// Whether it works.
     pub works: Spread<bool>,
+    /// In truth.
     pub last_used: Option<LastUse>,
+    /// As IAM tells it.
+    pub(super) told_use: Spread<LastUse>,
 }
 
 /// Whose a key is.
@@ -163,6 +168,13 @@ impl<T: Clone + PartialEq> Spread<T> {
         }
     }
 
+    /// Forgets what no service will see any more.
+    pub fn forget(&mut self, now: Timestamp) {
+        if let Some(seen) = self.changes.iter().rposition(|change| change.s3 <= now && change.others <= now) {
+            self.changes.drain(..seen);
+        }
+    }
+
     /// What the service sees now.
     pub fn seen(&self, service: &str, now: Timestamp) -> Option<&T> {
         let at = |change: &&Change<T>| if service == "s3" { change.s3 } else { change.others };
@@ -175,6 +187,7 @@ impl<T: Clone + PartialEq> Spread<T> {
     }
 }
 
+#[derive(Clone)]
 pub struct Bucket {
     pub name: String,
     pub account: String,
@@ -227,6 +240,12 @@ impl Owner {
     }
 }
 
+/// Whose rights a write to IAM may have changed.
+pub(super) enum Named<'a> {
+    User(&'a str),
+    Policy(&'a str),
+}
+
 impl State {
     /// The users of an account that exist now.
     pub fn users(&self, account: &str) -> impl Iterator<Item = &User> {
@@ -267,24 +286,34 @@ impl State {
         past.map_or_else(|| account.now.clone(), |(_, iam)| iam.clone())
     }
 
-    /// Lets the rights of the account's users follow what IAM says now.
-    pub(super) fn spread_rights(&mut self, account: &str, now: Timestamp, behaviour: &Behaviour) {
+    /// Lets rights follow what IAM says now: those of the user that a write named, or of the users who have the policy.
+    pub(super) fn spread_rights(&mut self, account: &str, named: Named<'_>, now: Timestamp, behaviour: &Behaviour) {
         let iam = self.accounts.entry(account.to_owned()).or_default().now.clone();
-        let mut gone: Vec<String> = self
-            .keys
-            .values()
-            .filter_map(|key| match &key.owner {
-                Owner::User { account: of, id, .. } if of == account => Some(id.clone()),
-                _ => None,
-            })
-            .collect();
-        for user in iam.users.values() {
-            gone.retain(|id| *id != user.id);
-            self.spread(&user.id, iam.rights(user), now, behaviour);
+        let has = |user: &User, arn: &str| user.attached.iter().chain(&user.boundary).any(|attached| attached == arn);
+        match named {
+            Named::User(name) => match iam.user(name) {
+                Some(user) => self.spread(&user.id, iam.rights(user), now, behaviour),
+                None => {
+                    for id in self.ids(account, name) {
+                        self.spread(&id, Rights::default(), now, behaviour);
+                    }
+                }
+            },
+            Named::Policy(arn) => {
+                for user in iam.users.values().filter(|user| has(user, arn)) {
+                    self.spread(&user.id, iam.rights(user), now, behaviour);
+                }
+            }
         }
-        for id in gone {
-            self.spread(&id, Rights::default(), now, behaviour);
-        }
+    }
+
+    /// Ids of all users of that name that ever had a key.
+    fn ids(&self, account: &str, of: &str) -> Vec<String> {
+        let owners = self.keys.values().filter_map(|key| match &key.owner {
+            Owner::User { account: its, id, name, .. } if its == account && name.eq_ignore_ascii_case(of) => Some(id.clone()),
+            _ => None,
+        });
+        owners.collect()
     }
 
     fn spread(&mut self, user: &str, rights: Rights, now: Timestamp, behaviour: &Behaviour) {

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::client::{After, Before, Calm, Faults, Seen, code, config};
-use super::{Behaviour, Delay, Model, Pair};
+use super::client::{After, Before, Calm, Faults, Seen, base, code, config};
+use super::{Behaviour, Delay, Model, Pair, server};
+use crate::support::proxy::{Fault, Proxy};
 
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-west-1";
@@ -157,6 +159,45 @@ async fn a_new_user_is_unknown_to_writes_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_new_policy_is_unknown_to_writes_for_a_while() {
+    let lab = Lab::new(Behaviour { new_policies: seconds(2), ..Behaviour::default() });
+    lab.create().await;
+    let created = lab.iam().create_policy().policy_name("m").policy_document(POLICY).send().await.unwrap();
+    let arn = created.policy.unwrap().arn.unwrap();
+    let iam = lab.iam();
+    let attach = iam.attach_user_policy().user_name("u").policy_arn(arn);
+    assert_eq!(code(&attach.clone().send().await), "NoSuchEntity");
+    lab.later(2);
+    assert_eq!(code(&attach.send().await), "");
+}
+
+#[tokio::test]
+async fn a_new_bucket_is_unknown_to_the_rest_of_s3_for_a_while() {
+    let lab = Lab::new(Behaviour { new_buckets: seconds(5), ..Behaviour::default() });
+    lab.create().await;
+    let s3 = lab.s3(&lab.admin);
+    assert_eq!(code(&s3.head_bucket().bucket("lab").send().await), "");
+    assert_eq!(code(&s3.get_bucket_cors().bucket("lab").send().await), "NoSuchBucket");
+    lab.later(5);
+    assert_eq!(code(&s3.get_bucket_cors().bucket("lab").send().await), "NoSuchCORSConfiguration");
+}
+
+#[tokio::test]
+async fn a_use_is_told_late() {
+    let lab = Lab::new(Behaviour { last_uses: seconds(600), ..Behaviour::default() });
+    let key = lab.create().await;
+    assert_eq!(lab.tried(&key).await, ["", ""]);
+    let told = async || {
+        let used = lab.iam().get_access_key_last_used().access_key_id(&key.id).send().await.unwrap();
+        used.access_key_last_used.unwrap().service_name
+    };
+    lab.later(599);
+    assert_eq!(told().await, "N/A");
+    lab.later(1);
+    assert_eq!(told().await, "sts");
+}
+
+#[tokio::test]
 async fn the_same_seed_gives_the_same_story() {
     let mut stories = Vec::new();
     for seed in [1, 1, 2] {
@@ -266,4 +307,54 @@ async fn the_hook_sees_each_executed_write() {
     assert_eq!(code(&lab.iam().get_user().user_name("u").send().await), "");
     assert_eq!(*seen.lock().unwrap(), ["s3:CreateBucket", "iam:CreateUser", "iam:PutUserPolicy", "iam:CreateAccessKey"]);
     assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_name_of_a_deleted_bucket_is_not_free_at_once() {
+    let lab = Lab::new(Behaviour { deleted_buckets: seconds(60), ..Behaviour::default() });
+    lab.create().await;
+    let location = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+    let create = lab.s3(&lab.admin).create_bucket().bucket("lab").create_bucket_configuration(location);
+    lab.s3(&lab.admin).delete_bucket().bucket("lab").send().await.unwrap();
+    assert_eq!(code(&create.clone().send().await), "OperationAborted");
+    lab.later(60);
+    assert_eq!(code(&create.send().await), "");
+}
+
+#[tokio::test]
+async fn the_proxy_may_stand_in_front_of_the_served_model() {
+    let lab = Lab::new(Behaviour::default());
+    lab.iam().create_user().user_name("u").send().await.unwrap();
+    let proxy = Proxy::start(&server::serve(&lab.model));
+    proxy.fault("iam:CreateAccessKey", Fault::LoseAnswer, 1);
+    let config = base(&lab.admin, REGION).to_builder().endpoint_url(&proxy.url).build();
+    let once = aws_sdk_iam::config::Builder::from(&config).retry_config(aws_config::retry::RetryConfig::disabled()).build();
+    let iam = aws_sdk_iam::Client::from_conf(once);
+    assert_eq!(code(&iam.create_access_key().user_name("u").send().await), "cut");
+    let known = iam.list_access_keys().user_name("u").send().await.unwrap().access_key_metadata;
+    assert_eq!(known.len(), 1);
+    let keys = lab.model.keys_of(&lab.model.users(ACCOUNT)[0]);
+    assert_eq!(
+        (keys[0].id.as_str(), keys[0].created_by.as_str()),
+        (known[0].access_key_id().unwrap(), "arn:aws:iam::123456789012:user/operator")
+    );
+}
+
+#[tokio::test]
+async fn federation_tokens_end() {
+    let lab = Lab::new(Behaviour::default());
+    let key = lab.create().await;
+    let ask =
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","sts:GetFederationToken"],"Resource":"*"}}"#;
+    lab.iam().put_user_policy().user_name("u").policy_name("p").policy_document(ask).send().await.unwrap();
+    let sts = aws_sdk_sts::Client::new(&config(&lab.model, Arc::new(Calm), &key, REGION));
+    let given =
+        sts.get_federation_token().name("t").policy(POLICY).duration_seconds(900).send().await.unwrap().credentials.unwrap();
+    let token = Credentials::new(given.access_key_id, given.secret_access_key, Some(given.session_token), None, "test");
+    let config = lab.through(Calm).to_builder().credentials_provider(SharedCredentialsProvider::new(token)).build();
+    let s3 = aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build());
+    lab.later(899);
+    assert_eq!(code(&s3.list_objects_v2().bucket("lab").send().await), "");
+    lab.later(1);
+    assert_eq!(code(&s3.list_objects_v2().bucket("lab").send().await), "ExpiredToken");
 }
