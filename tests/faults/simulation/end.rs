@@ -50,9 +50,13 @@ fn conditions(object: &Value) -> Vec<Value> {
 fn connection(object: &Value) -> Value {
     let status = &object["status"];
     let credentials = &status["credentials"];
+    let mut spec = object["spec"].clone();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("approvedPlan");
+    }
     json!({
         "metadata": [object["metadata"]["finalizers"], object["metadata"]["deletionTimestamp"].is_null()],
-        "spec": object["spec"],
+        "spec": spec,
         "current": status["observedGeneration"] == object["metadata"]["generation"],
         "conditions": conditions(object),
         "bucket": status["bucket"],

@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::calls::{How, Strike};
 use super::end::differences;
 use super::run::Simulation;
-use super::scenarios::{ALL, Scenario};
+use super::scenarios::{self, ALL, Scenario};
 use crate::model::Behaviour;
 
 /// SIMULATION=all asks for all of what is counted, and for more of what is drawn at random.
@@ -25,6 +25,15 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
     }
     scenario.act(&mut simulation);
     simulation.settle();
+    // A takeover that was broken off shows what is left of it, and waits for approval of that.
+    for _ in 0..3 {
+        let rest = simulation.status("c")["adoption"]["planHash"].clone();
+        if rest.is_null() {
+            break;
+        }
+        scenarios::patch(&simulation, json!({ "approvedPlan": rest }));
+        simulation.settle();
+    }
     let calls = simulation.calls.made().split_off(base);
     (simulation, calls)
 }

@@ -45,7 +45,8 @@ pub fn write(simulation: &Simulation, spec: Value) {
     simulation.edit(|cluster| cluster.apply("bucketconnections", &object));
 }
 
-fn patch(simulation: &Simulation, spec: Value) {
+/// Changes the spec of `c`.
+pub fn patch(simulation: &Simulation, spec: Value) {
     assert!(simulation.edit(|cluster| cluster.patch("bucketconnections", "default", "c", json!({ "spec": spec }))));
 }
 
