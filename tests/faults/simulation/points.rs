@@ -119,7 +119,7 @@ fn struck_twice() {
     let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
     let mut random = fastrand::Rng::with_seed(std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1));
     let mut pairs = Vec::new();
-    for _ in 0..if thorough() { 2_000 } else { 60 } {
+    for _ in 0..if thorough() { 2_000 } else { 40 } {
         let number = random.usize(..ALL.len());
         let mut strike = |from: usize, within: usize| Strike {
             call: from + random.usize(..within),

@@ -173,7 +173,7 @@ fn more() -> Option<u32> {
 proptest! {
     // The same stories each time; other and more of them with PROPTEST_CASES.
     #![proptest_config(ProptestConfig {
-        cases: more().unwrap_or(24),
+        cases: more().unwrap_or(16),
         rng_seed: more().map_or(RngSeed::Fixed(1), |_| RngSeed::Random),
         failure_persistence: None,
         max_shrink_iters: 60,
