@@ -63,6 +63,7 @@ fn happen(simulation: &mut Simulation, event: &str) {
         // What the status knew alone is lost with it: the key of a Secret that is gone, the policy of the spec before
         // (docs/decisions/0008-seal.md). So nothing else happens around it.
         "kube" if rest.starts_with("status") => {
+            edits::in_kubernetes(simulation, "check requested");
             simulation.settle();
             edits::in_kubernetes(simulation, rest);
             edits::in_kubernetes(simulation, "check requested");
