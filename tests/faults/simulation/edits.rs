@@ -65,6 +65,11 @@ pub async fn in_aws(person: Person, edit: &str) {
             }
         }
         "inline policy edited" => {
+            // One of a person's own would have to be taken away by that person before the user can be deleted.
+            let policy = iam.get_user_policy().user_name(USER).policy_name("bucketconnection").send().await;
+            if policy.is_err() {
+                return;
+            }
             let document =
                 json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
             let call = iam.put_user_policy().user_name(USER).policy_name("bucketconnection");

@@ -125,7 +125,8 @@ fn told(story: &[String]) -> Vec<String> {
         happen(&mut simulation, event);
     }
     calm(&mut simulation);
-    // What persons have changed wakes nobody.
+    // Whatever spreads has done so, such as the end of a key; and what persons have changed wakes nobody.
+    simulation.run(Duration::from_secs(90));
     edits::in_kubernetes(&simulation, "check requested");
     simulation.settle();
     if !simulation.cluster.get("bucketconnections", "default", "c").is_some_and(|object| ready(&object)) {
