@@ -29,7 +29,7 @@ pub struct Remembered {
     /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
     /// them now was changed by somebody else.
     pub held: Vec<ConditionType>,
-    /// Whether the key had a full proof for the current generation.
+    /// Whether the key had a full proof for the current generation. Where one is being issued, that proof was another key's.
     pub verified: bool,
     /// Whether something that was to be proven is not: it is tried again.
     pub unproven: bool,
@@ -82,9 +82,9 @@ impl Remembered {
             bucket_arn: status.bucket.map(|bucket| bucket.arn),
             user: status.user,
             policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
-            credentials,
             roles: status.permissions.unwrap_or_default().roles,
-            verified: is(ConditionType::Verified, "True"),
+            verified: is(ConditionType::Verified, "True") && (credentials.intent.is_none() || credentials.next.is_some()),
+            credentials,
             unproven: status
                 .capabilities
                 .values()

@@ -421,7 +421,7 @@ impl Keys<'_, '_, '_> {
 
     /// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would
     /// fit, none is taken: all but one are somebody else's.
-    fn explained(&self) -> Option<String> {
+    pub(super) fn explained(&self) -> Option<String> {
         let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
             return None;
         };

@@ -218,7 +218,9 @@ fn next(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) -> bool {
         return true;
     }
     // Nobody has seen it but its waiting Secret, so nobody misses it.
-    let id = next.access_key_id.filter(|id| *id != current.id && listed.iter().any(|key| key.id == *id));
+    // The process may have ended before its id was noted; then the intent explains the key that waits.
+    let explained = keys.explained().filter(|id| waits.iter().any(|key| key.id == *id));
+    let id = next.access_key_id.or(explained).filter(|id| *id != current.id && listed.iter().any(|key| key.id == *id));
     let gone: Vec<_> = id.map(|id| delete(keys, id, &[])).into_iter().collect();
     let held = matches!(observed.next, Secret::Ours(_));
     if held {

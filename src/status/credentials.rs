@@ -236,14 +236,18 @@ impl Keys<'_> {
 
     /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
     fn next(&mut self) {
-        let Some(next) = self.status.next.clone() else { return };
+        let Some(mut next) = self.status.next.clone() else { return };
         let desired = self.check.desired;
+        if let (None, KeyProof::Works(key) | KeyProof::Denied(key, _)) = (&next.access_key_id, &self.check.observed.next_proof) {
+            next.access_key_id = Some(key.id.clone());
+            self.status.next = Some(next.clone());
+        }
         // The process may have ended before its id was noted; then its waiting Secret tells.
         let waits = self.check.observed.next.keys().into_iter().map(|key| key.id);
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
         let version = self.status.version.filter(|_| desired.secret.versioned);
         let own = version.map(|version| names::version(&desired.secret.name, version));
-        let empty = matches!(self.check.observed.next, Secret::Absent) && self.status.intent.is_none();
+        let empty = matches!(self.check.observed.next, Secret::Absent);
         let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
         let issuing = self.steps.iter().any(|(step, outcome)| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
@@ -291,6 +295,10 @@ impl Keys<'_> {
             self.steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. })).peekable();
         let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
+        // As long as the next key waits without being noted, only the intent explains it.
+        if self.status.next.as_ref().is_some_and(|next| next.access_key_id.is_none()) {
+            return;
+        }
         let looked = works || about_keys.peek().is_some() || blocked(Reason::ForeignAccessKeys);
         if matches!(observed.keys, Reading::Set(_)) && looked && about_keys.all(|(_, outcome)| outcome.is_done()) {
             self.status.intent = None;

@@ -5,4 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster;
+mod contract;
+mod model;
 mod real;
+mod simulation;

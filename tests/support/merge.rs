@@ -1,19 +1,22 @@
 //! JSON merge.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// JSON merge, as kubectl patch --type=merge does it.
+/// JSON merge (RFC 7386), as kubectl patch --type=merge does it.
 pub fn merge(target: &mut Value, patch: Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (key, value) in patch {
-                if value.is_null() {
-                    target.remove(&key);
-                } else {
-                    merge(target.entry(key).or_insert(Value::Null), value);
-                }
-            }
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(&key);
+        } else {
+            merge(target.entry(key).or_insert(Value::Null), value);
         }
-        (target, patch) => *target = patch,
     }
 }

@@ -265,7 +265,8 @@ fn parse(raw: &[u8]) -> Request {
     Request { action, write, key: key.to_owned(), text }
 }
 
-fn s3_action(method: &str, target: &str) -> String {
+/// The action of a request to S3: what IAM must allow for it.
+pub fn s3_action(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
     // The one sub-resource whose removal has an action of its own.
@@ -282,8 +283,10 @@ fn s3_action(method: &str, target: &str) -> String {
         ("PUT", false) => "s3:CreateBucket",
         ("DELETE", false) => "s3:DeleteBucket",
         ("DELETE", true) if keys.contains_key("uploadId") => "s3:AbortMultipartUpload",
-        ("GET" | "HEAD", true) => "s3:GetObject",
+        ("GET", false) if path == "/" => "s3:ListAllMyBuckets",
+        ("GET" | "HEAD", false) => "s3:ListBucket",
         ("PUT", true) => "s3:PutObject",
+        ("GET" | "HEAD", true) => "s3:GetObject",
         ("DELETE", true) => "s3:DeleteObject",
         _ => "s3:other",
     }

@@ -122,7 +122,7 @@ pub const SCENARIOS: [Scenario; 14] = [
         setup: |rig| {
             let secret = json!({ "name": "c-s3", "versioned": true });
             let credentials = json!({ "secret": secret, "rotation": { "overlap": "1h" } });
-            Box::pin(async { rig.connected(json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } })).await })
+            Box::pin(async move { rig.connected(json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } })).await })
         },
         trigger: |rig| Box::pin(async { rig.annotate(ROTATE_AT).await }),
         end: |rig| Box::pin(rotated(rig)),

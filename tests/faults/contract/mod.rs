@@ -1,0 +1,252 @@
+//! One suite of what AWS does, as its documentation has it, for the model and for the emulator: so the model does not only agree with
+//! its author. Where a server is known to differ, `DIFFERENCES` says so; a case in that list must really differ.
+
+mod buckets;
+mod federation;
+mod keys;
+mod policies;
+mod rights;
+mod settings;
+mod users;
+
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Tag};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::model::{Behaviour, Model, Pair, server};
+use crate::support::stack::Emulator;
+
+const MODEL: &str = "model";
+const EMULATOR: &str = "emulator";
+const OTHER_ACCOUNT: &str = "210987654321";
+const OLD_REGION: &str = "us-east-1";
+const REGION: &str = "eu-west-1";
+
+/// Case, server, and why it differs there from AWS.
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("names_are_global", EMULATOR, "denies every call on a bucket of another account, creation too"),
+    ("names_are_checked", EMULATOR, "checks no names of buckets"),
+    ("the_expected_owner_must_be_an_account", EMULATOR, "only compares the owner"),
+    ("lifecycle_rules_are_unique", EMULATOR, "takes two rules of one ID"),
+    ("a_bucket_policy_must_be_json", EMULATOR, "takes any text"),
+    ("a_bucket_policy_is_about_its_bucket", EMULATOR, "takes any resource"),
+    ("a_public_bucket_policy_is_refused", EMULATOR, "BlockPublicPolicy blocks nothing"),
+    ("a_user_id_has_a_form", EMULATOR, "20 random characters"),
+    ("any_text_may_stand_in_a_tag", EMULATOR, "calculates another signature where a form has escapes"),
+    ("user_names_ignore_case", EMULATOR, "tells names apart by their case"),
+    ("user_names_are_checked", EMULATOR, "checks no names of users"),
+    ("a_user_with_a_key_is_not_deleted", EMULATOR, "deletes the user, and its key"),
+    ("inline_policies_have_a_length", EMULATOR, "has no limit"),
+    ("attaching_is_done_once", EMULATOR, "counts twice"),
+    ("ten_policies_are_attached", EMULATOR, "has no limit"),
+    ("listing_is_allowed_by_prefix", EMULATOR, "ignores conditions"),
+    ("the_user_name_is_a_variable", EMULATOR, "knows no policy variables"),
+    ("actions_ignore_case", EMULATOR, "tells actions apart by their case"),
+    ("deletion_of_many_is_checked_object_by_object", EMULATOR, "checks all at once"),
+    ("a_bucket_policy_denies", EMULATOR, "answers in another form"),
+    ("a_token_has_what_user_and_session_allow", EMULATOR, "takes no federation tokens"),
+    ("a_token_outlives_its_key", EMULATOR, "takes no federation tokens"),
+    ("a_denial_of_the_user_denies_its_tokens", EMULATOR, "takes no federation tokens"),
+    ("tokens_are_denied_by_their_time", EMULATOR, "takes no federation tokens, and ignores conditions"),
+];
+
+const PARTS: [&[Case]; 7] =
+    [buckets::CASES, settings::CASES, users::CASES, policies::CASES, keys::CASES, rights::CASES, federation::CASES];
+
+/// One thing that AWS does.
+struct Case {
+    name: &'static str,
+    run: for<'a> fn(Lab, &'a mut Checks) -> BoxFuture<'a, ()>,
+}
+
+/// A list of cases: each is an async function of a `Lab` and its `Checks`.
+macro_rules! cases {
+    ($($name:ident,)*) => {
+        pub(super) const CASES: &[super::Case] =
+            &[$(super::Case { name: stringify!($name), run: |lab, checks| Box::pin($name(lab, checks)) },)*];
+    };
+}
+use cases;
+
+/// What a case found to be otherwise.
+#[derive(Default)]
+struct Checks(Vec<String>);
+
+impl Checks {
+    fn is<G: Debug + PartialEq<W>, W: Debug>(&mut self, what: &str, got: G, wanted: W) {
+        if got != wanted {
+            self.0.push(format!("{what}: {got:?} instead of {wanted:?}"));
+        }
+    }
+}
+
+/// A server, as one case sees it.
+#[derive(Clone)]
+struct Lab {
+    url: String,
+    account: String,
+    http: SharedHttpClient,
+    /// May do everything.
+    admin: SharedCredentialsProvider,
+    /// May create buckets in another account.
+    stranger: SharedCredentialsProvider,
+    /// The name of the case, which names what it creates.
+    name: String,
+}
+
+impl Lab {
+    fn config(&self, credentials: &SharedCredentialsProvider, region: &str) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(credentials.clone())
+            .endpoint_url(&self.url)
+            .http_client(self.http.clone())
+            .retry_config(RetryConfig::disabled())
+            .build()
+    }
+
+    fn s3_as(&self, credentials: &SharedCredentialsProvider, region: &str) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config(credentials, region)).force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        self.s3_as(&self.admin, REGION)
+    }
+
+    fn iam(&self) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.config(&self.admin, OLD_REGION))
+    }
+
+    fn iam_as(&self, credentials: &SharedCredentialsProvider) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.config(credentials, OLD_REGION))
+    }
+
+    fn sts_as(&self, credentials: &SharedCredentialsProvider) -> aws_sdk_sts::Client {
+        aws_sdk_sts::Client::new(&self.config(credentials, REGION))
+    }
+
+    /// A name for the case's bucket.
+    fn bucket(&self) -> String {
+        format!("lab-{}", self.name.replace('_', "-"))
+    }
+
+    /// The case's bucket, created in `REGION`.
+    async fn new_bucket(&self) -> String {
+        let name = self.bucket();
+        let create = self.s3().create_bucket().bucket(&name).create_bucket_configuration(location(REGION));
+        create.send().await.unwrap();
+        name
+    }
+
+    /// The case's user, created.
+    async fn new_user(&self) -> String {
+        self.iam().create_user().user_name(&self.name).send().await.unwrap();
+        self.name.clone()
+    }
+
+    /// A key of `user`.
+    async fn new_key(&self, user: &str) -> (Pair, SharedCredentialsProvider) {
+        let key = self.iam().create_access_key().user_name(user).send().await.unwrap().access_key.unwrap();
+        let pair = Pair { id: key.access_key_id, secret: key.secret_access_key };
+        let credentials = credentials(&pair, None);
+        (pair, credentials)
+    }
+
+    /// The case's user with this inline policy, and its key.
+    async fn user_with(&self, policy: &serde_json::Value) -> (String, SharedCredentialsProvider) {
+        let user = self.new_user().await;
+        self.put_policy(&user, policy).await;
+        let key = self.new_key(&user).await.1;
+        (user, key)
+    }
+
+    async fn put_policy(&self, user: &str, policy: &serde_json::Value) {
+        let put = self.iam().put_user_policy().user_name(user).policy_name("p").policy_document(policy.to_string());
+        put.send().await.unwrap();
+    }
+}
+
+fn credentials(pair: &Pair, token: Option<String>) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new(&pair.id, &pair.secret, token, None, "contract"))
+}
+
+fn location(region: &str) -> CreateBucketConfiguration {
+    CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build().unwrap()
+}
+
+fn statement(effect: &str, action: &str, resource: &str) -> serde_json::Value {
+    serde_json::json!({ "Effect": effect, "Action": action, "Resource": resource })
+}
+
+fn policy(statements: &[serde_json::Value]) -> serde_json::Value {
+    serde_json::json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// Runs all cases on one server; fails when any does otherwise than AWS and is not known to, or is known to and does not.
+async fn judge(server: &str, lab: &Lab) {
+    let mut wrong = Vec::new();
+    for case in PARTS.into_iter().flatten() {
+        let mut checks = Checks::default();
+        let lab = Lab { name: case.name.to_owned(), ..lab.clone() };
+        if let Err(panic) = AssertUnwindSafe((case.run)(lab, &mut checks)).catch_unwind().await {
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            checks.0.push(text.chars().take(300).collect());
+        }
+        let known = DIFFERENCES.iter().find(|(name, on, _)| *name == case.name && *on == server);
+        match (checks.0.is_empty(), known) {
+            (false, None) => wrong.push(format!("{}: {}", case.name, checks.0.join("; "))),
+            (true, Some((_, _, why))) => wrong.push(format!("{}: does as AWS does, strike it from the list ({why})", case.name)),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{server}:\n{}", wrong.join("\n"));
+}
+
+fn lab(url: &str, account: &str, admin: &Pair) -> Lab {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let admin = credentials(admin, None);
+    Lab { url: url.to_owned(), account: account.to_owned(), http, stranger: admin.clone(), admin, name: String::new() }
+}
+
+#[tokio::test]
+async fn the_model_does_as_aws_does() {
+    let model = Model::new(Behaviour::default(), Arc::new(Timestamp::now));
+    let lab = lab(&server::serve(&model), "123456789012", &model.admin("123456789012", "administrator"));
+    let stranger = credentials(&model.admin(OTHER_ACCOUNT, "root"), None);
+    judge(MODEL, &Lab { stranger, ..lab }).await;
+}
+
+#[tokio::test]
+async fn the_emulator_does_as_aws_does() {
+    let emulator = Emulator::start(&[]);
+    let (id, secret) = emulator.key("administrator");
+    let lab = lab(emulator.url(), emulator.facts["account"].as_str().unwrap(), &Pair { id, secret });
+    let assume = lab.sts_as(&lab.admin).assume_role().role_session_name("s").external_id("lab-7");
+    let assume = assume.role_arn(format!("arn:aws:iam::{OTHER_ACCOUNT}:role/bucketconnection"));
+    let given = assume.send().await.unwrap().credentials.unwrap();
+    let pair = Pair { id: given.access_key_id, secret: given.secret_access_key };
+    let stranger = credentials(&pair, Some(given.session_token));
+    judge(EMULATOR, &Lab { stranger, ..lab }).await;
+}
+
+#[test]
+fn the_list_of_differences_names_cases() {
+    for (name, server, why) in DIFFERENCES {
+        assert!(PARTS.into_iter().flatten().any(|case| case.name == *name), "no case {name}");
+        assert!([MODEL, EMULATOR].contains(server) && !why.is_empty(), "{name}");
+    }
+}

@@ -1,0 +1,308 @@
+//! The settings of a bucket: defaults, unset codes, round trips.
+
+use aws_sdk_s3::types::{
+    BucketAccelerateStatus, BucketLifecycleConfiguration, BucketLoggingStatus, BucketVersioningStatus, CorsConfiguration,
+    CorsRule, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, LoggingEnabled, NoncurrentVersionExpiration,
+    ObjectLockConfiguration, ObjectLockEnabled, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
+    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+    ServerSideEncryptionRule, Tagging, TransitionDefaultMinimumObjectSize, VersioningConfiguration,
+};
+use serde_json::json;
+
+use super::{Checks, Lab, cases, policy, statement, tag};
+use crate::model::client::code;
+
+cases! {
+    a_new_bucket_has_defaults,
+    unset_settings_have_codes,
+    unset_settings_are_empty,
+    cors_comes_back,
+    cors_methods_are_checked,
+    lifecycle_comes_back,
+    lifecycle_rules_are_unique,
+    tags_come_back,
+    tags_of_aws_are_refused,
+    encryption_comes_back_and_falls_back,
+    public_access_block_comes_back,
+    ownership_comes_back,
+    versioning_comes_back,
+    acceleration_comes_back,
+    logging_comes_back,
+    logging_needs_a_target,
+    object_lock_comes_back,
+    object_lock_needs_versioning,
+    a_bucket_policy_comes_back,
+    a_bucket_policy_may_have_one_statement,
+    a_bucket_policy_must_be_json,
+    a_bucket_policy_is_about_its_bucket,
+    a_public_bucket_policy_is_refused,
+}
+
+async fn a_new_bucket_has_defaults(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let block = s3.get_public_access_block().bucket(&bucket).send().await.unwrap().public_access_block_configuration.unwrap();
+    let flags = [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets];
+    checks.is("public access block", flags, [Some(true); 4]);
+    checks.is("encryption", encryption(&lab, &bucket).await, Some(ServerSideEncryption::Aes256));
+    let controls = s3.get_bucket_ownership_controls().bucket(&bucket).send().await.unwrap().ownership_controls.unwrap();
+    checks.is("ownership", controls.rules()[0].object_ownership(), &ObjectOwnership::BucketOwnerEnforced);
+}
+
+async fn encryption(lab: &Lab, bucket: &str) -> Option<ServerSideEncryption> {
+    let answer = lab.s3().get_bucket_encryption().bucket(bucket).send().await.unwrap();
+    let rules = answer.server_side_encryption_configuration.unwrap().rules;
+    rules[0].apply_server_side_encryption_by_default().map(|default| default.sse_algorithm().clone())
+}
+
+async fn unset_settings_have_codes(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    checks.is("tags", code(&s3.get_bucket_tagging().bucket(&bucket).send().await), "NoSuchTagSet");
+    checks.is("cors", code(&s3.get_bucket_cors().bucket(&bucket).send().await), "NoSuchCORSConfiguration");
+    let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await;
+    checks.is("lifecycle", code(&lifecycle), "NoSuchLifecycleConfiguration");
+    checks.is("policy", code(&s3.get_bucket_policy().bucket(&bucket).send().await), "NoSuchBucketPolicy");
+    let lock = s3.get_object_lock_configuration().bucket(&bucket).send().await;
+    checks.is("object lock", code(&lock), "ObjectLockConfigurationNotFoundError");
+    for _ in 0..2 {
+        checks.is("delete tags", code(&s3.delete_bucket_tagging().bucket(&bucket).send().await), "");
+        checks.is("delete cors", code(&s3.delete_bucket_cors().bucket(&bucket).send().await), "");
+        checks.is("delete lifecycle", code(&s3.delete_bucket_lifecycle().bucket(&bucket).send().await), "");
+        checks.is("delete policy", code(&s3.delete_bucket_policy().bucket(&bucket).send().await), "");
+        checks.is("delete block", code(&s3.delete_public_access_block().bucket(&bucket).send().await), "");
+        checks.is("delete ownership", code(&s3.delete_bucket_ownership_controls().bucket(&bucket).send().await), "");
+    }
+    let block = s3.get_public_access_block().bucket(&bucket).send().await;
+    checks.is("block", code(&block), "NoSuchPublicAccessBlockConfiguration");
+    let ownership = s3.get_bucket_ownership_controls().bucket(&bucket).send().await;
+    checks.is("ownership", code(&ownership), "OwnershipControlsNotFoundError");
+}
+
+async fn unset_settings_are_empty(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    checks.is("versioning", s3.get_bucket_versioning().bucket(&bucket).send().await.map(|answer| answer.status).unwrap(), None);
+    let acceleration = s3.get_bucket_accelerate_configuration().bucket(&bucket).send().await;
+    checks.is("acceleration", acceleration.map(|answer| answer.status).unwrap(), None);
+    let logging = s3.get_bucket_logging().bucket(&bucket).send().await;
+    checks.is("logging", logging.map(|answer| answer.logging_enabled).unwrap(), None);
+}
+
+fn cors(id: &str, methods: &[&str]) -> CorsRule {
+    let rule = CorsRule::builder().id(id).allowed_origins("https://b.example").allowed_origins("https://a.example");
+    let rule = rule.allowed_headers("X-B").allowed_headers("*").expose_headers("ETag").max_age_seconds(60);
+    rule.set_allowed_methods(Some(methods.iter().map(|method| (*method).to_owned()).collect())).build().unwrap()
+}
+
+async fn cors_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let rules = vec![cors("second", &["PUT", "GET"]), cors("first", &["HEAD"])];
+    let configuration = CorsConfiguration::builder().set_cors_rules(Some(rules.clone())).build().unwrap();
+    s3.put_bucket_cors().bucket(&bucket).cors_configuration(configuration).send().await.unwrap();
+    let found = s3.get_bucket_cors().bucket(&bucket).send().await.unwrap();
+    checks.is("rules", found.cors_rules(), rules);
+    s3.delete_bucket_cors().bucket(&bucket).send().await.unwrap();
+    checks.is("deleted", code(&s3.get_bucket_cors().bucket(&bucket).send().await), "NoSuchCORSConfiguration");
+}
+
+async fn cors_methods_are_checked(lab: Lab, checks: &mut Checks) {
+    let configuration = CorsConfiguration::builder().cors_rules(cors("a", &["PATCH"])).build().unwrap();
+    let put = lab.s3().put_bucket_cors().bucket(lab.new_bucket().await).cors_configuration(configuration).send().await;
+    checks.is("code", code(&put), "InvalidRequest");
+}
+
+fn lifecycle_rule(id: &str) -> LifecycleRule {
+    let versions = NoncurrentVersionExpiration::builder().noncurrent_days(7).newer_noncurrent_versions(2).build();
+    let filter = LifecycleRuleFilter::builder().prefix("tmp/").build();
+    let rule = LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled).filter(filter);
+    rule.noncurrent_version_expiration(versions).build().unwrap()
+}
+
+async fn lifecycle_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let rules = vec![lifecycle_rule("b"), lifecycle_rule("a")];
+    let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(rules.clone())).build().unwrap();
+    let size = TransitionDefaultMinimumObjectSize::VariesByStorageClass;
+    let put = s3.put_bucket_lifecycle_configuration().bucket(&bucket).lifecycle_configuration(configuration);
+    put.transition_default_minimum_object_size(size.clone()).send().await.unwrap();
+    let found = s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await.unwrap();
+    checks.is("rules", found.rules(), rules);
+    checks.is("size", found.transition_default_minimum_object_size(), Some(&size));
+    s3.delete_bucket_lifecycle().bucket(&bucket).send().await.unwrap();
+    let deleted = s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await;
+    checks.is("deleted", code(&deleted), "NoSuchLifecycleConfiguration");
+}
+
+async fn lifecycle_rules_are_unique(lab: Lab, checks: &mut Checks) {
+    let rules = vec![lifecycle_rule("a"), lifecycle_rule("a")];
+    let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().unwrap();
+    let put = lab.s3().put_bucket_lifecycle_configuration().bucket(lab.new_bucket().await);
+    checks.is("code", code(&put.lifecycle_configuration(configuration).send().await), "InvalidArgument");
+}
+
+async fn tags_come_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    for tags in [vec![tag("a", "1"), tag("b", "<&>")], vec![tag("c", "")]] {
+        let tagging = Tagging::builder().set_tag_set(Some(tags.clone())).build().unwrap();
+        s3.put_bucket_tagging().bucket(&bucket).tagging(tagging).send().await.unwrap();
+        checks.is(
+            "tags",
+            s3.get_bucket_tagging().bucket(&bucket).send().await.map(|answer| answer.tag_set).unwrap_or_default(),
+            tags,
+        );
+    }
+    s3.delete_bucket_tagging().bucket(&bucket).send().await.unwrap();
+    checks.is("deleted", code(&s3.get_bucket_tagging().bucket(&bucket).send().await), "NoSuchTagSet");
+}
+
+async fn tags_of_aws_are_refused(lab: Lab, checks: &mut Checks) {
+    let tagging = Tagging::builder().tag_set(tag("aws:a", "1")).build().unwrap();
+    let put = lab.s3().put_bucket_tagging().bucket(lab.new_bucket().await).tagging(tagging).send().await;
+    checks.is("code", code(&put), "InvalidTag");
+}
+
+async fn encryption_comes_back_and_falls_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let key = format!("arn:aws:kms:eu-west-1:{}:key/1234abcd-12ab-34cd-56ef-1234567890ab", lab.account);
+    let default = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id(&key);
+    let rule = ServerSideEncryptionRule::builder().bucket_key_enabled(true);
+    let rule = rule.apply_server_side_encryption_by_default(default.build().unwrap()).build();
+    let configuration = ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap();
+    s3.put_bucket_encryption().bucket(&bucket).server_side_encryption_configuration(configuration).send().await.unwrap();
+    let found = s3.get_bucket_encryption().bucket(&bucket).send().await.unwrap();
+    let rule = &found.server_side_encryption_configuration.unwrap().rules[0];
+    let default = rule.apply_server_side_encryption_by_default().unwrap();
+    checks.is("key", (default.kms_master_key_id(), rule.bucket_key_enabled()), (Some(key.as_str()), Some(true)));
+    s3.delete_bucket_encryption().bucket(&bucket).send().await.unwrap();
+    checks.is("deleted", encryption(&lab, &bucket).await, Some(ServerSideEncryption::Aes256));
+}
+
+async fn public_access_block_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let configuration = PublicAccessBlockConfiguration::builder().block_public_acls(true).restrict_public_buckets(false).build();
+    s3.put_public_access_block().bucket(&bucket).public_access_block_configuration(configuration).send().await.unwrap();
+    let found = s3.get_public_access_block().bucket(&bucket).send().await.unwrap().public_access_block_configuration.unwrap();
+    let flags = [found.block_public_acls, found.ignore_public_acls, found.block_public_policy, found.restrict_public_buckets];
+    checks.is("flags", flags, [Some(true), Some(false), Some(false), Some(false)]);
+}
+
+async fn ownership_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::ObjectWriter).build().unwrap();
+    let controls = OwnershipControls::builder().rules(rule).build().unwrap();
+    s3.put_bucket_ownership_controls().bucket(&bucket).ownership_controls(controls.clone()).send().await.unwrap();
+    let found = s3.get_bucket_ownership_controls().bucket(&bucket).send().await.unwrap();
+    checks.is("controls", found.ownership_controls(), Some(&controls));
+}
+
+async fn versioning(lab: &Lab, bucket: &str, status: BucketVersioningStatus) {
+    let configuration = VersioningConfiguration::builder().status(status).build();
+    lab.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(configuration).send().await.unwrap();
+}
+
+async fn versioning_comes_back(lab: Lab, checks: &mut Checks) {
+    let bucket = lab.new_bucket().await;
+    for status in [BucketVersioningStatus::Enabled, BucketVersioningStatus::Suspended] {
+        versioning(&lab, &bucket, status.clone()).await;
+        let found = lab.s3().get_bucket_versioning().bucket(&bucket).send().await.unwrap();
+        checks.is("status", found.status(), Some(&status));
+    }
+}
+
+async fn acceleration_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    for status in [BucketAccelerateStatus::Enabled, BucketAccelerateStatus::Suspended] {
+        let configuration = aws_sdk_s3::types::AccelerateConfiguration::builder().status(status.clone()).build();
+        s3.put_bucket_accelerate_configuration().bucket(&bucket).accelerate_configuration(configuration).send().await.unwrap();
+        let found = s3.get_bucket_accelerate_configuration().bucket(&bucket).send().await.unwrap();
+        checks.is("status", found.status(), Some(&status));
+    }
+}
+
+fn logging(target: &str) -> BucketLoggingStatus {
+    let enabled = LoggingEnabled::builder().target_bucket(target).target_prefix("log/").build().unwrap();
+    BucketLoggingStatus::builder().logging_enabled(enabled).build()
+}
+
+async fn logging_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let mut deliver = statement("Allow", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
+    deliver["Principal"] = json!({ "Service": "logging.s3.amazonaws.com" });
+    s3.put_bucket_policy().bucket(&bucket).policy(policy(&[deliver]).to_string()).send().await.unwrap();
+    let put = s3.put_bucket_logging().bucket(&bucket);
+    put.clone().bucket_logging_status(logging(&bucket)).send().await.unwrap();
+    let found = s3.get_bucket_logging().bucket(&bucket).send().await.unwrap().logging_enabled.unwrap();
+    checks.is("target", (found.target_bucket(), found.target_prefix()), (bucket.as_str(), "log/"));
+    put.bucket_logging_status(BucketLoggingStatus::builder().build()).send().await.unwrap();
+    checks.is("off", s3.get_bucket_logging().bucket(&bucket).send().await.unwrap().logging_enabled, None);
+}
+
+async fn logging_needs_a_target(lab: Lab, checks: &mut Checks) {
+    let put = lab.s3().put_bucket_logging().bucket(lab.new_bucket().await).bucket_logging_status(logging("lab-nowhere"));
+    checks.is("code", code(&put.send().await), "InvalidTargetBucketForLogging");
+}
+
+fn locked() -> ObjectLockConfiguration {
+    ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).build()
+}
+
+async fn object_lock_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.bucket());
+    let create = s3.create_bucket().bucket(&bucket).create_bucket_configuration(super::location(super::REGION));
+    create.object_lock_enabled_for_bucket(true).send().await.unwrap();
+    let found = s3.get_object_lock_configuration().bucket(&bucket).send().await.unwrap().object_lock_configuration;
+    checks.is("from creation", found.and_then(|found| found.object_lock_enabled), Some(ObjectLockEnabled::Enabled));
+    let versioning = s3.get_bucket_versioning().bucket(&bucket).send().await.unwrap().status;
+    checks.is("versioning", versioning, Some(BucketVersioningStatus::Enabled));
+    let put = s3.put_object_lock_configuration().bucket(&bucket).object_lock_configuration(locked()).send().await;
+    checks.is("again", code(&put), "");
+}
+
+async fn object_lock_needs_versioning(lab: Lab, checks: &mut Checks) {
+    let bucket = lab.new_bucket().await;
+    let put = lab.s3().put_object_lock_configuration().bucket(&bucket).object_lock_configuration(locked());
+    checks.is("without", code(&put.clone().send().await), "InvalidBucketState");
+    versioning(&lab, &bucket, BucketVersioningStatus::Enabled).await;
+    checks.is("with", code(&put.send().await), "");
+}
+
+async fn a_bucket_policy_comes_back(lab: Lab, checks: &mut Checks) {
+    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+    let mut denied = statement("Deny", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
+    denied["Principal"] = json!("*");
+    denied["Condition"] = json!({ "Bool": { "aws:SecureTransport": "false" } });
+    let sent = policy(&[denied]);
+    s3.put_bucket_policy().bucket(&bucket).policy(sent.to_string()).send().await.unwrap();
+    let found = s3.get_bucket_policy().bucket(&bucket).send().await.unwrap().policy.unwrap();
+    checks.is("policy", serde_json::from_str::<serde_json::Value>(&found).unwrap(), sent);
+    s3.delete_bucket_policy().bucket(&bucket).send().await.unwrap();
+    checks.is("deleted", code(&s3.get_bucket_policy().bucket(&bucket).send().await), "NoSuchBucketPolicy");
+}
+
+async fn a_bucket_policy_may_have_one_statement(lab: Lab, checks: &mut Checks) {
+    let bucket = lab.new_bucket().await;
+    let mut one = statement("Deny", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
+    one["Principal"] = json!("*");
+    let document = json!({ "Version": "2012-10-17", "Statement": one }).to_string();
+    checks.is("code", code(&lab.s3().put_bucket_policy().bucket(&bucket).policy(document).send().await), "");
+}
+
+async fn a_bucket_policy_must_be_json(lab: Lab, checks: &mut Checks) {
+    let put = lab.s3().put_bucket_policy().bucket(lab.new_bucket().await).policy("{").send().await;
+    checks.is("code", code(&put), "MalformedPolicy");
+}
+
+async fn a_bucket_policy_is_about_its_bucket(lab: Lab, checks: &mut Checks) {
+    let mut other = statement("Deny", "s3:PutObject", "arn:aws:s3:::lab-other/*");
+    other["Principal"] = json!("*");
+    let put = lab.s3().put_bucket_policy().bucket(lab.new_bucket().await).policy(policy(&[other]).to_string()).send().await;
+    checks.is("code", code(&put), "MalformedPolicy");
+}
+
+async fn a_public_bucket_policy_is_refused(lab: Lab, checks: &mut Checks) {
+    let bucket = lab.new_bucket().await;
+    let mut public = statement("Allow", "s3:GetObject", &format!("arn:aws:s3:::{bucket}/*"));
+    public["Principal"] = json!("*");
+    let put = lab.s3().put_bucket_policy().bucket(&bucket).policy(policy(&[public]).to_string());
+    checks.is("blocked", code(&put.clone().send().await), "AccessDenied");
+    lab.s3().delete_public_access_block().bucket(&bucket).send().await.unwrap();
+    checks.is("not blocked", code(&put.send().await), "");
+}

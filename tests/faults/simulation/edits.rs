@@ -1,0 +1,167 @@
+//! What persons do behind the operator's back, by name.
+
+use aws_sdk_iam::types::StatusType;
+use bucketconnection::api::REQUESTED_AT;
+use serde_json::{Value, json};
+
+use super::clock;
+use super::run::{Person, Simulation};
+
+const USER: &str = "user-c";
+const BUCKET: &str = "bucket-c";
+
+/// In AWS.
+pub const AWS: [&str; 11] = [
+    "key deleted",
+    "key inactive",
+    "foreign key",
+    "policies detached",
+    "inline policy edited",
+    "user deleted",
+    "cors deleted",
+    "foreign tag",
+    "versioning suspended",
+    "public access block deleted",
+    "object uploaded",
+];
+
+/// In the API server.
+pub const KUBERNETES: [&str; 9] = [
+    "Secret deleted",
+    "Secret edited",
+    "Secret half edited",
+    "Secret disowned",
+    "binding deleted",
+    "role widened",
+    "status edited",
+    "status deleted",
+    "check requested",
+];
+
+async fn keys(person: &Person) -> Vec<String> {
+    let listed = person.iam.list_access_keys().user_name(USER).send().await;
+    listed.map(|listed| listed.access_key_metadata.into_iter().filter_map(|key| key.access_key_id).collect()).unwrap_or_default()
+}
+
+/// Does it; what is not there cannot be broken.
+pub async fn in_aws(person: Person, edit: &str) {
+    let Person { iam, s3 } = &person;
+    match edit {
+        "key deleted" => {
+            for id in keys(&person).await {
+                let _ = iam.delete_access_key().user_name(USER).access_key_id(id).send().await;
+            }
+        }
+        "key inactive" => {
+            for id in keys(&person).await {
+                let _ = iam.update_access_key().user_name(USER).access_key_id(id).status(StatusType::Inactive).send().await;
+            }
+        }
+        "foreign key" => drop(iam.create_access_key().user_name(USER).send().await),
+        "policies detached" => {
+            let attached = iam.list_attached_user_policies().user_name(USER).send().await;
+            for policy in attached.ok().and_then(|attached| attached.attached_policies).unwrap_or_default() {
+                let _ = iam.detach_user_policy().user_name(USER).policy_arn(policy.policy_arn.unwrap_or_default()).send().await;
+            }
+        }
+        "inline policy edited" => {
+            // One of a person's own would have to be taken away by that person before the user can be deleted.
+            let policy = iam.get_user_policy().user_name(USER).policy_name("bucketconnection").send().await;
+            if policy.is_err() {
+                return;
+            }
+            let document =
+                json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
+            let call = iam.put_user_policy().user_name(USER).policy_name("bucketconnection");
+            let _ = call.policy_document(document.to_string()).send().await;
+        }
+        "user deleted" => {
+            for id in keys(&person).await {
+                let _ = iam.delete_access_key().user_name(USER).access_key_id(id).send().await;
+            }
+            let attached = iam.list_attached_user_policies().user_name(USER).send().await;
+            for policy in attached.ok().and_then(|attached| attached.attached_policies).unwrap_or_default() {
+                let _ = iam.detach_user_policy().user_name(USER).policy_arn(policy.policy_arn.unwrap_or_default()).send().await;
+            }
+            let inline = iam.list_user_policies().user_name(USER).send().await;
+            for name in inline.map(|inline| inline.policy_names).unwrap_or_default() {
+                let _ = iam.delete_user_policy().user_name(USER).policy_name(name).send().await;
+            }
+            let _ = iam.delete_user().user_name(USER).send().await;
+        }
+        "cors deleted" => drop(s3.delete_bucket_cors().bucket(BUCKET).send().await),
+        "foreign tag" => {
+            let Ok(tags) = s3.get_bucket_tagging().bucket(BUCKET).send().await else { return };
+            let tag = |key: &str| aws_sdk_s3::types::Tag::builder().key(key).value("x").build().unwrap();
+            let mut tags = tags.tag_set;
+            tags.retain(|tag| tag.key != "foreign");
+            tags.push(tag("foreign"));
+            let tags = aws_sdk_s3::types::Tagging::builder().set_tag_set(Some(tags)).build().unwrap();
+            let _ = s3.put_bucket_tagging().bucket(BUCKET).tagging(tags).send().await;
+        }
+        "versioning suspended" => {
+            let suspended = aws_sdk_s3::types::VersioningConfiguration::builder()
+                .status(aws_sdk_s3::types::BucketVersioningStatus::Suspended)
+                .build();
+            let _ = s3.put_bucket_versioning().bucket(BUCKET).versioning_configuration(suspended).send().await;
+        }
+        "public access block deleted" => drop(s3.delete_public_access_block().bucket(BUCKET).send().await),
+        "object uploaded" => {
+            let call = s3.put_object().bucket(BUCKET).key("runs/1.txt");
+            let _ = call.body(aws_sdk_s3::primitives::ByteStream::from_static(b"x")).send().await;
+        }
+        other => panic!("unknown edit {other}"),
+    }
+}
+
+/// The names of all Secrets of `c`.
+fn secrets(simulation: &Simulation) -> Vec<String> {
+    simulation.cluster.look(|store| {
+        let object = store.get("bucketconnections", "default", "c");
+        let found = object.map(|object| super::judge::secrets_of(object, store)).unwrap_or_default();
+        found.iter().filter_map(|secret| secret["metadata"]["name"].as_str().map(str::to_owned)).collect()
+    })
+}
+
+pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
+    let names = secrets(simulation);
+    let patch = |resource: &str, name: &str, patch: Value| {
+        simulation.edit(|cluster| cluster.patch(resource, "default", name, patch));
+    };
+    match edit {
+        "Secret deleted" => {
+            for name in names {
+                simulation.edit(|cluster| cluster.delete("secrets", "default", &name));
+            }
+        }
+        "Secret edited" => {
+            let data = json!({ "AWS_ACCESS_KEY_ID": "QUtJQVdST05H", "AWS_SECRET_ACCESS_KEY": "eA==", "credentials": "eA==" });
+            names.iter().for_each(|name| patch("secrets", name, json!({ "data": data })));
+        }
+        "Secret half edited" => {
+            names.iter().for_each(|name| patch("secrets", name, json!({ "data": { "AWS_SECRET_ACCESS_KEY": "eA==" } })));
+        }
+        "Secret disowned" => {
+            names.iter().for_each(|name| patch("secrets", name, json!({ "metadata": { "ownerReferences": null } })))
+        }
+        "binding deleted" => {
+            for name in names {
+                simulation.edit(|cluster| cluster.delete("rolebindings", "default", &format!("{name}-readers")));
+            }
+        }
+        "role widened" => {
+            let rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["*"] }]);
+            names.iter().for_each(|name| patch("roles", &format!("{name}-readers"), json!({ "rules": rules })));
+        }
+        "status edited" => {
+            let user = json!({ "name": "foreign", "arn": "arn:aws:iam::123456789012:user/foreign", "id": "AIDAX" });
+            let bucket = json!({ "arn": "arn:aws:s3:::foreign", "region": "us-east-1" });
+            super::scenarios::edit_status(simulation, json!({ "bucket": bucket, "user": user }));
+        }
+        "status deleted" => super::scenarios::edit_status(simulation, Value::Null),
+        "check requested" => {
+            patch("bucketconnections", "c", json!({ "metadata": { "annotations": { REQUESTED_AT: clock::now().to_string() } } }));
+        }
+        other => panic!("unknown edit {other}"),
+    }
+}

@@ -1,0 +1,122 @@
+//! The state in which a run ends, without what differs from run to run: ids, times, versions.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::judge::{ACCOUNT, keys_of, works};
+use crate::cluster::Store;
+use crate::model::state::State;
+
+/// Both servers.
+pub fn end(store: &Store, state: &State) -> Value {
+    json!({ "kubernetes": kubernetes(store, state), "aws": aws(state) })
+}
+
+fn kubernetes(store: &Store, state: &State) -> Value {
+    let mut found = BTreeMap::new();
+    for ((resource, namespace, name), object) in store.objects() {
+        let shown = match resource.as_str() {
+            "bucketconnections" => connection(object),
+            "secrets" if name == "bucketconnection-seal" => continue,
+            "secrets" => secret(object, state),
+            "roles" => json!([metadata(object), object["rules"]]),
+            "rolebindings" => json!([metadata(object), object["roleRef"], object["subjects"]]),
+            "awsaccounts" => json!([object["metadata"]["finalizers"], conditions(object)]),
+            _ => continue,
+        };
+        found.insert(format!("{resource} {namespace}/{name}"), shown);
+    }
+    json!(found)
+}
+
+fn metadata(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let owners: Vec<_> = metadata["ownerReferences"].as_array().into_iter().flatten().map(|owner| &owner["name"]).collect();
+    let mut annotations = metadata["annotations"].clone();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove("bucketconnection.dev/key-created-at");
+    }
+    json!([metadata["labels"], annotations, owners])
+}
+
+fn conditions(object: &Value) -> Vec<Value> {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let mut shown: Vec<_> = conditions.map(|c| json!([c["type"], c["status"], c["reason"]])).collect();
+    shown.sort_by_key(Value::to_string);
+    shown
+}
+
+fn connection(object: &Value) -> Value {
+    let status = &object["status"];
+    let credentials = &status["credentials"];
+    let mut spec = object["spec"].clone();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("approvedPlan");
+    }
+    json!({
+        "metadata": [object["metadata"]["finalizers"], object["metadata"]["deletionTimestamp"].is_null()],
+        "spec": spec,
+        "current": status["observedGeneration"] == object["metadata"]["generation"],
+        "conditions": conditions(object),
+        "bucket": status["bucket"],
+        "user": [status["user"]["arn"], status["user"]["tagKeys"]],
+        "policy": [status["policy"]["type"], status["policy"]["name"], status["policy"]["arn"], status["earlierPolicies"]],
+        "credentials": [
+            credentials["secretName"], credentials["earlierSecrets"], credentials["accessKeyId"].is_null(),
+            credentials["createdAt"].is_null(), credentials["phase"], credentials["intent"], credentials["retiring"],
+        ],
+        "permissions": status["permissions"],
+        "capabilities": status["capabilities"],
+    })
+}
+
+fn secret(object: &Value, state: &State) -> Value {
+    let keys = keys_of(object);
+    let working = keys.iter().filter(|key| works(key, state)).count();
+    let fields: Vec<_> = object["data"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    json!([metadata(object), fields, keys.len(), working])
+}
+
+fn aws(state: &State) -> Value {
+    let account = state.accounts.get(ACCOUNT);
+    let policies = account.map(|account| &account.now.policies);
+    let policies: BTreeMap<_, _> = policies
+        .into_iter()
+        .flatten()
+        .map(|(arn, policy)| (arn, json!([policy.document(&policy.default), policy.tags])))
+        .collect();
+    let users: BTreeMap<_, _> = state
+        .users(ACCOUNT)
+        .map(|user| {
+            let keys: Vec<_> = state.keys_of(user).map(|key| json!([key.active(), key.created_by])).collect();
+            (&user.arn, json!([user.tags, user.boundary, user.inline, user.attached, keys]))
+        })
+        .collect();
+    let shown = |bucket: &crate::model::state::Bucket| {
+        let objects: Vec<_> = bucket.objects.keys().collect();
+        json!({ "of": [bucket.account, bucket.region], "settings": bucket.settings, "objects": objects })
+    };
+    let buckets: BTreeMap<_, _> = state.buckets.iter().map(|(name, bucket)| (name, shown(bucket))).collect();
+    json!({ "policies": policies, "users": users, "buckets": buckets })
+}
+
+/// Where two ends differ, by path; empty where they do not.
+pub fn differences(expected: &Value, found: &Value) -> Vec<String> {
+    fn walk(expected: &Value, found: &Value, path: &str, wrong: &mut Vec<String>) {
+        match (expected, found) {
+            (Value::Object(a), Value::Object(b)) => {
+                let names: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+                for name in names {
+                    let null = Value::Null;
+                    walk(a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), &format!("{path}/{name}"), wrong);
+                }
+            }
+            (a, b) if a != b => wrong.push(format!("{path}: {a} expected, {b} found")),
+            _ => {}
+        }
+    }
+    let mut wrong = Vec::new();
+    walk(expected, found, "", &mut wrong);
+    wrong
+}

@@ -1,0 +1,194 @@
+//! What must be the case after every single write, whoever makes it, and in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bucketconnection::credentials::{KeyPair, Sensitive, keys_in};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+
+use super::clock;
+use crate::cluster::Store;
+use crate::model::state::State;
+
+/// Account of the operator, and one of somebody else.
+pub const ACCOUNT: &str = "123456789012";
+
+#[derive(Default)]
+struct Inner {
+    violations: Vec<String>,
+    last_write: Timestamp,
+    /// Whether a person is at work: what they break is not the operator's fault.
+    person: bool,
+    /// The objects whose Secret has held a working key since a person last broke it.
+    held: BTreeSet<String>,
+    /// What is foreign, as it should stay.
+    foreign: Option<Value>,
+    buckets: BTreeSet<String>,
+}
+
+/// Looks at both servers after each write. A copy is the same.
+#[derive(Clone, Default)]
+pub struct Judge(Arc<Mutex<Inner>>);
+
+impl Judge {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    pub fn last_write(&self) -> Timestamp {
+        self.lock().last_write
+    }
+
+    pub fn person(&self, at_work: bool) {
+        self.lock().person = at_work;
+    }
+
+    /// What is foreign stays as it is now.
+    pub fn keep(&self, store: &Store, state: &State) {
+        self.lock().foreign = Some(foreign(store, state));
+    }
+
+    /// From now on it may go.
+    pub fn forget_foreign(&self) {
+        self.lock().foreign = None;
+    }
+
+    pub fn written(&self, what: &str, store: &Store, state: &State) {
+        let mut inner = self.lock();
+        inner.last_write = clock::now();
+        let mut wrong = Vec::new();
+        for user in state.users(ACCOUNT).filter(|user| user.keys.len() > 2) {
+            wrong.push(format!("user {} has {} keys", user.name, user.keys.len()));
+        }
+        let (mut held, mut deleting) = (BTreeSet::new(), false);
+        for object in store.all("bucketconnections") {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if !object["metadata"]["deletionTimestamp"].is_null() {
+                deleting |= object["spec"]["deletionPolicy"] == "Delete";
+                continue;
+            }
+            if secrets_of(object, store).iter().any(|secret| keys_of(secret).iter().any(|key| works(key, state))) {
+                held.insert(name);
+            } else if inner.held.contains(&name) {
+                wrong.push(format!("the Secret of {name} no longer holds a key that works"));
+            }
+        }
+        inner.held = held;
+        let buckets: BTreeSet<_> = state.buckets.keys().cloned().collect();
+        for gone in inner.buckets.difference(&buckets).filter(|_| !deleting) {
+            wrong.push(format!("bucket {gone} was deleted"));
+        }
+        inner.buckets = buckets;
+        if let Some(before) = &inner.foreign {
+            let now = foreign(store, state);
+            if now != *before {
+                wrong.push(format!("what is foreign was changed: {before} became {now}"));
+                inner.foreign = Some(now);
+            }
+        }
+        if !inner.person {
+            let at = clock::now();
+            inner.violations.extend(wrong.into_iter().map(|wrong| format!("{at} after {what}: {wrong}")));
+        } else if inner.foreign.is_some() {
+            inner.foreign = Some(foreign(store, state));
+        }
+    }
+
+    /// What must be the case when nothing happens any more.
+    pub fn at_rest(&self, store: &Store, state: &State) -> Vec<String> {
+        let mut wrong = self.violations();
+        let mut explained = BTreeMap::new();
+        for object in store.all("bucketconnections") {
+            let (name, status) = (&object["metadata"]["name"], &object["status"]);
+            if !status["credentials"]["intent"].is_null() {
+                wrong.push(format!("{name} still intends to issue a key"));
+            }
+            if let Some(retiring) = status["credentials"]["retiring"].as_array().filter(|keys| !keys.is_empty()) {
+                wrong.push(format!("{name} still retires {retiring:?}"));
+            }
+            if let (Some(user), Some(key)) = (status["user"]["name"].as_str(), status["credentials"]["accessKeyId"].as_str()) {
+                explained.insert(user.to_owned(), key.to_owned());
+            }
+            let held: Vec<_> = secrets_of(object, store).into_iter().flat_map(keys_of).collect();
+            if ready(object) && !held.iter().any(|key| works(key, state)) {
+                wrong.push(format!("{name} is Ready, and no Secret of it holds a key that works"));
+            }
+        }
+        for user in state.users(ACCOUNT) {
+            let ours: Vec<_> = state.keys_of(user).filter(|key| key.created_by.ends_with(":user/operator")).collect();
+            let expected: Vec<_> = explained.get(&user.name).into_iter().collect();
+            let found: Vec<_> = ours.iter().map(|key| &key.id).collect();
+            if found != expected && !retained(store, state, &found) {
+                wrong.push(format!("user {} has the keys {found:?} of ours, but the status knows {expected:?}", user.name));
+            }
+        }
+        wrong
+    }
+}
+
+/// Keys of an object that is gone, which leaves its Secret behind.
+fn retained(store: &Store, state: &State, found: &[&String]) -> bool {
+    let kept: Vec<_> = store.all("secrets").flat_map(keys_of).filter(|key| works(key, state)).collect();
+    found.len() == 1
+        && found.iter().all(|id| kept.iter().any(|key| key.id == **id))
+        && store.all("bucketconnections").next().is_none()
+}
+
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// Whether a condition is true for the spec as it is now.
+pub fn is_true(object: &Value, kind: &str) -> bool {
+    let generation = &object["metadata"]["generation"];
+    condition(object, kind).is_some_and(|found| found["status"] == "True" && found["observedGeneration"] == *generation)
+}
+
+pub fn ready(object: &Value) -> bool {
+    is_true(object, "Ready")
+}
+
+pub fn secrets_of<'a>(object: &Value, store: &'a Store) -> Vec<&'a Value> {
+    let owned = |secret: &&Value| {
+        let owners = secret["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == object["metadata"]["uid"]))
+    };
+    store.all("secrets").filter(owned).collect()
+}
+
+pub fn keys_of(secret: &Value) -> Vec<KeyPair> {
+    let data: BTreeMap<String, ByteString> = serde_json::from_value(secret["data"].clone()).unwrap_or_default();
+    let text = |bytes: ByteString| Sensitive::new(String::from_utf8_lossy(&bytes.0).into_owned());
+    keys_in(&data.into_iter().map(|(name, value)| (name, text(value))).collect())
+}
+
+/// Whether AWS takes the key, or will once it has spread.
+pub fn works(key: &KeyPair, state: &State) -> bool {
+    let listed = state.users(ACCOUNT).flat_map(|user| &user.keys).any(|listed| listed.id == key.id && listed.active);
+    listed && state.keys.get(&key.id).is_some_and(|known| known.secret == key.secret.reveal())
+}
+
+/// All that is called foreign-..., and what has no mark of ours.
+fn foreign(store: &Store, state: &State) -> Value {
+    let named = |name: &str| name.starts_with("foreign");
+    let objects: Vec<_> = store.objects().filter(|(key, _)| named(&key.2)).map(|(_, object)| object).collect();
+    let buckets: Vec<_> = state.buckets.values().filter(|bucket| named(&bucket.name)).collect();
+    let buckets: BTreeMap<_, _> = buckets
+        .into_iter()
+        .map(|bucket| (&bucket.name, json!([bucket.settings, bucket.objects.keys().collect::<Vec<_>>()])))
+        .collect();
+    let users = state.users(ACCOUNT).filter(|user| named(&user.name));
+    let users: BTreeMap<_, _> = users.map(|user| (&user.name, format!("{user:?}"))).collect();
+    // Keys and tags that persons put on what is ours.
+    let keys: Vec<_> =
+        state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).filter(|key| key.created_by.ends_with(":root")).collect();
+    let keys: Vec<_> = keys.into_iter().map(|key| json!([key.id, key.active()])).collect();
+    let tags = state.buckets.values().flat_map(|bucket| bucket.tags()).filter(|(name, _)| named(name));
+    json!({ "objects": objects, "buckets": buckets, "users": users, "keys": keys, "tags": tags.collect::<Vec<_>>() })
+}

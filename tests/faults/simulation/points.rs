@@ -1,0 +1,151 @@
+//! Every crash point: each call of each scenario is struck in each way, and the run must end as the undisturbed one does.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::calls::{How, Strike};
+use super::end::differences;
+use super::run::Simulation;
+use super::scenarios::{self, ALL, Scenario};
+use crate::model::Behaviour;
+
+/// SIMULATION=all asks for all of what is counted, and for more of what is drawn at random.
+pub fn thorough() -> bool {
+    std::env::var("SIMULATION").is_ok_and(|value| value == "all")
+}
+
+/// Runs a scenario with strikes, counted from its beginning; returns it at rest, and the calls that it took.
+pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> (Simulation, Vec<String>) {
+    let mut simulation = scenario.prepared(1, behaviour);
+    let base = simulation.calls.count();
+    for strike in strikes {
+        simulation.calls.strike(Strike { call: base + strike.call, how: strike.how });
+    }
+    scenario.act(&mut simulation);
+    simulation.settle();
+    // A takeover that was broken off shows what is left of it, and waits for approval of that.
+    for _ in 0..3 {
+        let rest = simulation.status("c")["adoption"]["planHash"].clone();
+        if rest.is_null() {
+            break;
+        }
+        scenarios::patch(&simulation, json!({ "approvedPlan": rest }));
+        simulation.settle();
+    }
+    let calls = simulation.calls.made().split_off(base);
+    (simulation, calls)
+}
+
+/// What is wrong with a run that was struck; `expected` is the end of the undisturbed one.
+pub fn judged(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour, expected: &Value) -> Option<String> {
+    let (simulation, calls) = played(scenario, strikes, behaviour);
+    let mut wrong = simulation.wrong();
+    if simulation.calls.struck() == 0 {
+        wrong.push("nothing was struck".to_owned());
+    }
+    wrong.extend(differences(expected, &simulation.end()));
+    if wrong.is_empty() {
+        return None;
+    }
+    let list: Vec<_> = strikes.iter().map(Strike::to_string).collect();
+    let at: Vec<_> = strikes.iter().filter_map(|strike| calls.get(strike.call)).collect();
+    Some(format!(
+        "SIMULATE='{}/{}' cargo test --test faults repeated -- --nocapture  # {at:?}\n    {}",
+        scenario.name,
+        list.join(","),
+        wrong.join("\n    ")
+    ))
+}
+
+/// Does all of `work` on as many threads as there are processors; each has a clock and random numbers of its own.
+pub fn in_parallel<T: Sync, R: Send>(work: &[T], each: impl Fn(&T) -> Option<R> + Sync) -> Vec<R> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(item) = work.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Some(result) = each(item) {
+                        found.lock().unwrap().push(result);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap()
+}
+
+/// Fails with all that was found.
+pub fn none(found: &[String]) {
+    assert!(found.is_empty(), "{} runs ended otherwise than undisturbed:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn undisturbed_runs_are_well_and_repeat() {
+    for scenario in &ALL {
+        let (simulation, calls) = played(scenario, &[], Behaviour::default());
+        assert_eq!(simulation.wrong(), Vec::<String>::new(), "{}: {}", scenario.name, simulation.status("c"));
+        let (again, other) = played(scenario, &[], Behaviour::default());
+        assert_eq!(calls, other, "the same seed, the same calls");
+        assert_eq!(differences(&simulation.end(), &again.end()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn struck_at_each_call() {
+    let mut found = Vec::new();
+    let mut runs = 0;
+    for (number, scenario) in ALL.iter().enumerate() {
+        let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
+        let expected = undisturbed.end();
+        let mut strikes: Vec<_> = (0..calls.len()).flat_map(|call| How::ALL.map(|how| Strike { call, how })).collect();
+        if !thorough() {
+            // Each call is struck in one of the ways here, and over the scenarios in all of them.
+            strikes.retain(|strike| strike.call % How::ALL.len() == (strike.how as usize + number) % How::ALL.len());
+        }
+        runs += strikes.len();
+        found.extend(in_parallel(&strikes, |strike| judged(scenario, &[*strike], Behaviour::default(), &expected)));
+    }
+    println!("{runs} runs");
+    none(&found);
+}
+
+/// Two strikes in one run: the second often at a call that only the first one's aftermath makes.
+#[test]
+fn struck_twice() {
+    let ends: Vec<_> = ALL.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
+    let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
+    let mut random = fastrand::Rng::with_seed(std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1));
+    let mut pairs = Vec::new();
+    for _ in 0..if thorough() { 2_000 } else { 40 } {
+        let number = random.usize(..ALL.len());
+        let mut strike = |from: usize, within: usize| Strike {
+            call: from + random.usize(..within),
+            how: How::ALL[random.usize(..How::ALL.len())],
+        };
+        let first = strike(0, ends[number].1);
+        pairs.push((number, [first, strike(first.call + 1, 20)]));
+    }
+    none(&in_parallel(&pairs, |(number, strikes)| judged(&ALL[*number], strikes, Behaviour::default(), &ends[*number].0)));
+}
+
+/// Repeats one run: SIMULATE='<scenario>/<call>:<how>,...'.
+#[test]
+fn repeated() {
+    let Ok(told) = std::env::var("SIMULATE") else { return };
+    let (name, strikes) = told.split_once('/').unwrap();
+    let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
+    let how = |text: &str| How::ALL.into_iter().find(|how| format!("{how:?}") == text).unwrap();
+    let strikes: Vec<_> = strikes.split(',').filter_map(|strike| strike.split_once(':')).collect();
+    let strikes: Vec<_> =
+        strikes.into_iter().map(|(call, text)| Strike { call: call.parse().unwrap(), how: how(text) }).collect();
+    let expected = played(scenario, &[], Behaviour::default()).0.end();
+    let (simulation, calls) = played(scenario, &strikes, Behaviour::default());
+    for (number, call) in calls.iter().enumerate() {
+        println!("{number:4} {call}");
+    }
+    println!("{}", serde_json::to_string_pretty(&simulation.status("c")).unwrap());
+    none(&judged(scenario, &strikes, Behaviour::default(), &expected).into_iter().collect::<Vec<_>>());
+}

@@ -1,0 +1,219 @@
+//! One simulation: both servers, and the operator in a runtime whose time is virtual. To kill it is to drop that runtime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use super::calls::Calls;
+use super::gate::Gate;
+use super::judge::{ACCOUNT, Judge, ready};
+use super::operator::{NAMESPACE, environment, operate};
+use super::{clock, end, layers};
+use crate::cluster::Cluster;
+use crate::model::client::{Calm, config};
+use crate::model::{Behaviour, Model, Pair};
+
+/// A simulation has ended when nothing was written for so long: the check that follows a change comes after a minute.
+const QUIET: Duration = Duration::from_secs(150);
+/// The same where something is still wrong: longer than the longest pause between two passes.
+const STUCK: Duration = Duration::from_secs(1_500);
+/// And in any case after so long.
+const LIMIT: Duration = Duration::from_secs(4 * 3_600);
+/// The time that Kubernetes takes to start a container again.
+const RESTART: Duration = Duration::from_secs(2);
+
+/// What persons have in hand: clients that no fault strikes.
+#[derive(Clone)]
+pub struct Person {
+    pub iam: aws_sdk_iam::Client,
+    pub s3: aws_sdk_s3::Client,
+}
+
+pub struct Simulation {
+    pub cluster: Cluster,
+    pub model: Model,
+    pub calls: Calls,
+    pub judge: Judge,
+    key: Pair,
+    root: Pair,
+    idle: Gate,
+    runtime: Runtime,
+    operators: Vec<JoinHandle<()>>,
+    pub deaths: usize,
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+impl Simulation {
+    /// A world without any connection, and no operator yet.
+    pub fn new(seed: u64, behaviour: Behaviour) -> Self {
+        clock::reset();
+        fastrand::seed(seed);
+        let time: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync> = Arc::new(clock::now);
+        let cluster = Cluster::new(time.clone());
+        let model = Model::new(Behaviour { seed, ..behaviour }, time);
+        let (key, root) = (model.admin(ACCOUNT, "operator"), model.admin(ACCOUNT, "root"));
+        let calls = Calls::default();
+        cluster.set_layer(layers::of_cluster(calls.clone()));
+        let mut this = Self {
+            cluster,
+            model,
+            calls,
+            judge: Judge::default(),
+            key,
+            root,
+            idle: Gate::default(),
+            runtime: runtime(),
+            operators: Vec::new(),
+            deaths: 0,
+        };
+        this.furnish();
+        this
+    }
+
+    /// What is there before the operator, and stays.
+    fn furnish(&mut self) {
+        for name in ["default", "kube-system", NAMESPACE] {
+            self.cluster.apply("namespaces", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
+        }
+        let text = include_str!("../../../deploy/local/account.yaml");
+        let mut account: Value = serde_saphyr::from_str(text).unwrap();
+        // The budget waits in real time, so it must never have to.
+        account["spec"]["budget"] = json!({ "s3": 10_000_000, "iam": 10_000_000 });
+        self.cluster.apply("awsaccounts", &account);
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "foreign", "namespace": "default" }, "data": { "a": "eA==" } });
+        self.cluster.apply("secrets", &secret);
+        self.act(async |person| {
+            person.s3.create_bucket().bucket("foreign").send().await.unwrap();
+            person.iam.create_user().user_name("foreign").send().await.unwrap();
+            person.iam.create_access_key().user_name("foreign").send().await.unwrap();
+        });
+        self.look(|store, state| self.judge.keep(store, state));
+        let (judge, model) = (self.judge.clone(), self.model.clone());
+        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| judge.written(action, store, state))));
+        let (judge, cluster) = (self.judge.clone(), self.cluster.clone());
+        self.model.on_write(move |action, state| cluster.look(|store| judge.written(action, store, state)));
+    }
+
+    /// Lets a person work on AWS; the operator stands still meanwhile, and no time passes.
+    pub fn act<T>(&mut self, work: impl AsyncFnOnce(Person) -> T) -> T {
+        let config = config(&self.model, Arc::new(Calm), &self.root, "us-east-1");
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        let person = Person { iam: aws_sdk_iam::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) };
+        self.judge.person(true);
+        self.idle.close();
+        let done = self.block(work(person));
+        self.idle.open();
+        self.judge.person(false);
+        done
+    }
+
+    /// Lets a person work on the API server.
+    pub fn edit<T>(&self, work: impl FnOnce(&Cluster) -> T) -> T {
+        self.judge.person(true);
+        let done = work(&self.cluster);
+        self.judge.person(false);
+        done
+    }
+
+    pub fn look<T>(&self, look: impl FnOnce(&crate::cluster::Store, &crate::model::state::State) -> T) -> T {
+        self.cluster.look(|store| self.model.state(|state| look(store, state)))
+    }
+
+    pub fn end(&self) -> Value {
+        self.look(end::end)
+    }
+
+    /// Starts an operator: the first, or one beside those that run.
+    pub fn start(&mut self) {
+        let operator = operate(self.cluster.clone(), environment(&self.model, &self.calls, &self.key));
+        // Only the first can be put to sleep.
+        let asleep = if self.operators.is_empty() { self.calls.gate.clone() } else { Gate::default() };
+        let operator = self.idle.guard(asleep.guard(operator));
+        self.operators.push(self.runtime.spawn(operator));
+    }
+
+    fn block<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async {
+            clock::resume();
+            let done = work.await;
+            clock::pause();
+            done
+        })
+    }
+
+    /// Kills all operators as they stand, and starts one anew.
+    pub fn kill(&mut self) {
+        self.deaths += 1;
+        self.operators.clear();
+        self.calls.gate.open();
+        // Whatever they were waiting for is dropped with it.
+        self.runtime = runtime();
+        self.calls.revive();
+        self.block(async { tokio::time::sleep(RESTART).await });
+        self.start();
+    }
+
+    /// Lets time pass; what kills the operator makes it start again.
+    pub fn run(&mut self, time: Duration) {
+        let end = clock::now() + jiff::SignedDuration::try_from(time).unwrap();
+        loop {
+            let left = end.duration_since(clock::now());
+            if left <= jiff::SignedDuration::ZERO {
+                return;
+            }
+            let calls = self.calls.clone();
+            let killed = self.block(async move {
+                tokio::select! {
+                    biased;
+                    () = calls.killed() => true,
+                    () = tokio::time::sleep(left.unsigned_abs()) => false,
+                }
+            });
+            assert!(self.operators.iter().all(|operator| !operator.is_finished()), "the operator has ended: it panicked");
+            if killed {
+                self.kill();
+            }
+        }
+    }
+
+    /// Whether each object is as it is wanted.
+    fn settled(&self) -> bool {
+        self.cluster.look(|store| {
+            store.all("bucketconnections").all(|object| {
+                object["metadata"]["deletionTimestamp"].is_null() && (ready(object) || object["spec"]["suspend"] == true)
+            })
+        })
+    }
+
+    /// Runs until nothing happens any more.
+    pub fn settle(&mut self) {
+        let began = clock::now();
+        self.run(Duration::from_secs(20));
+        loop {
+            let still = clock::now().duration_since(self.judge.last_write().max(began)).unsigned_abs();
+            if still >= STUCK || (still >= QUIET && self.settled() && !self.calls.gate.is_closed()) {
+                return;
+            }
+            if clock::now().duration_since(began).unsigned_abs() > LIMIT {
+                return;
+            }
+            self.run(Duration::from_secs(10));
+        }
+    }
+
+    /// What is wrong at rest.
+    pub fn wrong(&self) -> Vec<String> {
+        self.look(|store, state| self.judge.at_rest(store, state))
+    }
+
+    /// The status of a connection, for messages.
+    pub fn status(&self, name: &str) -> Value {
+        self.cluster.get("bucketconnections", "default", name).map(|object| object["status"].clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,47 @@
+//! Two operators at once: one stands still at a call, another takes over and works, and then the first one wakes up and goes on
+//! where it was. A lease cannot rule that out: who stands still does not know that its time is over.
+
+use super::calls::{How, Strike};
+use super::end::differences;
+use super::points::{in_parallel, none, played, thorough};
+use super::scenarios::{ALL, Scenario};
+use crate::model::Behaviour;
+
+/// What is wrong once both have come to rest.
+fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value) -> Option<String> {
+    let mut simulation = scenario.prepared(1, Behaviour::default());
+    let base = simulation.calls.count();
+    simulation.calls.strike(Strike { call: base + strike.call, how: strike.how });
+    scenario.act(&mut simulation);
+    simulation.run(std::time::Duration::from_secs(1));
+    if !simulation.calls.gate.is_closed() {
+        simulation.settle();
+    }
+    simulation.start();
+    simulation.settle();
+    let between = simulation.wrong();
+    simulation.calls.gate.open();
+    simulation.settle();
+    let mut wrong: Vec<_> = between.into_iter().map(|wrong| format!("while the first stands still: {wrong}")).collect();
+    wrong.extend(simulation.wrong());
+    wrong.extend(differences(expected, &simulation.end()));
+    (!wrong.is_empty()).then(|| format!("{} at {strike}: {}", scenario.name, wrong.join("\n    ")))
+}
+
+#[test]
+fn the_first_wakes_up_late() {
+    let mut found = Vec::new();
+    for (number, scenario) in ALL.iter().enumerate() {
+        let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
+        let expected = undisturbed.end();
+        let ways = [How::AsleepBefore, How::AsleepAfter];
+        let mut strikes: Vec<_> = (0..calls.len()).flat_map(|call| ways.map(|how| Strike { call, how })).collect();
+        if !thorough() {
+            strikes.retain(|strike| (strike.call + strike.how as usize) % 16 == number);
+        }
+        found.extend(in_parallel(&strikes, |strike| {
+            woken(scenario, *strike, &expected).map(|text| format!("{text}\n    # {}", calls[strike.call]))
+        }));
+    }
+    none(&found);
+}
