@@ -58,7 +58,8 @@ pub(super) fn plan(
     after_grant.extend(granted);
     let mut keys = Keys { planner, desired, observed, secret: None, now, base, after_grant, orphan: None };
     let cut_off = (keys.planner.remembered.revoke && !new_user).then(|| keys.revoke());
-    if cut_off.is_none() {
+    // A new user has no sessions from before.
+    if cut_off.is_none() && !new_user {
         revocation::keep(keys.planner, observed, now);
     }
     keys.secret = match usable_secret(keys.planner, desired, observed) {

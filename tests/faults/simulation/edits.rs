@@ -1,11 +1,12 @@
 //! What persons do behind the operator's back, by name.
 
 use aws_sdk_iam::types::StatusType;
-use bucketconnection::api::REQUESTED_AT;
+use bucketconnection::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::clock;
 use super::run::{Person, Simulation};
+use super::scenarios::annotate;
 
 const USER: &str = "user-c";
 const BUCKET: &str = "bucket-c";
@@ -26,7 +27,9 @@ pub const AWS: [&str; 11] = [
 ];
 
 /// In the API server.
-pub const KUBERNETES: [&str; 9] = [
+pub const KUBERNETES: [&str; 11] = [
+    "rotation requested",
+    "revocation requested",
     "Secret deleted",
     "Secret edited",
     "Secret half edited",
@@ -129,6 +132,8 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
         simulation.edit(|cluster| cluster.patch(resource, "default", name, patch));
     };
     match edit {
+        "rotation requested" => annotate(simulation, ROTATE_AT),
+        "revocation requested" => annotate(simulation, REVOKE_AT),
         "Secret deleted" => {
             for name in names {
                 simulation.edit(|cluster| cluster.delete("secrets", "default", &name));

@@ -65,6 +65,8 @@ fn connection(object: &Value) -> Value {
         "credentials": [
             credentials["secretName"], credentials["earlierSecrets"], credentials["accessKeyId"].is_null(),
             credentials["createdAt"].is_null(), credentials["phase"], credentials["intent"], credentials["retiring"],
+            credentials["version"], credentials["next"], credentials["previous"].is_null(), credentials["revocation"].is_null(),
+            credentials["previous"]["secretName"],
         ],
         "permissions": status["permissions"],
         "capabilities": status["capabilities"],
@@ -90,7 +92,13 @@ fn aws(state: &State) -> Value {
         .users(ACCOUNT)
         .map(|user| {
             let keys: Vec<_> = state.keys_of(user).map(|key| json!([key.active(), key.created_by])).collect();
-            (&user.arn, json!([user.tags, user.boundary, user.inline, user.attached, keys]))
+            // The denial of earlier sessions tells when it was made.
+            let inline =
+                user.inline.iter().map(|(name, document)| match json!(document).to_string().split_once("TokenIssueTime") {
+                    Some((until, _)) => (name, json!(until)),
+                    None => (name, json!(document)),
+                });
+            (&user.arn, json!([user.tags, user.boundary, inline.collect::<BTreeMap<_, _>>(), user.attached, keys]))
         })
         .collect();
     let shown = |bucket: &crate::model::state::Bucket| {

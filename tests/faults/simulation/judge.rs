@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bucketconnection::api::REVOKE_AT;
 use bucketconnection::credentials::{KeyPair, Sensitive, keys_in};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -73,7 +74,10 @@ impl Judge {
                 deleting |= object["spec"]["deletionPolicy"] == "Delete";
                 continue;
             }
-            if secrets_of(object, store).iter().any(|secret| keys_of(secret).iter().any(|key| works(key, state))) {
+            // The one in which the next key waits is nobody's to read. What somebody asked to cut off works no more.
+            let read = secrets_of(object, store).into_iter().filter(|secret| !is_waiting(secret));
+            if revoking(object) {
+            } else if read.flat_map(keys_of).any(|key| works(&key, state)) {
                 held.insert(name);
             } else if inner.held.contains(&name) {
                 wrong.push(format!("the Secret of {name} no longer holds a key that works"));
@@ -112,8 +116,13 @@ impl Judge {
             if let Some(retiring) = status["credentials"]["retiring"].as_array().filter(|keys| !keys.is_empty()) {
                 wrong.push(format!("{name} still retires {retiring:?}"));
             }
-            if let (Some(user), Some(key)) = (status["user"]["name"].as_str(), status["credentials"]["accessKeyId"].as_str()) {
-                explained.insert(user.to_owned(), key.to_owned());
+            let credentials = &status["credentials"];
+            if let (Some(user), Some(key)) = (status["user"]["name"].as_str(), credentials["accessKeyId"].as_str()) {
+                let previous = credentials["previous"]["accessKeyId"].as_str();
+                explained.insert(user.to_owned(), previous.into_iter().chain([key]).map(str::to_owned).collect::<BTreeSet<_>>());
+            }
+            if !credentials["next"].is_null() {
+                wrong.push(format!("{name} still has a next key: {}", credentials["next"]));
             }
             let held: Vec<_> = secrets_of(object, store).into_iter().flat_map(keys_of).collect();
             if ready(object) && !held.iter().any(|key| works(key, state)) {
@@ -122,9 +131,9 @@ impl Judge {
         }
         for user in state.users(ACCOUNT) {
             let ours: Vec<_> = state.keys_of(user).filter(|key| key.created_by.ends_with(":user/operator")).collect();
-            let expected: Vec<_> = explained.get(&user.name).into_iter().collect();
+            let expected = explained.get(&user.name).cloned().unwrap_or_default();
             let found: Vec<_> = ours.iter().map(|key| &key.id).collect();
-            if found != expected && !retained(store, state, &found) {
+            if found.iter().copied().cloned().collect::<BTreeSet<_>>() != expected && !retained(store, state, &found) {
                 wrong.push(format!("user {} has the keys {found:?} of ours, but the status knows {expected:?}", user.name));
             }
         }
@@ -138,6 +147,16 @@ fn retained(store: &Store, state: &State, found: &[&String]) -> bool {
     found.len() == 1
         && found.iter().all(|id| kept.iter().any(|key| key.id == **id))
         && store.all("bucketconnections").next().is_none()
+}
+
+fn is_waiting(secret: &Value) -> bool {
+    secret["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-next"))
+}
+
+/// Whether somebody asked for all keys to be cut off, and that is not done yet.
+fn revoking(object: &Value) -> bool {
+    let asked = &object["metadata"]["annotations"][REVOKE_AT];
+    !asked.is_null() && *asked != object["status"]["credentials"]["lastHandledRevokeAt"]
 }
 
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {

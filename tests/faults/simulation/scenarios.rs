@@ -1,5 +1,6 @@
 //! What a run is about: how the world is before it, and what happens then.
 
+use bucketconnection::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::run::Simulation;
@@ -74,8 +75,13 @@ fn starts(simulation: &mut Simulation, spec: Value) {
 
 /// Asks for a check now.
 pub fn request(simulation: &Simulation) {
+    annotate(simulation, REQUESTED_AT);
+}
+
+/// Asks for what the annotation stands for.
+pub fn annotate(simulation: &Simulation, annotation: &str) {
     let now = super::clock::now().to_string();
-    let patch = json!({ "metadata": { "annotations": { bucketconnection::api::REQUESTED_AT: now } } });
+    let patch = json!({ "metadata": { "annotations": { annotation: now } } });
     simulation.edit(|cluster| cluster.patch("bucketconnections", "default", "c", patch));
 }
 
@@ -89,7 +95,7 @@ fn keys(simulation: &mut Simulation, work: fn(aws_sdk_iam::Client, String) -> fu
     request(simulation);
 }
 
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 14] = [
     Scenario { name: "create", prepare: nothing, act: |s| starts(s, json!({})) },
     Scenario {
         name: "create managed",
@@ -155,6 +161,20 @@ pub const ALL: [Scenario; 11] = [
             request(s);
         },
     },
+    Scenario {
+        name: "rotate",
+        prepare: |s| created(s, json!({ "credentials": { "rotation": { "overlap": "40s" } } })),
+        act: |s| annotate(s, ROTATE_AT),
+    },
+    Scenario {
+        name: "rotate versioned",
+        prepare: |s| {
+            let credentials = json!({ "secret": { "name": "c-s3", "versioned": true }, "rotation": { "overlap": "1d" } });
+            created(s, json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } }));
+        },
+        act: |s| annotate(s, ROTATE_AT),
+    },
+    Scenario { name: "revoke", prepare: plain, act: |s| annotate(s, REVOKE_AT) },
     Scenario {
         name: "delete",
         prepare: |s| {
