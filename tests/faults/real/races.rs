@@ -14,11 +14,9 @@ use crate::support::api_proxy::ApiProxy;
 use crate::support::lab::{LIMIT, Operator};
 use crate::support::proxy::{Fault, Hook, Proxy};
 
-/// A rig at the beginning of a run, with further arguments for its operators from the environment.
+/// A rig at the beginning of a run.
 async fn rig(name: &str) -> Rig {
     let mut rig = Rig::new(name).await;
-    let arguments = std::env::var("OPERATOR_ARGUMENTS").unwrap_or_default();
-    rig.lab.arguments = arguments.split_whitespace().map(str::to_owned).collect();
     rig.fresh(name).await;
     rig
 }
@@ -147,6 +145,7 @@ enum Stopped {
 /// Returns what is wrong in the end, and on the way.
 async fn stopped_at(aws: bool, action: &str, stopped: Stopped) -> Vec<String> {
     let mut rig = rig("stopped").await;
+    rig.lab.lease = true;
     rig.start().await;
     let pid = rig.lab.pid();
     let (halted, goes_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -212,19 +211,16 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a lease: OPERATOR_ARGUMENTS has the arguments for it"]
 async fn stopped_with_a_key_on_its_way() {
     assert_eq!(stopped_at(true, "iam:CreateAccessKey", Stopped::After).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a lease: OPERATOR_ARGUMENTS has the arguments for it"]
 async fn stopped_before_the_key_is_asked_for() {
     assert_eq!(stopped_at(true, "iam:CreateAccessKey", Stopped::Before).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a lease: OPERATOR_ARGUMENTS has the arguments for it"]
 async fn stopped_before_the_secret_is_written() {
     assert_eq!(stopped_at(false, "patch secrets c-s3", Stopped::Before).await, [""; 0]);
 }
