@@ -26,6 +26,11 @@ pub struct Adoption {
 /// Holds the plan back while it takes something over in a way that nobody has approved.
 pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     let Some(first) = planner.adopts.first().copied() else { return };
+    // What could not be read would change the hash once it is read.
+    if planner.plan.blockers.iter().any(|blocker| blocker.problem.is_some()) {
+        planner.frozen = true;
+        return;
+    }
     let touched = planner.plan.steps.iter().filter(|step| touches(&step.action, &planner.adopts));
     let changes: Vec<_> =
         touched.flat_map(|step| &step.diffs).filter(|diff| !diff.path.contains("[bucketconnection.dev/")).cloned().collect();

@@ -8,7 +8,7 @@ use crate::observed::{Bucket, Observed, Ownership};
 use crate::problem::Class;
 use crate::settings::{self, SettingChange};
 
-/// Plans the bucket and its settings; returns the step that creates it, if there is one.
+/// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
     use ConditionType::{BucketReady, RegionMatched};
     let name = &desired.bucket.name;
@@ -58,16 +58,22 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                     format!("bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"),
                 ),
                 ownership => {
-                    let (mut changes, unread) = desired.bucket.settings.changes(live);
-                    if ownership == Ownership::Untagged && !remembered {
+                    let (changes, unread) = desired.bucket.settings.changes(live);
+                    let adopts = ownership == Ownership::Untagged && !remembered;
+                    // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
+                    let (marks, changes): (Vec<_>, Vec<_>) =
+                        changes.into_iter().partition(|change| adopts && change.field == "bucket.tags");
+                    let first = planner.plan.steps.len();
+                    settings(planner, desired, marks, &[]);
+                    let marked = (planner.plan.steps.len() > first).then_some(first);
+                    if adopts {
                         planner.adopts.push(BucketReady);
-                        // Ours first: then a takeover that is broken off goes on.
-                        changes.sort_by_key(|change| change.field != "bucket.tags");
                     }
-                    settings(planner, desired, changes, &[]);
+                    settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
                     for (part, problem) in unread {
                         planner.unreadable(part, &problem);
                     }
+                    return marked;
                 }
             }
             None
