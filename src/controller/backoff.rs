@@ -51,8 +51,7 @@ impl Backoff {
             let changed = report.is_some_and(|report| report.outcomes.iter().any(Outcome::is_done));
             return if changed { next.min(jittered(AFTER_CHANGE, 0.1)) } else { next };
         }
-        let rotates = status.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some());
-        if rotates || status::is_true(status, ConditionType::Reconciling) {
+        if status::rotates(status) || status::is_true(status, ConditionType::Reconciling) {
             return self.failed(uid, FIRST, PASSING_MAX);
         }
         self.forget(uid);

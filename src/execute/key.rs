@@ -6,12 +6,12 @@
 //!    fails if anybody changed the object, so two operators never issue a key for one object.
 //! 2. The API server is asked whether the Secret could be written.
 //! 3. The key is created: sent once, never retried.
-//! 4. The Secret is written, several times if need be.
+//! 4. The Secret is written, if it still is as it was then; several times if need be.
 //! 5. If it is not written, the key is deleted again: nobody has seen it. If it may have been written, the next pass looks.
 //!
 //! Who holds the lease may change at any moment, and a process may be stopped at any point and wake up later. So the key is asked
-//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all: it may be
-//! another operator's by then, with another key in it. A key that comes too late is deleted again, as in 5.
+//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all, and never over
+//! what another operator has written since. A key that comes too late is deleted again, as in 5.
 //!
 //! The process may be killed between any two of these. Then the next pass finds the intent, and a key that was not there before
 //! it; unless the Secret holds that key, it is deleted (plan/key.rs).
@@ -26,6 +26,7 @@ use super::{Fact, Outcome};
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::DesiredSecret;
+use crate::kubernetes::Seen;
 use crate::problem::{Class, Problem};
 
 /// Pauses between attempts to write the Secret, about half a minute in all.
@@ -34,16 +35,17 @@ const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 /// Issues a key of `user` into `secret`, as the key of number `version` where keys are kept by version.
 pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> Ran {
     let Ports { aws, kubernetes, object, fence, .. } = ports;
-    if let Err(problem) = kubernetes.try_secret(object, secret).await {
-        return Outcome::Failed(problem).into();
-    }
+    let seen = match kubernetes.try_secret(object, secret).await {
+        Ok(seen) => seen,
+        Err(problem) => return Outcome::Failed(problem).into(),
+    };
     let key = match aws.create_key(user, fence).await {
         Ok(key) => key,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
         Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
     };
     let created_at = (ports.clock)();
-    match store(ports, secret, &key, (created_at, version)).await {
+    match store(ports, secret, &key, (created_at, version), &seen).await {
         Ok(()) => {
             let outcome = Outcome::Done(Fact::Key { id: key.id.clone(), created_at });
             Ran { outcome, key: Some(Issued { key, at: created_at }) }
@@ -68,15 +70,20 @@ async fn store(
     ports: &Ports<'_>,
     secret: &DesiredSecret,
     key: &KeyPair,
-    (created_at, version): (Timestamp, Option<i64>),
+    issued: (Timestamp, Option<i64>),
+    seen: &Seen,
 ) -> Result<(), Unstored> {
     let (mut last, mut doubtful) = (None, false);
     for pause in PAUSES {
         sleep(Duration::from_secs(pause)).await;
         ports.fence.holds(Duration::ZERO).map_err(|problem| Unstored { problem, doubtful })?;
-        match ports.kubernetes.write_secret(ports.object, secret, key, Some(created_at), version).await {
+        match ports.kubernetes.store_key(ports.object, secret, key, issued, seen).await {
             Ok(()) => return Ok(()),
             Err(problem) if problem.needs_a_person() => return Err(Unstored { problem, doubtful }),
+            // Somebody else has written it meanwhile, and it does not hold this key: nobody has that.
+            Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
+                return Err(Unstored { problem, doubtful: false });
+            }
             Err(problem) => {
                 doubtful |= problem.class == Class::Unavailable;
                 last = Some(problem);

@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
 pub use lease::Lease;
+pub use secret::Seen;
 
 use crate::problem::{Class, Problem};
 

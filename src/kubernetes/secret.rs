@@ -7,9 +7,9 @@ use std::string::FromUtf8Error;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as ApiSecret;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::owned::Whose;
 use super::{Kubernetes, MANAGER, call};
@@ -17,11 +17,23 @@ use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, Sensitive, secret_data};
 use crate::desired::{DesiredSecret, names};
 use crate::observed::{OwnSecret, Secret};
-use crate::problem::Problem;
+use crate::problem::{Class, Problem};
 
 const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, where each is kept in a Secret of its own too: `<secret>-v<number>` has the same.
 const KEY_VERSION: &str = "bucketconnection.dev/key-version";
+
+/// What was there when the Secret was tried.
+pub enum Seen {
+    /// None of that name.
+    Nothing,
+    /// One, in this version.
+    Version(String),
+}
+
+fn field_manager() -> String {
+    format!("{MANAGER}/secret")
+}
 
 fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensitive> {
     // Taken over, not copied, so that it is wiped in the end.
@@ -70,13 +82,17 @@ impl Kubernetes {
         }
     }
 
-    /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it.
-    pub async fn try_secret(&self, object: &BucketConnection, secret: &DesiredSecret) -> Result<(), Problem> {
+    /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it. Returns what is
+    /// there then.
+    pub async fn try_secret(&self, object: &BucketConnection, secret: &DesiredSecret) -> Result<Seen, Problem> {
         let placeholder = KeyPair { id: "none".to_owned(), secret: Sensitive::new("none".to_owned()) };
-        self.apply_secret(object, secret, &placeholder, (None, None), true).await
+        let body = self.body(object, secret, &placeholder, None, None);
+        // A dry run of what is not there yet has no version.
+        let version = self.apply(object, &secret.name, body, true).await?.metadata.resource_version;
+        Ok(version.filter(|version| !version.is_empty()).map_or(Seen::Nothing, Seen::Version))
     }
 
-    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it.
+    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it; whatever is there now.
     pub async fn write_secret(
         &self,
         object: &BucketConnection,
@@ -85,18 +101,56 @@ impl Kubernetes {
         created_at: Option<Timestamp>,
         version: Option<i64>,
     ) -> Result<(), Problem> {
-        self.apply_secret(object, secret, key, (created_at, version), false).await
+        let body = self.body(object, secret, key, created_at, version);
+        self.apply(object, &secret.name, body, false).await.map(drop)
     }
 
-    /// Server-side apply: fields and keys that others put on our Secret stay.
-    async fn apply_secret(
+    /// The same for a key that was just issued, if the Secret still is as it was `seen`: another operator that took over meanwhile
+    /// has written its own. What an earlier attempt has written, whose answer was lost, is what is wanted.
+    pub async fn store_key(
         &self,
         object: &BucketConnection,
         secret: &DesiredSecret,
         key: &KeyPair,
-        (created_at, version): (Option<Timestamp>, Option<i64>),
-        dry_run: bool,
+        (created_at, version): (Timestamp, Option<i64>),
+        seen: &Seen,
     ) -> Result<(), Problem> {
+        let mut body = self.body(object, secret, key, Some(created_at), version);
+        let secrets = self.secrets(object);
+        let written = match seen {
+            Seen::Version(seen) => {
+                body["metadata"]["resourceVersion"] = json!(seen);
+                self.apply(object, &secret.name, body, false).await
+            }
+            Seen::Nothing => match serde_json::from_value(body) {
+                Ok(new) => {
+                    let parameters = PostParams { field_manager: Some(field_manager()), ..PostParams::default() };
+                    call("create secrets", secrets.create(&parameters, &new)).await
+                }
+                Err(error) => Err(Problem::new(Class::Refused, "create secrets", "Invalid", error.to_string())),
+            },
+        };
+        match written {
+            Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
+                match self.secret(object, &secret.name).await {
+                    // Whether it holds the key is not known.
+                    Secret::Unreadable(problem) => Err(problem),
+                    live if live.keys().iter().any(|held| held.id == key.id) => Ok(()),
+                    _ => Err(problem),
+                }
+            }
+            written => written.map(drop),
+        }
+    }
+
+    fn body(
+        &self,
+        object: &BucketConnection,
+        secret: &DesiredSecret,
+        key: &KeyPair,
+        created_at: Option<Timestamp>,
+        version: Option<i64>,
+    ) -> Value {
         let bytes = |value: Sensitive| ByteString(value.reveal().as_bytes().to_vec());
         let data: BTreeMap<_, _> =
             secret_data(&secret.fields, key).into_iter().map(|(name, field)| (name, bytes(field.value))).collect();
@@ -104,15 +158,18 @@ impl Kubernetes {
             [("bucketconnection.dev/description", format!("Access key for BucketConnection {}", names::of(object)))];
         let created = created_at.map(|at| (KEY_CREATED_AT, at.to_string()));
         let version = version.map(|number| (KEY_VERSION, number.to_string()));
-        let patch = json!({
+        json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": self.claim(object, &secret.name, annotations.into_iter().chain(created).chain(version)),
             "data": data,
-        });
-        let parameters = PatchParams { dry_run, ..PatchParams::apply(&format!("{MANAGER}/secret")).force() };
-        let secrets = self.secrets(object);
-        call("patch secrets", secrets.patch(&secret.name, &parameters, &Patch::Apply(patch))).await.map(drop)
+        })
+    }
+
+    /// Server-side apply: fields and keys that others put on our Secret stay.
+    async fn apply(&self, object: &BucketConnection, name: &str, body: Value, dry_run: bool) -> Result<ApiSecret, Problem> {
+        let parameters = PatchParams { dry_run, ..PatchParams::apply(&field_manager()).force() };
+        call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
 
     /// Takes our owner reference off, so that the Secret outlives the object, and marks it; the key in it goes on working.

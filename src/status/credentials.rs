@@ -397,6 +397,22 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
     Verdict { holds: Some(false), reason, message, stalled: false, passing: false }
 }
 
+/// Whether a rotation is under way, or something that passes keeps it from it.
+pub fn rotates(status: &BucketConnectionStatus) -> bool {
+    const PASSING: [Reason; 7] = [
+        Reason::Rotating,
+        Reason::KeyPropagating,
+        Reason::Progressing,
+        Reason::Throttled,
+        Reason::AWSUnavailable,
+        Reason::Conflict,
+        Reason::Waiting,
+    ];
+    let complete = super::condition(status, ConditionType::RotationComplete).filter(|condition| condition.status == "False");
+    let passing = complete.is_some_and(|told| PASSING.iter().any(|reason| told.reason == reason.to_string()));
+    passing || status.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some())
+}
+
 /// The next time at which something is due by the clock alone, after `now`.
 pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
     let credentials = status.credentials.as_ref()?;

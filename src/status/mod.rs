@@ -17,7 +17,7 @@ mod repeats;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};
-pub use credentials::due;
+pub use credentials::{due, rotates};
 pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};

@@ -222,5 +222,5 @@ async fn stopped_before_the_key_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_before_the_secret_is_written() {
-    assert_eq!(stopped_at(false, "patch secrets c-s3", Stopped::Before).await, [""; 0]);
+    assert_eq!(stopped_at(false, "create secrets c-s3", Stopped::Before).await, [""; 0]);
 }
