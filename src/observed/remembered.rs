@@ -29,7 +29,7 @@ pub struct Remembered {
     /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
     /// them now was changed by somebody else.
     pub held: Vec<ConditionType>,
-    /// Whether the key had a full proof for the current generation. Where one is being issued, that proof was another key's.
+    /// Whether the key, or the one before it, had a full proof for the current generation.
     pub verified: bool,
     /// Whether something that was to be proven is not: it is tried again.
     pub unproven: bool,
@@ -83,7 +83,7 @@ impl Remembered {
             user: status.user,
             policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
             roles: status.permissions.unwrap_or_default().roles,
-            verified: is(ConditionType::Verified, "True") && (credentials.intent.is_none() || credentials.next.is_some()),
+            verified: is(ConditionType::Verified, "True"),
             credentials,
             unproven: status
                 .capabilities

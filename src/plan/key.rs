@@ -17,7 +17,8 @@
 //! | no key | several that an intent would explain | all but one are foreign, so none is touched |
 //!
 //! Why no key is lost: a key is issued only after the intent to do so is in the status, with all keys that are there; whatever appears
-//! beside them is the one that was issued, and either some Secret of ours holds it or nobody ever saw it. Why none is deleted that
+//! beside them is the one that was issued, and either some Secret of ours holds it or nobody ever saw it. An attempt that was broken off
+//! may still be carried out, or be seen, minutes later; so its intent stands until its time is over, however the next attempt ends. Why none is deleted that
 //! somebody needs: `DeleteKey` is planned for a key of ours only, when nobody has its secret part any more (`retiring`, the
 //! orphan), when the key after it was proven and its own time is over (rotation.rs), or when somebody asked for just that
 //! (revocation.rs, deletion.rs). Never more than two keys, never a foreign key touched, nothing deleted because of a failed proof
@@ -167,11 +168,16 @@ impl Keys<'_, '_, '_> {
 
     /// Ids of every key that is ours, by the status, by a Secret of ours or by an intent.
     pub(super) fn ours(&self) -> Vec<String> {
+        self.ours_for_sure().into_iter().chain(self.explained()).collect()
+    }
+
+    /// The same without what an intent explains.
+    fn ours_for_sure(&self) -> Vec<String> {
         let known = &self.planner.remembered.credentials;
         let next = known.next.as_ref().and_then(|next| next.access_key_id.clone());
         let previous = known.previous.as_ref().map(|previous| previous.access_key_id.clone());
         let ids = known.access_key_id.clone().into_iter().chain(known.retiring.clone()).chain(next).chain(previous);
-        ids.chain(self.held()).chain(self.explained()).collect()
+        ids.chain(self.held()).collect()
     }
 
     /// Ids of the keys that Secrets of ours hold.
@@ -407,33 +413,34 @@ impl Keys<'_, '_, '_> {
         }
     }
 
-    /// Deletes the key that an intent of ours explains, unless the Secret has got it.
+    /// Deletes the key that an intent of ours explains, unless it is known otherwise: then it is no orphan. Where several would be one,
+    /// none is taken: all but one are somebody else's.
     fn delete_orphan(&mut self) {
-        let credentials = &self.planner.remembered.credentials;
-        let mut known = self.held();
-        known.extend(credentials.access_key_id.clone());
-        known.extend(credentials.retiring.clone());
-        known.extend(credentials.previous.as_ref().map(|previous| previous.access_key_id.clone()));
-        if let Some(id) = self.explained().filter(|id| !known.contains(id)) {
+        let known = self.ours_for_sure();
+        let fitting = self.fitting().into_iter().filter(|id| !known.contains(id)).collect::<Vec<_>>();
+        if let [id] = &fitting[..] {
             let step = self.delete(id.clone(), &[]);
-            self.orphan = Some((id, step));
+            self.orphan = Some((id.clone(), step));
         }
     }
 
-    /// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would
-    /// fit, none is taken: all but one are somebody else's.
+    /// The one key that an intent of ours explains.
     pub(super) fn explained(&self) -> Option<String> {
+        let fitting = self.fitting();
+        (fitting.len() == 1).then(|| fitting.into_iter().next()).flatten()
+    }
+
+    /// Keys that an intent of ours would explain: unknown before it, and issued while it was being carried out.
+    fn fitting(&self) -> Vec<String> {
         let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
-            return None;
+            return Vec::new();
         };
         // AWS tells the time in whole seconds, and its clock is not ours.
         let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
         let unexplained = |key: &&AccessKey| {
             !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
         };
-        let mut fitting = keys.iter().filter(unexplained);
-        let first = fitting.next()?;
-        fitting.next().is_none().then(|| first.id.clone())
+        keys.iter().filter(unexplained).map(|key| key.id.clone()).collect()
     }
 
     /// Whether the status tells of a full proof of this very key.

@@ -16,6 +16,8 @@ use crate::plan::{Action, Step, revocation};
 use crate::problem::Class;
 use crate::settings::Reading;
 
+/// How long after its time a key of a broken attempt may show at the latest: AWS's clock is not ours, and its lists lag behind.
+const LATE_SECONDS: i64 = 60;
 /// A later use by the same service in the same region is no news within this time.
 const SAME_USE_SECONDS: i64 = 3_600;
 
@@ -127,12 +129,12 @@ impl Keys<'_> {
                     } else {
                         self.status.next = Some(NextKey { secret_name: secret.clone(), access_key_id: Some(id.clone()) });
                     }
-                    self.status.intent = None;
+                    // This attempt is accounted for; an earlier one may not be.
+                    self.status.intent = self.check.remembered.credentials.intent.clone();
                 }
                 // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
                 (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
-                    let skipped = matches!(outcome, Outcome::Skipped);
-                    self.status.intent = self.check.remembered.credentials.intent.clone().filter(|_| skipped);
+                    self.status.intent = self.check.remembered.credentials.intent.clone();
                     self.status.next = self.check.remembered.credentials.next.clone();
                     self.status.phase = self.status.phase.filter(|phase| *phase != KeyPhase::Issuing);
                 }
@@ -287,20 +289,26 @@ impl Keys<'_> {
         self.status.previous = Some(previous);
     }
 
-    /// The key that the intent explains has been looked for, and either dealt with or not found. Also where several fit, so that the
-    /// last of them is not taken for ours later.
+    /// What an attempt that was broken off may still bring has been looked for when its time was over, and was dealt with or not found.
+    /// Where several keys would fit it ends at once, so that the last of them is not taken for ours later.
     fn intent(&mut self) {
         let Checked { observed, plan, .. } = self.check;
+        let Some(intent) = &self.status.intent else { return };
         let mut about_keys =
             self.steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. })).peekable();
         let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
         // As long as the next key waits without being noted, only the intent explains it.
-        if self.status.next.as_ref().is_some_and(|next| next.access_key_id.is_none()) {
-            return;
-        }
-        let looked = works || about_keys.peek().is_some() || blocked(Reason::ForeignAccessKeys);
-        if matches!(observed.keys, Reading::Set(_)) && looked && about_keys.all(|(_, outcome)| outcome.is_done()) {
+        let unnoted = self.status.next.as_ref().is_some_and(|next| next.access_key_id.is_none());
+        let several = blocked(Reason::ForeignAccessKeys);
+        let looked = works || about_keys.peek().is_some() || several;
+        let over = several || self.pass.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
+        if over
+            && !unnoted
+            && matches!(observed.keys, Reading::Set(_))
+            && looked
+            && about_keys.all(|(_, outcome)| outcome.is_done())
+        {
             self.status.intent = None;
         }
     }
@@ -422,6 +430,7 @@ pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDura
         previous.map(|previous| previous.works_until.0),
         previous.and_then(PreviousKey::settled_at),
         credentials.revocation.as_ref().map(|revocation| revocation.ends_at.0),
+        credentials.intent.as_ref().and_then(|intent| intent.until.0.checked_add(SignedDuration::from_secs(LATE_SECONDS)).ok()),
     ];
     let later = times.into_iter().flatten().map(|at| at.duration_since(now)).filter(SignedDuration::is_positive);
     later.min()

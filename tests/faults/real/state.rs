@@ -38,6 +38,10 @@ pub async fn state(rig: &Rig) -> Value {
     // What a killed process had repaired, and did not come to tell.
     if let Some(status) = status.as_object_mut() {
         status.remove("drift");
+        // An attempt to issue a key that was broken off stands for some minutes.
+        if let Some(credentials) = status.get_mut("credentials").and_then(Value::as_object_mut) {
+            credentials.remove("intent");
+        }
         status.remove("repeats");
     }
     let mut text = whole.to_string();

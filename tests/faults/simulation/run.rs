@@ -186,7 +186,10 @@ impl Simulation {
     fn settled(&self) -> bool {
         self.cluster.look(|store| {
             store.all("bucketconnections").all(|object| {
-                object["metadata"]["deletionTimestamp"].is_null() && (ready(object) || object["spec"]["suspend"] == true)
+                let intends = !object["status"]["credentials"]["intent"].is_null();
+                object["metadata"]["deletionTimestamp"].is_null()
+                    && !intends
+                    && (ready(object) || object["spec"]["suspend"] == true)
             })
         })
     }
