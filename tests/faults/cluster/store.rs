@@ -225,12 +225,14 @@ impl Store {
                 next.object["metadata"]["generation"] = json!(generation + 1);
             }
         }
+        let status = if before.is_some() { 200 } else { 201 };
+        if request.dry_run() {
+            // Of the version that is there, or of none.
+            return (status, next.object);
+        }
         let version = self.version + 1;
         next.object["metadata"]["resourceVersion"] = json!(version.to_string());
-        let answer = (if before.is_some() { 200 } else { 201 }, next.object.clone());
-        if request.dry_run() {
-            return answer;
-        }
+        let answer = (status, next.object.clone());
         self.version = version;
         let metadata = &next.object["metadata"];
         let held = metadata["finalizers"].as_array().is_some_and(|names| !names.is_empty());
