@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, access, modes, policy, user};
+use super::{Action, Plan, Planner, access, key, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, names};
@@ -146,7 +146,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::Set(listed) => {
                 let secret_key = observed.proof.key().map(|key| key.id.clone());
                 let credentials = planner.remembered.credentials.clone();
-                let intent = credentials.intent.as_ref();
+                let explained = key::explained(planner.remembered, observed);
                 let next = credentials.next.as_ref().and_then(|next| next.access_key_id.as_ref());
                 let previous = credentials.previous.as_ref().map(|previous| &previous.access_key_id);
                 let waiting: Vec<_> = observed.next.keys();
@@ -157,7 +157,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
                         || Some(&key.id) == previous
                         || waiting.iter().any(|waiting| waiting.id == key.id)
                         || credentials.retiring.contains(&key.id)
-                        || intent.is_some_and(|intent| !intent.known_keys.contains(&key.id))
+                        || explained.as_ref() == Some(&key.id)
                         || desired.force_destroy;
                     if ours {
                         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);

@@ -31,7 +31,7 @@ use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
 use crate::desired::Desired;
-use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Secret};
+use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Remembered, Secret};
 use crate::problem::DENIERS;
 use crate::settings::{FieldDiff, Reading};
 
@@ -382,7 +382,9 @@ impl Keys<'_, '_, '_> {
     fn drop_earlier_secrets(&mut self, after: Option<usize>) {
         let mut after: Vec<usize> = after.into_iter().collect();
         // One that a key has for itself before the one by whose mark it is found.
-        for (name, _) in self.observed.earlier_secrets.iter().rev().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
+        let main = &self.desired.secret.name;
+        let ours = |(name, secret): &(&String, &Secret)| *name != main && matches!(secret, Secret::Ours(_));
+        for (name, _) in self.observed.earlier_secrets.iter().rev().filter(ours) {
             after = vec![self.drop_secret(name, &after)];
         }
     }
@@ -420,20 +422,8 @@ impl Keys<'_, '_, '_> {
         }
     }
 
-    /// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would
-    /// fit, none is taken: all but one are somebody else's.
     pub(super) fn explained(&self) -> Option<String> {
-        let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
-            return None;
-        };
-        // AWS tells the time in whole seconds, and its clock is not ours.
-        let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
-        let unexplained = |key: &&AccessKey| {
-            !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
-        };
-        let mut fitting = keys.iter().filter(unexplained);
-        let first = fitting.next()?;
-        fitting.next().is_none().then(|| first.id.clone())
+        explained(self.planner.remembered, self.observed)
     }
 
     /// Whether the status tells of a full proof of this very key.
@@ -451,4 +441,18 @@ impl Keys<'_, '_, '_> {
         let created = key.created_at.or(written).or_else(|| self.planner.remembered.key_created_at());
         created.is_some_and(|created| self.now.as_second() - created.as_second() < PROPAGATION_SECONDS)
     }
+}
+
+/// The key that an intent of ours explains: unknown before it, and issued while it was being carried out. Where several would fit,
+/// none is taken: all but one are somebody else's.
+pub(super) fn explained(remembered: &Remembered, observed: &Observed) -> Option<String> {
+    let (Some(intent), Reading::Set(keys)) = (&remembered.credentials.intent, &observed.keys) else { return None };
+    // AWS tells the time in whole seconds, and its clock is not ours.
+    let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
+    let unexplained = |key: &&AccessKey| {
+        !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
+    };
+    let mut fitting = keys.iter().filter(unexplained);
+    let first = fitting.next()?;
+    fitting.next().is_none().then(|| first.id.clone())
 }

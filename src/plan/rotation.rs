@@ -140,7 +140,8 @@ fn restart(keys: &mut Keys<'_, '_, '_>, key: Option<&String>, after: &[usize]) {
 
 /// The key before: Inactive when its time is over, deleted when nobody used it since.
 fn previous(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
-    let Some(previous) = keys.planner.remembered.credentials.previous.clone() else { return };
+    let Some(mut previous) = keys.planner.remembered.credentials.previous.clone() else { return };
+    previous.secret_name = previous.secret_name.filter(|name| *name != keys.desired.secret.name);
     let id = previous.access_key_id.clone();
     let (true, Reading::Set(listed)) = (id != current.id, &keys.observed.keys) else { return };
     let Some(entry) = listed.iter().find(|key| key.id == id).cloned() else {
@@ -192,7 +193,8 @@ fn next(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) -> bool {
     let Some(listed) = keys.listed() else { return true };
     let waits = observed.next.keys();
     if waits.iter().any(|key| key.id == current.id) {
-        if Some(&name) != own_name(keys, number(keys)).as_ref() {
+        // The spec may have given the Secret this very name meanwhile.
+        if name != keys.desired.secret.name && Some(&name) != own_name(keys, number(keys)).as_ref() {
             drop_secret(keys, &name, &[]);
         }
         return true;

@@ -247,13 +247,15 @@ impl Keys<'_> {
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
         let version = self.status.version.filter(|_| desired.secret.versioned);
         let own = version.map(|version| names::version(&desired.secret.name, version));
+        // The Secret itself may have been given this name.
+        let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
         let empty = matches!(self.check.observed.next, Secret::Absent);
         let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
         let issuing = self.steps.iter().any(|(step, outcome)| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
         });
-        if self.drops(&next.secret_name) || (published && own.as_ref() == Some(&next.secret_name)) || (empty && gone && !issuing)
+        if self.drops(&next.secret_name) || (published && in_place) || (empty && gone && !issuing)
         {
             self.status.next = None;
         }
@@ -263,7 +265,7 @@ impl Keys<'_> {
     fn previous(&mut self) {
         let Some(mut previous) = self.status.previous.take() else { return };
         let Checked { desired, observed, .. } = self.check;
-        let dropped = previous.secret_name.as_ref().is_none_or(|secret| self.drops(secret));
+        let dropped = previous.secret_name.as_ref().is_none_or(|secret| secret == self.main() || self.drops(secret));
         if (self.key_gone(&previous.access_key_id) && dropped)
             || self.status.access_key_id.as_ref() == Some(&previous.access_key_id)
         {

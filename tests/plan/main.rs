@@ -18,6 +18,7 @@
 //! | `> days <n>` | n days pass |
 //! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
 //! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
+//! | `> retain` | the object is deleted with `deletionPolicy: Retain`, and applied again |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
@@ -210,6 +211,11 @@ impl Story {
                 edit(&mut self.world, &what.join(" "));
                 String::new()
             }
+            ["retain"] => {
+                self.world.retain(&self.object);
+                self.object.status = None;
+                String::new()
+            }
             ["wait"] => {
                 self.world.wait();
                 String::new()
@@ -268,6 +274,14 @@ fn failure(failures: &mut Vec<(String, Outcome)>, action: &Action) -> Option<Out
     let name = format!("{action:?}");
     let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
     Some(failures.remove(at).1)
+}
+
+/// Somebody writes a key into the first of the Secrets.
+fn put(world: &mut World, id: &str, key: &str) {
+    let secret = world.secret.values_mut().next().unwrap();
+    secret.data.remove("credentials");
+    secret.data.insert("AWS_ACCESS_KEY_ID".into(), Sensitive::new(id.into()));
+    secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new(key.into()));
 }
 
 /// Somebody else changes something.
@@ -407,6 +421,14 @@ pub fn edit(world: &mut World, what: &str) {
             }
         }
         "old key activated" => user(world, |user| user.keys[0].active = true),
+        "secret: the first key written into it" => {
+            let key = world.user.as_ref().unwrap().keys[0].clone();
+            put(world, &key.id, &key.secret);
+        }
+        "secret: id of the foreign key" => put(world, "AKIAFOREIGN", "wrong"),
+        "foreign key inactive" => user(world, |user| {
+            user.keys.iter_mut().filter(|key| key.id == "AKIAFOREIGN").for_each(|key| key.active = false);
+        }),
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
         "keys deleted" => user(world, |user| user.keys.clear()),
         "foreign key" => {

@@ -166,6 +166,15 @@ impl World {
         (desired, plan)
     }
 
+    /// The object is deleted with `Retain`, after which no status tells of it.
+    pub fn retain(&mut self, object: &BucketConnection) {
+        let remembered = Remembered::of(object);
+        let names = deletion::retained_secrets(object, &remembered);
+        let secrets = names.into_iter().map(|name| (name.clone(), self.secret(&name))).collect();
+        let plan = deletion::retain(&remembered, &secrets, &BTreeMap::new());
+        self.execute(&Self::resolve(object).expect("a good spec"), &plan, |_| None);
+    }
+
     pub fn fold_deletion(&self, object: &BucketConnection, plan: &Plan, report: &Report) -> BucketConnectionStatus {
         fold(&Pass { object, now: self.now, stage: Stage::Deleting(plan, report) })
     }
