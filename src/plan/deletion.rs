@@ -179,7 +179,8 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::NotLooked | Reading::Unset => {}
         }
     }
-    if has_user && planner.remembered.credentials.revocation.is_some() {
+    let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));
+    if has_user && denied {
         let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
         rights.push(planner.step(CredentialsReady, Action::LiftDenial, vec![diff], &keys));
     }

@@ -174,6 +174,18 @@ impl Keys<'_, '_, '_> {
         ids.chain(self.held()).chain(self.explained()).collect()
     }
 
+    /// Whether the key is known from more than the Secret, where anything is.
+    pub(super) fn issued_here(&self, id: &str) -> bool {
+        let known = &self.planner.remembered.credentials;
+        let next = known.next.as_ref().and_then(|next| next.access_key_id.as_deref());
+        let previous = known.previous.as_ref().map(|previous| previous.access_key_id.as_str());
+        known.access_key_id.as_ref().is_none_or(|current| current == id)
+            || known.retiring.iter().any(|retiring| retiring == id)
+            || next == Some(id)
+            || previous == Some(id)
+            || self.explained().as_deref() == Some(id)
+    }
+
     /// Ids of the keys that Secrets of ours hold.
     fn held(&self) -> Vec<String> {
         let Observed { secret, next, version, .. } = self.observed;
@@ -216,6 +228,8 @@ impl Keys<'_, '_, '_> {
         match entry {
             None => self.replace(diff("deleted")),
             Some(entry) if entry.expired => self.replace(diff("Expired")),
+            // Whoever may write the Secret must not switch on a key of somebody else's by its id alone.
+            Some(entry) if !entry.active && !self.issued_here(&key.id) => self.replace(diff("of somebody else, Inactive")),
             // The Secret is not written here: this copy of the key is not proven, and another one in it may be the right one.
             Some(entry) if !entry.active => {
                 let on = self.planner.step(PART, Action::ActivateKey { id: key.id.clone() }, diff("Inactive"), &[]);

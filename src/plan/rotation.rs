@@ -27,6 +27,7 @@ use serde_json::json;
 
 use super::key::{Keys, MAX_KEYS};
 use super::{Action, Planner, whole};
+use crate::api::PreviousKey;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
@@ -260,7 +261,8 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
         let known = keys.planner.remembered.credentials.clone();
         let over = |id: &String| {
             let previous = known.previous.as_ref().filter(|previous| previous.access_key_id == *id);
-            previous.is_some_and(|previous| keys.now >= previous.works_until.0)
+            // Not sooner than it would be deleted otherwise: until then whoever needs it can have it back.
+            previous.and_then(PreviousKey::settled_at).is_some_and(|at| keys.now >= at)
         };
         let Some(other) = left.iter().find(|key| key.id != current.id).cloned() else { return };
         if !other.active && over(&other.id) {
@@ -268,7 +270,9 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
             before.push(delete(keys, other.id.clone(), &[]));
             left.retain(|key| key.id != other.id);
         } else {
-            let ours = keys.ours().contains(&other.id);
+            // One that an object before this one left waiting is noted as the next one at the end of this pass.
+            let waits = matches!(&observed.next_proof, KeyProof::Works(key) | KeyProof::Denied(key, _) if key.id == other.id);
+            let ours = waits || keys.issued_here(&other.id);
             if !ours {
                 let message = format!(
                     "IAM user {} has the access key {}, which was not issued here, and AWS allows {MAX_KEYS}: the key {} cannot be replaced; delete the other one",

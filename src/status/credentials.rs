@@ -12,7 +12,7 @@ use crate::api::{
 use crate::desired::names;
 use crate::execute::{Fact, Outcome};
 use crate::observed::{KeyProof, Secret};
-use crate::plan::{Action, Step, revocation};
+use crate::plan::{Action, Step, revocation, waiting};
 use crate::problem::Class;
 use crate::settings::Reading;
 
@@ -65,23 +65,24 @@ impl Keys<'_> {
         let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
         (self.status.created_at, self.status.verified_at) = (None, None);
         if let Some(old) = old {
-            match self.status.next.as_ref().filter(|next| next.access_key_id.as_deref().is_none_or(|next| next == id)) {
-                // Whoever has read it may go on with it for a while.
-                Some(_) => {
-                    // One before that made room for it; what it had for itself goes too.
-                    let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
-                    self.status.earlier_secrets.extend(earlier);
-                    self.status.previous = Some(PreviousKey {
-                        access_key_id: old,
-                        secret_name: own,
-                        replaced_at: Time(self.pass.now),
-                        works_until: Time(self.pass.now),
-                        inactive_since: None,
-                        last_used: None,
-                    });
-                }
+            let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
+            // Somebody set the Secret back to the key before, from a backup perhaps.
+            let back = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == id);
+            if next || back {
+                // Whoever has read it may go on with it for a while. One before that made room for it; what it had for itself goes too.
+                let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
+                self.status.earlier_secrets.extend(earlier);
+                self.status.previous = Some(PreviousKey {
+                    access_key_id: old,
+                    secret_name: own,
+                    replaced_at: Time(self.pass.now),
+                    works_until: Time(self.pass.now),
+                    inactive_since: None,
+                    last_used: None,
+                });
+            } else {
                 // Nobody has it any more: the process ended between the Secret and the status, or somebody changed the Secret.
-                None => self.status.retiring.push(old),
+                self.status.retiring.push(old);
             }
         }
         self.status.version = version;
@@ -234,8 +235,27 @@ impl Keys<'_> {
         deleted || (listed == Some(false) && !issued)
     }
 
+    /// A key that an object which was retained left waiting: it is the next one.
+    fn left_waiting(&mut self) {
+        let Checked { desired, observed, remembered, plan, .. } = self.check;
+        let (None, Reading::Set(keys)) = (&remembered.credentials.next, &observed.keys) else { return };
+        if self.status.next.is_some() || plan.frozen || plan.hands_off {
+            return;
+        }
+        let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.next_proof else { return };
+        let ours = &self.status;
+        let known = Some(&key.id) == ours.access_key_id.as_ref()
+            || ours.retiring.contains(&key.id)
+            || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
+        let name = waiting(desired, remembered, &observed.secret, self.pass.now);
+        if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
+            self.status.next = Some(NextKey { secret_name: name, access_key_id: Some(key.id.clone()) });
+        }
+    }
+
     /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
     fn next(&mut self) {
+        self.left_waiting();
         let Some(mut next) = self.status.next.clone() else { return };
         let desired = self.check.desired;
         if let (None, KeyProof::Works(key) | KeyProof::Denied(key, _)) = (&next.access_key_id, &self.check.observed.next_proof) {
@@ -255,8 +275,7 @@ impl Keys<'_> {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
         });
-        if self.drops(&next.secret_name) || (published && in_place) || (empty && gone && !issuing)
-        {
+        if self.drops(&next.secret_name) || (published && in_place) || (empty && gone && !issuing) {
             self.status.next = None;
         }
     }
