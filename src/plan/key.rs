@@ -314,7 +314,7 @@ impl Keys<'_, '_, '_> {
         before.extend(after);
         let action = Action::IssueKey {
             secret: self.desired.secret.name.clone(),
-            version: rotation::next_number(self),
+            version: rotation::new_number(self),
             known,
             retire: retire.clone(),
         };

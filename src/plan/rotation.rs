@@ -41,9 +41,14 @@ pub(super) fn number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
     keys.secret.and_then(|secret| secret.version).or(keys.planner.remembered.credentials.version)
 }
 
-/// Number of the key after that.
-pub(super) fn next_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
+/// Number of a key that is issued as the first, or in place of a lost one.
+pub(super) fn new_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
     keys.desired.secret.versioned.then(|| number(keys).unwrap_or_default() + 1)
+}
+
+/// Number of the key after the current one, which has one itself as soon as keys are kept by version.
+fn next_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
+    keys.desired.secret.versioned.then(|| number(keys).unwrap_or(1) + 1)
 }
 
 /// Plans around the current key, which works; `after` are the steps that prove it once more.
@@ -59,7 +64,7 @@ pub(super) fn plan(keys: &mut Keys<'_, '_, '_>, current: &KeyPair, after: &[usiz
 /// Plans what follows a key that is issued as the first, or in place of a lost one: its own Secret, and new pods.
 pub(super) fn issued(keys: &mut Keys<'_, '_, '_>, after: &[usize]) {
     // Of a later key it is written by the next pass, which looks first whether there is one of that name.
-    if let (Some(version), None, Secret::Absent) = (next_number(keys), number(keys), &keys.observed.version) {
+    if let (Some(version), None, Secret::Absent) = (new_number(keys), number(keys), &keys.observed.version) {
         let name = names::version(&keys.desired.secret.name, version);
         let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
         keys.planner.step(ConditionType::CredentialsReady, action, whole(&format!("secret({name})"), false), after);
@@ -78,7 +83,7 @@ pub fn waiting(desired: &Desired, remembered: &Remembered, secret: &Secret, now:
     if !(remembered.rotate || secret.keys().iter().any(|key| due(&key.id))) {
         return None;
     }
-    let number = held.and_then(|secret| secret.version).or(remembered.credentials.version).unwrap_or_default() + 1;
+    let number = held.and_then(|secret| secret.version).or(remembered.credentials.version).unwrap_or(1) + 1;
     let name = &desired.secret.name;
     Some(if desired.secret.versioned { names::version(name, number) } else { names::next(name) })
 }

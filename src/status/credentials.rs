@@ -56,7 +56,9 @@ impl Keys<'_> {
     /// The Secret that the key that was found has for itself.
     fn own(&self) -> Option<String> {
         let Checked { desired, observed, remembered, .. } = self.check;
-        let live = remembered.own_secret(desired, &observed.secret).filter(|_| observed.version.ours().is_some());
+        let wrote = |own: &str| self.did(|action| matches!(action, Action::WriteSecret { name, .. } if name == own));
+        let live = remembered.own_secret(desired, &observed.secret);
+        let live = live.filter(|own| observed.version.ours().is_some() || wrote(own));
         live.or_else(|| remembered.version_secret())
     }
 
@@ -104,7 +106,10 @@ impl Keys<'_> {
         let live = observed.secret.ours();
         let version = live.and_then(|secret| secret.version).or(self.status.version);
         if self.status.access_key_id.as_ref() != Some(&key.id) {
-            self.replaced(&key.id, version, remembered.version_secret());
+            // The process may have ended in the pass that gave the first key its own Secret.
+            let before = version.filter(|number| *number > 1 && self.check.desired.secret.versioned);
+            let before = before.map(|number| names::version(self.main(), number - 1));
+            self.replaced(&key.id, version, remembered.version_secret().or(before));
         }
         self.status.version = version;
         self.status.created_at = live.and_then(|secret| secret.key_created_at).map(Time).or(self.status.created_at.take());

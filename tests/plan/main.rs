@@ -8,6 +8,7 @@
 //! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
 //! | `> plan` | prints what the next pass would do, after a look |
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
+//! | `> killed <n>` | makes a pass that is killed after n steps |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
 //! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
@@ -31,6 +32,7 @@ mod convergence;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
+mod renaming;
 mod world;
 
 use std::fmt::Write;
@@ -209,6 +211,10 @@ impl Story {
             }
             ["edit", ref what @ ..] => {
                 edit(&mut self.world, &what.join(" "));
+                String::new()
+            }
+            ["killed", steps] => {
+                self.world.killed_pass(&mut self.object, steps.parse().unwrap());
                 String::new()
             }
             ["retain"] => {

@@ -170,6 +170,8 @@ impl World {
     pub fn retain(&mut self, object: &BucketConnection) {
         let remembered = Remembered::of(object);
         let names = deletion::retained_secrets(object, &remembered);
+        let own = |name: &String| self.secret(name).own_of(name);
+        let names: Vec<_> = names.iter().filter_map(own).chain(names.iter().cloned()).collect();
         let secrets = names.into_iter().map(|name| (name.clone(), self.secret(&name))).collect();
         let plan = deletion::retain(&remembered, &secrets, &BTreeMap::new());
         self.execute(&Self::resolve(object).expect("a good spec"), &plan, |_| None);
