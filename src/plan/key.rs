@@ -226,6 +226,11 @@ impl Keys<'_, '_, '_> {
         let diff =
             |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
         match entry {
+            // A list may be older than the key.
+            None if self.young(&AccessKey { id: key.id.clone(), active: true, expired: false, created_at: None }) => {
+                let after = self.after_grant.clone();
+                self.verify(Some(key), &after, true);
+            }
             None => self.replace(diff("deleted")),
             Some(entry) if entry.expired => self.replace(diff("Expired")),
             // Whoever may write the Secret must not switch on a key of somebody else's by its id alone.
@@ -453,7 +458,11 @@ impl Keys<'_, '_, '_> {
         }
         let written = self.secret.and_then(|secret| secret.key_created_at);
         let created = key.created_at.or(written).or_else(|| self.planner.remembered.key_created_at());
-        created.is_some_and(|created| self.now.as_second() - created.as_second() < PROPAGATION_SECONDS)
+        created.is_some_and(|created| self.is_new(created))
+    }
+
+    pub(super) fn is_new(&self, created: Timestamp) -> bool {
+        self.now.as_second() - created.as_second() < PROPAGATION_SECONDS
     }
 }
 

@@ -380,5 +380,9 @@ fn step(keys: &mut Keys<'_, '_, '_>, action: Action, diffs: Vec<FieldDiff>, afte
 }
 
 fn young(keys: &Keys<'_, '_, '_>, key: &KeyPair, listed: &[AccessKey]) -> bool {
-    listed.iter().any(|entry| entry.id == key.id && entry.active && keys.young(entry))
+    match listed.iter().find(|entry| entry.id == key.id) {
+        Some(entry) => entry.active && keys.young(entry),
+        // A list may be older than the key.
+        None => keys.observed.next.ours().and_then(|next| next.key_created_at).is_some_and(|created| keys.is_new(created)),
+    }
 }

@@ -435,6 +435,9 @@ pub fn edit(world: &mut World, what: &str) {
         "foreign key inactive" => user(world, |user| {
             user.keys.iter_mut().filter(|key| key.id == "AKIAFOREIGN").for_each(|key| key.active = false);
         }),
+        // A list that is older than the keys, asked of a data plane that does not know them yet either.
+        "IAM forgets the newest key" => world.late.extend(world.user.as_mut().unwrap().keys.pop()),
+        "IAM remembers it" => world.user.as_mut().unwrap().keys.append(&mut world.late),
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
         "keys deleted" => user(world, |user| user.keys.clear()),
         "foreign key" => {

@@ -50,7 +50,7 @@ fn works(world: &World, name: &str) -> Option<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: more().unwrap_or(300),
+        cases: more().unwrap_or(100),
         rng_seed: more().map_or(RngSeed::Fixed(1), |_| RngSeed::Random),
         failure_persistence: None,
         max_shrink_iters: 4_000,

@@ -42,6 +42,8 @@ pub struct World {
     pub failing: BTreeMap<Proof, Problem>,
     /// What AWS says to a key that somebody else keeps, where it does not work.
     pub theirs: Option<Class>,
+    /// Keys that AWS does not tell of yet.
+    pub late: Vec<TheKey>,
     /// Ids given out so far.
     count: usize,
 }
