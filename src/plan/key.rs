@@ -6,9 +6,9 @@
 //! | a key | it works | rest; write the Secret if its data differ; delete keys that were replaced; go on with a rotation |
 //! | a key | denied | policy being repaired: prove again; else say who may deny it |
 //! | a key | rejected, young and never proven | wait: it propagates |
-//! | a key | rejected, Inactive | activate it |
+//! | a key | rejected, Inactive | activate it; of somebody else: issue another |
 //! | a key | rejected, Expired | issue another, then delete the old one |
-//! | a key | rejected, not in the list | issue another |
+//! | a key | rejected, not in the list | young: wait, the list may be older; else issue another |
 //! | a key | wrong signature, or of another user | the Secret was edited: issue another, then delete the old one |
 //! | no key | the next key waits already, and works | take that one |
 //! | no key | user has none of ours | issue one |

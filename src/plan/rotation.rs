@@ -17,7 +17,7 @@
 //! | its time is not over | it works on; workloads that ask for it are restarted |
 //! | its time is over | make it Inactive, which can be undone |
 //! | Inactive for a while, not used since it was replaced | delete it |
-//! | Inactive, was used since | keep it, and say by which service and where, until the next rotation needs its place |
+//! | Inactive, was used since | keep it, and say by which service and where, until a rotation after that while needs its place |
 //! | Active again | somebody needs it: leave it |
 //!
 //! Only while the current key works does any of this go on.
