@@ -106,8 +106,10 @@ pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
 }
 
 fn pair(id: &str, secret: &str) -> Option<KeyPair> {
-    // An id that is no key id would end in the signature's header.
-    let plausible = !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric()) && !secret.is_empty();
+    // An id that is no key id would end in the signature's header, and in the status: the secret part, where somebody has confused the
+    // two. Ids have capitals and digits only, which forty characters of a secret part never are.
+    let capital = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    let plausible = !id.is_empty() && id.len() <= 128 && id.bytes().all(capital) && !secret.is_empty();
     plausible.then(|| KeyPair { id: id.to_owned(), secret: Sensitive::new(secret.to_owned()) })
 }
 
@@ -138,6 +140,11 @@ mod tests {
         assert_eq!(keys_in(&data), [key("AKIA1", "right")]);
         data.insert(FILE.into(), Sensitive::new("nonsense".into()));
         assert_eq!(keys_in(&data), []);
+    }
+
+    #[test]
+    fn a_secret_part_in_the_place_of_the_id_is_no_key() {
+        assert_eq!(keys_in(&stored(&key("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12", "AKIA1"))), []);
     }
 
     #[test]

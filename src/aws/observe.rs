@@ -48,9 +48,11 @@ impl Aws {
                 }
             },
             async {
-                match remembered.credentials.revocation {
-                    Some(_) => reading(self.inline_policy(user_name, names::REVOKED).await),
-                    None => Reading::NotLooked,
+                // An object that was retained may have left one that nobody remembers.
+                if remembered.credentials.revocation.is_some() || (ours && look == Look::Deletion) {
+                    reading(self.inline_policy(user_name, names::REVOKED).await)
+                } else {
+                    Reading::NotLooked
                 }
             },
         );

@@ -198,6 +198,11 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         let mut secrets = BTreeMap::new();
         for name in deletion::retained_secrets(object, &remembered) {
             let live = context.kubernetes.secret(object, &name).await;
+            // The status may not tell yet of the one that its key has for itself.
+            if let Some(own) = live.own_of(&name) {
+                let of_key = context.kubernetes.secret(object, &own).await;
+                secrets.insert(own, of_key);
+            }
             secrets.insert(name, live);
         }
         let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, access, modes, policy, user};
+use super::{Action, Plan, Planner, access, key, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, names};
@@ -146,19 +146,22 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::Set(listed) => {
                 let secret_key = observed.proof.key().map(|key| key.id.clone());
                 let credentials = planner.remembered.credentials.clone();
-                let intent = credentials.intent.as_ref();
                 let next = credentials.next.as_ref().and_then(|next| next.access_key_id.as_ref());
                 let previous = credentials.previous.as_ref().map(|previous| &previous.access_key_id);
                 let waiting: Vec<_> = observed.next.keys();
+                let known = |id: &String| {
+                    Some(id) == credentials.access_key_id.as_ref()
+                        || Some(id) == secret_key.as_ref()
+                        || Some(id) == next
+                        || Some(id) == previous
+                        || waiting.iter().any(|waiting| waiting.id == *id)
+                        || credentials.retiring.contains(id)
+                };
+                let mut orphans = key::fitting(planner.remembered, observed);
+                orphans.retain(|id| !known(id));
                 for key in listed {
-                    let ours = Some(&key.id) == credentials.access_key_id.as_ref()
-                        || Some(&key.id) == secret_key.as_ref()
-                        || Some(&key.id) == next
-                        || Some(&key.id) == previous
-                        || waiting.iter().any(|waiting| waiting.id == key.id)
-                        || credentials.retiring.contains(&key.id)
-                        || intent.is_some_and(|intent| !intent.known_keys.contains(&key.id))
-                        || desired.force_destroy;
+                    let orphan = orphans.len() == 1 && orphans.contains(&key.id);
+                    let ours = known(&key.id) || orphan || desired.force_destroy;
                     if ours {
                         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
                         keys.push(planner.step(CredentialsReady, Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
@@ -179,7 +182,8 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::NotLooked | Reading::Unset => {}
         }
     }
-    if has_user && planner.remembered.credentials.revocation.is_some() {
+    let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));
+    if has_user && denied {
         let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
         rights.push(planner.step(CredentialsReady, Action::LiftDenial, vec![diff], &keys));
     }

@@ -6,9 +6,9 @@
 //! | a key | it works | rest; write the Secret if its data differ; delete keys that were replaced; go on with a rotation |
 //! | a key | denied | policy being repaired: prove again; else say who may deny it |
 //! | a key | rejected, young and never proven | wait: it propagates |
-//! | a key | rejected, Inactive | activate it |
+//! | a key | rejected, Inactive | activate it; of somebody else: issue another |
 //! | a key | rejected, Expired | issue another, then delete the old one |
-//! | a key | rejected, not in the list | issue another |
+//! | a key | rejected, not in the list | young: wait, the list may be older; else issue another |
 //! | a key | wrong signature, or of another user | the Secret was edited: issue another, then delete the old one |
 //! | no key | the next key waits already, and works | take that one |
 //! | no key | user has none of ours | issue one |
@@ -32,7 +32,7 @@ use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
 use crate::desired::Desired;
-use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Secret};
+use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Remembered, Secret};
 use crate::problem::DENIERS;
 use crate::settings::{FieldDiff, Reading};
 
@@ -180,6 +180,18 @@ impl Keys<'_, '_, '_> {
         ids.chain(self.held()).collect()
     }
 
+    /// Whether the key is known from more than the Secret, where anything is.
+    pub(super) fn issued_here(&self, id: &str) -> bool {
+        let known = &self.planner.remembered.credentials;
+        let next = known.next.as_ref().and_then(|next| next.access_key_id.as_deref());
+        let previous = known.previous.as_ref().map(|previous| previous.access_key_id.as_str());
+        known.access_key_id.as_ref().is_none_or(|current| current == id)
+            || known.retiring.iter().any(|retiring| retiring == id)
+            || next == Some(id)
+            || previous == Some(id)
+            || self.explained().as_deref() == Some(id)
+    }
+
     /// Ids of the keys that Secrets of ours hold.
     fn held(&self) -> Vec<String> {
         let Observed { secret, next, version, .. } = self.observed;
@@ -220,8 +232,15 @@ impl Keys<'_, '_, '_> {
         let diff =
             |live: &str| vec![FieldDiff::new("accessKey", Some(json!(format!("{} ({live})", key.id))), Some(json!("active")))];
         match entry {
+            // A list may be older than the key.
+            None if self.young(&AccessKey { id: key.id.clone(), active: true, expired: false, created_at: None }) => {
+                let after = self.after_grant.clone();
+                self.verify(Some(key), &after, true);
+            }
             None => self.replace(diff("deleted")),
             Some(entry) if entry.expired => self.replace(diff("Expired")),
+            // Whoever may write the Secret must not switch on a key of somebody else's by its id alone.
+            Some(entry) if !entry.active && !self.issued_here(&key.id) => self.replace(diff("of somebody else, Inactive")),
             // The Secret is not written here: this copy of the key is not proven, and another one in it may be the right one.
             Some(entry) if !entry.active => {
                 let on = self.planner.step(PART, Action::ActivateKey { id: key.id.clone() }, diff("Inactive"), &[]);
@@ -306,7 +325,7 @@ impl Keys<'_, '_, '_> {
         before.extend(after);
         let action = Action::IssueKey {
             secret: self.desired.secret.name.clone(),
-            version: rotation::next_number(self),
+            version: rotation::new_number(self),
             known,
             retire: retire.clone(),
         };
@@ -388,7 +407,9 @@ impl Keys<'_, '_, '_> {
     fn drop_earlier_secrets(&mut self, after: Option<usize>) {
         let mut after: Vec<usize> = after.into_iter().collect();
         // One that a key has for itself before the one by whose mark it is found.
-        for (name, _) in self.observed.earlier_secrets.iter().rev().filter(|(_, secret)| matches!(secret, Secret::Ours(_))) {
+        let main = &self.desired.secret.name;
+        let ours = |(name, secret): &(&String, &Secret)| *name != main && matches!(secret, Secret::Ours(_));
+        for (name, _) in self.observed.earlier_secrets.iter().rev().filter(ours) {
             after = vec![self.drop_secret(name, &after)];
         }
     }
@@ -430,17 +451,8 @@ impl Keys<'_, '_, '_> {
         (fitting.len() == 1).then(|| fitting.into_iter().next()).flatten()
     }
 
-    /// Keys that an intent of ours would explain: unknown before it, and issued while it was being carried out.
     fn fitting(&self) -> Vec<String> {
-        let (Some(intent), Reading::Set(keys)) = (&self.planner.remembered.credentials.intent, &self.observed.keys) else {
-            return Vec::new();
-        };
-        // AWS tells the time in whole seconds, and its clock is not ours.
-        let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
-        let unexplained = |key: &&AccessKey| {
-            !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
-        };
-        keys.iter().filter(unexplained).map(|key| key.id.clone()).collect()
+        fitting(self.planner.remembered, self.observed)
     }
 
     /// Whether the status tells of a full proof of this very key.
@@ -456,6 +468,21 @@ impl Keys<'_, '_, '_> {
         }
         let written = self.secret.and_then(|secret| secret.key_created_at);
         let created = key.created_at.or(written).or_else(|| self.planner.remembered.key_created_at());
-        created.is_some_and(|created| self.now.as_second() - created.as_second() < PROPAGATION_SECONDS)
+        created.is_some_and(|created| self.is_new(created))
     }
+
+    pub(super) fn is_new(&self, created: Timestamp) -> bool {
+        self.now.as_second() - created.as_second() < PROPAGATION_SECONDS
+    }
+}
+
+/// Keys that an intent of ours would explain: unknown before it, and issued while it was being carried out.
+pub(super) fn fitting(remembered: &Remembered, observed: &Observed) -> Vec<String> {
+    let (Some(intent), Reading::Set(keys)) = (&remembered.credentials.intent, &observed.keys) else { return Vec::new() };
+    // AWS tells the time in whole seconds, and its clock is not ours.
+    let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
+    let unexplained = |key: &&AccessKey| {
+        !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
+    };
+    keys.iter().filter(unexplained).map(|key| key.id.clone()).collect()
 }

@@ -17,7 +17,7 @@
 //! | its time is not over | it works on; workloads that ask for it are restarted |
 //! | its time is over | make it Inactive, which can be undone |
 //! | Inactive for a while, not used since it was replaced | delete it |
-//! | Inactive, was used since | keep it, and say by which service and where, until the next rotation needs its place |
+//! | Inactive, was used since | keep it, and say by which service and where, until a rotation after that while needs its place |
 //! | Active again | somebody needs it: leave it |
 //!
 //! Only while the current key works does any of this go on.
@@ -27,6 +27,7 @@ use serde_json::json;
 
 use super::key::{Keys, MAX_KEYS};
 use super::{Action, Planner, whole};
+use crate::api::PreviousKey;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
@@ -40,9 +41,14 @@ pub(super) fn number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
     keys.secret.and_then(|secret| secret.version).or(keys.planner.remembered.credentials.version)
 }
 
-/// Number of the key after that.
-pub(super) fn next_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
+/// Number of a key that is issued as the first, or in place of a lost one.
+pub(super) fn new_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
     keys.desired.secret.versioned.then(|| number(keys).unwrap_or_default() + 1)
+}
+
+/// Number of the key after the current one, which has one itself as soon as keys are kept by version.
+fn next_number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
+    keys.desired.secret.versioned.then(|| number(keys).unwrap_or(1) + 1)
 }
 
 /// Plans around the current key, which works; `after` are the steps that prove it once more.
@@ -58,7 +64,7 @@ pub(super) fn plan(keys: &mut Keys<'_, '_, '_>, current: &KeyPair, after: &[usiz
 /// Plans what follows a key that is issued as the first, or in place of a lost one: its own Secret, and new pods.
 pub(super) fn issued(keys: &mut Keys<'_, '_, '_>, after: &[usize]) {
     // Of a later key it is written by the next pass, which looks first whether there is one of that name.
-    if let (Some(version), None, Secret::Absent) = (next_number(keys), number(keys), &keys.observed.version) {
+    if let (Some(version), None, Secret::Absent) = (new_number(keys), number(keys), &keys.observed.version) {
         let name = names::version(&keys.desired.secret.name, version);
         let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
         keys.planner.step(ConditionType::CredentialsReady, action, whole(&format!("secret({name})"), false), after);
@@ -77,7 +83,7 @@ pub fn waiting(desired: &Desired, remembered: &Remembered, secret: &Secret, now:
     if !(remembered.rotate || secret.keys().iter().any(|key| due(&key.id))) {
         return None;
     }
-    let number = held.and_then(|secret| secret.version).or(remembered.credentials.version).unwrap_or_default() + 1;
+    let number = held.and_then(|secret| secret.version).or(remembered.credentials.version).unwrap_or(1) + 1;
     let name = &desired.secret.name;
     Some(if desired.secret.versioned { names::version(name, number) } else { names::next(name) })
 }
@@ -140,7 +146,8 @@ fn restart(keys: &mut Keys<'_, '_, '_>, key: Option<&String>, after: &[usize]) {
 
 /// The key before: Inactive when its time is over, deleted when nobody used it since.
 fn previous(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
-    let Some(previous) = keys.planner.remembered.credentials.previous.clone() else { return };
+    let Some(mut previous) = keys.planner.remembered.credentials.previous.clone() else { return };
+    previous.secret_name = previous.secret_name.filter(|name| *name != keys.desired.secret.name);
     let id = previous.access_key_id.clone();
     let (true, Reading::Set(listed)) = (id != current.id, &keys.observed.keys) else { return };
     let Some(entry) = listed.iter().find(|key| key.id == id).cloned() else {
@@ -192,7 +199,8 @@ fn next(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) -> bool {
     let Some(listed) = keys.listed() else { return true };
     let waits = observed.next.keys();
     if waits.iter().any(|key| key.id == current.id) {
-        if Some(&name) != own_name(keys, number(keys)).as_ref() {
+        // The spec may have given the Secret this very name meanwhile.
+        if name != keys.desired.secret.name && Some(&name) != own_name(keys, number(keys)).as_ref() {
             drop_secret(keys, &name, &[]);
         }
         return true;
@@ -258,7 +266,8 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
         let known = keys.planner.remembered.credentials.clone();
         let over = |id: &String| {
             let previous = known.previous.as_ref().filter(|previous| previous.access_key_id == *id);
-            previous.is_some_and(|previous| keys.now >= previous.works_until.0)
+            // Not sooner than it would be deleted otherwise: until then whoever needs it can have it back.
+            previous.and_then(PreviousKey::settled_at).is_some_and(|at| keys.now >= at)
         };
         let Some(other) = left.iter().find(|key| key.id != current.id).cloned() else { return };
         if !other.active && over(&other.id) {
@@ -266,7 +275,9 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
             before.push(delete(keys, other.id.clone(), &[]));
             left.retain(|key| key.id != other.id);
         } else {
-            let ours = keys.ours().contains(&other.id);
+            // One that an object before this one left waiting is noted as the next one at the end of this pass.
+            let waits = matches!(&observed.next_proof, KeyProof::Works(key) | KeyProof::Denied(key, _) if key.id == other.id);
+            let ours = waits || keys.issued_here(&other.id);
             if !ours {
                 let message = format!(
                     "IAM user {} has the access key {}, which was not issued here, and AWS allows {MAX_KEYS}: the key {} cannot be replaced; delete the other one",
@@ -369,5 +380,9 @@ fn step(keys: &mut Keys<'_, '_, '_>, action: Action, diffs: Vec<FieldDiff>, afte
 }
 
 fn young(keys: &Keys<'_, '_, '_>, key: &KeyPair, listed: &[AccessKey]) -> bool {
-    listed.iter().any(|entry| entry.id == key.id && entry.active && keys.young(entry))
+    match listed.iter().find(|entry| entry.id == key.id) {
+        Some(entry) => entry.active && keys.young(entry),
+        // A list may be older than the key.
+        None => keys.observed.next.ours().and_then(|next| next.key_created_at).is_some_and(|created| keys.is_new(created)),
+    }
 }

@@ -12,7 +12,7 @@ use crate::api::{
 use crate::desired::names;
 use crate::execute::{Fact, Outcome};
 use crate::observed::{KeyProof, Secret};
-use crate::plan::{Action, Step, revocation};
+use crate::plan::{Action, Step, revocation, waiting};
 use crate::problem::Class;
 use crate::settings::Reading;
 
@@ -58,7 +58,9 @@ impl Keys<'_> {
     /// The Secret that the key that was found has for itself.
     fn own(&self) -> Option<String> {
         let Checked { desired, observed, remembered, .. } = self.check;
-        let live = remembered.own_secret(desired, &observed.secret).filter(|_| observed.version.ours().is_some());
+        let wrote = |own: &str| self.did(|action| matches!(action, Action::WriteSecret { name, .. } if name == own));
+        let live = remembered.own_secret(desired, &observed.secret);
+        let live = live.filter(|own| observed.version.ours().is_some() || wrote(own));
         live.or_else(|| remembered.version_secret())
     }
 
@@ -67,23 +69,24 @@ impl Keys<'_> {
         let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
         (self.status.created_at, self.status.verified_at) = (None, None);
         if let Some(old) = old {
-            match self.status.next.as_ref().filter(|next| next.access_key_id.as_deref().is_none_or(|next| next == id)) {
-                // Whoever has read it may go on with it for a while.
-                Some(_) => {
-                    // One before that made room for it; what it had for itself goes too.
-                    let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
-                    self.status.earlier_secrets.extend(earlier);
-                    self.status.previous = Some(PreviousKey {
-                        access_key_id: old,
-                        secret_name: own,
-                        replaced_at: Time(self.pass.now),
-                        works_until: Time(self.pass.now),
-                        inactive_since: None,
-                        last_used: None,
-                    });
-                }
+            let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
+            // Somebody set the Secret back to the key before, from a backup perhaps.
+            let back = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == id);
+            if next || back {
+                // Whoever has read it may go on with it for a while. One before that made room for it; what it had for itself goes too.
+                let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
+                self.status.earlier_secrets.extend(earlier);
+                self.status.previous = Some(PreviousKey {
+                    access_key_id: old,
+                    secret_name: own,
+                    replaced_at: Time(self.pass.now),
+                    works_until: Time(self.pass.now),
+                    inactive_since: None,
+                    last_used: None,
+                });
+            } else {
                 // Nobody has it any more: the process ended between the Secret and the status, or somebody changed the Secret.
-                None => self.status.retiring.push(old),
+                self.status.retiring.push(old);
             }
         }
         self.status.version = version;
@@ -105,7 +108,10 @@ impl Keys<'_> {
         let live = observed.secret.ours();
         let version = live.and_then(|secret| secret.version).or(self.status.version);
         if self.status.access_key_id.as_ref() != Some(&key.id) {
-            self.replaced(&key.id, version, remembered.version_secret());
+            // The process may have ended in the pass that gave the first key its own Secret.
+            let before = version.filter(|number| *number > 1 && self.check.desired.secret.versioned);
+            let before = before.map(|number| names::version(self.main(), number - 1));
+            self.replaced(&key.id, version, remembered.version_secret().or(before));
         }
         self.status.version = version;
         self.status.created_at = live.and_then(|secret| secret.key_created_at).map(Time).or(self.status.created_at.take());
@@ -236,8 +242,27 @@ impl Keys<'_> {
         deleted || (listed == Some(false) && !issued)
     }
 
+    /// A key that an object which was retained left waiting: it is the next one.
+    fn left_waiting(&mut self) {
+        let Checked { desired, observed, remembered, plan, .. } = self.check;
+        let (None, Reading::Set(keys)) = (&remembered.credentials.next, &observed.keys) else { return };
+        if self.status.next.is_some() || plan.frozen || plan.hands_off {
+            return;
+        }
+        let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.next_proof else { return };
+        let ours = &self.status;
+        let known = Some(&key.id) == ours.access_key_id.as_ref()
+            || ours.retiring.contains(&key.id)
+            || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
+        let name = waiting(desired, remembered, &observed.secret, self.pass.now);
+        if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
+            self.status.next = Some(NextKey { secret_name: name, access_key_id: Some(key.id.clone()) });
+        }
+    }
+
     /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
     fn next(&mut self) {
+        self.left_waiting();
         let Some(mut next) = self.status.next.clone() else { return };
         let desired = self.check.desired;
         if let (None, KeyProof::Works(key) | KeyProof::Denied(key, _)) = (&next.access_key_id, &self.check.observed.next_proof) {
@@ -249,14 +274,15 @@ impl Keys<'_> {
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
         let version = self.status.version.filter(|_| desired.secret.versioned);
         let own = version.map(|version| names::version(&desired.secret.name, version));
+        // The Secret itself may have been given this name.
+        let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
         let empty = matches!(self.check.observed.next, Secret::Absent);
         let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
         let issuing = self.steps.iter().any(|(step, outcome)| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
         });
-        if self.drops(&next.secret_name) || (published && own.as_ref() == Some(&next.secret_name)) || (empty && gone && !issuing)
-        {
+        if self.drops(&next.secret_name) || (published && in_place) || (empty && gone && !issuing) {
             self.status.next = None;
         }
     }
@@ -265,7 +291,7 @@ impl Keys<'_> {
     fn previous(&mut self) {
         let Some(mut previous) = self.status.previous.take() else { return };
         let Checked { desired, observed, .. } = self.check;
-        let dropped = previous.secret_name.as_ref().is_none_or(|secret| self.drops(secret));
+        let dropped = previous.secret_name.as_ref().is_none_or(|secret| secret == self.main() || self.drops(secret));
         if (self.key_gone(&previous.access_key_id) && dropped)
             || self.status.access_key_id.as_ref() == Some(&previous.access_key_id)
         {

@@ -131,9 +131,10 @@ impl World {
                 Reading::Set(user.keys.iter().map(key).collect())
             }),
             last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
-            denial: match remembered.credentials.revocation {
-                Some(_) => reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned())),
-                None => Reading::NotLooked,
+            denial: if remembered.credentials.revocation.is_some() || deletion {
+                reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned()))
+            } else {
+                Reading::NotLooked
             },
             workloads,
             access: self.readers(desired, remembered),

@@ -8,6 +8,7 @@
 //! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
 //! | `> plan` | prints what the next pass would do, after a look |
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
+//! | `> killed <n>` | makes a pass that is killed after n steps |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
 //! | `> edit <what>` | somebody changes something: see `edit()` |
 //! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
@@ -18,6 +19,7 @@
 //! | `> days <n>` | n days pass |
 //! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
 //! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
+//! | `> retain` | the object is deleted with `deletionPolicy: Retain`, and applied again |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
@@ -30,6 +32,7 @@ mod convergence;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
+mod renaming;
 mod world;
 
 use std::fmt::Write;
@@ -210,6 +213,15 @@ impl Story {
                 edit(&mut self.world, &what.join(" "));
                 String::new()
             }
+            ["killed", steps] => {
+                self.world.killed_pass(&mut self.object, steps.parse().unwrap());
+                String::new()
+            }
+            ["retain"] => {
+                self.world.retain(&self.object);
+                self.object.status = None;
+                String::new()
+            }
             ["wait"] => {
                 self.world.wait();
                 String::new()
@@ -268,6 +280,14 @@ fn failure(failures: &mut Vec<(String, Outcome)>, action: &Action) -> Option<Out
     let name = format!("{action:?}");
     let at = failures.iter().position(|(failing, _)| name.starts_with(failing.as_str()))?;
     Some(failures.remove(at).1)
+}
+
+/// Somebody writes a key into the first of the Secrets.
+fn put(world: &mut World, id: &str, key: &str) {
+    let secret = world.secret.values_mut().next().unwrap();
+    secret.data.remove("credentials");
+    secret.data.insert("AWS_ACCESS_KEY_ID".into(), Sensitive::new(id.into()));
+    secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new(key.into()));
 }
 
 /// Somebody else changes something.
@@ -407,6 +427,17 @@ pub fn edit(world: &mut World, what: &str) {
             }
         }
         "old key activated" => user(world, |user| user.keys[0].active = true),
+        "secret: the first key written into it" => {
+            let key = world.user.as_ref().unwrap().keys[0].clone();
+            put(world, &key.id, &key.secret);
+        }
+        "secret: id of the foreign key" => put(world, "AKIAFOREIGN", "wrong"),
+        "foreign key inactive" => user(world, |user| {
+            user.keys.iter_mut().filter(|key| key.id == "AKIAFOREIGN").for_each(|key| key.active = false);
+        }),
+        // A list that is older than the keys, asked of a data plane that does not know them yet either.
+        "IAM forgets the newest key" => world.late.extend(world.user.as_mut().unwrap().keys.pop()),
+        "IAM remembers it" => world.user.as_mut().unwrap().keys.append(&mut world.late),
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),
         "keys deleted" => user(world, |user| user.keys.clear()),
         "foreign key" => {

@@ -42,6 +42,8 @@ pub struct World {
     pub failing: BTreeMap<Proof, Problem>,
     /// What AWS says to a key that somebody else keeps, where it does not work.
     pub theirs: Option<Class>,
+    /// Keys that AWS does not tell of yet.
+    pub late: Vec<TheKey>,
     /// Ids given out so far.
     count: usize,
 }
@@ -164,6 +166,17 @@ impl World {
         let observed = self.look(&desired, &remembered, true);
         let plan = deletion::delete(&desired, &observed, &remembered);
         (desired, plan)
+    }
+
+    /// The object is deleted with `Retain`, after which no status tells of it.
+    pub fn retain(&mut self, object: &BucketConnection) {
+        let remembered = Remembered::of(object);
+        let names = deletion::retained_secrets(object, &remembered);
+        let own = |name: &String| self.secret(name).own_of(name);
+        let names: Vec<_> = names.iter().filter_map(own).chain(names.iter().cloned()).collect();
+        let secrets = names.into_iter().map(|name| (name.clone(), self.secret(&name))).collect();
+        let plan = deletion::retain(&remembered, &secrets, &BTreeMap::new());
+        self.execute(&Self::resolve(object).expect("a good spec"), &plan, |_| None);
     }
 
     pub fn fold_deletion(&self, object: &BucketConnection, plan: &Plan, report: &Report) -> BucketConnectionStatus {
