@@ -214,8 +214,9 @@ impl Keys<'_, '_, '_> {
         let known = &self.planner.remembered.credentials;
         let mut gone = known.retiring.clone();
         // The process ended after the Secret got its new key and before the status told of it: the old one is to be replaced. Not so
-        // in a rotation, where the old one has time yet.
-        gone.extend(known.access_key_id.clone().filter(|_| known.intent.is_some() && known.next.is_none()));
+        // in a rotation, or where somebody set the Secret back to the key before: then the old one has time yet.
+        let back = known.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
+        gone.extend(known.access_key_id.clone().filter(|_| known.intent.is_some() && known.next.is_none() && !back));
         gone.retain(|id| *id != key.id);
         gone.sort();
         gone.dedup();
