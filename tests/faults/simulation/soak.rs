@@ -41,19 +41,20 @@ const PARTS: [Part; 5] = [
     ("stories", |tally, seed, times| stories::many(tally, seed, STORIES * times)),
 ];
 
-fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
-    std::env::var(variable).ok()?.parse().ok()
+fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
-/// `SOAK=<n>` draws n times as many; `SEED=<n>` draws the same again.
+/// `SOAK=<n>` draws n times as many; `SEED=<n>` draws the same again. `PART=stories` runs only that part.
 #[test]
 #[ignore = "soak"]
 fn everything_simulated() {
-    let times = number("SOAK").unwrap_or(1);
-    let seed = number("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
+    let times = variable("SOAK").unwrap_or(1);
+    let seed = variable("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     println!("SEED={seed} SOAK={times}");
     let (mut wrong, names) = (0, PARTS.map(|(name, _)| name));
-    for (name, part) in PARTS {
+    let only = variable::<String>("PART");
+    for (name, part) in PARTS.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
         let (tally, began) = (Tally::default(), Instant::now());
         let found = part(&tally, seed, times);
         let figures = tally.figures(&KINDS);

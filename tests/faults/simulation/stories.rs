@@ -40,6 +40,7 @@ fn event() -> impl Strategy<Value = String> {
         5 => (0..30_usize, how).prop_map(|(call, how)| format!("strike:{call}:{how}")),
         1 => (0..200_u32).prop_map(|chance| format!("chance:{chance}")),
         1 => (0..60_u64, 0..4_u64).prop_map(|(seconds, changes)| format!("lag:{seconds}:{changes}")),
+        1 => prop_oneof![Just("watches:cut"), Just("watches:expired")].prop_map(str::to_owned),
         1 => (0..60_u64).prop_map(|seconds| format!("spread:{seconds}")),
         1 => (0..3_000_u64).prop_map(|milliseconds| format!("slow:{milliseconds}")),
         6 => (0..200_u64).prop_map(|seconds| format!("wait:{seconds}")),
@@ -87,6 +88,12 @@ fn happen(simulation: &mut Simulation, event: &str) {
         "lag" => {
             let (seconds, changes) = rest.split_once(':').unwrap();
             simulation.cluster.set_lag(Lag { time: Duration::from_secs(number(seconds)), changes: number(changes) });
+        }
+        "watches" => {
+            if rest == "expired" {
+                simulation.cluster.forget_changes();
+            }
+            simulation.cluster.cut_watches();
         }
         "spread" => {
             let delay = crate::model::Delay::up_to(Duration::from_secs(number(rest)));
