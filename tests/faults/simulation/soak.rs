@@ -22,9 +22,9 @@ const KINDS: [&[How]; 7] = [
 ];
 
 /// Sizes of what is drawn at random, for SOAK=1: about ten minutes on two cores, all in all.
-const PAIRS: usize = 500;
-const STORIES: u32 = 200;
-const CHANGES: u64 = 200;
+const PAIRS: usize = 1_000;
+const STORIES: u32 = 600;
+const CHANGES: u64 = 500;
 
 /// What is run: with the seed of what is drawn at random, and how many times its size. Returns what went wrong.
 type Part = (&'static str, fn(&Tally, u64, u32) -> Vec<String>);
