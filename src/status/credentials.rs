@@ -248,7 +248,14 @@ impl Keys<'_> {
         let version = self.status.version.filter(|_| desired.secret.versioned);
         let own = version.map(|version| names::version(&desired.secret.name, version));
         let empty = matches!(self.check.observed.next, Secret::Absent);
-        let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
+        let gone = match &next.access_key_id {
+            Some(id) => self.key_gone(id) || published,
+            // Its id was never noted. It is known to be nowhere once the Secret holds just the key that is known.
+            None => match &self.check.observed.secret {
+                Secret::Unreadable(_) => false,
+                secret => secret.keys().iter().all(|key| Some(&key.id) == self.status.access_key_id.as_ref()),
+            },
+        };
         let issuing = self.steps.iter().any(|(step, outcome)| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)

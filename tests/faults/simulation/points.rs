@@ -133,6 +133,19 @@ fn struck_twice() {
     none(&pairs_struck(&Tally::default(), 1, 40));
 }
 
+/// Killed once the next key was published, before the status told so, and then the Secret could not be read at first: the key before
+/// has its time all the same.
+#[test]
+fn a_published_key_is_not_forgotten() {
+    let scenario = ALL.iter().find(|scenario| scenario.name == "rotate").unwrap();
+    let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
+    let call = calls.iter().position(|call| call == "delete secrets").unwrap();
+    // The start makes seven calls before that.
+    let strikes = [Strike { call, how: How::KilledAfter }, Strike { call: call + 8, how: How::Broken }];
+    let wrong = judged(scenario, &strikes, &undisturbed.end(), &Tally::default());
+    none(&wrong.into_iter().collect::<Vec<_>>());
+}
+
 /// Repeats one run: SIMULATE='<scenario>/<call>:<how>,...'.
 #[test]
 fn repeated() {

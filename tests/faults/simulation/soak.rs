@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::calls::How;
 use super::points::{each_struck, pairs_struck};
+use super::scenarios::ALL;
 use super::tally::Tally;
 use super::{changes, stories, twins};
 use crate::support::figures;
@@ -53,6 +54,8 @@ fn everything_simulated() {
     let seed = variable("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     println!("SEED={seed} SOAK={times}");
     let (mut wrong, names) = (0, PARTS.map(|(name, _)| name));
+    let scenarios = ALL.map(|scenario| scenario.name).join(", ");
+    let head = format!("The {} scenarios: {scenarios}.\n\n{HEAD}", ALL.len());
     let only = variable::<String>("PART");
     for (name, part) in PARTS.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
         let (tally, began) = (Tally::default(), Instant::now());
@@ -61,7 +64,7 @@ fn everything_simulated() {
         println!("{name}: {} runs in {:.0?}, {} wrong", figures[0], began.elapsed(), found.len());
         found.iter().for_each(|found| println!("{found}"));
         if found.is_empty() {
-            figures::note(PAGE, MARKER, HEAD, &names, name, &figures);
+            figures::note(PAGE, MARKER, &head, &names, name, &figures);
         }
         wrong += found.len();
     }
