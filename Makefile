@@ -1,7 +1,7 @@
 # The commands of the README. Rust, Go, Python 3 (with venv) and make must be there; everything else comes from the package registries.
 PYTHON ?= python3
 CLUSTER ?=
-SOAK ?= 100
+SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
 .PHONY: help run up down test soak lint crds expect bench clean
@@ -23,9 +23,11 @@ test: ## Everything: pure, wire and end-to-end tests
 	cargo test --no-default-features --lib --test plan --test tidy
 	cargo test
 
-soak: ## Faults at every call of the operator, and SOAK=<n> times as many simulated ones; figures into docs/reliability.md; takes long
+soak: ## Faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; figures into docs/reliability.md; takes hours
 	@$(STACK) build
-	SOAK=$(SOAK) cargo test --test faults -- --ignored --nocapture --skip stopped
+	PROPTEST_CASES=$$((10000 * $(SOAK))) cargo test --no-default-features --test plan any_story
+	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
+	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
 
 bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
 	@$(STACK) build

@@ -424,6 +424,23 @@ def listing_is_narrowed_to_a_prefix():
 
 
 @correction
+def a_key_has_no_token_issue_time():
+    """AWS: DateLessThan on aws:TokenIssueTime is met by sessions only. moto: ignores it, so that a Deny of earlier sessions denies all.
+
+    moto takes no federation tokens, so that who asks with the policies of a user has no session."""
+
+    def make_statement(original):
+        def is_action_permitted(self, action, *args):
+            if "aws:TokenIssueTime" in (self._statement.get("Condition") or {}).get("DateLessThan", {}):
+                return access_control.PermissionResult.NEUTRAL
+            return original(self, action, *args)
+
+        return is_action_permitted
+
+    replace(access_control.IAMPolicyStatement, "is_action_permitted", make_statement)
+
+
+@correction
 def policies_in_use_are_not_deleted():
     """AWS: DeletePolicy of an attached policy, or of one with further versions, answers DeleteConflict. moto: deletes."""
 

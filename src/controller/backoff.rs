@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
 use crate::execute::{Outcome, Report};
+use crate::plan::{Blocker, Plan};
 use crate::problem::{Class, Problem};
 use crate::status;
 
@@ -28,23 +29,29 @@ const AFTER_CHANGE: Duration = Duration::from_secs(60);
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out; sooner where something
-    /// is due by the clock, `now`.
+    /// The time until the next pass after one that ended in `status`, with `plan` and `report` where one was carried out; sooner where
+    /// something is due by the clock, `now`.
     pub(super) fn next_due(
         &self,
         uid: &str,
         status: &BucketConnectionStatus,
-        report: Option<&Report>,
+        done: Option<(&Plan, &Report)>,
         resync: Duration,
         now: Timestamp,
     ) -> Duration {
-        let next = self.next(uid, status, report, resync);
+        // What could not be looked at may be of no part that makes the object Reconciling, such as the next key.
+        let unseen = done.is_some_and(|(plan, _)| plan.blockers.iter().any(Blocker::is_passing));
+        let next = if unseen && !status::is_true(status, ConditionType::Stalled) {
+            self.failed(uid, FIRST, PASSING_MAX)
+        } else {
+            self.next(uid, status, done.map(|(_, report)| report), resync)
+        };
         // The status has whole seconds.
         let due = status::due(status, now).map(|due| due.unsigned_abs() + Duration::from_secs(1));
         due.map_or(next, |due| next.min(due))
     }
 
-    /// The same, whatever is due.
+    /// The same, whatever is due and could not be looked at.
     fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
@@ -92,6 +99,21 @@ fn jittered(time: Duration, share: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::api::conditions::Reason;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_looked_at_soon() {
+        let (backoff, resync) = (Backoff::default(), Duration::from_secs(600));
+        let ready = status(ConditionType::Ready);
+        let unread = |class| Plan {
+            blockers: vec![Blocker::unreadable(ConditionType::RotationComplete, &Problem::new(class, "get secrets", "x", ""))],
+            ..Plan::default()
+        };
+        let next =
+            |class| backoff.next_due("a", &ready, Some((&unread(class), &Report::default())), resync, Timestamp::UNIX_EPOCH);
+        assert!(within(next(Class::Unavailable), 1, 0.2));
+        assert!(within(next(Class::Unavailable), 2, 0.2));
+        assert!(within(next(Class::Denied), 600, 0.1), "a person has to act first");
+    }
 
     fn status(kind: ConditionType) -> BucketConnectionStatus {
         let mut status = BucketConnectionStatus::default();

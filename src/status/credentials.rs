@@ -277,7 +277,14 @@ impl Keys<'_> {
         // The Secret itself may have been given this name.
         let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
         let empty = matches!(self.check.observed.next, Secret::Absent);
-        let gone = next.access_key_id.as_ref().is_none_or(|id| self.key_gone(id) || published);
+        let gone = match &next.access_key_id {
+            Some(id) => self.key_gone(id) || published,
+            // Its id was never noted. It is known to be nowhere once the Secret holds just the key that is known.
+            None => match &self.check.observed.secret {
+                Secret::Unreadable(_) => false,
+                secret => secret.keys().iter().all(|key| Some(&key.id) == self.status.access_key_id.as_ref()),
+            },
+        };
         let issuing = self.steps.iter().any(|(step, outcome)| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)

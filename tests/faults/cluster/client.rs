@@ -60,6 +60,10 @@ pub struct Cluster {
     layer: Arc<Mutex<Option<Layer>>>,
     hook: Arc<Mutex<Option<Hook>>>,
     lag: Arc<Mutex<Lag>>,
+    /// How often all open watches were cut.
+    cuts: Arc<watch::Sender<u64>>,
+    /// A watch from an older version is too old.
+    oldest: Arc<AtomicU64>,
     requests: Arc<AtomicU64>,
     clock: Clock,
 }
@@ -76,6 +80,8 @@ impl Cluster {
             layer: Arc::default(),
             hook: Arc::default(),
             lag: Arc::default(),
+            cuts: Arc::new(watch::Sender::new(0)),
+            oldest: Arc::default(),
             requests: Arc::default(),
             clock,
         }
@@ -91,6 +97,16 @@ impl Cluster {
 
     pub fn set_lag(&self, lag: Lag) {
         *lock(&self.lag) = lag;
+    }
+
+    /// Cuts all open watches.
+    pub fn cut_watches(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Forgets the changes so far, as a server does after some minutes: a watch from an older version is told so, and has to list anew.
+    pub fn forget_changes(&self) {
+        self.oldest.store(self.look(Store::version), Ordering::SeqCst);
     }
 
     /// kube's client, with the retries that the operator's has.
@@ -171,11 +187,16 @@ impl Cluster {
     /// The changes since a version, as they come, until the time that was asked for is over.
     fn watch(&self, request: &Request) -> http::Response<Lines> {
         let from: u64 = request.asked("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
+        if from < self.oldest.load(Ordering::SeqCst) {
+            // In the stream, as a real server tells it.
+            let (_, status) = failure(410, "Expired", "too old resource version");
+            return whole((200, json!({ "type": "ERROR", "object": status })));
+        }
         let seconds = request.asked("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(290);
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
         let (resource, namespace) = (request.resource.clone(), request.namespace.clone());
-        let told = self.version.subscribe();
-        let lines = stream::unfold((self.clone(), from, told), move |(cluster, from, mut told)| {
+        let (told, cuts) = (self.version.subscribe(), self.cuts.subscribe());
+        let lines = stream::unfold((self.clone(), from, told, cuts), move |(cluster, from, mut told, mut cuts)| {
             let (resource, namespace) = (resource.clone(), namespace.clone());
             async move {
                 loop {
@@ -191,11 +212,12 @@ impl Cluster {
                             tokio::time::sleep(due).await;
                         }
                         let line = json!({ "type": change.kind, "object": change.object });
-                        return Some((line, (cluster, change.version, told)));
+                        return Some((line, (cluster, change.version, told, cuts)));
                     }
                     let seen = cluster.look(Store::version);
                     tokio::select! {
                         biased;
+                        _ = cuts.changed() => return None,
                         changed = told.changed() => changed.ok()?,
                         () = tokio::time::sleep_until(end) => {
                             if seen == from {
@@ -203,7 +225,7 @@ impl Cluster {
                             }
                             // So that the next watch goes on from here.
                             let object = json!({ "apiVersion": "v1", "kind": "Bookmark", "metadata": { "resourceVersion": seen.to_string() } });
-                            return Some((json!({ "type": "BOOKMARK", "object": object }), (cluster, seen, told)));
+                            return Some((json!({ "type": "BOOKMARK", "object": object }), (cluster, seen, told, cuts)));
                         }
                     }
                 }

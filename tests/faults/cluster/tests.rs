@@ -189,6 +189,23 @@ async fn watches_lag_go_on_and_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn watches_are_cut_and_expire() {
+    let cluster = cluster();
+    let api = objects(&cluster);
+    let (began, version) = (clock::now(), cluster.look(super::Store::version).to_string());
+    let watch = async || api.watch(&WatchParams::default().timeout(60), &version).await.map(StreamExt::boxed);
+    let mut open = watch().await.unwrap();
+    cluster.cut_watches();
+    assert!(open.next().await.is_none());
+    assert_eq!(clock::now(), began);
+    assert!(watch().await.is_ok(), "it goes on from there");
+    cluster.apply("bucketconnections", &connection());
+    cluster.forget_changes();
+    let Some(Ok(WatchEvent::Error(refused))) = watch().await.unwrap().next().await else { panic!("it is not refused") };
+    assert_eq!(refused.code, 410);
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_strike_before_and_after() {
     let cluster = cluster();
     let api: Api<Namespace> = Api::all(cluster.client());

@@ -13,6 +13,7 @@ cases! {
     a_token_outlives_its_key,
     a_denial_of_the_user_denies_its_tokens,
     tokens_are_denied_by_their_time,
+    a_denial_of_tokens_denies_no_key,
     a_token_is_not_for_iam,
 }
 
@@ -70,14 +71,24 @@ async fn a_denial_of_the_user_denies_its_tokens(lab: Lab, checks: &mut Checks) {
     checks.is("token", list(&lab, &token).await, "AccessDenied");
 }
 
+/// The rights of the user, but not for tokens from before that time.
+fn granted_since(time: &str) -> Value {
+    let condition = json!({ "DateLessThan": { "aws:TokenIssueTime": time } });
+    granted(&[json!({ "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition })])
+}
+
 async fn tokens_are_denied_by_their_time(lab: Lab, checks: &mut Checks) {
-    let (user, key, token) = token(&lab, &everything()).await;
+    let (user, _, token) = token(&lab, &everything()).await;
     for (time, denied) in [("2000-01-01T00:00:00Z", ""), ("2100-01-01T00:00:00Z", "AccessDenied")] {
-        let old = json!({ "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": { "DateLessThan": { "aws:TokenIssueTime": time } } });
-        lab.put_policy(&user, &granted(&[old])).await;
+        lab.put_policy(&user, &granted_since(time)).await;
         checks.is(time, list(&lab, &token).await, denied);
-        checks.is("the key itself", list(&lab, &credentials(&key, None)).await, "");
     }
+}
+
+async fn a_denial_of_tokens_denies_no_key(lab: Lab, checks: &mut Checks) {
+    lab.new_bucket().await;
+    let (_, key) = lab.user_with(&granted_since("2100-01-01T00:00:00Z")).await;
+    checks.is("the key itself", list(&lab, &key).await, "");
 }
 
 async fn a_token_is_not_for_iam(lab: Lab, checks: &mut Checks) {

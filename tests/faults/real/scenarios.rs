@@ -131,12 +131,7 @@ pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "revoke",
         setup: CONNECTED,
-        trigger: |rig| {
-            Box::pin(async {
-                rig.watch.excused();
-                rig.annotate(REVOKE_AT).await;
-            })
-        },
+        trigger: |rig| Box::pin(async { rig.annotate(REVOKE_AT).await }),
         end: |rig| Box::pin(revoked(rig)),
         deletes: false,
     },

@@ -1,6 +1,5 @@
 //! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md, as soon as a scenario is done.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::disturb::{How, Point};
@@ -48,19 +47,10 @@ async fn every_call_of_every_scenario() {
     assert!(wrong.is_empty(), "{} runs:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Writes the scenario's line into the page; those of other scenarios stay, and the sum is made anew.
+/// Writes the scenario's line into the page.
 fn note(name: &str, tally: &Tally) {
-    let mut lines: BTreeMap<String, String> = figures::read(PAGE, MARKER)
-        .lines()
-        .filter_map(|line| Some((line.strip_prefix("| ")?.split(" |").next()?.to_owned(), line.to_owned())))
-        .collect();
     let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
-    lines.insert(name.to_owned(), format!("| {name} | {calls} | {runs} | {killed} | {others} | {unmet} | {checks} |"));
-    let rows: Vec<_> = SCENARIOS.iter().filter_map(|scenario| lines.get(scenario.name)).collect();
-    let sum =
-        |column: usize| -> usize { rows.iter().filter_map(|row| row.split('|').nth(column)?.trim().parse::<usize>().ok()).sum() };
-    let sums: Vec<_> = (2..8).map(|column| sum(column).to_string()).collect();
-    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    println!("{}", lines[name]);
-    figures::write(PAGE, MARKER, &format!("{HEAD}{rows}| all | {} |\n", sums.join(" | ")));
+    let figures = [*calls, *runs, *killed, *others, *unmet, *checks];
+    println!("{name}: {figures:?}");
+    figures::note(PAGE, MARKER, HEAD, &SCENARIOS.map(|scenario| scenario.name), name, &figures);
 }

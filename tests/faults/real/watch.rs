@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bucketconnection::api::{BucketConnection, REVOKE_AT};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use tokio::runtime::Handle;
@@ -78,6 +79,8 @@ impl Watch {
         let listed = self.iam.list_access_keys().user_name(&user).send().await;
         let listed = listed.map(|keys| keys.access_key_metadata).unwrap_or_default();
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &namespace).list(&Default::default()).await.unwrap();
+        let objects =
+            Api::<BucketConnection>::namespaced(self.client.clone(), &namespace).list(&Default::default()).await.unwrap();
         let active: BTreeSet<_> = listed
             .iter()
             .filter(|key| key.status.as_ref().is_some_and(|status| status.as_str() == "Active"))
@@ -94,6 +97,10 @@ impl Watch {
         if let Some(foreign) = now.foreign.clone().filter(|foreign| !active.contains(foreign)) {
             now.broken.push(format!("the foreign key {foreign} is not there any more"));
         }
+        if objects.items.iter().any(revoking) {
+            now.valid.clear();
+            return;
+        }
         for secret in secrets.items.iter().filter(|secret| secret.name_any() != "other") {
             let id = secret.data.as_ref().and_then(|data| data.get("AWS_ACCESS_KEY_ID"));
             let Some(id) = id.map(|id| String::from_utf8_lossy(&id.0).into_owned()) else { continue };
@@ -105,4 +112,11 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether somebody asked for all keys to be cut off, and that is not done yet: until then it may be done once more.
+fn revoking(object: &BucketConnection) -> bool {
+    let credentials = object.status.as_ref().and_then(|status| status.credentials.as_ref());
+    let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
+    object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled)
 }

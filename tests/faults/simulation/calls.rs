@@ -69,7 +69,7 @@ struct Inner {
     made: Vec<String>,
     running: HashMap<(Side, String), Vec<usize>>,
     strikes: BTreeMap<usize, How>,
-    struck: usize,
+    struck: BTreeMap<How, usize>,
     /// Nothing is carried out any more until the operator has started again.
     dying: bool,
     /// How many in a thousand calls are struck, and by what.
@@ -100,9 +100,9 @@ impl Calls {
         self.lock().made.len()
     }
 
-    /// How many strikes have struck.
-    pub fn struck(&self) -> usize {
-        self.lock().struck
+    /// How many strikes of each kind have struck.
+    pub fn struck(&self) -> BTreeMap<How, usize> {
+        self.lock().struck.clone()
     }
 
     pub fn strike(&self, strike: Strike) {
@@ -149,7 +149,9 @@ impl Calls {
                 inner.strikes.insert(call, how);
             }
             let how = inner.strikes.get(&call).copied();
-            inner.struck += usize::from(how.is_some());
+            if let Some(how) = how {
+                *inner.struck.entry(how).or_default() += 1;
+            }
             (how, inner.slow)
         };
         if !slow.is_zero() {

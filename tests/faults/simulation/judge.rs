@@ -19,6 +19,8 @@ pub const ACCOUNT: &str = "123456789012";
 #[derive(Default)]
 struct Inner {
     violations: Vec<String>,
+    /// How many writes of the operator were followed by a look at both servers.
+    looks: usize,
     last_write: Timestamp,
     /// Whether a person is at work: what they break is not the operator's fault.
     person: bool,
@@ -40,6 +42,10 @@ impl Judge {
 
     pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
+    }
+
+    pub fn looks(&self) -> usize {
+        self.lock().looks
     }
 
     pub fn last_write(&self) -> Timestamp {
@@ -98,6 +104,7 @@ impl Judge {
         }
         if !inner.person {
             let at = clock::now();
+            inner.looks += 1;
             inner.violations.extend(wrong.into_iter().map(|wrong| format!("{at} after {what}: {wrong}")));
         } else if inner.foreign.is_some() {
             inner.foreign = Some(foreign(store, state));

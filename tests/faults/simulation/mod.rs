@@ -14,8 +14,10 @@ mod layers;
 mod operator;
 mod run;
 mod scenarios;
+mod tally;
 
 mod changes;
 mod points;
+mod soak;
 mod stories;
 mod twins;

@@ -9,12 +9,8 @@ use super::calls::{How, Strike};
 use super::end::differences;
 use super::run::Simulation;
 use super::scenarios::{self, ALL, Scenario};
+use super::tally::Tally;
 use crate::model::Behaviour;
-
-/// SIMULATION=all asks for all of what is counted, and for more of what is drawn at random.
-pub fn thorough() -> bool {
-    std::env::var("SIMULATION").is_ok_and(|value| value == "all")
-}
 
 /// Runs a scenario with strikes, counted from its beginning; returns it at rest, and the calls that it took.
 pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> (Simulation, Vec<String>) {
@@ -39,10 +35,11 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
 }
 
 /// What is wrong with a run that was struck; `expected` is the end of the undisturbed one.
-pub fn judged(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour, expected: &Value) -> Option<String> {
-    let (simulation, calls) = played(scenario, strikes, behaviour);
+fn judged(scenario: &Scenario, strikes: &[Strike], expected: &Value, tally: &Tally) -> Option<String> {
+    let (simulation, calls) = played(scenario, strikes, Behaviour::default());
+    tally.add(&simulation);
     let mut wrong = simulation.wrong();
-    if simulation.calls.struck() == 0 {
+    if simulation.calls.struck().is_empty() {
         wrong.push("nothing was struck".to_owned());
     }
     wrong.extend(differences(expected, &simulation.end()));
@@ -93,33 +90,26 @@ fn undisturbed_runs_are_well_and_repeat() {
     }
 }
 
-#[test]
-fn struck_at_each_call() {
+/// Strikes each call of each scenario in each way that `chosen` picks, by the number of the scenario.
+pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    let mut runs = 0;
     for (number, scenario) in ALL.iter().enumerate() {
         let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
         let expected = undisturbed.end();
-        let mut strikes: Vec<_> = (0..calls.len()).flat_map(|call| How::ALL.map(|how| Strike { call, how })).collect();
-        if !thorough() {
-            // Each call is struck in one of the ways here, and over the scenarios in all of them.
-            strikes.retain(|strike| strike.call % How::ALL.len() == (strike.how as usize + number) % How::ALL.len());
-        }
-        runs += strikes.len();
-        found.extend(in_parallel(&strikes, |strike| judged(scenario, &[*strike], Behaviour::default(), &expected)));
+        let strikes = (0..calls.len()).flat_map(|call| How::ALL.map(|how| Strike { call, how }));
+        let strikes: Vec<_> = strikes.filter(|strike| chosen(number, strike)).collect();
+        found.extend(in_parallel(&strikes, |strike| judged(scenario, &[*strike], &expected, tally)));
     }
-    println!("{runs} runs");
-    none(&found);
+    found
 }
 
-/// Two strikes in one run: the second often at a call that only the first one's aftermath makes.
-#[test]
-fn struck_twice() {
+/// Two strikes in one run, so many times: the second often at a call that only the first one's aftermath makes.
+pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
     let ends: Vec<_> = ALL.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
     let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
-    let mut random = fastrand::Rng::with_seed(std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1));
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut pairs = Vec::new();
-    for _ in 0..if thorough() { 2_000 } else { 40 } {
+    for _ in 0..count {
         let number = random.usize(..ALL.len());
         let mut strike = |from: usize, within: usize| Strike {
             call: from + random.usize(..within),
@@ -128,7 +118,32 @@ fn struck_twice() {
         let first = strike(0, ends[number].1);
         pairs.push((number, [first, strike(first.call + 1, 20)]));
     }
-    none(&in_parallel(&pairs, |(number, strikes)| judged(&ALL[*number], strikes, Behaviour::default(), &ends[*number].0)));
+    in_parallel(&pairs, |(number, strikes)| judged(&ALL[*number], strikes, &ends[*number].0, tally))
+}
+
+#[test]
+fn struck_at_each_call() {
+    // Each call is struck in one of the ways here, and over the scenarios in all of them.
+    let ways = How::ALL.len();
+    none(&each_struck(&Tally::default(), |number, strike| strike.call % ways == (strike.how as usize + number) % ways));
+}
+
+#[test]
+fn struck_twice() {
+    none(&pairs_struck(&Tally::default(), 1, 40));
+}
+
+/// Killed once the next key was published, before the status told so, and then the Secret could not be read at first: the key before
+/// has its time all the same.
+#[test]
+fn a_published_key_is_not_forgotten() {
+    let scenario = ALL.iter().find(|scenario| scenario.name == "rotate").unwrap();
+    let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
+    let call = calls.iter().position(|call| call == "delete secrets").unwrap();
+    // The start makes seven calls before that.
+    let strikes = [Strike { call, how: How::KilledAfter }, Strike { call: call + 8, how: How::Broken }];
+    let wrong = judged(scenario, &strikes, &undisturbed.end(), &Tally::default());
+    none(&wrong.into_iter().collect::<Vec<_>>());
 }
 
 /// Repeats one run: SIMULATE='<scenario>/<call>:<how>,...'.
@@ -147,5 +162,5 @@ fn repeated() {
         println!("{number:4} {call}");
     }
     println!("{}", serde_json::to_string_pretty(&simulation.status("c")).unwrap());
-    none(&judged(scenario, &strikes, Behaviour::default(), &expected).into_iter().collect::<Vec<_>>());
+    none(&judged(scenario, &strikes, &expected, &Tally::default()).into_iter().collect::<Vec<_>>());
 }

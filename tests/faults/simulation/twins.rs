@@ -3,12 +3,13 @@
 
 use super::calls::{How, Strike};
 use super::end::differences;
-use super::points::{in_parallel, none, played, thorough};
+use super::points::{in_parallel, none, played};
 use super::scenarios::{ALL, Scenario};
+use super::tally::Tally;
 use crate::model::Behaviour;
 
 /// What is wrong once both have come to rest.
-fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value) -> Option<String> {
+fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value, tally: &Tally) -> Option<String> {
     let mut simulation = scenario.prepared(1, Behaviour::default());
     let base = simulation.calls.count();
     simulation.calls.strike(Strike { call: base + strike.call, how: strike.how });
@@ -25,23 +26,27 @@ fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value) -> O
     let mut wrong: Vec<_> = between.into_iter().map(|wrong| format!("while the first stands still: {wrong}")).collect();
     wrong.extend(simulation.wrong());
     wrong.extend(differences(expected, &simulation.end()));
+    tally.add(&simulation);
     (!wrong.is_empty()).then(|| format!("{} at {strike}: {}", scenario.name, wrong.join("\n    ")))
 }
 
-#[test]
-fn the_first_wakes_up_late() {
+/// Stops the first operator at each call that `chosen` picks, by the numbers of the scenario and of the call.
+pub fn each_asleep(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (number, scenario) in ALL.iter().enumerate() {
         let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
         let expected = undisturbed.end();
         let ways = [How::AsleepBefore, How::AsleepAfter];
-        let mut strikes: Vec<_> = (0..calls.len()).flat_map(|call| ways.map(|how| Strike { call, how })).collect();
-        if !thorough() {
-            strikes.retain(|strike| (strike.call + strike.how as usize) % 16 == number);
-        }
+        let strikes = (0..calls.len()).flat_map(|call| ways.map(|how| Strike { call, how }));
+        let strikes: Vec<_> = strikes.filter(|strike| chosen(number, strike)).collect();
         found.extend(in_parallel(&strikes, |strike| {
-            woken(scenario, *strike, &expected).map(|text| format!("{text}\n    # {}", calls[strike.call]))
+            woken(scenario, *strike, &expected, tally).map(|text| format!("{text}\n    # {}", calls[strike.call]))
         }));
     }
-    none(&found);
+    found
+}
+
+#[test]
+fn the_first_wakes_up_late() {
+    none(&each_asleep(&Tally::default(), |number, strike| (strike.call + strike.how as usize) % 16 == number));
 }
