@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
 use crate::execute::{Outcome, Report};
-use crate::plan::{Blocker, Plan};
 use crate::problem::{Class, Problem};
 use crate::status;
 
@@ -29,29 +28,23 @@ const AFTER_CHANGE: Duration = Duration::from_secs(60);
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next pass after one that ended in `status`, with `plan` and `report` where one was carried out; sooner where
-    /// something is due by the clock, `now`.
+    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out; sooner where something
+    /// is due by the clock, `now`.
     pub(super) fn next_due(
         &self,
         uid: &str,
         status: &BucketConnectionStatus,
-        done: Option<(&Plan, &Report)>,
+        report: Option<&Report>,
         resync: Duration,
         now: Timestamp,
     ) -> Duration {
-        // What could not be looked at may be of no part that makes the object Reconciling, such as the next key.
-        let unseen = done.is_some_and(|(plan, _)| plan.blockers.iter().any(Blocker::is_passing));
-        let next = if unseen && !status::is_true(status, ConditionType::Stalled) {
-            self.failed(uid, FIRST, PASSING_MAX)
-        } else {
-            self.next(uid, status, done.map(|(_, report)| report), resync)
-        };
+        let next = self.next(uid, status, report, resync);
         // The status has whole seconds.
         let due = status::due(status, now).map(|due| due.unsigned_abs() + Duration::from_secs(1));
         due.map_or(next, |due| next.min(due))
     }
 
-    /// The same, whatever is due and could not be looked at.
+    /// The same, whatever is due.
     fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
@@ -101,18 +94,17 @@ mod tests {
     use crate::api::conditions::Reason;
 
     #[test]
-    fn what_could_not_be_looked_at_is_looked_at_soon() {
+    fn a_rotation_that_is_held_up_in_passing_goes_on_soon() {
         let (backoff, resync) = (Backoff::default(), Duration::from_secs(600));
-        let ready = status(ConditionType::Ready);
-        let unread = |class| Plan {
-            blockers: vec![Blocker::unreadable(ConditionType::RotationComplete, &Problem::new(class, "get secrets", "x", ""))],
-            ..Plan::default()
+        let held_up = |reason| {
+            let (mut status, part) = (status(ConditionType::Ready), ConditionType::RotationComplete);
+            status::set(&mut status.conditions, None, Timestamp::UNIX_EPOCH, part, Some(false), reason, "");
+            backoff.next_due("a", &status, None, resync, Timestamp::UNIX_EPOCH)
         };
-        let next =
-            |class| backoff.next_due("a", &ready, Some((&unread(class), &Report::default())), resync, Timestamp::UNIX_EPOCH);
-        assert!(within(next(Class::Unavailable), 1, 0.2));
-        assert!(within(next(Class::Unavailable), 2, 0.2));
-        assert!(within(next(Class::Denied), 600, 0.1), "a person has to act first");
+        assert!(within(held_up(Reason::AWSUnavailable), 1, 0.2));
+        assert!(within(held_up(Reason::Throttled), 2, 0.2));
+        assert!(within(held_up(Reason::AccessDenied), 600, 0.1), "a person has to act first");
+        assert!(within(held_up(Reason::Overlapping), 600, 0.1));
     }
 
     fn status(kind: ConditionType) -> BucketConnectionStatus {

@@ -320,7 +320,7 @@ async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) 
         return Ok(None);
     }
     let resync = Duration::from(object.spec.resync_interval);
-    Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, plan, report)| (plan, report)), resync, (context.clock)())))
+    Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, _, report)| report), resync, (context.clock)())))
 }
 
 fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>) {

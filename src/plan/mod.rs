@@ -228,11 +228,6 @@ impl Blocker {
             problem: Some(problem.clone()),
         }
     }
-
-    /// Whether it goes away by itself: something could not be looked at just now.
-    pub fn is_passing(&self) -> bool {
-        self.problem.is_some() && !self.stalled
-    }
 }
 
 /// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one, and when to try a futile write again.
