@@ -83,6 +83,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
         Action::IssueKey { secret, version, .. } => issue(ports, user, &desired.secret.named(secret), *version).await,
         Action::ActivateKey { id } => aws.set_active(user, id, true).await.into(),
+        Action::TrySecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
         Action::DeactivateKey { id } => aws.set_active(user, id, false).await.into(),
         Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
         Action::WriteSecret { name, key, created_at, version } => {

@@ -294,11 +294,15 @@ impl Keys<'_, '_, '_> {
         let mut deleted: Vec<_> = self.orphan.clone().into_iter().collect();
         let mut left: Vec<String> =
             listed.iter().map(|key| key.id.clone()).filter(|id| deleted.iter().all(|(gone, _)| gone != id)).collect();
-        // There must be room for the new key. A key whose secret part nobody has any more makes it.
+        // There must be room for the new key. A key whose secret part nobody has any more makes it; it may still be in use where it was
+        // pasted, so it goes only if there is a Secret for the new one.
+        let mut tried = None;
         while left.len() >= MAX_KEYS && !retire.is_empty() {
             let id = retire.remove(0);
             left.retain(|known| *known != id);
-            deleted.push((id.clone(), self.delete(id, &[])));
+            let name = self.desired.secret.name.clone();
+            let tried = *tried.get_or_insert_with(|| self.planner.step(PART, Action::TrySecret { name }, Vec::new(), &[]));
+            deleted.push((id.clone(), self.delete(id, &[tried])));
         }
         let after: Vec<usize> = deleted.into_iter().map(|(_, step)| step).collect();
         self.issue_if_room(left, retire, &after, diffs);

@@ -137,6 +137,10 @@ pub enum Action {
     DeactivateKey {
         id: String,
     },
+    /// Asks the API server whether the Secret could be written.
+    TrySecret {
+        name: String,
+    },
     DeleteKey {
         id: String,
     },

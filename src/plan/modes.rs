@@ -22,6 +22,7 @@ impl Action {
             Self::IssueKey { .. }
             | Self::ActivateKey { .. }
             | Self::DeactivateKey { .. }
+            | Self::TrySecret { .. }
             | Self::Deny { .. }
             | Self::LiftDenial
             | Self::Restart { .. }

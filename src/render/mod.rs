@@ -83,7 +83,7 @@ fn sign(action: &Action) -> char {
         | Action::EmptyBucket
         | Action::DeleteBucket
         | Action::DeleteUser => '-',
-        Action::Verify { .. } => '?',
+        Action::Verify { .. } | Action::TrySecret { .. } => '?',
     }
 }
 
@@ -126,6 +126,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::RemovePolicy { arn } => format!("detach {arn} from user {user} and delete it"),
         Action::IssueKey { secret, .. } => format!("issue an access key for user {user} into Secret {secret}"),
         Action::ActivateKey { id } => format!("activate access key {id} of user {user}"),
+        Action::TrySecret { name } => format!("try whether Secret {name} can be written"),
         Action::DeactivateKey { id } => format!("make access key {id} of user {user} Inactive"),
         Action::DeleteKey { id } => format!("delete access key {id} of user {user}"),
         Action::Deny { sessions_before: None } => format!("deny user {user} everything"),
