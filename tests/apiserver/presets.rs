@@ -134,9 +134,10 @@ async fn the_secret_serves_both_platforms() {
         ("BucketConnection", object.metadata.uid.as_ref(), Some(true))
     );
     assert_eq!(secret.metadata.labels.unwrap()["app.kubernetes.io/managed-by"], "bucketconnection");
+    // Created, so that it is written over no other; applied from then on.
     let manager =
         secret.metadata.managed_fields.unwrap().into_iter().find(|m| m.manager.as_deref() == Some("bucketconnection/secret"));
-    assert_eq!(manager.unwrap().operation.as_deref(), Some("Apply"));
+    assert_eq!(manager.unwrap().operation.as_deref(), Some("Update"));
 }
 
 #[tokio::test]
