@@ -66,11 +66,16 @@ fn happen(simulation: &mut Simulation, event: &str) {
         "aws" => simulation.act(async |person| edits::in_aws(person, rest).await),
         // What the status knew alone is lost with it: the key of a Secret that is gone, the policy of the spec before
         // (docs/decisions/0008-seal.md). So nothing else happens around it.
+        // What the status knew alone is lost with it: the key of a Secret that is gone, the policy of the spec before
+        // (docs/decisions/0008-seal.md). So nothing else happens around it.
         // A key before that only the status knew would be foreign then.
-        "kube" if rest.starts_with("status") && !simulation.status("c")["credentials"]["previous"].is_null() => {}
         "kube" if rest.starts_with("status") => {
             edits::in_kubernetes(simulation, "check requested");
             simulation.settle();
+            // So is the key before, which would be foreign then.
+            if !simulation.status("c")["credentials"]["previous"].is_null() {
+                return;
+            }
             edits::in_kubernetes(simulation, rest);
             edits::in_kubernetes(simulation, "check requested");
             simulation.settle();
