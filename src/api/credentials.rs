@@ -145,6 +145,15 @@ pub struct CredentialsStatus {
     pub last_handled_revoke_at: Option<String>,
 }
 
+impl CredentialsStatus {
+    /// Ids of all keys that are known to be ours.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        let next = self.next.as_ref().and_then(|next| next.access_key_id.as_ref());
+        let previous = self.previous.as_ref().map(|previous| &previous.access_key_id);
+        self.access_key_id.iter().chain(&self.retiring).chain(next).chain(previous)
+    }
+}
+
 /// Where a key is in its life.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum KeyPhase {

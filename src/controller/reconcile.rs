@@ -225,7 +225,9 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let seen = Observed { access, ..seen };
                 let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
                 // None of them is the next one's or the last one's any more.
-                for name in remembered.all_secrets(&desired) {
+                let mut others = remembered.all_secrets(&desired);
+                others.retain(|name| !observed.earlier_secrets.contains_key(name));
+                for name in others {
                     let live = context.kubernetes.secret(object, &name).await;
                     observed.earlier_secrets.insert(name, live);
                 }

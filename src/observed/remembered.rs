@@ -114,9 +114,14 @@ impl Remembered {
         all.filter(|name| *name != desired.secret.name && Some(name) != own.as_ref()).collect()
     }
 
+    /// Number of the key in `secret`, where keys were ever kept by version.
+    pub fn number(&self, secret: &Secret) -> Option<i64> {
+        secret.ours().and_then(|secret| secret.version).or(self.credentials.version)
+    }
+
     /// Name of the Secret that the key in `secret` has for itself, where keys are to be kept by version.
     pub fn own_secret(&self, desired: &Desired, secret: &Secret) -> Option<String> {
-        let number = secret.ours().and_then(|secret| secret.version).or(self.credentials.version).unwrap_or(1);
+        let number = self.number(secret).unwrap_or(1);
         desired.secret.versioned.then(|| names::version(&desired.secret.name, number))
     }
 
@@ -148,8 +153,9 @@ impl Remembered {
         self.roles.iter().cloned().chain(wanted).collect()
     }
 
-    /// When the key that the status names was issued.
-    pub fn key_created_at(&self) -> Option<Timestamp> {
-        self.credentials.created_at.as_ref().map(|time| time.0)
+    /// When the key in `secret` was issued.
+    pub fn key_created_at(&self, secret: &Secret) -> Option<Timestamp> {
+        let written = secret.ours().and_then(|secret| secret.key_created_at);
+        written.or_else(|| self.credentials.created_at.as_ref().map(|time| time.0))
     }
 }

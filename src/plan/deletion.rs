@@ -146,16 +146,11 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::Set(listed) => {
                 let secret_key = observed.proof.key().map(|key| key.id.clone());
                 let credentials = planner.remembered.credentials.clone();
-                let next = credentials.next.as_ref().and_then(|next| next.access_key_id.as_ref());
-                let previous = credentials.previous.as_ref().map(|previous| &previous.access_key_id);
                 let waiting: Vec<_> = observed.next.keys();
                 let known = |id: &String| {
-                    Some(id) == credentials.access_key_id.as_ref()
+                    credentials.keys().any(|known| known == id)
                         || Some(id) == secret_key.as_ref()
-                        || Some(id) == next
-                        || Some(id) == previous
                         || waiting.iter().any(|waiting| waiting.id == *id)
-                        || credentials.retiring.contains(id)
                 };
                 let mut orphans = key::fitting(planner.remembered, observed);
                 orphans.retain(|id| !known(id));

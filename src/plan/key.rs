@@ -173,23 +173,13 @@ impl Keys<'_, '_, '_> {
 
     /// The same without what an intent explains.
     fn ours_for_sure(&self) -> Vec<String> {
-        let known = &self.planner.remembered.credentials;
-        let next = known.next.as_ref().and_then(|next| next.access_key_id.clone());
-        let previous = known.previous.as_ref().map(|previous| previous.access_key_id.clone());
-        let ids = known.access_key_id.clone().into_iter().chain(known.retiring.clone()).chain(next).chain(previous);
-        ids.chain(self.held()).collect()
+        self.planner.remembered.credentials.keys().cloned().chain(self.held()).collect()
     }
 
     /// Whether the key is known from more than the Secret, where anything is.
     pub(super) fn issued_here(&self, id: &str) -> bool {
         let known = &self.planner.remembered.credentials;
-        let next = known.next.as_ref().and_then(|next| next.access_key_id.as_deref());
-        let previous = known.previous.as_ref().map(|previous| previous.access_key_id.as_str());
-        known.access_key_id.as_ref().is_none_or(|current| current == id)
-            || known.retiring.iter().any(|retiring| retiring == id)
-            || next == Some(id)
-            || previous == Some(id)
-            || self.explained().as_deref() == Some(id)
+        known.access_key_id.is_none() || known.keys().any(|known| known == id) || self.explained().as_deref() == Some(id)
     }
 
     /// Ids of the keys that Secrets of ours hold.
@@ -360,8 +350,7 @@ impl Keys<'_, '_, '_> {
 
     /// Writes the Secret where its data differ from what `key` makes of it, or where it is not marked as ours.
     fn write_secret(&mut self, key: &KeyPair, after: &[usize]) -> Option<usize> {
-        let written = self.secret.and_then(|secret| secret.key_created_at);
-        let created_at = written.or_else(|| self.planner.remembered.key_created_at());
+        let created_at = self.created_at();
         let number = rotation::number(self);
         let number = if self.desired.secret.versioned { Some(number.unwrap_or(1)) } else { number };
         self.write(&self.desired.secret.name, self.secret, key, created_at, number, after)
@@ -471,9 +460,13 @@ impl Keys<'_, '_, '_> {
         if self.proven(&key.id) {
             return false;
         }
-        let written = self.secret.and_then(|secret| secret.key_created_at);
-        let created = key.created_at.or(written).or_else(|| self.planner.remembered.key_created_at());
+        let created = key.created_at.or_else(|| self.created_at());
         created.is_some_and(|created| self.is_new(created))
+    }
+
+    /// When the key in the Secret was issued.
+    pub(super) fn created_at(&self) -> Option<Timestamp> {
+        self.planner.remembered.key_created_at(&self.observed.secret)
     }
 
     pub(super) fn is_new(&self, created: Timestamp) -> bool {

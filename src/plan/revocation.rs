@@ -12,11 +12,12 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_disable-perms.html>)
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{Action, Planner};
 use crate::api::conditions::ConditionType;
-use crate::api::{Effect, PolicyStatement};
+use crate::api::{Effect, PolicyStatement, Revocation};
 use crate::desired::{Desired, Document};
 use crate::observed::{AccessKey, Observed};
 use crate::settings::{FieldDiff, Reading};
@@ -26,7 +27,7 @@ const PART: ConditionType = ConditionType::CredentialsReady;
 const SPREADING: SignedDuration = SignedDuration::from_mins(2);
 /// How long a federation session lives at most
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html>).
-pub const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(36);
+const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(36);
 
 /// The policy that denies everything, or only to sessions that began before. A key itself has no `aws:TokenIssueTime`.
 pub fn denial(sessions_before: Option<Timestamp>) -> Document {
@@ -60,6 +61,12 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, ours: &[AccessK
         step.drift &= step.part != PART;
     }
     vec![narrowed]
+}
+
+/// What is remembered while sessions from `before` may live.
+pub fn revocation(before: Timestamp) -> Revocation {
+    let ends_at = before.checked_add(LONGEST_SESSION).unwrap_or(before);
+    Revocation { sessions_before: Time(before), ends_at: Time(ends_at) }
 }
 
 /// Sessions that began before this are cut off.

@@ -38,7 +38,7 @@ const PART: ConditionType = ConditionType::RotationComplete;
 
 /// Number of the key in the Secret, where keys were ever kept by version.
 pub(super) fn number(keys: &Keys<'_, '_, '_>) -> Option<i64> {
-    keys.secret.and_then(|secret| secret.version).or(keys.planner.remembered.credentials.version)
+    keys.planner.remembered.number(&keys.observed.secret)
 }
 
 /// Number of a key that is issued as the first, or in place of a lost one.
@@ -77,13 +77,12 @@ pub fn waiting(desired: &Desired, remembered: &Remembered, secret: &Secret, now:
     if let Some(next) = &remembered.credentials.next {
         return Some(next.secret_name.clone());
     }
-    let held = secret.ours();
-    let created = held.and_then(|secret| secret.key_created_at).or_else(|| remembered.key_created_at());
+    let created = remembered.key_created_at(secret);
     let due = |id: &str| created.and_then(|created| desired.rotation.next(id, created)).is_some_and(|at| now >= at);
     if !(remembered.rotate || secret.keys().iter().any(|key| due(&key.id))) {
         return None;
     }
-    let number = held.and_then(|secret| secret.version).or(remembered.credentials.version).unwrap_or(1) + 1;
+    let number = remembered.number(secret).unwrap_or(1) + 1;
     let name = &desired.secret.name;
     Some(if desired.secret.versioned { names::version(name, number) } else { names::next(name) })
 }
@@ -119,8 +118,7 @@ fn own_secret(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
         Secret::Unreadable(problem) => keys.planner.unreadable(ConditionType::CredentialsReady, problem),
         Secret::Foreign(why) => foreign(keys, ConditionType::CredentialsReady, &name, why),
         live @ (Secret::Absent | Secret::Ours(_)) => {
-            let created = keys.secret.and_then(|secret| secret.key_created_at);
-            let created = created.or_else(|| keys.planner.remembered.key_created_at());
+            let created = keys.created_at();
             keys.write(&name, live.ours(), current, created, Some(number), &[]);
         }
     }
@@ -239,7 +237,7 @@ fn next(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) -> bool {
 
 /// Issues the next key, if it is time.
 fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
-    let created = keys.secret.and_then(|secret| secret.key_created_at).or_else(|| keys.planner.remembered.key_created_at());
+    let created = keys.created_at();
     let due = created.and_then(|created| keys.desired.rotation.next(&current.id, created)).is_some_and(|at| keys.now >= at);
     if !(due || keys.planner.remembered.rotate) {
         return;
@@ -331,7 +329,7 @@ pub(super) fn own_after(planner: &Planner<'_>, desired: &Desired, observed: &Obs
         Action::IssueKey { secret: name, version, .. } | Action::WriteSecret { name, version, .. } if name == main => *version,
         _ => None,
     });
-    let now = observed.secret.ours().and_then(|secret| secret.version).or(planner.remembered.credentials.version);
+    let now = planner.remembered.number(&observed.secret);
     let own = names::version(main, published.or(now).filter(|_| desired.secret.versioned)?);
     let written = steps().any(|action| match action {
         Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => *name == own,

@@ -6,9 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::parts::{Verdict, undone_step};
 use super::{Checked, Pass};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{
-    BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT, Revocation,
-};
+use crate::api::{BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::names;
 use crate::execute::{Fact, Outcome};
 use crate::observed::{KeyProof, Secret};
@@ -184,8 +182,7 @@ impl Keys<'_> {
 
     /// Every step before this one is done: keys and sessions are cut off.
     fn denied(&mut self, before: Timestamp) {
-        let ends_at = before.checked_add(revocation::LONGEST_SESSION).unwrap_or(before);
-        self.status.revocation = Some(Revocation { sessions_before: Time(before), ends_at: Time(ends_at) });
+        self.status.revocation = Some(revocation::revocation(before));
         if self.check.remembered.revoke {
             self.status.last_handled_revoke_at = self.request(REVOKE_AT);
             let previous = self.status.previous.take().and_then(|previous| previous.secret_name);

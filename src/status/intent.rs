@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey, Revocation};
+use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, Step, revocation};
 
@@ -59,9 +59,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     }
     let generation = object.metadata.generation;
     if let Some(before) = revokes {
-        let ends_at = Time(before.checked_add(revocation::LONGEST_SESSION).unwrap_or(before));
-        let revocation = Revocation { sessions_before: Time(before), ends_at };
-        status.credentials.get_or_insert_default().revocation = Some(revocation);
+        status.credentials.get_or_insert_default().revocation = Some(revocation::revocation(before));
     }
     if let Some((secret, version, known_keys)) = issued {
         let credentials = status.credentials.get_or_insert_default();

@@ -124,16 +124,7 @@ fn serve(mut client: TcpStream, upstream: &Upstream, state: &State) -> std::io::
     let fault = state.faults.lock().unwrap().met(&request.action, request.write);
     match fault {
         Some(Fault::Answer(status, reason)) => return client.write_all(refusal(status, reason).as_bytes()),
-        Some(Fault::Cut) => return Ok(()),
-        Some(Fault::Hang) => loop {
-            thread::park();
-        },
-        Some(Fault::Delay(time)) => thread::sleep(time),
-        Some(Fault::Call(ref hook)) => hook(),
-        Some(Fault::CallThenCut(hook)) => {
-            hook();
-            return Ok(());
-        }
+        Some(ref fault) if !fault.before() => return Ok(()),
         _ => {}
     }
     let mut server = upstream.connect()?;

@@ -65,8 +65,6 @@ pub struct Lab {
     pub log: &'static str,
     /// Further environment of the operator.
     pub environment: BTreeMap<String, String>,
-    /// Further arguments of the operator.
-    pub arguments: Vec<String>,
     operator: Option<Operator>,
     starts: usize,
 }
@@ -95,7 +93,6 @@ impl Lab {
             lease: false,
             log: VERBOSE,
             environment: BTreeMap::new(),
-            arguments: Vec::new(),
             operator: None,
             starts: 0,
             namespace,
@@ -130,7 +127,6 @@ impl Lab {
             .args(["--metrics-address", "127.0.0.1:0"])
             .args(if self.lease { vec![] } else { vec!["--no-lease"] })
             .args(if self.whole_cluster { vec![] } else { vec!["--namespace", &self.namespace] })
-            .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("KUBECONFIG", kubeconfig)

@@ -32,6 +32,26 @@ pub enum Fault {
     CallAfter(Hook),
 }
 
+impl Fault {
+    /// What happens before the request is passed on, and whether it then is.
+    pub fn before(&self) -> bool {
+        match self {
+            Self::Cut => return false,
+            Self::Hang => loop {
+                thread::park();
+            },
+            Self::Delay(time) => thread::sleep(*time),
+            Self::Call(hook) => hook(),
+            Self::CallThenCut(hook) => {
+                hook();
+                return false;
+            }
+            Self::Answer(..) | Self::LoseAnswer | Self::CallAfter(_) => {}
+        }
+        true
+    }
+}
+
 struct Rule {
     action: String,
     fault: Fault,
@@ -170,16 +190,7 @@ fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io
                 client.write_all(error(status, code, query).as_bytes())?;
                 continue;
             }
-            Some(Fault::Cut) => return Ok(()),
-            Some(Fault::Hang) => loop {
-                thread::park();
-            },
-            Some(Fault::Delay(time)) => thread::sleep(time),
-            Some(Fault::Call(ref hook)) => hook(),
-            Some(Fault::CallThenCut(hook)) => {
-                hook();
-                return Ok(());
-            }
+            Some(ref fault) if !fault.before() => return Ok(()),
             _ => {}
         }
         let mut server = TcpStream::connect(upstream)?;

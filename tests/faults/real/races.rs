@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::rig::Rig;
 use crate::support::api_proxy::ApiProxy;
-use crate::support::lab::{LIMIT, Operator};
+use crate::support::lab::{LIMIT, Operator, signal};
 use crate::support::proxy::{Fault, Hook, Proxy};
 
 /// A rig at the beginning of a run.
@@ -189,10 +189,6 @@ async fn stopped_at(aws: bool, action: &str, stopped: Stopped) -> Vec<String> {
     found.extend(wrong(&rig, "c", &rig.user()).await);
     let _ = (&second.operator, &second.proxy, &second.api);
     found.into_iter().collect()
-}
-
-fn signal(pid: u32, name: &str) {
-    std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
 }
 
 /// Whether the process has ended; it may still be there to be waited for.

@@ -25,6 +25,19 @@ pub struct Scenario {
 
 const NOTHING: Step = |_| Box::pin(async {});
 const CONNECTED: Step = |rig| Box::pin(async { rig.connected(json!({})).await });
+const BESIDE_A_FOREIGN_KEY: Step = |rig| {
+    Box::pin(async {
+        rig.connected(json!({})).await;
+        rig.foreign_key().await;
+    })
+};
+const SECRET_LOST: Step = |rig| {
+    Box::pin(async {
+        rig.watch.excused();
+        rig.lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
+        rig.ask().await;
+    })
+};
 const READY: Step = |rig| {
     Box::pin(async {
         rig.lab.ready("c").await;
@@ -45,34 +58,11 @@ pub const SCENARIOS: [Scenario; 14] = [
         end: READY,
         deletes: false,
     },
-    Scenario {
-        name: "secret-lost",
-        setup: CONNECTED,
-        trigger: |rig| {
-            Box::pin(async {
-                rig.watch.excused();
-                rig.lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
-                rig.ask().await;
-            })
-        },
-        end: ANSWERED,
-        deletes: false,
-    },
+    Scenario { name: "secret-lost", setup: CONNECTED, trigger: SECRET_LOST, end: ANSWERED, deletes: false },
     Scenario {
         name: "secret-lost-beside-a-foreign-key",
-        setup: |rig| {
-            Box::pin(async {
-                rig.connected(json!({})).await;
-                rig.foreign_key().await;
-            })
-        },
-        trigger: |rig| {
-            Box::pin(async {
-                rig.watch.excused();
-                rig.lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
-                rig.ask().await;
-            })
-        },
+        setup: BESIDE_A_FOREIGN_KEY,
+        trigger: SECRET_LOST,
         end: ANSWERED,
         deletes: false,
     },
@@ -93,12 +83,7 @@ pub const SCENARIOS: [Scenario; 14] = [
     },
     Scenario {
         name: "key-deleted-beside-a-foreign-key",
-        setup: |rig| {
-            Box::pin(async {
-                rig.connected(json!({})).await;
-                rig.foreign_key().await;
-            })
-        },
+        setup: BESIDE_A_FOREIGN_KEY,
         trigger: |rig| {
             Box::pin(async {
                 rig.watch.excused();
