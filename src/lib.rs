@@ -8,6 +8,7 @@
 //! | [`desired`] | `resolve`: a spec becomes what is wanted; what an account allows; who has a name; presets |
 //! | [`observed`] | what is there, as plain values; the seal on what a status remembers |
 //! | [`policy_language`] | when two policy statements mean the same |
+//! | `wildcard` | whether a pattern stands for a text: the one matcher |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
 //! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
 //! | [`execute`] | carries a plan out; its report |
@@ -49,3 +50,4 @@ pub mod render;
 pub mod sdk;
 pub mod settings;
 pub mod status;
+mod wildcard;

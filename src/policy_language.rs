@@ -90,19 +90,6 @@ pub fn wrong_condition(conditions: &WrittenConditions) -> Option<String> {
     })
 }
 
-/// Whether a pattern of the policy language, with `*` for any characters and `?` for one, stands for `text`.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let mut rest = pattern.chars();
-    match rest.next() {
-        None => text.is_empty(),
-        Some('*') => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest.as_str(), &text[at..])),
-        Some(c) => {
-            let mut after = text.chars();
-            after.next().is_some_and(|first| c == '?' || c == first) && matches(rest.as_str(), after.as_str())
-        }
-    }
-}
-
 /// A document in a form where equal means same; `None` for what is not a policy document.
 pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
     let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();

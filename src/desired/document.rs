@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
-use crate::policy_language::{canonical, canonical_statement, matches};
+use crate::policy_language::{canonical, canonical_statement};
 use crate::settings::FieldDiff;
+use crate::wildcard::policy_matches;
 
 /// A policy document as we send it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -92,8 +93,8 @@ impl Document {
 }
 
 fn about(statement: &PolicyStatement, action: &str, resource: &str) -> bool {
-    statement.actions.iter().any(|a| matches(&a.to_lowercase(), &action.to_lowercase()))
-        && statement.resources.iter().any(|r| matches(r, resource))
+    statement.actions.iter().any(|a| policy_matches(&a.to_lowercase(), &action.to_lowercase()))
+        && statement.resources.iter().any(|r| policy_matches(r, resource))
 }
 
 /// Whether the conditions on `s3:prefix` are met; those on anything else are `unknown`.
@@ -101,7 +102,7 @@ fn met(statement: &PolicyStatement, prefix: Option<&str>, unknown: bool) -> bool
     statement.conditions.iter().all(|(operator, keys)| {
         keys.iter().all(|(key, values)| {
             if operator == "StringLike" && key.eq_ignore_ascii_case("s3:prefix") {
-                prefix.is_some_and(|prefix| values.iter().any(|value| matches(value, prefix)))
+                prefix.is_some_and(|prefix| values.iter().any(|value| policy_matches(value, prefix)))
             } else {
                 unknown
             }

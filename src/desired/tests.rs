@@ -222,3 +222,13 @@ fn nothing_in_a_name_widens_a_policy() {
         assert!(result.is_err(), "{spec}");
     }
 }
+
+/// The text of the object that stopped the operator for everybody.
+#[test]
+fn an_action_of_many_stars_is_resolved_like_any_other() {
+    let action = format!("s3:{}z", "*".repeat(60));
+    let statements =
+        json!([{ "actions": [action], "conditions": { "StringLike": { "s3:prefix": [format!("{}z", "*".repeat(200))] } } }]);
+    let desired = resolved(json!({ "preset": "Custom", "policy": { "statements": statements } }));
+    assert_eq!(desired.proofs.first, [Proof::Identity], "it allows nothing that could be tried");
+}

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, matches};
+use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition};
+use crate::wildcard::policy_matches;
 
 /// What all Sids of our own making begin with.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -142,7 +143,7 @@ pub(super) fn locks_out(statement: &BucketStatement, bucket_arn: &str, account_i
     let all = |name: &String| name == "*" || name == account_id || (name.starts_with("arn:") && name.ends_with(&root));
     let policy_call = |action: &String| {
         let action = action.to_lowercase();
-        ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"].iter().any(|call| matches(&action, call))
+        ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"].iter().any(|call| policy_matches(&action, call))
     };
     statement.effect == Effect::Deny
         && statement.conditions.is_empty()
