@@ -24,47 +24,18 @@ pub struct BucketConnectionStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The AWS account that the operator signs in to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account_id: Option<String>,
-
     /// Its partition: aws, aws-cn, aws-us-gov, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
 
-    /// How the operator signed in to it, where that is not its own environment: so that the connection can be deleted even when its
-    /// AWSAccount is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sign_in: Option<SignIn>,
+    /// What the operator remembers from one reconcile to the next.
+    #[serde(flatten)]
+    pub memory: Memory,
 
-    /// Shows the operator that account, bucket, user and policies below were written by itself. What was edited by hand is not
-    /// believed.
+    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials and permissions.
+    /// A status that was edited by hand loses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
-
-    /// The bucket, once it is ours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<BucketStatus>,
-
-    /// The IAM user, once it is ours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserStatus>,
-
-    /// The policy that was written last, or is about to be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<PolicyStatus>,
-
-    /// Policies of earlier specs that may still be there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier_policies: Vec<PolicyStatus>,
-
-    /// The access key and its Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<CredentialsStatus>,
-
-    /// Who may read the Secret through this connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<PermissionsStatus>,
 
     /// What the key was proven to do, by capability. s3 sums up; list, write, read and delete are for objects under the prefix; isolation:
     /// the key does not reach beyond it; kms: the bucket's key; federation: sessions as ICA makes them; genomicsCloud: the address that the
@@ -93,6 +64,45 @@ pub struct BucketConnectionStatus {
     /// A recent check. Written with any other change, and otherwise at most once an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked_at: Option<Time>,
+}
+
+/// What the operator remembers of AWS and of its own objects from one reconcile to the next. It is one value: sealed, cleared and
+/// written as a whole (`observed/seal.rs`). In the status its fields stand beside the others.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// The AWS account that the operator signs in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+
+    /// How the operator signed in to it, where that is not its own environment: so that the connection can be deleted even when its
+    /// AWSAccount is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignIn>,
+
+    /// The bucket, once it is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketStatus>,
+
+    /// The IAM user, once it is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserStatus>,
+
+    /// The policy that was written last, or is about to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+
+    /// Policies of earlier specs that may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_policies: Vec<PolicyStatus>,
+
+    /// The access key and its Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
+
+    /// Who may read the Secret through this connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<PermissionsStatus>,
 }
 
 /// The bucket, once it is ours.

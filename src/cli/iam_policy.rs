@@ -154,7 +154,7 @@ impl IamPolicy {
         for Granted { object, .. } in objects {
             let name = &object.spec.account_ref.name;
             let account = contents.account(name).ok().flatten();
-            let of_status = || object.status.as_ref()?.account_id.clone();
+            let of_status = || object.status.as_ref()?.memory.account_id.clone();
             let id = account.and_then(account_id_of).or_else(of_status);
             known.entry(name).or_default().extend(id);
         }

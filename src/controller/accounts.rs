@@ -63,8 +63,8 @@ pub(super) async fn open_for_deletion(
     let remembered = || {
         let mut account = AWSAccount { spec: Default::default(), ..AWSAccount::default() };
         account.metadata.name = Some(object.spec.account_ref.name.clone());
-        account.spec.sign_in = status.sign_in.clone().unwrap_or_default();
-        account.spec.account_id = status.account_id.clone();
+        account.spec.sign_in = status.memory.sign_in.clone().unwrap_or_default();
+        account.spec.account_id = status.memory.account_id.clone();
         account
     };
     let account = account.cloned().unwrap_or_else(remembered);

@@ -35,13 +35,13 @@ const OF_A_CONNECTION: [Metric; 4] = [
         Some(object.status.as_ref().is_some_and(|status| status::is_true(status, ConditionType::Ready)).into())
     }),
     ("bucketconnection_access_key_created_timestamp_seconds", "When the access key in the Secret was issued", |object| {
-        Some(object.status.as_ref()?.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
+        Some(object.status.as_ref()?.memory.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
     }),
     ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be replaced", |object| {
-        Some(object.status.as_ref()?.credentials.as_ref()?.next_rotation_at.as_ref()?.0.as_second())
+        Some(object.status.as_ref()?.memory.credentials.as_ref()?.next_rotation_at.as_ref()?.0.as_second())
     }),
     ("bucketconnection_access_key_replaced_timestamp_seconds", "When a key that still is there was replaced", |object| {
-        Some(object.status.as_ref()?.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second())
+        Some(object.status.as_ref()?.memory.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second())
     }),
 ];
 

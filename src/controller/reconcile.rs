@@ -31,8 +31,8 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
         }
         fresh => fresh?,
     };
-    if context.seal.check(&mut object) {
-        context.kubernetes.forget_status(&object).await?;
+    if let Some(forgotten) = context.seal.check(&mut object) {
+        context.kubernetes.forget_status(&object, &forgotten).await?;
     }
     let object = &object;
     if object.metadata.deletion_timestamp.is_some() {
@@ -213,7 +213,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         let opened = match open_for_deletion(object, context).await {
             Ok(opened) => opened,
             // No pass ever came to its end: there is nothing to delete.
-            Err(blocker) if blocker.stalled && object.status.as_ref().is_none_or(|status| status.account_id.is_none()) => {
+            Err(blocker) if blocker.stalled && object.status.as_ref().is_none_or(|status| status.memory.account_id.is_none()) => {
                 return done(object, context).await;
             }
             Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,

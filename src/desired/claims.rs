@@ -22,7 +22,7 @@ pub enum Standing {
 
 /// Whether an object has bucket or user, by a status that may be believed.
 pub fn has(object: &BucketConnection) -> bool {
-    object.status.as_ref().is_some_and(|status| status.bucket.is_some() || status.user.is_some())
+    object.status.as_ref().is_some_and(|status| status.memory.bucket.is_some() || status.memory.user.is_some())
 }
 
 /// What `object`, whose status may be believed, claims that belongs to one of `others`: the part of it, and why, for people.
@@ -108,8 +108,8 @@ mod tests {
 
     fn standing(object: &BucketConnection) -> Standing {
         match &object.status {
-            Some(status) if status.bucket.is_some() => Standing::Has,
-            Some(status) if status.account_id.is_some() => Standing::Nothing,
+            Some(status) if status.memory.bucket.is_some() => Standing::Has,
+            Some(status) if status.memory.account_id.is_some() => Standing::Nothing,
             _ => Standing::Claims,
         }
     }

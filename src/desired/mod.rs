@@ -223,7 +223,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         presets::Parts::default()
     });
     let status = object.status.clone().unwrap_or_default();
-    let earlier = status.bucket.as_ref().map(|b| b.owned.clone()).unwrap_or_default();
+    let earlier = status.memory.bucket.as_ref().map(|b| b.owned.clone()).unwrap_or_default();
     let context = settings::Context {
         preset_cors: preset.cors,
         preset_statements: &preset.bucket_statements,
@@ -267,7 +267,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     errors.extend(validate::document_size(&document, policy_spec.kind));
 
     // A user keeps name and path when the account's defaults change.
-    let known = status.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
+    let known = status.memory.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
     let user_spec = spec.user.clone().unwrap_or_default();
     let user_name =
         user_spec.name.or(known.map(|(_, name)| name.to_owned())).unwrap_or_else(|| names::default_user(object, defaults));
@@ -279,7 +279,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         PolicyType::Inline => names::INLINE_POLICY.to_owned(),
         PolicyType::Managed => user_name.clone(),
     });
-    let earlier_user_tags = status.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
+    let earlier_user_tags = status.memory.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
     let secret_spec = spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
     let existing = spec.existing_secret().map(str::to_owned);
     let secret_name = existing.clone().unwrap_or_else(|| names::secret(object));

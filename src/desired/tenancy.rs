@@ -118,9 +118,9 @@ fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccoun
     }
     // What has been taken over is ours by now.
     let ours = object.status.clone().unwrap_or_default();
-    let adopts = (spec.bucket.adopt && ours.bucket.is_none())
-        || (user.is_some_and(|user| user.adopt) && ours.user.is_none())
-        || (spec.policy.as_ref().is_some_and(|policy| policy.adopt) && ours.policy.is_none());
+    let adopts = (spec.bucket.adopt && ours.memory.bucket.is_none())
+        || (user.is_some_and(|user| user.adopt) && ours.memory.user.is_none())
+        || (spec.policy.as_ref().is_some_and(|policy| policy.adopt) && ours.memory.policy.is_none());
     if adopts && !rule.adoption {
         refused.push("adopt (it needs adoption: true)".to_owned());
     }

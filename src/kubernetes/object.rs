@@ -9,7 +9,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{Kubernetes, MANAGER, call};
-use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER};
+use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, Memory};
 use crate::desired::names;
 use crate::problem::{Class, Problem, gone};
 
@@ -78,12 +78,12 @@ impl Kubernetes {
         self.apply_status(object, json!(status), object.resource_version()).await
     }
 
-    /// Takes out of the status what was not written by us (observed/seal.rs), whoever manages those fields now.
-    pub async fn forget_status(&self, object: &BucketConnection) -> Result<(), Problem> {
-        tracing::warn!("the status was edited by somebody else: what it says of AWS is not believed");
-        let fields = ["accountId", "signIn", "bucket", "user", "policy", "earlierPolicies", "credentials", "permissions"];
-        let fields = fields.map(|field| (field.to_owned(), Value::Null));
-        let patch = Patch::Merge(json!({ "status": Value::Object(fields.into_iter().collect()) }));
+    /// Takes `forgotten`, which the operator did not write (observed/seal.rs), out of the status, whichever field manager has it.
+    pub async fn forget_status(&self, object: &BucketConnection, forgotten: &Memory) -> Result<(), Problem> {
+        tracing::warn!("the status was edited: what it says of AWS is not believed");
+        let mut fields = json!(forgotten);
+        fields.as_object_mut().into_iter().flatten().for_each(|(_, value)| *value = Value::Null);
+        let patch = Patch::Merge(json!({ "status": fields }));
         let (objects, parameters) = (self.objects(object), PatchParams::default());
         let patched = self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await?;
         self.remember(&patched);

@@ -22,6 +22,7 @@ use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
+
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;

@@ -65,7 +65,7 @@ impl Remembered {
         };
         let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
         let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
-        let credentials = status.credentials.unwrap_or_default();
+        let credentials = status.memory.credentials.unwrap_or_default();
         let seen = status.observed_generation.is_some();
         let asked = |annotation: &str, handled: &Option<String>| {
             let request = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation));
@@ -79,10 +79,10 @@ impl Remembered {
             revoke: seen && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             repeats: status.repeats,
             seen,
-            bucket_arn: status.bucket.map(|bucket| bucket.arn),
-            user: status.user,
-            policies: status.policy.into_iter().chain(status.earlier_policies).collect(),
-            roles: status.permissions.unwrap_or_default().roles,
+            bucket_arn: status.memory.bucket.map(|bucket| bucket.arn),
+            user: status.memory.user,
+            policies: status.memory.policy.into_iter().chain(status.memory.earlier_policies).collect(),
+            roles: status.memory.permissions.unwrap_or_default().roles,
             verified: is(ConditionType::Verified, "True"),
             credentials,
             unproven: status

@@ -1,7 +1,7 @@
-//! A seal on what our own status remembers of AWS, so that whoever may edit a status cannot make a foreign bucket or user ours.
+//! A seal on what our own status remembers, so that nobody who may edit a status can make a foreign bucket or user ours.
 //!
-//! Only this operator has the key. What a status without the right seal says of AWS is forgotten, and the ownership tags in AWS
-//! decide alone, as they do for an object that was never seen.
+//! Only this operator has the key. Memory without the right seal is dropped as a whole, and the tags in AWS decide alone, as they do
+//! for an object that was never reconciled.
 
 use std::fmt::Write;
 
@@ -9,8 +9,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use kube::ResourceExt;
 use sha2::Sha256;
 
-use crate::api::{BucketConnection, BucketConnectionStatus};
+use crate::api::{BucketConnection, BucketConnectionStatus, Memory};
 use crate::credentials::Sensitive;
+
+/// Bytes of the HMAC that the status shows.
+const LENGTH: usize = 16;
 
 /// The key to the seals.
 #[derive(Clone, Debug)]
@@ -24,42 +27,44 @@ impl Seal {
 
     /// Seals `status`, which is about to be written to `object`.
     pub fn mark(&self, object: &BucketConnection, status: &mut BucketConnectionStatus) {
-        status.seal = Some(self.of(object, status));
+        let seal = self.mac(object, &status.memory).map(|mac| mac.finalize().into_bytes());
+        status.seal = seal.map(|bytes| {
+            bytes.iter().take(LENGTH).fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        });
     }
 
-    /// Makes the status of `object` forget what is not sealed; returns whether there was anything to forget.
-    pub fn check(&self, object: &mut BucketConnection) -> bool {
-        let Some(mut status) = object.status.take() else { return false };
-        let before = status.clone();
-        if status.seal.as_ref() != Some(&self.of(object, &status)) {
-            status.account_id = None;
-            status.sign_in = None;
-            status.bucket = None;
-            status.user = None;
-            status.policy = None;
-            status.earlier_policies.clear();
-            status.credentials = None;
-            status.permissions = None;
+    /// Drops the memory of `object` unless it carries our seal; returns what was dropped.
+    pub fn check(&self, object: &mut BucketConnection) -> Option<Memory> {
+        let status = object.status.as_ref()?;
+        if status.memory == Memory::default() || self.holds(object, status) {
+            return None;
         }
-        let forgot = status != before;
-        object.status = Some(status);
-        forgot
+        object.status.as_mut().map(|status| std::mem::take(&mut status.memory))
     }
 
-    /// HMAC-SHA-256 over the object's uid and all that later passes take for granted.
-    fn of(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> String {
-        let BucketConnectionStatus { account_id, sign_in, bucket, user, policy, earlier_policies, .. } = status;
-        let BucketConnectionStatus { credentials, permissions, .. } = status;
-        let of_aws = serde_json::json!([account_id, sign_in, bucket, user, policy, earlier_policies]);
-        let facts = serde_json::json!([object.uid(), of_aws, credentials, permissions]);
-        // A key of any length will do for an HMAC.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes()) else { return String::new() };
-        mac.update(facts.to_string().as_bytes());
-        mac.finalize().into_bytes().iter().take(16).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    fn holds(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> bool {
+        let seal = status.seal.as_deref().and_then(bytes).filter(|seal| seal.len() == LENGTH);
+        // Compares in constant time.
+        seal.zip(self.mac(object, &status.memory)).is_some_and(|(seal, mac)| mac.verify_truncated_left(&seal).is_ok())
     }
+
+    /// HMAC-SHA-256 over the object's uid and all of its memory; `None`, which is never a valid seal, where that cannot be written
+    /// down.
+    fn mac(&self, object: &BucketConnection, memory: &Memory) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes()).ok()?;
+        let facts = serde_json::to_value((object.uid(), memory)).ok()?;
+        mac.update(facts.to_string().as_bytes());
+        Some(mac)
+    }
+}
+
+/// The bytes that `hex` stands for.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -85,19 +90,57 @@ mod tests {
         let sealed = written(&object);
         let remembered = |mut object: BucketConnection, seal: &Seal| {
             seal.check(&mut object);
-            object.status.unwrap().bucket.is_some()
+            object.status.unwrap().memory.bucket.is_some()
         };
         assert!(remembered(sealed.clone(), &seal));
         assert!(!remembered(object.clone(), &seal), "never sealed");
         let mut edited = sealed.clone();
-        edited.status.as_mut().unwrap().bucket.as_mut().unwrap().arn = "arn:aws:s3:::foreign".into();
+        edited.status.as_mut().unwrap().memory.bucket.as_mut().unwrap().arn = "arn:aws:s3:::foreign".into();
         assert!(!remembered(edited, &seal));
         let mut copied = sealed.clone();
         copied.metadata.uid = Some("2".into());
         assert!(!remembered(copied, &seal), "another object's status");
-        assert!(!remembered(sealed, &Seal::new(Sensitive::new("other".into()))));
+        assert!(!remembered(sealed.clone(), &Seal::new(Sensitive::new("other".into()))));
+        let mut short = sealed.clone();
+        short.status.as_mut().unwrap().seal.as_mut().unwrap().truncate(2);
+        assert!(!remembered(short, &seal), "a prefix of the right seal");
         object.status = None;
         seal.check(&mut object);
         assert_eq!(object.status, None);
+    }
+
+    /// Every field of the memory that is there, or is added later, is under the seal: dropped as a whole when one byte differs.
+    #[test]
+    fn every_field_is_sealed() {
+        let seal = Seal::new(Sensitive::new("key".into()));
+        let schema = serde_json::to_value(schemars::schema_for!(Memory)).unwrap();
+        let fields: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        assert!(fields.len() >= 8);
+        let full = json!({
+            "accountId": "123456789012",
+            "signIn": { "region": "eu-west-1" },
+            "bucket": { "arn": "arn:aws:s3:::data", "region": "us-east-1" },
+            "user": { "name": "u", "arn": "arn:aws:iam::123456789012:user/u", "id": "AIDA1" },
+            "policy": { "type": "Inline", "name": "p" },
+            "earlierPolicies": [{ "type": "Inline", "name": "q" }],
+            "credentials": { "accessKeyId": "AKIA1" },
+            "permissions": { "groups": ["g"] },
+        });
+        for field in fields {
+            assert!(full.get(&field).is_some(), "give {field} a value in this test");
+            let mut object: BucketConnection = serde_json::from_value(json!({
+                "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "metadata": { "name": "c", "uid": "1" },
+                "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "data" } }, "status": full,
+            }))
+            .unwrap();
+            let mut status = object.status.clone().unwrap();
+            seal.mark(&object, &mut status);
+            let mut memory = serde_json::to_value(&status.memory).unwrap();
+            memory.as_object_mut().unwrap().remove(&field).expect("it is written");
+            status.memory = serde_json::from_value(memory).unwrap();
+            object.status = Some(status);
+            assert!(seal.check(&mut object).is_some(), "{field} is not sealed");
+            assert_eq!(object.status.unwrap().memory, Memory::default());
+        }
     }
 }

@@ -373,7 +373,7 @@ fn is_news(known: &LastUsed, used: &LastUsed) -> bool {
 /// What is to be said of rotation, where there is anything to say.
 pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
     const PART: ConditionType = ConditionType::RotationComplete;
-    let credentials = status.credentials.as_ref()?;
+    let credentials = status.memory.credentials.as_ref()?;
     let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, passing: false };
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == PART) {
         return Some(told(blocker.reason, blocker.message.clone()));
@@ -448,12 +448,12 @@ pub fn rotates(status: &BucketConnectionStatus) -> bool {
     ];
     let complete = super::condition(status, ConditionType::RotationComplete).filter(|condition| condition.status == "False");
     let passing = complete.is_some_and(|told| PASSING.iter().any(|reason| told.reason == reason.to_string()));
-    passing || status.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some())
+    passing || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some())
 }
 
 /// The next time at which something is due by the clock alone, after `now`.
 pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
-    let credentials = status.credentials.as_ref()?;
+    let credentials = status.memory.credentials.as_ref()?;
     let previous = credentials.previous.as_ref();
     let times = [
         credentials.next_rotation_at.as_ref().map(|at| at.0),

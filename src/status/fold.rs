@@ -128,20 +128,20 @@ impl Fold<'_> {
     }
 
     fn checked(&mut self, check: &Checked<'_>) {
-        self.status.account_id = Some(check.desired.account.id.clone());
+        self.status.memory.account_id = Some(check.desired.account.id.clone());
         self.status.partition = Some(check.desired.account.partition.clone());
-        self.status.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
+        self.status.memory.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
-        let before = self.status.credentials.take();
-        self.status.credentials = match &check.desired.existing {
+        let before = self.status.memory.credentials.take();
+        self.status.memory.credentials = match &check.desired.existing {
             Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.pass.now)),
             None => credentials(before, self.pass, check),
         };
         if let Some(verdict) = rotation(&self.status, self.pass, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
-        self.status.permissions = permissions(self.status.permissions.take(), check);
+        self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
@@ -217,7 +217,7 @@ impl Fold<'_> {
             }
             None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
             None => {
-                let arn = self.status.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
+                let arn = self.status.memory.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
                 let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
                 let verified = condition(&self.status, ConditionType::Verified);
@@ -246,7 +246,7 @@ impl Fold<'_> {
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             // A bucket that was made anew has nothing of before.
-            let mut owned = self.status.bucket.take().filter(|_| !bucket_made).map(|b| b.owned).unwrap_or_default();
+            let mut owned = self.status.memory.bucket.take().filter(|_| !bucket_made).map(|b| b.owned).unwrap_or_default();
             for (name, part, ours) in desired.bucket.settings.owned() {
                 let failed = |step: &Step, outcome: &Outcome| {
                     matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
@@ -260,7 +260,8 @@ impl Fold<'_> {
                     owned.insert(name.to_owned(), ours);
                 }
             }
-            self.status.bucket = Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), owned });
+            self.status.memory.bucket =
+                Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), owned });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
             Outcome::Done(Fact::User { id }) => Some(id.clone()),
@@ -273,9 +274,10 @@ impl Fold<'_> {
         if let Some(id) = made.or(seen) {
             let tags_failed = desired.management.of("user") != ManagementMode::Enforce
                 || steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
-            let earlier = self.status.user.take().map(|u| u.tag_keys);
+            let earlier = self.status.memory.user.take().map(|u| u.tag_keys);
             let tag_keys = merged(desired.user.tags.ours.keys().cloned().collect(), earlier, tags_failed);
-            self.status.user = Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
+            self.status.memory.user =
+                Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
         }
         self.policy(check);
     }
@@ -298,7 +300,7 @@ impl Fold<'_> {
             || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
         // Until another one is in place, what was remembered stays so.
         if in_place {
-            self.status.policy = Some(PolicyStatus { version, ..identity });
+            self.status.memory.policy = Some(PolicyStatus { version, ..identity });
         }
         let still_there = |policy: &&PolicyStatus| {
             let removal = steps().find(|(step, _)| match &step.action {
@@ -316,7 +318,7 @@ impl Fold<'_> {
             }
         };
         let earlier: Vec<_> = remembered.earlier_policies(desired).filter(still_there).cloned().collect();
-        self.status.earlier_policies = earlier;
+        self.status.memory.earlier_policies = earlier;
     }
 
     fn drift(&mut self, check: &Checked<'_>) {

@@ -31,38 +31,38 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let writes_policy =
         plan.steps.iter().any(|step| matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. }));
     let identity = desired.policy.identity();
-    let new_policy = writes_policy && !status.policy.as_ref().is_some_and(|policy| policy.is(&identity));
+    let new_policy = writes_policy && !status.memory.policy.as_ref().is_some_and(|policy| policy.is(&identity));
     let main = &desired.secret.name;
     let writes_secret = plan.steps.iter().any(|step| match &step.action {
         Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => name == main,
         _ => false,
     });
-    let named = status.credentials.as_ref().and_then(|credentials| credentials.secret_name.as_ref());
+    let named = status.memory.credentials.as_ref().and_then(|credentials| credentials.secret_name.as_ref());
     let new_secret = writes_secret && named != Some(main);
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
-    let new_readers = grants && !status.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
+    let new_readers = grants && !status.memory.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
     if issued.is_none() && revokes.is_none() && !new_policy && !new_secret && !new_readers {
         return None;
     }
     if new_secret {
-        let credentials = status.credentials.get_or_insert_default();
+        let credentials = status.memory.credentials.get_or_insert_default();
         let own = credentials.secret_name.as_ref().zip(credentials.version).map(|(name, number)| names::version(name, number));
         credentials.earlier_secrets.extend(own);
         credentials.earlier_secrets.extend(credentials.secret_name.replace(main.clone()));
     }
     if new_readers {
-        status.permissions.get_or_insert_default().roles.push(readers.clone());
+        status.memory.permissions.get_or_insert_default().roles.push(readers.clone());
     }
     if new_policy {
-        status.earlier_policies.extend(status.policy.replace(identity));
+        status.memory.earlier_policies.extend(status.memory.policy.replace(identity));
     }
     let generation = object.metadata.generation;
     if let Some(before) = revokes {
-        status.credentials.get_or_insert_default().revocation = Some(revocation::revocation(before));
+        status.memory.credentials.get_or_insert_default().revocation = Some(revocation::revocation(before));
     }
     if let Some((secret, version, known_keys)) = issued {
-        let credentials = status.credentials.get_or_insert_default();
+        let credentials = status.memory.credentials.get_or_insert_default();
         credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
         if secret == main {
             // One that waited to be the next cannot be used, or is published: this is no rotation.

@@ -85,8 +85,8 @@ async fn every_way_to_sign_in() {
     lab.apply(&second).await;
     let object = lab.ready("second").await;
     let status = object.status.unwrap();
-    assert_eq!(status.account_id.as_deref(), Some(SECOND));
-    assert!(status.user.unwrap().arn.starts_with(&format!("arn:aws:iam::{SECOND}:user/")));
+    assert_eq!(status.memory.account_id.as_deref(), Some(SECOND));
+    assert!(status.memory.user.unwrap().arn.starts_with(&format!("arn:aws:iam::{SECOND}:user/")));
     assert_eq!(
         lab.iam().list_users().send().await.unwrap().users().iter().filter(|u| u.user_name().contains("second")).count(),
         0
@@ -158,7 +158,7 @@ async fn defaults_and_their_change() {
         json!({ "accountRef": { "name": "with-defaults" }, "bucket": { "tags": { "team": "a" } } }),
     ))
     .await;
-    let user = lab.ready("c").await.status.unwrap().user.unwrap();
+    let user = lab.ready("c").await.status.unwrap().memory.user.unwrap();
     assert!(user.arn.ends_with(&format!(":user/bucketconnection/labs/bc-{}.c", lab.namespace)), "{}", user.arn);
     let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
     let tag = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
@@ -170,7 +170,7 @@ async fn defaults_and_their_change() {
         tags.into_iter().find(|tag| tag.key == "cost").map(|tag| tag.value)
     };
     eventually("the other tag", async || cost().await.as_deref() == Some("8")).await;
-    let now = lab.check("c").await.status.unwrap().user.unwrap();
+    let now = lab.check("c").await.status.unwrap().memory.user.unwrap();
     assert_eq!((now.arn, now.id), (user.arn, user.id));
 }
 

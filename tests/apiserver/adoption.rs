@@ -225,7 +225,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
         lab.check("c").await;
         lab.ready("c").await;
         assert!(lab.keys("veteran").await.contains(&theirs), "{credentials}");
-        let status = lab.get("c").await.status.unwrap().credentials.unwrap();
+        let status = lab.get("c").await.status.unwrap().memory.credentials.unwrap();
         assert!(status.retiring.is_empty() && status.intent.is_none() && status.access_key_id.as_ref() != Some(&theirs));
     }
     // A permission to take over is needed for the takeover only.

@@ -276,7 +276,7 @@ async fn a_change_of_the_spec_is_no_drift() {
     lab.proxy.take();
     lab.patch("c", json!({ "spec": { "policy": { "type": "Managed" } } })).await;
     lab.until("c", "managed policy", |object| {
-        object.status.as_ref().and_then(|s| s.policy.as_ref()).is_some_and(|policy| policy.arn.is_some())
+        object.status.as_ref().and_then(|s| s.memory.policy.as_ref()).is_some_and(|policy| policy.arn.is_some())
     })
     .await;
     let object = lab.ready("c").await;
@@ -290,7 +290,8 @@ async fn a_change_of_the_spec_is_no_drift() {
     lab.patch("c", json!({ "spec": { "policy": { "type": "Inline" }, "credentials": { "secret": { "name": "renamed" } } } }))
         .await;
     lab.until("c", "renamed Secret", |object| {
-        object.status.as_ref().and_then(|s| s.credentials.as_ref()).and_then(|c| c.secret_name.as_deref()) == Some("renamed")
+        object.status.as_ref().and_then(|s| s.memory.credentials.as_ref()).and_then(|c| c.secret_name.as_deref())
+            == Some("renamed")
     })
     .await;
     let object = lab.ready("c").await;

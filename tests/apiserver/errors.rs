@@ -60,7 +60,7 @@ async fn the_least_rights_are_really_enforced() {
     let (_, reason, message) = told(&object, "CredentialsReady");
     assert_eq!(reason, "AccessDenied");
     assert!(message.contains("iam:CreateAccessKey") && message.contains("is not authorized"), "{message}");
-    let credentials = object.status.unwrap().credentials.unwrap();
+    let credentials = object.status.unwrap().memory.credentials.unwrap();
     assert_eq!((credentials.intent, credentials.phase), (None, None), "no intent stays where surely no key was issued");
     iam.delete_user_policy().user_name("operator").policy_name("scp").send().await.unwrap();
     lab.check("c").await;
@@ -222,7 +222,7 @@ async fn a_key_that_spreads_slowly_is_waited_for() {
     .await;
     let object = lab.ready("c").await;
     assert_eq!(lab.keys("worker").await.len(), 1, "no second key was issued");
-    assert_eq!(object.status.unwrap().credentials.unwrap().phase, Some(bucketconnection::api::KeyPhase::Verified));
+    assert_eq!(object.status.unwrap().memory.credentials.unwrap().phase, Some(bucketconnection::api::KeyPhase::Verified));
     assert_eq!(lab.proxy.count("s3:ListBucket"), 4);
 }
 

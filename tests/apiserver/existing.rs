@@ -68,10 +68,10 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
     }
     assert!(told(&object, "Verified").2.contains("user/theirs"), "{}", told(&object, "Verified").2);
     let status = object.status.unwrap();
-    let credentials = status.credentials.unwrap();
+    let credentials = status.memory.credentials.unwrap();
     assert_eq!((credentials.access_key_id.as_ref(), credentials.secret_name.as_deref()), (Some(&key.0), Some("theirs")));
     assert!(credentials.identity.unwrap().ends_with("user/theirs") && credentials.verified_at.is_some());
-    assert!(status.user.is_none() && status.policy.is_none());
+    assert!(status.memory.user.is_none() && status.memory.policy.is_none());
 
     // A check in between costs the reads of the bucket, and one call with the key.
     lab.check("c").await;
@@ -110,7 +110,7 @@ async fn another_key_is_noticed_and_what_it_may_not_do_is_told() {
     let (_, reason, message) = told(&object, "Verified");
     assert_eq!(reason, "AccessDenied");
     assert!(message.contains("the key in Secret theirs is denied") && message.contains("s3:ListBucket"), "{message}");
-    assert_eq!(object.status.unwrap().credentials.unwrap().access_key_id, Some(poor.0.clone()));
+    assert_eq!(object.status.unwrap().memory.credentials.unwrap().access_key_id, Some(poor.0.clone()));
     grant(&lab, "poor", &["s3:ListBucket"]).await;
     lab.check("c").await;
     lab.ready("c").await;

@@ -65,7 +65,7 @@ async fn a_whole_object_is_only_observed() {
     assert_eq!(told(&object, "Ready").1, "Observed");
     assert_eq!(told(&object, "Stalled").0, "False");
     let status = object.status.unwrap();
-    assert!(status.bucket.is_none() && status.user.is_none(), "what is only looked at is not ours");
+    assert!(status.memory.bucket.is_none() && status.memory.user.is_none(), "what is only looked at is not ours");
     let differences = status.drift.unwrap().differences;
     for path in ["bucket.tags[bucketconnection.dev/owner]", "cors.rules[0]", "user", "policy", "secret(c-s3)"] {
         assert!(differences.iter().any(|difference| difference.path == path), "{path}: {differences:?}");

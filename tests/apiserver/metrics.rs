@@ -30,7 +30,7 @@ async fn readiness_and_the_age_of_keys() {
     let mut wrong = lab.connection("bucket-metrics-wrong", json!({ "accountRef": { "name": "nobodys" } }));
     wrong["metadata"]["name"] = json!("wrong");
     lab.apply(&wrong).await;
-    let credentials = lab.ready("c").await.status.unwrap().credentials.unwrap();
+    let credentials = lab.ready("c").await.status.unwrap().memory.credentials.unwrap();
     lab.condition("wrong", "Ready", "False").await;
 
     let text = scraped(&lab, |text| {

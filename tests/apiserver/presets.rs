@@ -174,8 +174,8 @@ async fn arns_have_the_partition_of_the_account() {
     let object = lab.ready("c").await;
     let status = object.status.unwrap();
     assert_eq!(status.partition.as_deref(), Some("aws-cn"));
-    assert_eq!(status.bucket.unwrap().arn, "arn:aws-cn:s3:::bucket-beijing");
-    assert!(status.user.unwrap().arn.starts_with("arn:aws-cn:iam::123456789012:user/bucketconnection/"));
+    assert_eq!(status.memory.bucket.unwrap().arn, "arn:aws-cn:s3:::bucket-beijing");
+    assert!(status.memory.user.unwrap().arn.starts_with("arn:aws-cn:iam::123456789012:user/bucketconnection/"));
     let create = lab.proxy.take().into_iter().find(|request| request.action == "iam:CreatePolicy").unwrap();
     assert!(create.text.contains("arn%3Aaws-cn%3As3%3A%3A%3Abucket-beijing"), "{}", create.text);
 

@@ -17,7 +17,7 @@ fn spec(rotation: Value) -> Value {
 }
 
 fn credentials(object: &BucketConnection) -> CredentialsStatus {
-    object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default()
+    object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default()
 }
 
 async fn ask(lab: &Lab, annotation: &str, stamp: &str) {

@@ -73,7 +73,7 @@ async fn all_of_them() {
     lab.apply(&lab.connection(BUCKET, spec())).await;
     let object = lab.ready("c").await;
     quiet(&lab).await;
-    let owned = object.status.unwrap().bucket.unwrap().owned;
+    let owned = object.status.unwrap().memory.bucket.unwrap().owned;
     assert_eq!(owned["lifecycle"], ["uploads", "versions"]);
     assert_eq!(owned["policyStatements"].len(), 5);
 

@@ -149,7 +149,7 @@ async fn a_status_edited_by_hand_makes_nothing_ours() {
         lab.objects().patch_status("c", &parameters, &Patch::Merge(&forged)).await.unwrap();
         let object = lab.check("c").await;
         assert_eq!(told(&object, "Ready").1, "BucketNotOwned");
-        assert!(object.status.unwrap().bucket.is_none(), "the operator has forgotten it");
+        assert!(object.status.unwrap().memory.bucket.is_none(), "the operator has forgotten it");
     }
     let tags = lab.s3().get_bucket_tagging().bucket("lab-a-foreign").send().await;
     assert!(tags.is_err(), "the foreign bucket has no tag of ours: {tags:?}");
@@ -228,7 +228,7 @@ async fn a_bucket_in_the_accounts_own_namespace() {
     object["spec"]["bucket"] = json!({ "namePrefix": "lab-a", "prefix": "runs/" });
     lab.apply(&object).await;
     let ready = lab.ready("c").await;
-    assert_eq!(ready.status.unwrap().bucket.unwrap().arn, "arn:aws:s3:::lab-a-123456789012-us-east-1-an");
+    assert_eq!(ready.status.unwrap().memory.bucket.unwrap().arn, "arn:aws:s3:::lab-a-123456789012-us-east-1-an");
     assert_eq!(lab.secret("c-s3").await["BUCKET"], "lab-a-123456789012-us-east-1-an");
     let created = lab.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
     assert!(created.text.to_lowercase().contains("x-amz-bucket-namespace: account-regional"), "{}", created.text);

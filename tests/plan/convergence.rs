@@ -93,12 +93,12 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// Whether the status knows the user that is there now.
 fn same_user(object: &BucketConnection, world: &World) -> bool {
-    let known = object.status.as_ref().and_then(|status| status.user.as_ref()).map(|user| &user.id);
+    let known = object.status.as_ref().and_then(|status| status.memory.user.as_ref()).map(|user| &user.id);
     known == world.user.as_ref().map(|user| &user.user.id)
 }
 
 fn issuing(status: &BucketConnectionStatus) -> bool {
-    status.credentials.as_ref().is_some_and(|credentials| credentials.intent.is_some())
+    status.memory.credentials.as_ref().is_some_and(|credentials| credentials.intent.is_some())
 }
 
 fn known(object: &BucketConnection, what: fn(&BucketConnectionStatus) -> bool) -> bool {
@@ -127,7 +127,7 @@ proptest! {
                 Event::Edit(which) if EDITS[which] == "wait" => world.wait(),
                 Event::Edit(which) if EDITS[which] == "nothing" => {}
                 // What lost its tag before any pass knew it as ours is foreign, and rightly so.
-                Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, |status| status.bucket.is_some()) => {}
+                Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, |status| status.memory.bucket.is_some()) => {}
                 Event::Edit(which) if EDITS[which] == "user untagged" && !same_user(&object, &world) => {}
                 // The one thing that nobody can tell: a key made by hand on our user just while we are issuing one
                 // (docs/decisions/0004-keys.md; tests/plan/keys.txt has the case of two).
@@ -168,7 +168,7 @@ proptest! {
                 world.wait();
             }
             let passed = world.pass(&mut object, |_| None);
-            let credentials = object.status.as_ref().unwrap().credentials.clone().unwrap_or_default();
+            let credentials = object.status.as_ref().unwrap().memory.credentials.clone().unwrap_or_default();
             if passed.plan.in_sync() && credentials.previous.is_none() && credentials.revocation.is_none() {
                 break;
             }
@@ -190,20 +190,20 @@ proptest! {
                 object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
             }
             passes += 1;
-            prop_assert!(passes < 12, "no end: {:#?} {:#?}", passed.plan, object.status.as_ref().unwrap().credentials);
+            prop_assert!(passes < 12, "no end: {:#?} {:#?}", passed.plan, object.status.as_ref().unwrap().memory.credentials);
         }
         let foreign_key = foreign_key && world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         let status = object.status.clone().unwrap();
         prop_assert!(is_true(&status, ConditionType::Ready), "{:#?}", status.conditions);
         prop_assert!(!is_true(&status, ConditionType::Reconciling) && !is_true(&status, ConditionType::Stalled));
-        prop_assert_eq!(&status.credentials.as_ref().unwrap().intent, &None);
-        prop_assert!(status.credentials.as_ref().unwrap().retiring.is_empty());
-        prop_assert!(status.credentials.as_ref().unwrap().next.is_none());
+        prop_assert_eq!(&status.memory.credentials.as_ref().unwrap().intent, &None);
+        prop_assert!(status.memory.credentials.as_ref().unwrap().retiring.is_empty());
+        prop_assert!(status.memory.credentials.as_ref().unwrap().next.is_none());
 
         // One key of ours, in the one Secret; what is foreign is still there.
         let user = world.user.clone().unwrap();
         let ours: Vec<_> = user.keys.iter().filter(|key| key.id != "AKIAFOREIGN").map(|key| key.id.clone()).collect();
-        prop_assert_eq!(ours, vec![status.credentials.unwrap().access_key_id.unwrap()]);
+        prop_assert_eq!(ours, vec![status.memory.credentials.unwrap().access_key_id.unwrap()]);
         let versioned = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).is_some_and(|secret| secret.versioned);
         prop_assert_eq!(world.secret.len(), 1 + usize::from(versioned), "{:?}", world.secret.keys());
         // Just the groups of the spec may read it, and nothing is left of earlier names.
@@ -216,7 +216,7 @@ proptest! {
         let wanted = !desired.access.groups.is_empty();
         prop_assert_eq!(readers.iter().map(|(name, _)| *name).collect::<Vec<_>>(), vec![&desired.access.name; usize::from(wanted)]);
         prop_assert!(readers.iter().all(|(_, access)| bound(access) == desired.access.groups));
-        let permissions = status.permissions.unwrap_or_default();
+        let permissions = status.memory.permissions.unwrap_or_default();
         prop_assert_eq!((permissions.groups, permissions.roles.len()), (desired.access.groups, usize::from(wanted)));
         prop_assert_eq!(foreign_key, user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         if foreign_tag {

@@ -181,7 +181,8 @@ impl Story {
                 user.inline.get("bucketconnection-revoked").map_or("none\n".to_owned(), |denial| format!("{denial}\n"))
             }
             ["phase"] => {
-                let credentials = self.object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+                let credentials =
+                    self.object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
                 let shown = |key: &PreviousKey| key.access_key_id.clone();
                 let at = credentials.next_rotation_at.map_or("never".to_owned(), |at| at.0.to_string());
                 let previous = credentials.previous.as_ref().map(shown);
@@ -254,7 +255,7 @@ impl Story {
                         if let Held::Ours(role) = &access.role { role.rules.to_string() } else { format!("{:?}", access.role) };
                     let _ = writeln!(text, "{name}\n  {bound}\n  {role}");
                 }
-                let status = self.object.status.as_ref().and_then(|status| status.permissions.clone()).unwrap_or_default();
+                let status = self.object.status.as_ref().and_then(|status| status.memory.permissions.clone()).unwrap_or_default();
                 text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
             }
             ["keys"] => {

@@ -121,12 +121,12 @@ proptest! {
             }
             if let Some(id) = before.as_ref().filter(|_| passed) {
                 let now = works(&world, &name);
-                prop_assert!(now.is_some(), "Secret {name} had {id} and has {:?}; {:#?}", world.secret.get(&name), object.status.as_ref().and_then(|s| s.credentials.clone()));
+                prop_assert!(now.is_some(), "Secret {name} had {id} and has {:?}; {:#?}", world.secret.get(&name), object.status.as_ref().and_then(|s| s.memory.credentials.clone()));
             }
             for key in keys.iter().filter(|key| key.active && passed) {
                 let Some(at) = published.get(&key.id).filter(|at| world.now.as_second() - at.as_second() < OVERLAP) else { continue };
                 let lives = world.user.iter().flat_map(|user| &user.keys).any(|live| live.id == key.id && live.active);
-                prop_assert!(lives, "{} was published until {at}, and is gone at {}; {:#?}", key.id, world.now, object.status.as_ref().and_then(|s| s.credentials.clone()));
+                prop_assert!(lives, "{} was published until {at}, and is gone at {}; {:#?}", key.id, world.now, object.status.as_ref().and_then(|s| s.memory.credentials.clone()));
             }
         }
         object.spec.deletion_policy = DeletionPolicy::Delete;
@@ -146,6 +146,6 @@ proptest! {
             }
             object.status = Some(world.fold_deletion(&object, &plan, &report));
         }
-        prop_assert!(object.status.is_none(), "{:?} {:?} {:?}", world.secret.keys(), world.user.map(|user| user.keys), object.status.map(|status| status.credentials));
+        prop_assert!(object.status.is_none(), "{:?} {:?} {:?}", world.secret.keys(), world.user.map(|user| user.keys), object.status.map(|status| status.memory.credentials));
     }
 }

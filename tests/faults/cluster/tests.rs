@@ -96,7 +96,7 @@ async fn a_status_is_applied_by_its_own_path_and_by_manager() {
     let less =
         api.patch_status("c", &manager("a"), &status(None, json!({ "observedGeneration": 1 }))).await.unwrap().status.unwrap();
     assert_eq!(
-        (less.account_id, less.last_handled_reconcile_at, less.observed_generation),
+        (less.memory.account_id, less.last_handled_reconcile_at, less.observed_generation),
         (None, Some("x".to_owned()), Some(1))
     );
     // What a person has changed is no longer the manager's to remove.

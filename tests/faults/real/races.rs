@@ -33,7 +33,7 @@ async fn wrong(rig: &Rig, name: &str, user: &str) -> Vec<String> {
     if !orphans.is_empty() {
         wrong.push(format!("{name}: keys that no Secret holds: {orphans:?}"));
     }
-    let status = rig.lab.get(name).await.status.unwrap().credentials.unwrap();
+    let status = rig.lab.get(name).await.status.unwrap().memory.credentials.unwrap();
     if status.access_key_id.as_ref() != Some(&held) {
         wrong.push(format!("{name}: the status tells of {:?}", status.access_key_id));
     }

@@ -190,7 +190,7 @@ pub const SCENARIOS: [Scenario; 14] = [
 /// Waits until the Secret has the next key, and nothing of the way there is left.
 async fn rotated(rig: &Rig) {
     let done = |object: &BucketConnection| {
-        let credentials = object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+        let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
         credentials.last_handled_rotate_at.as_deref() == Some(ASKED) && credentials.next.is_none()
     };
     rig.lab.until("c", "rotation", done).await;
@@ -199,7 +199,7 @@ async fn rotated(rig: &Rig) {
 
 async fn revoked(rig: &Rig) {
     let done = |object: &BucketConnection| {
-        let credentials = object.status.as_ref().and_then(|status| status.credentials.clone()).unwrap_or_default();
+        let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
         credentials.last_handled_revoke_at.as_deref() == Some(ASKED)
     };
     rig.lab.until("c", "revocation", done).await;

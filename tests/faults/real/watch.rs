@@ -116,7 +116,7 @@ impl Watch {
 
 /// Whether somebody asked for all keys to be cut off, and that is not done yet: until then it may be done once more.
 fn revoking(object: &BucketConnection) -> bool {
-    let credentials = object.status.as_ref().and_then(|status| status.credentials.as_ref());
+    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
     let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
     object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled)
 }
