@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
@@ -48,7 +48,7 @@ impl Fence {
         match &self.0 {
             Some(until) if now() + takes >= Duration::from_millis(until.load(Ordering::SeqCst)) => {
                 let text = "the lease was not renewed lately, so another operator may be at work";
-                Err(Problem::new(Class::Unavailable, "update leases", "LeaseNotHeld", text))
+                Err(Problem::at(Source::Operator, Class::Unavailable, "update leases", "LeaseNotHeld", text))
             }
             _ => Ok(()),
         }

@@ -17,6 +17,9 @@ pub(crate) const GRANTERS: &str = "; look for another policy of the user, a grou
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
+    /// Who refused it, or did not answer.
+    #[serde(default)]
+    pub source: Source,
     /// What kind of failure it is.
     pub class: Class,
     /// The action as IAM and RBAC spell it: `s3:PutBucketCORS`, `patch secrets`. What must be allowed for the call to work.
@@ -29,7 +32,21 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Kinds of failure. AWS's codes are sorted into them in [`crate::sdk`].
+/// Where a call failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// At AWS.
+    #[default]
+    Aws,
+    /// At the API server of the cluster.
+    Kubernetes,
+    /// At the address that `spec.verification` names.
+    Endpoint,
+    /// In this process, which did not even ask.
+    Operator,
+}
+
+/// Kinds of failure. AWS's codes are sorted into them in [`crate::sdk`], the API server's in [`crate::kubernetes`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Class {
     /// It is not there.
@@ -60,26 +77,42 @@ pub enum Class {
     Refused,
 }
 
+/// What a connection works with, as far as the advice on a problem depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Region of the bucket.
+    pub region: String,
+    /// IAM path of the user, where it is not the one that the operator's policy has by default.
+    pub user_path: Option<String>,
+}
+
 impl Problem {
-    /// A problem of `class` in `action`.
+    /// A problem of `class` in `action`, a call to AWS.
     pub fn new(class: Class, action: &str, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, action: action.to_owned(), code: code.into(), message: message.into() }
+        Self::at(Source::Aws, class, action, code, message)
+    }
+
+    /// A problem of `class` in `action`, which failed at `source`.
+    pub fn at(source: Source, class: Class, action: &str, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { source, class, action: action.to_owned(), code: code.into(), message: message.into() }
     }
 
     /// The condition reason that this problem shows as.
     pub fn reason(&self) -> Reason {
-        match self.class {
-            Class::Denied => Reason::AccessDenied,
-            Class::BadKey => Reason::SignInFailed,
-            Class::Allowed => Reason::NotIsolated,
-            Class::NameTaken => Reason::BucketNotOwned,
-            Class::Elsewhere(_) => Reason::RegionMismatch,
-            Class::Conflict | Class::Exists | Class::Missing => Reason::Conflict,
-            Class::Quota => Reason::QuotaExceeded,
-            Class::Throttled => Reason::Throttled,
-            Class::Unavailable => Reason::AWSUnavailable,
-            Class::InUse | Class::Refused if !self.action.contains(':') => Reason::KubernetesError,
-            Class::InUse | Class::Refused => Reason::RequestRefused,
+        match (&self.class, self.source) {
+            (Class::Denied, _) => Reason::AccessDenied,
+            (Class::BadKey, _) => Reason::SignInFailed,
+            (Class::Allowed, _) => Reason::NotIsolated,
+            (Class::NameTaken, _) => Reason::BucketNotOwned,
+            (Class::Elsewhere(_), _) => Reason::RegionMismatch,
+            (Class::Conflict | Class::Exists | Class::Missing, _) => Reason::Conflict,
+            (Class::Quota, _) => Reason::QuotaExceeded,
+            (Class::Throttled, _) => Reason::Throttled,
+            (Class::Unavailable, Source::Kubernetes) => Reason::KubernetesUnavailable,
+            (Class::Unavailable, Source::Operator) => Reason::LeaseNotHeld,
+            (Class::Unavailable, Source::Aws | Source::Endpoint) => Reason::AWSUnavailable,
+            (Class::InUse | Class::Refused, Source::Kubernetes) => Reason::KubernetesError,
+            (Class::InUse | Class::Refused, _) => Reason::RequestRefused,
         }
     }
 
@@ -100,22 +133,49 @@ impl Problem {
 
     /// What a person can do about it; empty when it passes by itself.
     pub fn advice(&self) -> String {
-        match &self.class {
-            Class::Denied if self.action == "sts:AssumeRole" => {
+        match (&self.class, self.source) {
+            (Class::Denied, Source::Aws) if self.action == "sts:AssumeRole" => {
                 "; check the role's ARN, whom its trust policy names, and externalId".to_owned()
             }
-            Class::Denied if self.action.contains(':') => {
-                format!(
-                    "; allow {} to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy",
-                    self.action
-                )
+            (Class::Denied, Source::Aws) => allow(&self.action, None),
+            (Class::Denied, _) if self.code == "Unauthorized" => {
+                "; check the operator's own credentials for the API server (service account token or kubeconfig)".to_owned()
             }
-            Class::Denied => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
-            Class::BadKey if self.code == "NoKey" => String::new(),
-            Class::BadKey => "; check the operator's own AWS credentials".to_owned(),
-            Class::Quota => "; raise the quota in AWS or free some of it".to_owned(),
+            (Class::Denied, _) => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
+            (Class::BadKey, Source::Aws) => match self.code.as_str() {
+                "RequestTimeTooSkewed" => "; set the clock of the machine that the operator runs on".to_owned(),
+                "SignatureDoesNotMatch" => {
+                    "; check the operator's own secret access key, and any proxy that changes requests on their way".to_owned()
+                }
+                "RegionDisabledException" => {
+                    "; activate STS in that region (IAM console, account settings), or choose another signIn.region".to_owned()
+                }
+                _ => "; check the operator's own AWS credentials".to_owned(),
+            },
+            (Class::Quota, Source::Aws) => "; raise the quota in AWS or free some of it".to_owned(),
+            (Class::Quota, _) => "; raise the ResourceQuota of the namespace or free some of it".to_owned(),
             _ => String::new(),
         }
+    }
+
+    /// The reason that it shows as where a connection works with `place`, and its text with advice.
+    pub fn told(&self, place: &Place) -> (Reason, String) {
+        let of_aws = self.source == Source::Aws;
+        let advice = match &self.class {
+            Class::Denied if of_aws && self.action.starts_with("iam:") => allow(&self.action, place.user_path.as_deref()),
+            // The account's own sign-in has worked, or S3 would not have been asked.
+            Class::BadKey
+                if of_aws && self.action.starts_with("s3:") && place.may_be_off() && self.code != "SignatureDoesNotMatch" =>
+            {
+                let advice = format!(
+                    "; AWS accepts the operator's credentials elsewhere: check that region {} is the right one, and enabled for the account (AWS console, Account, AWS Regions)",
+                    place.region
+                );
+                return (Reason::RegionUnavailable, format!("{}{advice}", self.brief()));
+            }
+            _ => self.advice(),
+        };
+        (self.reason(), format!("{}{advice}", self.brief()))
     }
 
     /// What was tried and what was answered, without advice.
@@ -126,6 +186,44 @@ impl Problem {
         } else {
             format!("{}: {}: {text}", self.action, self.code)
         }
+    }
+}
+
+/// How to allow `actions` to the operator in AWS.
+pub(crate) fn allow(actions: &str, user_path: Option<&str>) -> String {
+    let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
+    format!(
+        "; allow {actions} to the operator (bucketconnection iam-policy{option} prints the policy it needs), and look for a denying SCP, RCP or bucket policy"
+    )
+}
+
+/// Regions of the partition aws that are enabled for every account
+/// (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>).
+const ALWAYS_ON: [&str; 17] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
+impl Place {
+    /// Whether the account may have the region switched off.
+    fn may_be_off(&self) -> bool {
+        let other_partition = ["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"].iter().any(|begin| self.region.starts_with(begin));
+        !self.region.is_empty() && !other_partition && !ALWAYS_ON.contains(&self.region.as_str())
     }
 }
 
@@ -150,4 +248,47 @@ pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
     const NAMED: usize = 5;
     let named = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if names.len() > NAMED { format!("{named} and {} more", names.len() - NAMED) } else { named }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where it failed decides what it is called and what to do, not how the action is spelled.
+    #[test]
+    fn a_problem_names_where_it_happened() {
+        let reason = |source, class| Problem::at(source, class, "get secrets", "Code", "").reason();
+        let table = [
+            (Source::Aws, Class::Unavailable, Reason::AWSUnavailable),
+            (Source::Kubernetes, Class::Unavailable, Reason::KubernetesUnavailable),
+            (Source::Operator, Class::Unavailable, Reason::LeaseNotHeld),
+            (Source::Aws, Class::Refused, Reason::RequestRefused),
+            (Source::Kubernetes, Class::Refused, Reason::KubernetesError),
+            (Source::Kubernetes, Class::Quota, Reason::QuotaExceeded),
+        ];
+        for (source, class, expected) in table {
+            assert_eq!(reason(source, class.clone()), expected, "{source:?} {class:?}");
+        }
+    }
+
+    #[test]
+    fn advice_depends_on_region_and_path() {
+        let place = |region: &str, path: Option<&str>| Place { region: region.into(), user_path: path.map(str::to_owned) };
+        let told = |class, action: &str, code: &str, place: &Place| Problem::new(class, action, code, "").told(place);
+        let (reason, text) = told(Class::BadKey, "s3:GetBucketTagging", "InvalidAccessKeyId", &place("me-central-1", None));
+        assert_eq!(reason, Reason::RegionUnavailable);
+        assert!(text.contains("check that region me-central-1 is the right one, and enabled for the account"), "{text}");
+        // Such a region cannot be switched off, and a wrong signature has nothing to do with it.
+        for (region, code) in
+            [("us-east-1", "InvalidAccessKeyId"), ("cn-north-1", "InvalidToken"), ("me-central-1", "SignatureDoesNotMatch")]
+        {
+            let (reason, text) = told(Class::BadKey, "s3:GetBucketTagging", code, &place(region, None));
+            assert_eq!(reason, Reason::SignInFailed, "{region} {code}");
+            assert!(text.contains("check the operator's own"), "{text}");
+        }
+        let (_, text) = told(Class::Denied, "iam:GetUser", "AccessDenied", &place("us-east-1", Some("/icav2/")));
+        assert!(text.contains("(bucketconnection iam-policy --user-path /icav2/ prints the policy it needs)"), "{text}");
+        let (_, text) = told(Class::Denied, "s3:CreateBucket", "AccessDenied", &place("us-east-1", Some("/icav2/")));
+        assert!(text.contains("(bucketconnection iam-policy prints"), "{text}");
+    }
 }

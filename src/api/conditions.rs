@@ -139,21 +139,27 @@ pub enum Reason {
     KeyCompromised,
     /// AWS refused a request as invalid.
     RequestRefused,
-    /// An AWS quota is used up.
+    /// A quota of AWS or of the namespace is used up.
     QuotaExceeded,
-    /// AWS asked to slow down.
+    /// AWS or the API server asked to slow down.
     Throttled,
     /// AWS could not be reached, or answered with an error of its own.
     AWSUnavailable,
+    /// The region never answered, or does not know the operator's credentials: it may be misspelled or not enabled.
+    RegionUnavailable,
     /// Another change was under way at the same time.
     Conflict,
     /// Kubernetes refused a request.
     KubernetesError,
+    /// The API server was not reached, or failed on its side.
+    KubernetesUnavailable,
+    /// This operator's lease was not renewed in time, so it stopped making changes.
+    LeaseNotHeld,
 }
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 54] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -203,8 +209,11 @@ impl Reason {
         Self::QuotaExceeded,
         Self::Throttled,
         Self::AWSUnavailable,
+        Self::RegionUnavailable,
         Self::Conflict,
         Self::KubernetesError,
+        Self::KubernetesUnavailable,
+        Self::LeaseNotHeld,
     ];
 }
 

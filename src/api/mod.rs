@@ -415,6 +415,13 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+impl BucketConnection {
+    /// What an annotation asks for; a new value is a new request.
+    pub fn request(&self, annotation: &str) -> Option<String> {
+        self.metadata.annotations.as_ref()?.get(annotation).cloned()
+    }
+}
+
 impl BucketConnectionSpec {
     /// Name of the Secret with a key that somebody else keeps; `None` where keys are issued.
     pub fn existing_secret(&self) -> Option<&str> {

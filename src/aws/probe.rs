@@ -10,7 +10,7 @@ use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
 use crate::observed::{KeyProof, Tried};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 use crate::sdk::{routed, tls_context, visit};
 
 /// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
@@ -207,7 +207,7 @@ impl Aws {
 /// Asks the address that the spec names. No key and no token is sent.
 async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
     let Some(cloud) = &desired.proofs.genomics_cloud else { return Ok(None) };
-    let refused = |code: String, text: String| Problem::new(Class::Refused, "GET", code, text);
+    let refused = |code: String, text: String| Problem::at(Source::Endpoint, Class::Refused, "GET", code, text);
     let trust = tls_context().map_err(|error| refused("NoCertificate".to_owned(), error.to_string()))?;
     let host = cloud.authority().split(':').next().unwrap_or_default();
     match visit(&cloud.url, host, routed, trust).await? {

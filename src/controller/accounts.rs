@@ -13,7 +13,7 @@ use crate::desired::tenancy::{self, Labels};
 use crate::desired::{Account, Terms};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::problem::Problem;
+use crate::problem::{Place, Problem};
 use crate::status::{Finding, find, fold_account};
 
 /// How often an account is looked at: also the time after which another key in its Secret is used.
@@ -145,7 +145,7 @@ fn failed(problem: &Problem) -> Blocker {
         reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
         _ => Reason::SignInFailed,
     };
-    Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem) }
+    Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem, &Place::default()) }
 }
 
 /// One pass over an account; returns the time until the next one.

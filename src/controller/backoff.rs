@@ -92,6 +92,7 @@ fn jittered(time: Duration, share: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::api::conditions::Reason;
+    use crate::problem::Source;
 
     #[test]
     fn a_rotation_that_is_held_up_in_passing_goes_on_soon() {
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn whoever_writes_first_does_not_make_it_wait_longer() {
         let backoff = Backoff::default();
-        let of = |class| Problem::new(class, "patch bucketconnections/status", "", "");
+        let of = |class| Problem::at(Source::Kubernetes, class, "patch bucketconnections/status", "", "");
         for _ in 0..9 {
             assert!(within(backoff.broken("a", &of(Class::Conflict)), 1, 0.2));
         }

@@ -26,6 +26,7 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
+use crate::problem::Place;
 
 pub use metrics::Metrics;
 pub use reconcile::{PreviewError, preview};
@@ -81,7 +82,7 @@ impl Context {
                 );
                 Err(Blocker { part, reason: Reason::AccountNotFound, message, stalled: true, problem: None })
             }
-            None => self.kubernetes.account(name).await.map_err(|problem| Blocker::unreadable(part, &problem)),
+            None => self.kubernetes.account(name).await.map_err(|problem| Blocker::unreadable(part, &problem, &Place::default())),
         }
     }
 

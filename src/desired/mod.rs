@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::api::{
     AccountDefaults, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus, PolicyType, Preset,
 };
+use crate::problem::Place;
 use crate::settings::encryption::{EncryptionSpec, EncryptionType};
 use crate::settings::tags::{DesiredTags, Tags};
 use crate::settings::{self, BucketSettings, Specs};
@@ -83,6 +84,12 @@ impl Desired {
     pub fn may_create_blindly(&self) -> bool {
         let adopts = self.bucket.adopt || self.user.adopt || self.policy.adopt;
         self.management.enforces_all() && !adopts && self.existing.is_none()
+    }
+
+    /// What the advice on a problem depends on.
+    pub fn place(&self) -> Place {
+        let path = Some(self.user.path.clone()).filter(|path| path != names::DEFAULT_PATH);
+        Place { region: self.region.clone(), user_path: path }
     }
 
     /// The key, for people.

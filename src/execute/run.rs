@@ -11,7 +11,7 @@ use super::ports::{Issued, Ports, Ran};
 use super::{Fact, Outcome, Report};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, Step, revocation};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 use crate::sdk::BucketCalls;
 use crate::settings;
 
@@ -115,7 +115,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
                     Err((problem, true)) => Outcome::Pending(problem).into(),
                     Err((problem, false)) => Outcome::Failed(problem).into(),
                 },
-                () = stop.cancelled() => Outcome::Pending(Problem::new(Class::BadKey, "verify", "Stopping", "")).into(),
+                () = stop.cancelled() => Outcome::Pending(Problem::at(Source::Operator, Class::BadKey, "verify", "Stopping", "")).into(),
             },
             None => Outcome::Skipped.into(),
         },

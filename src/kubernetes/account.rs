@@ -9,7 +9,7 @@ use super::{Kubernetes, MANAGER, call};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
 use crate::credentials::{AccountKey, Sensitive};
 use crate::desired::tenancy::Labels;
-use crate::problem::{Class, Problem, gone};
+use crate::problem::{Class, Problem, Source, gone};
 
 impl Kubernetes {
     fn accounts(&self) -> Api<AWSAccount> {
@@ -25,7 +25,7 @@ impl Kubernetes {
     pub async fn account_key(&self, reference: &SecretReference) -> Result<AccountKey, Problem> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
         let shown = format!("Secret {}/{}", reference.namespace, reference.name);
-        let missing = |text: String| Problem::new(Class::BadKey, "credentials.secretRef", "NoKey", text);
+        let missing = |text: String| Problem::at(Source::Kubernetes, Class::BadKey, "credentials.secretRef", "NoKey", text);
         let secret = call("get secrets", secrets.get_opt(&reference.name)).await?;
         let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MANAGER, call};
 use crate::fence::{Fence, now};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 /// A lease that was not renewed for so long may be taken by another.
 const SECONDS: i32 = 15;
@@ -231,6 +231,8 @@ fn duration(lease: &ApiLease) -> Duration {
 }
 
 async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    let late = || Problem::new(Class::Unavailable, "update leases", "Timeout", "the API server did not answer in time");
+    let late = || {
+        Problem::at(Source::Kubernetes, Class::Unavailable, "update leases", "Timeout", "the API server did not answer in time")
+    };
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod account;
+mod error;
 mod events;
 mod lease;
 mod object;
@@ -22,7 +23,7 @@ use kube::{Api, Client};
 pub use lease::Lease;
 pub use secret::Seen;
 
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 /// Field manager of the Secret, and of everything else one each: a field that a manager stops sending is removed.
 pub const MANAGER: &str = "bucketconnection";
@@ -57,43 +58,10 @@ impl Kubernetes {
 pub async fn call<T>(action: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(problem(action, &error)),
-        Err(_) => Err(Problem::new(Class::Unavailable, action, "Timeout", "the API server did not answer in time")),
-    }
-}
-
-fn problem(action: &str, error: &kube::Error) -> Problem {
-    match error {
-        kube::Error::Api(status) => {
-            let class = match status.code {
-                401 | 403 => Class::Denied,
-                404 => Class::Missing,
-                409 if status.reason == "AlreadyExists" => Class::Exists,
-                409 => Class::Conflict,
-                429 => Class::Throttled,
-                500.. => Class::Unavailable,
-                _ => Class::Refused,
-            };
-            let code = if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
-            // What an operator newer than the installed CRDs gets.
-            let old = status.message.contains("field not declared in schema");
-            let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
-            Problem::new(class, action, code, format!("{}{advice}", status.message))
+        Ok(Err(error)) => Err(error::problem(action, &error)),
+        Err(_) => {
+            let text = "the API server did not answer in time";
+            Err(Problem::at(Source::Kubernetes, Class::Unavailable, action, "Timeout", text))
         }
-        // The error's own text may quote the answer, which may be a Secret.
-        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
-            Problem::new(Class::Unavailable, action, "BadResponse", "the answer could not be understood")
-        }
-        other => Problem::new(Class::Unavailable, action, "Unreachable", root_cause(other)),
     }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = error.to_string();
-        source = error.source();
-    }
-    text
 }

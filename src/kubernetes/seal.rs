@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Kubernetes, MANAGER, call};
 use crate::credentials::Sensitive;
 use crate::observed::Seal;
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 const NAME: &str = "bucketconnection-seal";
 const FIELD: &str = "key";
@@ -26,15 +26,15 @@ impl Kubernetes {
                     return Ok(Seal::new(Sensitive::new(String::from_utf8_lossy(&key.0).into_owned())));
                 }
                 let text = format!("Secret {namespace}/{NAME} has no field {FIELD}; delete it, and the operator makes another");
-                return Err(Problem::new(Class::Refused, "get secrets", "NoKey", text));
+                return Err(Problem::at(Source::Kubernetes, Class::Refused, "get secrets", "NoKey", text));
             }
             let key = random_key()?;
             let secret = serde_json::from_value(json!({
                 "metadata": { "name": NAME, "labels": { "app.kubernetes.io/managed-by": MANAGER } },
                 "data": { FIELD: ByteString(key.reveal().as_bytes().to_vec()) },
             }));
-            let secret: Secret =
-                secret.map_err(|error| Problem::new(Class::Refused, "create secrets", "NoKey", error.to_string()))?;
+            let secret: Secret = secret
+                .map_err(|error| Problem::at(Source::Kubernetes, Class::Refused, "create secrets", "NoKey", error.to_string()))?;
             match call("create secrets", secrets.create(&PostParams::default(), &secret)).await {
                 // Another replica was faster.
                 Err(problem) if problem.class == Class::Exists => {}
@@ -55,7 +55,8 @@ impl Kubernetes {
 /// 256 bits from the system's random numbers, in hex.
 fn random_key() -> Result<Sensitive, Problem> {
     let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Problem::new(Class::Unavailable, "create secrets", "NoRandomNumbers", error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Problem::at(Source::Operator, Class::Unavailable, "create secrets", "NoRandomNumbers", error.to_string())
+    })?;
     Ok(Sensitive::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }

@@ -17,7 +17,7 @@ use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, Sensitive, secret_data};
 use crate::desired::{DesiredSecret, names};
 use crate::observed::{OwnSecret, Secret};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, where each is kept in a Secret of its own too: `<secret>-v<number>` has the same.
@@ -127,7 +127,9 @@ impl Kubernetes {
                     let parameters = PostParams { field_manager: Some(field_manager()), ..PostParams::default() };
                     call("create secrets", secrets.create(&parameters, &new)).await
                 }
-                Err(error) => Err(Problem::new(Class::Refused, "create secrets", "Invalid", error.to_string())),
+                Err(error) => {
+                    Err(Problem::at(Source::Kubernetes, Class::Refused, "create secrets", "Invalid", error.to_string()))
+                }
             },
         };
         match written {

@@ -35,7 +35,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 let message = format!(
                     "bucket {name} belongs to another AWS account, or the operator may not read it ({problem}); choose another bucket.name if it is not yours"
                 );
-                let blocker = Blocker { message, ..Blocker::unreadable(BucketReady, problem) };
+                let blocker = Blocker { message, ..Blocker::unreadable(BucketReady, problem, &planner.place) };
                 planner.plan.blockers.push(blocker);
             } else {
                 planner.unreadable(BucketReady, problem);

@@ -49,7 +49,7 @@ pub fn retained_secrets(object: &BucketConnection, remembered: &Remembered) -> B
 
 /// Plans `deletionPolicy: Delete`.
 pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
-    let mut planner = Planner::new(remembered);
+    let mut planner = Planner { place: desired.place(), ..Planner::new(remembered) };
     for (name, readers) in &observed.access {
         access::remove(&mut planner, name, readers, &[]);
     }
@@ -63,7 +63,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
     modes::sift(&mut plan, &desired.management);
     plan.observed.clear();
     // What is not managed stays, so it must outlive the object.
-    let mut planner = Planner { plan, ..Planner::new(remembered) };
+    let mut planner = Planner { plan, place: desired.place(), ..Planner::new(remembered) };
     if desired.management.of("credentials") != ManagementMode::Enforce && matches!(observed.secret, Secret::Ours(_)) {
         let action = Action::ReleaseSecret { name: desired.secret.name.clone() };
         planner.step(ConditionType::CredentialsReady, action, Vec::new(), &[]);
@@ -79,7 +79,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
     let mut secrets = observed.earlier_secrets.clone();
     secrets.insert(desired.secret.name.clone(), observed.secret.clone());
     let plan = retain(remembered, &secrets, &observed.access);
-    let mut planner = Planner { plan, ..Planner::new(remembered) };
+    let mut planner = Planner { plan, place: desired.place(), ..Planner::new(remembered) };
     let ours = |key: &String| key.starts_with(names::TAG_PREFIX);
     let marked = |tags: &Tags| Ownership::of(tags, desired) == Ownership::Ours;
     let diffs = |path: &str, tags: &Tags| {

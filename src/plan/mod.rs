@@ -26,7 +26,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document};
 use crate::observed::{Grant, Observed, Remembered, WorkloadKind};
-use crate::problem::Problem;
+use crate::problem::{Place, Problem};
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 pub use adoption::Adoption;
@@ -222,21 +222,16 @@ pub struct Blocker {
 }
 
 impl Blocker {
-    /// A part that could not be read.
-    pub fn unreadable(part: ConditionType, problem: &Problem) -> Self {
-        Self {
-            part,
-            reason: problem.reason(),
-            message: problem.to_string(),
-            stalled: problem.needs_a_person(),
-            problem: Some(problem.clone()),
-        }
+    /// A part that could not be read, of a connection that works with `place`.
+    pub fn unreadable(part: ConditionType, problem: &Problem, place: &Place) -> Self {
+        let (reason, message) = problem.told(place);
+        Self { part, reason, message, stalled: problem.needs_a_person(), problem: Some(problem.clone()) }
     }
 }
 
 /// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one, and when to try a futile write again.
 pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
-    let mut planner = Planner { futile: breaker::futile(remembered, now), ..Planner::new(remembered) };
+    let mut planner = Planner { futile: breaker::futile(remembered, now), place: desired.place(), ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
     match &desired.existing {
@@ -270,6 +265,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, n
 /// Collects steps and blockers.
 struct Planner<'a> {
     remembered: &'a Remembered,
+    place: Place,
     plan: Plan,
     futile: breaker::Futile,
     /// Something basic is not ours: nothing at all is changed.
@@ -280,7 +276,8 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
-        Self { remembered, plan: Plan::default(), futile: breaker::Futile::new(), frozen: false, adopts: Vec::new() }
+        let (place, plan, futile) = (Place::default(), Plan::default(), breaker::Futile::new());
+        Self { remembered, place, plan, futile, frozen: false, adopts: Vec::new() }
     }
 
     /// Adds a step; returns its index.
@@ -318,7 +315,7 @@ impl<'a> Planner<'a> {
 
     /// Adds a part that could not be read.
     fn unreadable(&mut self, part: ConditionType, problem: &Problem) {
-        self.plan.blockers.push(Blocker::unreadable(part, problem));
+        self.plan.blockers.push(Blocker::unreadable(part, problem, &self.place));
     }
 
     fn finish(mut self) -> Plan {

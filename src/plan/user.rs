@@ -36,10 +36,18 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             None
         }
         Reading::Set(user) if user.path != desired.user.path && !planner.plan.hands_off => {
-            let message = format!(
-                "IAM user {name} is under the path {}, not {}: somebody moved it; move it back (aws iam update-user --new-path)",
-                user.path, desired.user.path
-            );
+            let message = if owned(planner, desired, user) {
+                format!(
+                    "IAM user {name} is under the path {}, not {}: something moved it; move it back (aws iam update-user --new-path)",
+                    user.path, desired.user.path
+                )
+            } else {
+                format!(
+                    "IAM user {name} is under the path {path}, not {}: to adopt it as it is, create this BucketConnection again with user.path: {path}, which cannot be changed later",
+                    desired.user.path,
+                    path = user.path
+                )
+            };
             planner.freeze(PART, Reason::UserNotOwned, message);
             None
         }

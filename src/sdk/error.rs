@@ -30,8 +30,10 @@ pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
             role_not_assumed(error).unwrap_or_else(|| unsent(action, &root_cause(error).to_string()))
         }
         SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
+        // What cannot be put into a request, now or later.
         SdkError::ConstructionFailure(_) => {
-            unsent(action, &failure.source().map(|e| root_cause(e).to_string()).unwrap_or_default())
+            let text = failure.source().map(|error| root_cause(error).to_string()).unwrap_or_default();
+            Problem::new(Class::Refused, action, "InvalidRequest", text)
         }
         _ => Problem::new(Class::Unavailable, action, "Unknown", "the call failed in an unknown way"),
     }
@@ -87,6 +89,9 @@ fn class(code: &str, status: u16, region: Option<&str>) -> Class {
         | "ExpiredTokenException"
         | "TokenRefreshRequired"
         | "UnrecognizedClientException"
+        | "InvalidToken"
+        | "OptInRequired"
+        | "RegionDisabledException"
         | "RequestTimeTooSkewed"
         | "RequestExpired"
         | "NotSignedUp" => Class::BadKey,

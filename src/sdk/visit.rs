@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source};
 
 const ACTION: &str = "GET";
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,10 +24,16 @@ pub type Allowed = fn(IpAddr) -> bool;
 
 /// The status that `url`, of the host `host`, answers with; `trust` are the certificates that count.
 pub async fn visit(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -> Result<u16, Problem> {
-    let failed = |code: &str, text: String| Problem::new(Class::Unavailable, ACTION, code, text);
+    let failed = |code: &str, text: String| Problem::at(Source::Endpoint, Class::Unavailable, ACTION, code, text);
     // A number would go past the look-up.
     if host.parse::<IpAddr>().is_ok() || !url.starts_with("https://") {
-        return Err(Problem::new(Class::Refused, ACTION, "NotAllowed", "only https and the name of a host are taken"));
+        return Err(Problem::at(
+            Source::Endpoint,
+            Class::Refused,
+            ACTION,
+            "NotAllowed",
+            "only https and the name of a host are taken",
+        ));
     }
     let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(trust);
     let connector = builder.build_with_resolver(Lookup { allowed });

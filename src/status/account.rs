@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::conditions::set;
+use super::silence::outlasts;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
@@ -37,6 +38,12 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
                 format!("signed in to account {} ({}) as {identity}{nobody}", found.id, found.partition),
                 false,
             )
+        }
+        Finding::Failed(blocker)
+            if blocker.reason == Reason::AWSUnavailable && status.identity.is_none() && outlasts(&status.conditions, now) =>
+        {
+            let advice = "AWS has never answered: check signIn.region and signIn.endpoints, then network and proxy";
+            (false, Reason::RegionUnavailable, format!("{}; {advice}", blocker.message), true)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),
         Finding::InUse(connections) => {

@@ -389,11 +389,9 @@ pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: 
     }
     let known = super::condition(status, PART).is_some();
     (known || check.desired.rotation.interval.is_some()).then(|| {
-        let message = match check.desired.rotation.interval {
-            Some(_) => "no key is being replaced; status.credentials.nextRotationAt says when the next one will be",
-            None => "no key is being replaced",
-        };
-        Verdict { holds: Some(true), reason: Reason::InSync, message: message.to_owned(), stalled: false, passing: false }
+        let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next one is due at {}", at.0));
+        let message = format!("no key is being replaced{}", next.unwrap_or_default());
+        Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, passing: false }
     })
 }
 
@@ -420,8 +418,11 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
         }
         by => {
             let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
-            let state =
-                if over { "is Inactive and about to be deleted" } else { "works until status.credentials.previous.worksUntil" };
+            let state = if over {
+                "is Inactive and about to be deleted".to_owned()
+            } else {
+                format!("works until {}", previous.works_until.0)
+            };
             (Reason::Overlapping, format!("the access key before, {id}, {state}{by}"))
         }
     };
@@ -437,12 +438,14 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
 
 /// Whether a rotation is under way, or something that passes keeps it from it.
 pub fn rotates(status: &BucketConnectionStatus) -> bool {
-    const PASSING: [Reason; 7] = [
+    const PASSING: [Reason; 9] = [
         Reason::Rotating,
         Reason::KeyPropagating,
         Reason::Progressing,
         Reason::Throttled,
         Reason::AWSUnavailable,
+        Reason::KubernetesUnavailable,
+        Reason::LeaseNotHeld,
         Reason::Conflict,
         Reason::Waiting,
     ];

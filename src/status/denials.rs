@@ -6,7 +6,7 @@ use super::Checked;
 use crate::execute::{Outcome, Report};
 use crate::observed::Bucket;
 use crate::plan::{Action, Plan};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, Source, allow};
 use crate::settings::Reading;
 
 /// What was denied to the operator; `None` for less than two calls, where the problem itself tells more. What is denied to an
@@ -19,22 +19,21 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
         _ => None,
     });
     let seen = check.map(unread).unwrap_or_default();
-    let denied: BTreeSet<&str> = blocked
-        .chain(failed)
-        .chain(seen)
-        .filter(|problem| problem.class == Class::Denied)
-        .map(|problem| problem.action.as_str())
-        .collect();
-    if denied.len() < 2 {
+    let denied: Vec<_> = blocked.chain(failed).chain(seen).filter(|problem| problem.class == Class::Denied).collect();
+    let of = |aws: bool| -> BTreeSet<&str> {
+        let here = denied.iter().filter(|problem| (problem.source == Source::Aws) == aws);
+        here.map(|problem| problem.action.as_str()).collect()
+    };
+    let (aws, kubernetes) = (Vec::from_iter(of(true)), Vec::from_iter(of(false)));
+    if aws.len() + kubernetes.len() < 2 {
         return None;
     }
-    let (aws, kubernetes): (Vec<_>, Vec<_>) = denied.into_iter().partition(|action| action.contains(':'));
     let mut parts = Vec::new();
     if !aws.is_empty() {
-        parts.push(format!(
-            "AWS denied: {}; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy",
-            aws.join(", ")
-        ));
+        let place = check.map(|check| check.desired.place()).unwrap_or_default();
+        let of_user = aws.iter().any(|action| action.starts_with("iam:"));
+        let advice = allow("them", place.user_path.as_deref().filter(|_| of_user));
+        parts.push(format!("AWS denied: {}{advice}", aws.join(", ")));
     }
     if !kubernetes.is_empty() {
         let rights = kubernetes.join(", ");

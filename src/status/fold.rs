@@ -10,25 +10,25 @@ use super::existing;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
 use super::repeats::repeats;
+use super::silence::{GRACE_SECONDS, silent};
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
-    ManagementMode, PolicyStatus, REQUESTED_AT, SignIn, UserStatus,
+    ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::Bucket;
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::{FieldDiff, Reading, short_name};
 
-/// For how long a passing trouble leaves the last knowledge standing.
-const GRACE_SECONDS: i64 = 300;
-
 /// Folds `pass` into the status that the object should have.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
     let mut status = pass.object.status.clone().unwrap_or_default();
-    status.last_handled_reconcile_at =
-        pass.object.metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_AT).cloned()).or(status.last_handled_reconcile_at);
+    // A suspended object is not looked at, so what is asked for waits.
+    if !matches!(pass.stage, Stage::Suspended) {
+        status.last_handled_reconcile_at = pass.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
+    }
     status.observed_generation = pass.object.metadata.generation;
     status.last_checked_at = Some(Time(pass.now));
     let mut fold = Fold { pass, status };
@@ -79,11 +79,23 @@ impl Fold<'_> {
 
     /// What was known stays as it is: a suspended object is not unhealthy.
     fn suspended(&mut self) {
-        let message = "spec.suspend is true: nothing is checked or changed";
-        self.set(ConditionType::Reconciling, false, Reason::Suspended, message);
-        self.set(ConditionType::Stalled, false, Reason::Suspended, message);
+        let handled = self.status.last_handled_reconcile_at.as_ref();
+        let rotated = self.status.credentials.as_ref().and_then(|credentials| credentials.last_handled_rotate_at.as_ref());
+        let waits = |annotation, handled: Option<&String>| {
+            let request = self.pass.object.request(annotation);
+            request.is_some() && request.as_ref() != handled
+        };
+        let requests = [("a check", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
+        let waiting: Vec<_> =
+            requests.into_iter().filter(|(_, annotation, handled)| waits(annotation, *handled)).map(|(what, ..)| what).collect();
+        let mut message = "spec.suspend is true: nothing is checked or changed".to_owned();
+        if !waiting.is_empty() {
+            message += &format!("; {} was requested, and waits until spec.suspend is false", waiting.join(" and "));
+        }
+        self.set(ConditionType::Reconciling, false, Reason::Suspended, &message);
+        self.set(ConditionType::Stalled, false, Reason::Suspended, &message);
         if condition(&self.status, ConditionType::Ready).is_none() {
-            self.set(ConditionType::Ready, None, Reason::Suspended, message);
+            self.set(ConditionType::Ready, None, Reason::Suspended, &message);
         }
     }
 
@@ -157,6 +169,11 @@ impl Fold<'_> {
     /// there were several.
     fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)], denied: Option<String>) {
         let before = self.before();
+        let told = |(part, verdict): &(ConditionType, Verdict)| {
+            let silent = silent(self.pass.object, *part, verdict, self.pass.now);
+            (*part, silent.unwrap_or_else(|| verdict.clone()))
+        };
+        let verdicts: &[_] = &verdicts.iter().map(told).collect::<Vec<_>>();
         let troubled_since = condition(&before, ConditionType::Reconciling)
             .filter(|condition| condition.status == "True")
             .map_or(self.pass.now, |condition| condition.last_transition_time.0);

@@ -14,6 +14,7 @@ mod notes;
 mod parts;
 mod permissions;
 mod repeats;
+mod silence;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};

@@ -37,14 +37,9 @@ impl Verdict {
     }
 
     /// A step that was not done: the part is known to differ.
-    fn of_problem(what: &str, problem: &Problem) -> Self {
-        Self {
-            holds: Some(false),
-            reason: problem.reason(),
-            message: format!("{what}: {problem}"),
-            stalled: problem.needs_a_person(),
-            passing: false,
-        }
+    fn of_problem(what: &str, problem: &Problem, check: &Checked<'_>) -> Self {
+        let (reason, text) = problem.told(&check.desired.place());
+        Self { holds: Some(false), reason, message: format!("{what}: {text}"), stalled: problem.needs_a_person(), passing: false }
     }
 }
 
@@ -201,7 +196,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                 stalled: true,
                 passing: false,
             },
-            _ => Verdict::of_problem(&what, problem),
+            _ => Verdict::of_problem(&what, problem, check),
         },
     })
 }

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::*;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, REQUESTED_AT, Repeat};
+use crate::api::{AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, REQUESTED_AT, ROTATE_AT, Repeat};
 use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Place, Problem};
 use crate::settings::Reading;
 
 fn at(seconds: i64) -> Timestamp {
@@ -234,12 +234,30 @@ fn what_was_written_is_remembered_while_it_cannot_be_seen() {
 #[test]
 fn a_request_is_answered_and_remembered() {
     let mut object = object();
+    let errors = [SpecError::new("spec.region", "no")];
     object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "one".to_owned())].into());
-    let status = folded(&object, 0, Stage::Suspended);
+    let status = folded(&object, 0, Stage::Invalid(&errors));
     assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("one"));
     object.metadata.annotations = None;
     object.status = Some(status);
     assert_eq!(folded(&object, 1, Stage::Suspended).last_handled_reconcile_at.as_deref(), Some("one"));
+}
+
+#[test]
+fn a_suspended_object_says_what_waits_for_it() {
+    let mut object = healthy();
+    let mut said = |annotations: &[&str]| {
+        object.metadata.annotations = Some(annotations.iter().map(|name| ((*name).to_owned(), "now".to_owned())).collect());
+        object.status = Some(folded(&object, 10, Stage::Suspended));
+        let status = object.status.as_ref().unwrap();
+        assert_eq!(status.last_handled_reconcile_at, None, "nothing was checked");
+        condition(status, ConditionType::Reconciling).unwrap().message.clone()
+    };
+    let plain = "spec.suspend is true: nothing is checked or changed";
+    let waits = |what: &str| format!("{plain}; {what} was requested, and waits until spec.suspend is false");
+    assert_eq!(said(&[]), plain);
+    assert_eq!(said(&[REQUESTED_AT]), waits("a check"));
+    assert_eq!(said(&[ROTATE_AT, REQUESTED_AT]), waits("a check and another access key"));
 }
 
 #[test]
@@ -255,4 +273,48 @@ fn the_same_again_is_written_once_an_hour() {
     assert!(worth_writing(&before, &after(3_600), at(3_600)));
     assert!(worth_writing(&before, &folded(&object, 1, Stage::Invalid(&[SpecError::new("f", "m")])), at(1)));
     assert!(at(0).checked_add(SignedDuration::from_hours(1)).unwrap() == at(HEARTBEAT_SECONDS));
+}
+
+/// A misspelled region looks like one that is out of order, for ever.
+#[test]
+fn a_region_that_never_answers_stalls_after_a_while() {
+    let unreachable = |part| {
+        let problem = Problem::new(Class::Unavailable, "s3:GetBucketTagging", "Unreachable", "Name or service not known");
+        vec![Blocker::unreadable(part, &problem, &Place::default())]
+    };
+    let bucket = || unreachable(ConditionType::BucketReady);
+    let mut object = object();
+    let mut at = |seconds, blockers| {
+        object.status = Some(checked(&object, seconds, blockers));
+        told(object.status.as_ref().unwrap(), ConditionType::Stalled)
+    };
+    assert_eq!(at(0, bucket()), ("False".into(), "NotStalled".into()));
+    assert_eq!(at(299, bucket()).0, "False");
+    for later in [300, 301, 4_000] {
+        assert_eq!(at(later, bucket()), ("True".into(), "RegionUnavailable".into()), "and stays so");
+    }
+    let text = condition(object.status.as_ref().unwrap(), ConditionType::Ready).unwrap().message.clone();
+    assert!(text.ends_with("S3 in region us-east-1 has never answered this connection: check that us-east-1 is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy"), "{text}");
+    // Where the bucket was seen before, it is an outage.
+    let mut known = healthy();
+    let bucket_known = json!({ "arn": "arn:aws:s3:::lab-bucket", "region": "us-east-1" });
+    known.status.as_mut().unwrap().bucket = Some(serde_json::from_value(bucket_known).unwrap());
+    for seconds in [0, 400] {
+        known.status = Some(checked(&known, seconds, bucket()));
+        assert_eq!(told(known.status.as_ref().unwrap(), ConditionType::Stalled).0, "False");
+    }
+}
+
+#[test]
+fn an_account_that_never_answers_stalls_after_a_while() {
+    let problem = Problem::new(Class::Unavailable, "sts:GetCallerIdentity", "Unreachable", "Name or service not known");
+    let blocker = Blocker::unreadable(ConditionType::AccountReady, &problem, &Place::default());
+    let mut account = AWSAccount::new("research", AWSAccountSpec::default());
+    let mut stalled = |seconds| {
+        account.status = Some(fold_account(&account, &Finding::Failed(&blocker), at(seconds)));
+        find(&account.status.as_ref().unwrap().conditions, ConditionType::Stalled).unwrap().clone()
+    };
+    assert_eq!([stalled(0), stalled(299)].map(|condition| condition.status), ["False", "False"]);
+    let told = [stalled(300), stalled(900)].map(|condition| condition.reason);
+    assert_eq!(told, ["RegionUnavailable", "RegionUnavailable"]);
 }

@@ -43,7 +43,7 @@ use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Held, OwnBinding, Workload, WorkloadKind};
 use bucketconnection::plan::Action;
-use bucketconnection::problem::{Class, Problem};
+use bucketconnection::problem::{Class, Problem, Source};
 use bucketconnection::render;
 use bucketconnection::settings::Reading;
 use jiff::ToSpan;
@@ -204,8 +204,10 @@ impl Story {
             }
             ["fail" | "lose", action, class, code, ref called @ ..] => {
                 let class: Class = serde_json::from_value(json!(class)).unwrap();
-                let problem =
-                    Problem::new(class, &called.first().map_or("test:Action".to_owned(), |_| called.join(" ")), code, "");
+                // A verb and a resource, as RBAC has them.
+                let source = if called.len() > 1 { Source::Kubernetes } else { Source::Aws };
+                let called = if called.is_empty() { "test:Action".to_owned() } else { called.join(" ") };
+                let problem = Problem::at(source, class, &called, code, "");
                 let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
                 self.failures.push((action.to_owned(), outcome));
                 String::new()
@@ -387,6 +389,10 @@ pub fn edit(world: &mut World, what: &str) {
             let user = json!({ "id": "AIDA9", "path": "/bucketconnection/", "tags": { "cost": "7" } });
             world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
         }
+        "user by hand elsewhere" => {
+            let user = json!({ "id": "AIDA9", "path": "/icav2/", "tags": {} });
+            world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
+        }
         "objects in the bucket" => bucket(world, |bucket| bucket.objects = 3),
         "policy edited" => {
             let wide =
@@ -500,7 +506,7 @@ pub fn edit(world: &mut World, what: &str) {
             world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Foreign(why());
         }
         "role that cannot be read" => {
-            let problem = Problem::new(Class::Denied, "get roles", "Forbidden", "");
+            let problem = Problem::at(Source::Kubernetes, Class::Denied, "get roles", "Forbidden", "");
             world.access.entry("genomics-s3-readers".into()).or_insert_with(world::nobody).role = Held::Unreadable(problem);
         }
         "binding of another" => {

@@ -72,12 +72,22 @@ fn without_key_ids(text: &str) -> String {
     whole
 }
 
+fn without_times(message: &str) -> String {
+    let word = |word: &str| match word.trim_end_matches([',', ';']).parse::<jiff::Timestamp>() {
+        Ok(_) => "TIME".to_owned(),
+        Err(_) => word.to_owned(),
+    };
+    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn without_varying(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 if VARYING.contains(&name.as_str()) {
                     *value = json!("varies");
+                } else if name == "message" {
+                    *value = json!(without_times(value.as_str().unwrap_or_default()));
                 }
                 without_varying(value);
             }

@@ -1,0 +1,149 @@
+//! Failures of the API server, sorted into classes.
+
+use kube::core::Status;
+
+use crate::problem::{Class, Problem, Source};
+
+/// Sorts one failure.
+pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
+    let failed = |class, code: &str, text: String| Problem::at(Source::Kubernetes, class, action, code, text);
+    match error {
+        kube::Error::Api(status) => {
+            let (class, advice) = class(status);
+            let code = if status.reason.is_empty() { format!("HTTP {}", status.code) } else { status.reason.clone() };
+            failed(class, &code, format!("{}{advice}", status.message))
+        }
+        // The error's own text may quote the answer, which may be a Secret.
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            failed(Class::Unavailable, "BadResponse", "the answer could not be understood".to_owned())
+        }
+        other => failed(Class::Unavailable, "Unreachable", root_cause(other)),
+    }
+}
+
+/// The class of an answer, and what to do about it where its class alone does not say that.
+fn class(status: &Status) -> (Class, &'static str) {
+    // What an operator newer than the installed CRDs gets.
+    let old = status.message.contains("field not declared in schema");
+    let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
+    let class = match status.code {
+        401 => Class::Denied,
+        403 => return forbidden(status),
+        404 => Class::Missing,
+        409 if status.reason == "AlreadyExists" => Class::Exists,
+        409 => Class::Conflict,
+        429 => Class::Throttled,
+        500.. => Class::Unavailable,
+        _ => Class::Refused,
+    };
+    (class, advice)
+}
+
+/// Not only RBAC forbids: quotas, admission policies, webhooks and a namespace that is being deleted do so with the same code.
+fn forbidden(status: &Status) -> (Class, &'static str) {
+    let says = |words: &[&str]| words.iter().any(|word| status.message.contains(word));
+    let terminating =
+        status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating");
+    if terminating {
+        return (Class::Conflict, "; nothing can be created in a namespace that is being deleted");
+    }
+    // A webhook's own words come after, and may say anything.
+    let policy =
+        "; an admission policy or webhook of the cluster refuses this, not RBAC: change the policy, or exempt the operator";
+    if says(&["admission webhook", "ValidatingAdmissionPolicy"]) {
+        return (Class::Refused, policy);
+    }
+    if says(&["exceeded quota:", "failed quota:"]) {
+        return (Class::Quota, "");
+    }
+    if says(&["\" cannot ", "attempting to grant RBAC permissions"]) {
+        return (Class::Denied, "");
+    }
+    (Class::Refused, policy)
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::conditions::Reason;
+
+    fn told(code: u16, message: &str, more: &Value) -> Problem {
+        let mut status = json!({ "code": code, "reason": "Forbidden", "message": message });
+        for (field, value) in more.as_object().unwrap() {
+            status[field] = value.clone();
+        }
+        let status: Status = serde_json::from_value(status).unwrap();
+        problem("patch secrets", &kube::Error::Api(status.boxed()))
+    }
+
+    /// What an API server answers, and what the operator says of it.
+    #[test]
+    fn only_rbac_is_told_as_rbac() {
+        let none = json!({});
+        let terminating =
+            json!({ "details": { "causes": [{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }] } });
+        let table = [
+            (
+                r#"secrets "genomics-s3" is forbidden: User "system:serviceaccount:bucketconnection:bucketconnection" cannot patch resource "secrets" in API group "" in the namespace "lab""#,
+                &none,
+                Reason::AccessDenied,
+                "; grant the operator this right (deploy/kubernetes/rbac.yaml)",
+            ),
+            (
+                r#"roles.rbac.authorization.k8s.io "readers" is forbidden: user "operator" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held"#,
+                &none,
+                Reason::AccessDenied,
+                "; grant the operator this right (deploy/kubernetes/rbac.yaml)",
+            ),
+            (
+                r#"secrets "genomics-s3" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=3, limited: secrets=3"#,
+                &none,
+                Reason::QuotaExceeded,
+                "; raise the ResourceQuota of the namespace or free some of it",
+            ),
+            (
+                r#"admission webhook "policy.example.com" denied the request: User "x" cannot do this"#,
+                &none,
+                Reason::KubernetesError,
+                "change the policy, or exempt the operator",
+            ),
+            (
+                r#"secrets "genomics-s3" is forbidden: ValidatingAdmissionPolicy 'no-keys' with binding 'all' denied request: no"#,
+                &none,
+                Reason::KubernetesError,
+                "change the policy, or exempt the operator",
+            ),
+            (
+                r#"secrets "genomics-s3" is forbidden: unable to create new content in namespace lab because it is being terminated"#,
+                &terminating,
+                Reason::Conflict,
+                "; nothing can be created in a namespace that is being deleted",
+            ),
+        ];
+        for (message, more, reason, advice) in table {
+            let problem = told(403, message, more);
+            assert_eq!(problem.reason(), reason, "{message}");
+            assert!(problem.to_string().ends_with(advice), "{problem}");
+        }
+    }
+
+    #[test]
+    fn an_api_server_that_fails_is_not_aws() {
+        let reason = |code| told(code, "etcdserver: request timed out", &json!({ "reason": "" })).reason();
+        assert_eq!([500, 503, 504].map(reason), [Reason::KubernetesUnavailable; 3]);
+        let expired = told(401, "Unauthorized", &json!({ "reason": "Unauthorized" }));
+        assert!(expired.to_string().contains("service account token"), "{expired}");
+    }
+}

@@ -1,0 +1,44 @@
+//! An address that never answered: more likely wrong than out of order.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::conditions::find;
+use super::parts::Verdict;
+use crate::api::BucketConnection;
+use crate::api::conditions::{ConditionType, Reason};
+
+/// For how long a passing trouble leaves the last knowledge standing, and is not blamed on a person.
+pub(super) const GRACE_SECONDS: i64 = 300;
+
+/// The verdict on `part`, where AWS never answered this connection there for longer than a passing trouble lasts.
+pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &Verdict, now: Timestamp) -> Option<Verdict> {
+    use ConditionType::{AccountReady, BucketReady, CORSInSync, RegionMatched};
+    let status = object.status.as_ref()?;
+    if verdict.reason != Reason::AWSUnavailable || verdict.stalled || !outlasts(&status.conditions, now) {
+        return None;
+    }
+    let advice = match part {
+        AccountReady if status.account_id.is_none() => {
+            format!(
+                "AWS has never answered: check signIn.region and signIn.endpoints of AWSAccount {}, then network and proxy",
+                object.spec.account_ref.name
+            )
+        }
+        RegionMatched | BucketReady | CORSInSync if status.bucket.is_none() => format!(
+            "S3 in region {region} has never answered this connection: check that {region} is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy",
+            region = object.spec.region
+        ),
+        _ => return None,
+    };
+    let message = format!("{}; {advice}", verdict.message);
+    Some(Verdict { holds: Some(false), reason: Reason::RegionUnavailable, message, stalled: true, passing: false })
+}
+
+/// Whether the trouble that `conditions` tell of goes on for longer than one that passes.
+pub(super) fn outlasts(conditions: &[Condition], now: Timestamp) -> bool {
+    let is = |kind: ConditionType| find(conditions, kind).filter(|condition| condition.status == "True");
+    let since = is(ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
+    let told = is(ConditionType::Stalled).is_some_and(|condition| condition.reason == Reason::RegionUnavailable.to_string());
+    told || since.is_some_and(|since| now.as_second() - since.as_second() >= GRACE_SECONDS)
+}
