@@ -22,44 +22,35 @@ pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
 }
 
 /// The class of an answer, and what to do about it where its class alone does not say that.
-fn class(status: &Status) -> (Class, &'static str) {
-    // What an operator newer than the installed CRDs gets.
-    let old = status.message.contains("field not declared in schema");
-    let advice = if old { "; install the CRDs of this version (bucketconnection crds)" } else { "" };
-    let class = match status.code {
-        401 => Class::Denied,
-        403 => return forbidden(status),
-        404 => Class::Missing,
-        409 if status.reason == "AlreadyExists" => Class::Exists,
-        409 => Class::Conflict,
-        429 => Class::Throttled,
-        500.. => Class::Unavailable,
-        _ => Class::Refused,
-    };
-    (class, advice)
-}
-
+///
 /// Not only RBAC forbids: quotas, admission policies, webhooks and a namespace that is being deleted do so with the same code.
-fn forbidden(status: &Status) -> (Class, &'static str) {
-    let says = |words: &[&str]| words.iter().any(|word| status.message.contains(word));
-    let terminating =
-        status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating");
-    if terminating {
-        return (Class::Conflict, "; nothing can be created in a namespace that is being deleted");
-    }
-    // A webhook's own words come after, and may say anything.
-    let policy =
+fn class(status: &Status) -> (Class, &'static str) {
+    const POLICY: &str =
         "; an admission policy or webhook of the cluster refuses this, not RBAC: change the policy, or exempt the operator";
-    if says(&["admission webhook", "ValidatingAdmissionPolicy"]) {
-        return (Class::Refused, policy);
+    let says = |words: &[&str]| words.iter().any(|word| status.message.contains(word));
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    match status.code {
+        401 => (Class::Denied, ""),
+        // What a webhook says comes after, and may be anything.
+        400..500 if says(&["admission webhook", "ValidatingAdmissionPolicy"]) => (Class::Refused, POLICY),
+        403 if causes.any(|cause| cause.reason == "NamespaceTerminating") => {
+            (Class::Conflict, "; nothing can be created in a namespace that is being deleted")
+        }
+        403 if says(&["status unknown for quota:"]) => (Class::Conflict, ""),
+        403 if says(&["exceeded quota:", "failed quota:"]) => (Class::Quota, ""),
+        403 if says(&["\" cannot ", "attempting to grant RBAC permissions"]) => (Class::Denied, ""),
+        403 => (Class::Refused, POLICY),
+        404 => (Class::Missing, ""),
+        409 if status.reason == "AlreadyExists" => (Class::Exists, ""),
+        409 => (Class::Conflict, ""),
+        429 => (Class::Throttled, ""),
+        500.. => (Class::Unavailable, ""),
+        // What an operator newer than the installed CRDs gets.
+        _ if says(&["field not declared in schema"]) => {
+            (Class::Refused, "; install the CRDs of this version (bucketconnection crds)")
+        }
+        _ => (Class::Refused, ""),
     }
-    if says(&["exceeded quota:", "failed quota:"]) {
-        return (Class::Quota, "");
-    }
-    if says(&["\" cannot ", "attempting to grant RBAC permissions"]) {
-        return (Class::Denied, "");
-    }
-    (Class::Refused, policy)
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {

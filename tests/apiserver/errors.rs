@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::support::lab::{Lab, condition, drift_count, told, writes};
@@ -105,6 +107,56 @@ async fn all_rights_that_are_missing_are_told_at_once() {
     put.policy_document(everything.to_string()).send().await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
+}
+
+/// A quota and an admission policy forbid with the code of RBAC.
+#[tokio::test]
+async fn what_the_cluster_forbids_is_not_told_as_missing_rights() {
+    let lab = Lab::new("forbidden").await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let hard = json!({ "hard": { "secrets": "0" } });
+    let quota = json!({ "metadata": { "name": "none" }, "spec": hard });
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    // No controller of Kubernetes runs that would do this.
+    let counted = json!({ "status": { "hard": { "secrets": "0" }, "used": { "secrets": "0" } } });
+    quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(counted)).await.unwrap();
+    lab.apply(&lab.connection(BUCKET, json!({}))).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "CredentialsReady");
+    assert_eq!(reason, "QuotaExceeded");
+    assert!(message.contains("exceeded quota: none") && message.contains("raise the ResourceQuota"), "{message}");
+    quotas.delete("none", &Default::default()).await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+
+    let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": lab.namespace } });
+    let rules =
+        json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"] }]);
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(lab.client.clone());
+    let name = format!("no-keys-{}", lab.namespace);
+    let policy = json!({ "metadata": { "name": name }, "spec": {
+        "matchConstraints": { "namespaceSelector": here, "resourceRules": rules },
+        "validations": [{ "expression": "false", "message": "no keys here", "reason": "Forbidden" }],
+    } });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(lab.client.clone());
+    let binding = json!({ "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] } });
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    let tried = serde_json::from_value(json!({ "metadata": { "name": "tried" } })).unwrap();
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+    while lab.secrets().create(&dry_run, &tried).await.is_ok() {
+        assert!(std::time::Instant::now() < end, "the policy is never enforced");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
+    lab.check("c").await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "CredentialsReady");
+    assert_eq!(reason, "KubernetesError");
+    assert!(message.contains("no keys here") && message.contains("not RBAC: change the policy"), "{message}");
+    bindings.delete(&name, &Default::default()).await.unwrap();
+    policies.delete(&name, &Default::default()).await.unwrap();
 }
 
 #[tokio::test]
