@@ -80,7 +80,7 @@ impl Fold<'_> {
     /// What was known stays as it is: a suspended object is not unhealthy.
     fn suspended(&mut self) {
         let handled = self.status.last_handled_reconcile_at.as_ref();
-        let rotated = self.status.credentials.as_ref().and_then(|credentials| credentials.last_handled_rotate_at.as_ref());
+        let rotated = self.status.memory.credentials.as_ref().and_then(|credentials| credentials.last_handled_rotate_at.as_ref());
         let waits = |annotation, handled: Option<&String>| {
             let request = self.pass.object.request(annotation);
             request.is_some() && request.as_ref() != handled

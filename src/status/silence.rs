@@ -19,13 +19,13 @@ pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &V
         return None;
     }
     let advice = match part {
-        AccountReady if status.account_id.is_none() => {
+        AccountReady if status.memory.account_id.is_none() => {
             format!(
                 "AWS has never answered: check signIn.region and signIn.endpoints of AWSAccount {}, then network and proxy",
                 object.spec.account_ref.name
             )
         }
-        RegionMatched | BucketReady | CORSInSync if status.bucket.is_none() => format!(
+        RegionMatched | BucketReady | CORSInSync if status.memory.bucket.is_none() => format!(
             "S3 in region {region} has never answered this connection: check that {region} is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy",
             region = object.spec.region
         ),

@@ -298,7 +298,7 @@ fn a_region_that_never_answers_stalls_after_a_while() {
     // Where the bucket was seen before, it is an outage.
     let mut known = healthy();
     let bucket_known = json!({ "arn": "arn:aws:s3:::lab-bucket", "region": "us-east-1" });
-    known.status.as_mut().unwrap().bucket = Some(serde_json::from_value(bucket_known).unwrap());
+    known.status.as_mut().unwrap().memory.bucket = Some(serde_json::from_value(bucket_known).unwrap());
     for seconds in [0, 400] {
         known.status = Some(checked(&known, seconds, bucket()));
         assert_eq!(told(known.status.as_ref().unwrap(), ConditionType::Stalled).0, "False");
