@@ -30,13 +30,20 @@ pub type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 /// Conditions as users write them: operator, key, values.
 pub type WrittenConditions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
-/// The schema of [`WrittenConditions`].
+/// The schema of [`WrittenConditions`]: far more than fits into a policy, so that only nonsense is refused.
 pub fn conditions_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
+        "maxProperties": 16,
         "additionalProperties": {
             "type": "object",
-            "additionalProperties": { "type": "array", "minItems": 1, "items": { "type": "string" } },
+            "maxProperties": 16,
+            "additionalProperties": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 500,
+                "items": { "type": "string", "maxLength": 1024 },
+            },
         },
     })
 }
@@ -97,7 +104,7 @@ pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
         Value::Array(list) => list.iter().map(canonical_statement).collect::<Option<Vec<_>>>()?,
         one => vec![canonical_statement(one)?],
     };
-    statements.sort_by_key(|statement| json!(statement).to_string());
+    statements.sort_by_cached_key(|statement| json!(statement).to_string());
     Some((version, statements))
 }
 

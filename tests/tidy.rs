@@ -195,6 +195,42 @@ fn the_crds_are_what_the_types_say() {
     }
 }
 
+/// What of a schema has no limit: lists, maps and texts that may be of any size, numbers that may be any.
+fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let has = |limits: &[&str]| limits.iter().all(|limit| !schema[*limit].is_null());
+    let limited = match schema["type"].as_str() {
+        Some("array") => has(&["maxItems"]),
+        Some("string") => has(&["maxLength"]) || has(&["enum"]),
+        Some("integer" | "number") => has(&["minimum", "maximum"]),
+        Some("object") if schema.get("additionalProperties").is_some() => has(&["maxProperties"]),
+        _ => true,
+    };
+    if !limited {
+        found.push(path.to_owned());
+    }
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        unlimited(property, &format!("{path}.{name}"), found);
+    }
+    for (inner, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if let Some(inner) = schema.get(inner) {
+            unlimited(inner, &format!("{path}{mark}"), found);
+        }
+    }
+}
+
+/// Whoever writes a spec chooses how much it costs to keep and to compare, so the API server refuses what no person would write.
+#[test]
+fn everything_that_a_spec_may_say_has_a_limit() {
+    for crd in [BucketConnection::crd(), AWSAccount::crd()] {
+        let crd = serde_json::to_value(crd).unwrap();
+        let mut found = Vec::new();
+        unlimited(crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap(), "spec", &mut found);
+        // Kubernetes' own type, in an object that only administrators write.
+        found.retain(|path| !path.starts_with("spec.allowedNamespaces[].selector."));
+        assert_eq!(found, [""; 0]);
+    }
+}
+
 #[test]
 fn files_stay_readable() {
     for place in ["src", "tests"] {

@@ -176,6 +176,7 @@ pub struct BucketConnectionSpec {
     #[serde(default, skip_serializing_if = "ManagementSpec::is_empty")]
     // Atomic: of a map that loses its last entry server-side apply would make null.
     #[schemars(extend("maxProperties" = 32, "x-kubernetes-map-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(section, size(section) <= 64)").message("management names sections, such as bucket or cors"))]
     pub management: ManagementSpec,
 
     /// The hash of the takeover's plan that is approved, from status.adoption.planHash.

@@ -23,7 +23,7 @@ pub struct PolicyStatement {
     pub effect: Effect,
 
     /// Actions, such as s3:GetObject or s3:Get*.
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[a-z0-9-]+:[A-Za-z0-9*?]+$'))").message("actions must be written like s3:GetObject"))]
+    #[x_kube(validation = Rule::new("self.all(a, !a.contains(' ')) && self.join(' ').matches('^([a-z0-9-]+:[A-Za-z0-9*?]+( |$))*$')").message("actions must be written like s3:GetObject"))]
     #[schemars(length(min = 1, max = 50), inner(length(max = 128)))]
     pub actions: Vec<String>,
 
@@ -35,5 +35,6 @@ pub struct PolicyStatement {
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::policy_language::conditions_schema")]
+    #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 }

@@ -89,19 +89,24 @@ impl Context {
     /// How much another object has of what it names. What its status says counts under our seal only; what it may have, by the rules
     /// of its account, where these do not ask for labels.
     fn standing(&self, other: &BucketConnection) -> Standing {
+        let wants = Management::of_spec(&other.spec.management).of("bucket") == ManagementMode::Enforce
+            && !other.spec.suspend
+            && other.metadata.deletion_timestamp.is_none();
+        if !wants && !claims::has(other) {
+            return Standing::Nothing;
+        }
         let mut other = other.clone();
         self.seal.check(&mut other);
         if claims::has(&other) {
             return Standing::Has;
         }
-        let wants = Management::of_spec(&other.spec.management).of("bucket") == ManagementMode::Enforce && !other.spec.suspend;
         let account = self.accounts.get(&ObjectRef::new(&other.spec.account_ref.name));
         let allowed = account.as_ref().and_then(|account| account.0.as_ref().ok()).is_some_and(|account| {
             let namespace = other.namespace().unwrap_or_default();
             let known = !tenancy::asks_labels(&account.spec, &namespace);
             known && tenancy::terms(&other, &Labels::new(), &account.name_any(), &account.spec).is_ok()
         });
-        if wants && allowed && other.metadata.deletion_timestamp.is_none() { Standing::Claims } else { Standing::Nothing }
+        if wants && allowed { Standing::Claims } else { Standing::Nothing }
     }
 
     /// The connections that need the account to be deleted: those that may have something in AWS.

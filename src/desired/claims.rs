@@ -37,18 +37,22 @@ pub fn taken<'a>(
         return None;
     }
     let (bucket, user) = (bucket(object), user(object, defaults));
-    for other in others {
-        let same_account = other.spec.account_ref == object.spec.account_ref;
-        let (own_bucket, own_user) =
-            (self::bucket(other) == bucket, same_account && user.is_some() && self::user(other, defaults) == user);
-        if !(own_bucket || own_user) || other.uid() == object.uid() {
-            continue;
-        }
+    let same_bucket = |other: &BucketConnection| self::bucket(other) == bucket;
+    let same_user = |other: &BucketConnection| {
+        other.spec.account_ref == object.spec.account_ref && user.is_some() && self::user(other, defaults) == user
+    };
+    let mut rivals: Vec<_> =
+        others.into_iter().filter(|other| (same_bucket(other) || same_user(other)) && other.uid() != object.uid()).collect();
+    // The likely winner first: however many name the same, few are looked at closely.
+    rivals.sort_by_cached_key(|other| (!has(other), age(other)));
+    for other in rivals {
         match standing(other) {
             Standing::Has => {}
             Standing::Claims if age(other) < age(object) => {}
+            Standing::Claims | Standing::Nothing if !has(other) && age(other) > age(object) => break,
             Standing::Claims | Standing::Nothing => continue,
         }
+        let own_bucket = same_bucket(other);
         let whose = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
         return Some(if own_bucket {
             let name = names::bucket(object, "<account>");
@@ -83,7 +87,7 @@ fn user(object: &BucketConnection, defaults: &AccountDefaults) -> Option<String>
 }
 
 /// The older one comes first.
-fn age(object: &BucketConnection) -> impl Ord {
+fn age(object: &BucketConnection) -> impl Ord + use<> {
     (object.creation_timestamp().map(|time| time.0), object.namespace(), object.name_any())
 }
 
@@ -127,6 +131,27 @@ mod tests {
         assert!(taken(&older, [&older, &has], &none, standing).is_some());
         let nothing = object("a", 1, json!({}), json!({ "accountId": "here for: it claims nothing" }));
         assert_eq!(taken(&younger, [&nothing, &younger], &none, standing), None);
+    }
+
+    /// How many objects name the same bucket is for a tenant to choose.
+    #[test]
+    fn of_many_that_claim_the_same_few_are_looked_at() {
+        let has = json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } });
+        let none = AccountDefaults::default();
+        let looked_at = |status: Value, object: &BucketConnection| {
+            let mut others: Vec<_> = (0..1000).map(|n| self::object(&format!("n{n}"), 5, json!({}), json!({}))).collect();
+            others.push(self::object("z", 6, json!({}), status));
+            let count = std::cell::Cell::new(0);
+            let found = taken(object, &others, &none, |other| {
+                count.set(count.get() + 1);
+                standing(other)
+            });
+            (found.is_some(), count.get())
+        };
+        let (oldest, youngest) = (object("a", 1, json!({}), json!({})), object("b", 9, json!({}), json!({})));
+        assert_eq!(looked_at(has.clone(), &oldest), (true, 1), "one has it");
+        assert_eq!(looked_at(json!({}), &youngest), (true, 1), "the oldest claims it");
+        assert_eq!(looked_at(json!({}), &oldest), (false, 1), "all are younger");
     }
 
     #[test]

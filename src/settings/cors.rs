@@ -45,7 +45,7 @@ pub struct CorsRule {
     pub expose_headers: Vec<String>,
     /// How long a browser may keep the answer to its preflight request, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub max_age_seconds: Option<i32>,
 }
 

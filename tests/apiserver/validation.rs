@@ -28,6 +28,11 @@ fn existing(change: Value) -> Value {
     spec
 }
 
+/// A map of so many entries.
+fn many(count: usize, value: Value) -> Value {
+    (0..count).map(|n| (format!("entry{n}"), value.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
 #[tokio::test]
 async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
     let lab = Lab::idle("bad", Stack::cluster(), &[]).await;
@@ -103,6 +108,31 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "access": { "groups": ["a\nb"] } }), vec!["spec.access.groups", "control characters"]),
         (json!({ "access": { "groups": [""] } }), vec!["spec.access.groups[0]", "at least 1 chars"]),
         (json!({ "deletionPolicy": "Orphan" }), vec!["spec.deletionPolicy", "\"Retain\", \"Release\", \"Delete\""]),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:GetObject s3:PutObject"] }] } }),
+            vec!["spec.policy.statements[0].actions", "like s3:GetObject"],
+        ),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "conditions": many(17, json!({ "aws:a": ["b"] })) }] } }),
+            vec!["spec.policy.statements[0].conditions", "at most 16 items"],
+        ),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "conditions": { "StringLike": many(17, json!(["b"])) } }] } }),
+            vec!["spec.policy.statements[0].conditions.StringLike", "at most 16 items"],
+        ),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "conditions": { "StringLike": { "aws:a": ["b".repeat(1025)] } } }] } }),
+            vec!["spec.policy.statements[0].conditions.StringLike.aws:a[0]", "1024"],
+        ),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:*"], "conditions": { "StringLike": { "k".repeat(257): ["b"] } } }] } }),
+            vec!["spec.policy.statements[0].conditions", "keys of up to 256"],
+        ),
+        (json!({ "management": { "s".repeat(65): "Ignore" } }), vec!["spec.management", "names sections"]),
+        (
+            json!({ "bucket": { "lifecycle": { "rules": [{ "id": "a", "expiration": { "days": 1_000_000_001 } }] } } }),
+            vec!["spec.bucket.lifecycle.rules[0].expiration.days", "less than or equal to 1000000000"],
+        ),
         (json!({ "resyncInterval": "1s" }), vec!["spec.resyncInterval", "at least 10s"]),
         (json!({ "resyncInterval": "soon" }), vec!["spec.resyncInterval", "30s, 10m or 1h30m"]),
     ];

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition};
+use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
 use crate::wildcard::policy_matches;
 
 /// What all Sids of our own making begin with.
@@ -36,7 +36,7 @@ pub struct BucketStatement {
     pub principals: BTreeMap<String, Vec<String>>,
 
     /// Actions, such as s3:GetObject or s3:Get*.
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^s3:[A-Za-z*?]+$'))").message("actions must be written like s3:GetObject"))]
+    #[x_kube(validation = Rule::new("self.all(a, !a.contains(' ')) && self.join(' ').matches('^(s3:[A-Za-z*?]+( |$))*$')").message("actions must be written like s3:GetObject"))]
     #[schemars(length(min = 1, max = 50), inner(length(max = 128)))]
     pub actions: Vec<String>,
 
@@ -48,6 +48,7 @@ pub struct BucketStatement {
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::policy_language::conditions_schema")]
+    #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 }
 
@@ -55,7 +56,7 @@ fn principals(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 4,
-        "additionalProperties": { "type": "array", "minItems": 1, "maxItems": 50, "items": { "type": "string", "minLength": 1, "maxLength": 2048 } },
+        "additionalProperties": { "type": "array", "minItems": 1, "maxItems": 50, "items": { "type": "string", "minLength": 1, "maxLength": 1024 } },
     })
 }
 
@@ -187,9 +188,8 @@ fn is_fixed(key: &str, value: &str) -> bool {
 /// equal, but for a higher TLS version.
 pub(super) fn covers(new: &Canonical, old: &Canonical) -> bool {
     let same = |element: &str| new.get(element) == old.get(element);
-    let list =
-        |statement: &Canonical, element: &str| statement.get(element).and_then(Value::as_array).cloned().unwrap_or_default();
-    let more = |element: &str| list(old, element).iter().all(|item| list(new, element).contains(item));
+    let list = |statement: &Canonical, element: &str| statement.get(element).and_then(strings).unwrap_or_default();
+    let more = |element: &str| list(new, element).is_superset(&list(old, element));
     let stricter = || {
         let version = |statement: &Canonical| {
             let conditions = statement.get("Condition").and_then(canonical_condition)?;

@@ -8,6 +8,8 @@ mod rule;
 #[cfg(feature = "operator")]
 pub(super) mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,9 +65,9 @@ impl Setting for Lifecycle {
         if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong_date) {
             return Err(wrong);
         }
-        let is_there = |id: &String| spec.rules.iter().any(|rule| rule.id == *id);
+        let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
         let earlier = context.earlier.get("lifecycle").into_iter().flatten();
-        let dropped = earlier.filter(|id| !is_there(id)).cloned().collect();
+        let dropped = earlier.filter(|id| !ids.contains(id)).cloned().collect();
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped }))
     }
 
@@ -76,15 +78,17 @@ impl Setting for Lifecycle {
     fn change(desired: &DesiredLifecycle, live: Option<&Rules>) -> Option<Change<Rules>> {
         let mut write = live.cloned().unwrap_or_default();
         let mut diffs = Vec::new();
+        let dropped: BTreeSet<_> = desired.dropped.iter().collect();
         write.rules.retain(|stored| {
-            let stays = !desired.dropped.contains(&stored.rule.id);
+            let stays = !dropped.contains(&stored.rule.id);
             if !stays {
                 diffs.push(FieldDiff::new(path(&stored.rule.id), Some(json!(stored.rule)), None));
             }
             stays
         });
+        let places: BTreeMap<_, _> = write.rules.iter().enumerate().map(|(at, stored)| (stored.rule.id.clone(), at)).collect();
         for rule in &desired.rules {
-            match write.rules.iter_mut().find(|stored| stored.rule.id == rule.id) {
+            match places.get(&rule.id).map(|at| &mut write.rules[*at]) {
                 None => {
                     diffs.push(FieldDiff::new(path(&rule.id), None, Some(json!(rule))));
                     write.rules.push(StoredRule::of(rule));
@@ -117,7 +121,7 @@ fn rule_diffs(live: &LifecycleRule, desired: &LifecycleRule) -> Vec<FieldDiff> {
         _ => Default::default(),
     };
     let (live_fields, desired_fields) = (fields(live), fields(desired));
-    let names: std::collections::BTreeSet<_> = live_fields.keys().chain(desired_fields.keys()).collect();
+    let names: BTreeSet<_> = live_fields.keys().chain(desired_fields.keys()).collect();
     let differ = names.into_iter().filter(|name| live_fields.get(*name) != desired_fields.get(*name));
     differ
         .map(|name| {

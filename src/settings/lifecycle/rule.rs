@@ -60,14 +60,15 @@ pub struct Filter {
     /// Tags that they have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::settings::tags::schema")]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128)").message("tags have keys of 1 to 128 characters"))]
     pub tags: BTreeMap<String, String>,
     /// They are larger than this, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
     pub object_size_greater_than: Option<i64>,
     /// They are smaller than this, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
     pub object_size_less_than: Option<i64>,
 }
 
@@ -89,7 +90,7 @@ impl Filter {
 pub struct Expiration {
     /// So many days after their creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub days: Option<i32>,
     /// On this day, such as 2030-01-01, at midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +106,7 @@ pub struct Expiration {
 #[serde(rename_all = "camelCase")]
 pub struct NoncurrentVersionExpiration {
     /// So many days after they were replaced.
-    #[schemars(required, range(min = 1))]
+    #[schemars(required, range(min = 1, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
     /// But the newest so many stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,7 +121,7 @@ pub struct NoncurrentVersionExpiration {
 pub struct Transition {
     /// So many days after their creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub days: Option<i32>,
     /// On this day, such as 2030-01-01, at midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +137,7 @@ pub struct Transition {
 #[serde(rename_all = "camelCase")]
 pub struct NoncurrentVersionTransition {
     /// So many days after they were replaced.
-    #[schemars(required, range(min = 0))]
+    #[schemars(required, range(min = 0, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
     /// But the newest so many stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +153,7 @@ pub struct NoncurrentVersionTransition {
 #[serde(rename_all = "camelCase")]
 pub struct AbortIncompleteMultipartUpload {
     /// So many days after they were begun.
-    #[schemars(required, range(min = 1))]
+    #[schemars(required, range(min = 1, max = 1_000_000_000))]
     pub days_after_initiation: Option<i32>,
 }
 
