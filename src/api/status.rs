@@ -32,8 +32,8 @@ pub struct BucketConnectionStatus {
     #[serde(flatten)]
     pub memory: Memory,
 
-    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials and permissions.
-    /// A status that was edited by hand loses them.
+    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials, permissions and
+    /// written. A status that was edited by hand loses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
 
@@ -103,6 +103,11 @@ pub struct Memory {
     /// Who may read the Secret through this connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionsStatus>,
+
+    /// Fingerprints of what was written last, by section of spec.management. What differs from it was changed by something else, and
+    /// is drift; what differs because the spec, or the defaults of its AWSAccount, changed is not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, String>,
 }
 
 /// The bucket, once it is ours.

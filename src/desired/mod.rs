@@ -4,6 +4,7 @@
 
 pub mod claims;
 mod document;
+mod fingerprint;
 pub mod management;
 pub mod names;
 pub mod presets;

@@ -1,10 +1,10 @@
 //! What our own status remembers of earlier passes. It is a hint, never a proof: the tags in AWS are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{ConditionType, Reason};
+use crate::api::conditions::ConditionType;
 use crate::api::{
     BucketConnection, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
 };
@@ -26,9 +26,8 @@ pub struct Remembered {
     pub credentials: CredentialsStatus,
     /// Names under which a Role and a RoleBinding of ours may be there.
     pub roles: Vec<String>,
-    /// Parts that held for the current generation of the spec, or that drifted and could not be put right yet: what differs in
-    /// them now was changed by somebody else.
-    pub held: Vec<ConditionType>,
+    /// Fingerprints of what was written last, by section: what differs from that was changed by others.
+    pub written: BTreeMap<String, String>,
     /// Whether the key, or the one before it, had a full proof for the current generation.
     pub verified: bool,
     /// Whether something that was to be proven is not: it is tried again.
@@ -49,22 +48,13 @@ impl Remembered {
     /// What the status of `object` remembers.
     pub fn of(object: &BucketConnection) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let find = |part: ConditionType, value: &str| {
-            status.conditions.iter().find(|condition| {
+        let is = |part: ConditionType, value: &str| {
+            status.conditions.iter().any(|condition| {
                 condition.type_ == part.to_string()
                     && condition.status == value
                     && condition.observed_generation == object.metadata.generation
             })
         };
-        let is = |part: ConditionType, value: &str| find(part, value).is_some();
-        let drifted = find(ConditionType::DriftDetected, "True").is_some_and(|c| c.reason == Reason::NotRepaired.to_string());
-        // A part with a change that was never allowed did not hold.
-        let wrong = |part: ConditionType| {
-            find(part, "False")
-                .is_some_and(|c| ![Reason::WouldWeaken, Reason::Observed].iter().any(|reason| c.reason == reason.to_string()))
-        };
-        let held = |part: &ConditionType| is(*part, "True") || (drifted && wrong(*part));
-        let held: Vec<_> = ConditionType::PARTS.into_iter().filter(held).collect();
         let credentials = status.memory.credentials.unwrap_or_default();
         let seen = status.observed_generation.is_some();
         let asked = |annotation: &str, handled: &Option<String>| {
@@ -89,7 +79,7 @@ impl Remembered {
                 .capabilities
                 .values()
                 .any(|capability| matches!(capability.state, CapabilityState::Invalid | CapabilityState::Pending)),
-            held,
+            written: status.memory.written,
         }
     }
 

@@ -125,6 +125,7 @@ mod tests {
             "earlierPolicies": [{ "type": "Inline", "name": "q" }],
             "credentials": { "accessKeyId": "AKIA1" },
             "permissions": { "groups": ["g"] },
+            "written": { "cors": "abcdef" },
         });
         for field in fields {
             assert!(full.get(&field).is_some(), "give {field} a value in this test");

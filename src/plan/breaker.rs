@@ -2,7 +2,7 @@
 //!
 //! A check that plans the very write that the check before it sent, down to what it found and what it wants, has seen that it did
 //! not take: AWS makes something else of it, or something changes it back at once. After [`LIMIT`] such writes in a row it is
-//! held back, and the part says `NotConverging`, until a look finds the field in sync, the spec changes, or a retry is due. A
+//! held back (also where another write to the same part came in between each time, as when two of them undo each other), and the part says `NotConverging`, until a look finds the field in sync, the spec changes, or a retry is due. A
 //! retry changes nothing about what is said: only the next look can. Drift is told from it by that look, which comes within a
 //! minute of each write: what is found as it was written begins anew.
 

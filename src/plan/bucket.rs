@@ -70,7 +70,8 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                         planner.adopts.push(BucketReady);
                     }
                     settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
-                    for (part, problem) in unread {
+                    for (field, part, problem) in unread {
+                        planner.plan.open.insert(settings::short_name(field));
                         planner.unreadable(part, &problem);
                     }
                     return marked;
@@ -85,15 +86,16 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
     for change in changes {
         let name = settings::short_name(change.field);
         let enforced = desired.management.of(name) == ManagementMode::Enforce;
-        // Putting back what held already is no loosening.
+        // Putting back what was in force already is no loosening.
         if let Some(weakens) = change.weakens
             && enforced
-            && !planner.remembered.held.contains(&change.part)
+            && !planner.wrote(name)
             && !desired.bucket.allow_weaker.iter().any(|allowed| allowed == name)
         {
             let message =
                 format!("{}: {weakens}, so it is not done: add {name} to bucket.allowWeaker if that is meant", change.field);
             planner.stall(change.part, Reason::WouldWeaken, message);
+            planner.plan.open.insert(name);
             continue;
         }
         let action = Action::WriteSetting { field: change.field, write: change.write };

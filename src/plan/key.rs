@@ -367,7 +367,7 @@ impl Keys<'_, '_, '_> {
         after: &[usize],
     ) -> Option<usize> {
         let wanted = secret_data(&self.desired.secret.fields, key);
-        let mut diffs = Vec::new();
+        let (mut diffs, mut claims) = (Vec::new(), false);
         for (field_name, field) in &wanted {
             let held = live.and_then(|secret| secret.data.get(*field_name));
             if held != Some(&field.value) {
@@ -392,9 +392,13 @@ impl Keys<'_, '_, '_> {
             )];
         } else if diffs.is_empty() {
             diffs = vec![FieldDiff::new("secret.metadata", Some(json!("released")), Some(json!("owned")))];
+            claims = true;
         }
         let action = Action::WriteSecret { name: name.to_owned(), key: Some(key.clone()), created_at, version };
-        Some(self.planner.step(PART, action, diffs, after))
+        let step = self.planner.step(PART, action, diffs, after);
+        // One that was retained, or restored from a backup, was changed by nobody.
+        self.planner.plan.steps[step].drift &= !claims;
+        Some(step)
     }
 
     /// Secrets of earlier names go once the new one holds the key.

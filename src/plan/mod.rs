@@ -17,7 +17,7 @@ pub mod revocation;
 mod rotation;
 mod user;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -49,6 +49,8 @@ pub struct Plan {
     pub hands_off: bool,
     /// A takeover that waits for approval.
     pub adoption: Option<Adoption>,
+    /// Sections that cannot be brought to what is wanted, or could not be looked at, so that they have no step.
+    pub open: BTreeSet<&'static str>,
 }
 
 impl Plan {
@@ -69,7 +71,7 @@ pub struct Step {
     pub diffs: Vec<FieldDiff>,
     /// Steps, by index, that must have succeeded before.
     pub after: Vec<usize>,
-    /// Whether it puts right what somebody else changed.
+    /// Whether it reverts what others changed: what is wanted is what was written last.
     pub drift: bool,
 }
 
@@ -231,7 +233,9 @@ impl Blocker {
 
 /// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one, and when to try a futile write again.
 pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
-    let mut planner = Planner { futile: breaker::futile(remembered, now), place: desired.place(), ..Planner::new(remembered) };
+    let futile = breaker::futile(remembered, now);
+    let (place, wanted) = (desired.place(), desired.fingerprints());
+    let mut planner = Planner { futile, place, wanted, ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
     match &desired.existing {
@@ -266,6 +270,8 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, n
 struct Planner<'a> {
     remembered: &'a Remembered,
     place: Place,
+    /// Fingerprints of what is wanted, by section; none where nothing is put back.
+    wanted: BTreeMap<&'static str, String>,
     plan: Plan,
     futile: breaker::Futile,
     /// Something basic is not ours: nothing at all is changed.
@@ -277,14 +283,22 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
         let (place, plan, futile) = (Place::default(), Plan::default(), breaker::Futile::new());
-        Self { remembered, place, plan, futile, frozen: false, adopts: Vec::new() }
+        Self { remembered, place, wanted: BTreeMap::new(), plan, futile, frozen: false, adopts: Vec::new() }
     }
 
     /// Adds a step; returns its index.
     fn step(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
-        let drift = !diffs.is_empty() && self.remembered.held.contains(&part);
+        // What is done for a rotation is no part of what a connection consists of.
+        let lasting = ConditionType::PARTS.contains(&part);
+        let drift = !diffs.is_empty() && lasting && self.wrote(action.section());
         self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift });
         self.plan.steps.len() - 1
+    }
+
+    /// Whether what is wanted of a section is what was written last.
+    fn wrote(&self, section: &str) -> bool {
+        let written = self.remembered.written.get(section);
+        written.is_some() && written == self.wanted.get(section)
     }
 
     /// Adds a write, unless it is futile; a futile one that is tried again is no repair.

@@ -252,8 +252,19 @@ macro_rules! settings {
                 owned
             }
 
-            /// What has to change in `live`, and what could not be read.
-            pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(ConditionType, Problem)>) {
+            /// What is wanted of the managed settings: short name, and the same value for the same wish.
+            pub fn wanted(&self) -> Vec<(&'static str, Value)> {
+                let mut wanted = Vec::new();
+                $($(
+                    if let Some(desired) = &self.$name {
+                        wanted.push((short_name(<$name::$variant as Setting>::FIELD), serde_json::json!(desired)));
+                    }
+                )*)*
+                wanted
+            }
+
+            /// What has to change in `live`, and what could not be read, by field.
+            pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(&'static str, ConditionType, Problem)>) {
                 let (mut changes, mut unread) = (Vec::new(), Vec::new());
                 $($(
                     if let Some(desired) = &self.$name {
@@ -262,7 +273,8 @@ macro_rules! settings {
                             Reading::Unset => <$name::$variant as Setting>::change(desired, None),
                             Reading::Set(live) => <$name::$variant as Setting>::change(desired, Some(live)),
                             Reading::Unreadable(problem) => {
-                                unread.push((<$name::$variant as Setting>::PART, problem.clone()));
+                                let (field, part) = (<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::PART);
+                                unread.push((field, part, problem.clone()));
                                 None
                             }
                         };

@@ -76,6 +76,7 @@ pub struct DesiredTags {
     /// Ours, the ownership tag among them.
     pub ours: Tags,
     /// Keys that were ours and are not any more.
+    #[serde(skip)]
     pub dropped: Vec<String>,
 }
 

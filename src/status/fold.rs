@@ -11,6 +11,7 @@ use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
 use super::repeats::repeats;
 use super::silence::{GRACE_SECONDS, silent};
+use super::written::written;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
@@ -154,6 +155,7 @@ impl Fold<'_> {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
         self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
+        self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));

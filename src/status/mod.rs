@@ -15,6 +15,7 @@ mod parts;
 mod permissions;
 mod repeats;
 mod silence;
+mod written;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};

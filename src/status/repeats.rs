@@ -1,5 +1,8 @@
 //! Which writes the next check may find undone, and how often that has happened: `plan::breaker` acts on it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,7 +15,11 @@ use crate::plan::{Plan, Step};
 /// Writes that come sooner after one another count as one.
 const SPACING_SECONDS: i64 = 5;
 
-/// What is remembered after a check: the writes that it sent or held back. What it looked at and found in sync is forgotten.
+/// Writes that are remembered at most.
+const MOST: usize = 20;
+
+/// What is remembered after a check: the writes that it sent or held back, and earlier ones of the same parts. What it looked at and
+/// found in sync is forgotten.
 pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
     let Checked { remembered, plan, report, .. } = check;
     let print = |step: &Step| fingerprint(step, remembered);
@@ -40,10 +47,15 @@ pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
             now_known.extend(before.cloned());
         }
     }
-    let planned: Vec<_> = now_known.iter().map(|repeat| repeat.path.clone()).collect();
-    let hidden = |repeat: &&Repeat| !planned.contains(&repeat.path) && unseen(plan, &repeat.condition);
-    now_known.extend(remembered.repeats.iter().filter(hidden).cloned());
-    now_known
+    let known_now = |repeat: &Repeat| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
+    // Writes that undo each other alternate: none of them took as long as each check writes to the part.
+    let counted = plan.steps.iter().zip(&report.outcomes).filter(|(step, outcome)| outcome.is_done() && print(step).is_some());
+    let written: BTreeSet<_> = counted.map(|(step, _)| step.part.to_string()).collect();
+    let open = |repeat: &&Repeat| !known_now(repeat) && (written.contains(&repeat.condition) || unseen(plan, &repeat.condition));
+    let mut all: Vec<_> = remembered.repeats.iter().filter(open).cloned().chain(now_known.iter().cloned()).collect();
+    all.sort_by_key(|repeat| Reverse(repeat.last_written_at.0));
+    all.truncate(MOST);
+    all
 }
 
 /// Whether the check could not see the part.

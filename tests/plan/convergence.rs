@@ -207,7 +207,7 @@ proptest! {
         let versioned = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).is_some_and(|secret| secret.versioned);
         prop_assert_eq!(world.secret.len(), 1 + usize::from(versioned), "{:?}", world.secret.keys());
         // Just the groups of the spec may read it, and nothing is left of earlier names.
-        let desired = World::resolve(&object).unwrap();
+        let desired = world.resolve(&object).unwrap();
         let bound = |access: &Access| match &access.binding {
             Held::Ours(binding) => binding.groups.clone(),
             _ => Vec::new(),

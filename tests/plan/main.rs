@@ -6,6 +6,7 @@
 //! | command | does |
 //! |---|---|
 //! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
+//! | `> defaults` | the defaults of the account, as YAML |
 //! | `> plan` | prints what the next pass would do, after a look |
 //! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
 //! | `> killed <n>` | makes a pass that is killed after n steps |
@@ -132,6 +133,11 @@ impl Story {
                 let (status, generation) = (self.object.status.take(), self.object.metadata.generation.unwrap());
                 self.object = connection(spec);
                 (self.object.metadata.generation, self.object.status) = (Some(generation + 1), status);
+                String::new()
+            }
+            ["defaults"] => {
+                let text = if input.is_empty() { "{}" } else { input };
+                self.world.defaults = serde_saphyr::from_str(text).unwrap();
                 String::new()
             }
             ["failing", ref failing @ ..] => {

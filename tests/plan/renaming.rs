@@ -73,7 +73,7 @@ proptest! {
         let mut published: BTreeMap<String, Timestamp> = BTreeMap::new();
         let mut retained = false;
         for event in events {
-            let name = World::resolve(&object).unwrap().secret.name;
+            let name = world.resolve(&object).unwrap().secret.name;
             let before = works(&world, &name);
             if let Some(id) = &before {
                 published.insert(id.clone(), world.now);

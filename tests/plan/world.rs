@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bucketconnection::api::{BucketConnection, BucketConnectionStatus, SignIn};
+use bucketconnection::api::{AccountDefaults, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
@@ -34,6 +34,8 @@ pub struct World {
     /// What asked to be restarted after a change of the key.
     pub workloads: Vec<Workload>,
     pub now: Timestamp,
+    /// Defaults of the account.
+    pub defaults: AccountDefaults,
     /// AWS makes something else of each write of CORS rules.
     pub rewrites_cors: bool,
     /// AWS widens each inline policy that is written.
@@ -106,13 +108,13 @@ impl World {
         self.now = self.now.checked_add(10.minutes()).unwrap();
     }
 
-    pub fn resolve(object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account(), &Terms { adoption: true, ..Terms::default() })
+    pub fn resolve(&self, object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
+        desired::resolve(object, CLUSTER, &account(), &Terms { adoption: true, defaults: self.defaults.clone() })
     }
 
     /// What the next pass would do.
     pub fn plan(&self, object: &BucketConnection, look: bool) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
-        let desired = Self::resolve(object)?;
+        let desired = self.resolve(object)?;
         let remembered = Remembered::of(object);
         let secret = self.secret_of(&desired);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
@@ -161,7 +163,7 @@ impl World {
 
     /// One pass over an object that is being deleted with `Delete`.
     pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
-        let desired = Self::resolve(object).expect("a good spec");
+        let desired = self.resolve(object).expect("a good spec");
         let remembered = Remembered::of(object);
         let observed = self.look(&desired, &remembered, true);
         let plan = deletion::delete(&desired, &observed, &remembered);
@@ -176,7 +178,8 @@ impl World {
         let names: Vec<_> = names.iter().filter_map(own).chain(names.iter().cloned()).collect();
         let secrets = names.into_iter().map(|name| (name.clone(), self.secret(&name))).collect();
         let plan = deletion::retain(&remembered, &secrets, &BTreeMap::new());
-        self.execute(&Self::resolve(object).expect("a good spec"), &plan, |_| None);
+        let desired = self.resolve(object).expect("a good spec");
+        self.execute(&desired, &plan, |_| None);
     }
 
     pub fn fold_deletion(&self, object: &BucketConnection, plan: &Plan, report: &Report) -> BucketConnectionStatus {

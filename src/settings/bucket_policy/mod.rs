@@ -53,8 +53,10 @@ pub struct DesiredPolicy {
     /// Ours, in AWS's policy language.
     pub ours: Vec<Value>,
     /// Sids of statements that were ours and are not any more.
+    #[serde(skip)]
     pub dropped: Vec<String>,
     /// Sids of statements that were ours and are left alone.
+    #[serde(skip)]
     pub left: Vec<String>,
 }
 

@@ -38,6 +38,7 @@ pub struct DesiredLifecycle {
     /// Ours.
     pub rules: Vec<LifecycleRule>,
     /// Ids of rules that were ours and are not any more.
+    #[serde(skip)]
     pub dropped: Vec<String>,
 }
 

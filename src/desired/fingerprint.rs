@@ -1,0 +1,42 @@
+//! What is wanted of each section, as a short value: it tells what others changed from what the spec or its account changed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Desired;
+
+/// Bytes of a fingerprint.
+const LENGTH: usize = 6;
+
+impl Desired {
+    /// By section (see `Action::section`).
+    pub fn fingerprints(&self) -> BTreeMap<&'static str, String> {
+        let mut wanted = self.bucket.settings.wanted();
+        wanted.push(("bucket", json!(self.bucket.arn)));
+        if self.existing.is_none() {
+            wanted.extend(self.identity());
+        }
+        wanted.into_iter().map(|(section, wanted)| (section, fingerprint(&wanted))).collect()
+    }
+
+    /// What a key of our own consists of.
+    fn identity(&self) -> [(&'static str, Value); 4] {
+        let Self { user, policy, secret, access, .. } = self;
+        [
+            ("user", json!([user.arn, user.tags, user.boundary])),
+            ("policy", json!([policy.identity(), policy.document])),
+            ("credentials", json!(secret)),
+            ("access", json!(access)),
+        ]
+    }
+}
+
+fn fingerprint(wanted: &Value) -> String {
+    Sha256::digest(wanted.to_string()).iter().take(LENGTH).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,42 @@
+//! What was written last, by section, so that the next check can tell what others changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Checked;
+use crate::api::ManagementMode;
+use crate::api::conditions::ConditionType;
+use crate::observed::Bucket;
+use crate::plan::Action;
+
+type Written = BTreeMap<String, String>;
+
+/// The fingerprints after a check that began with `before`: of what is in force as it is wanted now; of what could not be looked at, or
+/// not be written yet, that of before.
+pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
+    let Checked { desired, observed, plan, report, .. } = check;
+    if plan.frozen {
+        return before;
+    }
+    let steps = || plan.steps.iter().zip(&report.outcomes);
+    let undone = steps().filter(|(_, outcome)| !outcome.is_done()).map(|(step, _)| step);
+    let mut open: BTreeSet<&str> = undone.chain(&plan.futile).map(|step| step.action.section()).collect();
+    open.extend(&plan.open);
+    let blocked = |part| plan.blockers.iter().any(|blocker| blocker.part == part);
+    let made = steps().any(|(step, outcome)| matches!(step.action, Action::CreateBucket { .. }) && outcome.is_done());
+    let there = made || matches!(observed.bucket, Bucket::There(_));
+    let in_force = |section: &str| match section {
+        _ if open.contains(section) => false,
+        "user" => !blocked(ConditionType::UserReady),
+        "policy" => !blocked(ConditionType::PolicyInSync),
+        "credentials" => !blocked(ConditionType::CredentialsReady),
+        "access" => !blocked(ConditionType::AccessInSync),
+        _ => there,
+    };
+    let enforced = desired.fingerprints().into_iter();
+    let enforced = enforced.filter(|(section, _)| desired.management.of(section) == ManagementMode::Enforce);
+    let known = enforced.filter_map(|(section, wanted)| {
+        let known = if in_force(section) { Some(wanted) } else { before.remove(section) };
+        Some((section.to_owned(), known?))
+    });
+    known.collect()
+}
