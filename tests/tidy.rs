@@ -241,6 +241,32 @@ fn files_stay_readable() {
     }
 }
 
+/// What the API server would fill in where a list, or a map that belongs to one applier, is compared as a whole.
+fn defaults_inside(schema: &Value, path: &str, whole: bool, found: &mut Vec<String>) {
+    if whole && schema.get("default").is_some() {
+        found.push(path.to_owned());
+    }
+    let whole = whole || schema["x-kubernetes-map-type"] == "atomic";
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        defaults_inside(property, &format!("{path}.{name}"), whole, found);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            defaults_inside(&schema[inner], &format!("{path}[]"), whole || inner == "items", found);
+        }
+    }
+}
+
+#[test]
+fn no_list_has_defaults_inside() {
+    let mut found = Vec::new();
+    for crd in [BucketConnection::crd(), AWSAccount::crd()] {
+        let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
+        defaults_inside(&schema["openAPIV3Schema"]["properties"]["spec"], "spec", false, &mut found);
+    }
+    assert_eq!(found, [""; 0], "src/settings/mod.rs, without_default, says why");
+}
+
 #[test]
 fn every_reason_and_condition_is_documented() {
     let reference = read("docs/reference.md");

@@ -110,6 +110,7 @@ impl AccountDefaults {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(validation = Rule::new("has(self.names) || has(self.selector)").message("name the namespaces that are meant: names, a selector on their labels, or both"))]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct NamespaceRule {
     /// Patterns of namespace names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -163,6 +164,11 @@ pub struct NamespaceRule {
     /// Whether the preset Custom may be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom_policy: bool,
+
+    /// Fields that a rule does not have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: crate::settings::Unknown,
 }
 
 /// What was found about an account.

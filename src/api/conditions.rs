@@ -129,6 +129,8 @@ pub enum Reason {
     SecretMissing,
     /// A Role or RoleBinding of that name is there, but not ours.
     AccessNotOwned,
+    /// A statement of the bucket policy that is not managed here stands in the way of one that is.
+    ForeignStatement,
     /// The user has keys that were not issued here.
     ForeignAccessKeys,
     /// AWS does not accept the key.
@@ -159,7 +161,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -201,6 +203,7 @@ impl Reason {
         Self::SecretNotOwned,
         Self::SecretMissing,
         Self::AccessNotOwned,
+        Self::ForeignStatement,
         Self::ForeignAccessKeys,
         Self::KeyRejected,
         Self::NotIsolated,

@@ -11,6 +11,7 @@ use crate::policy_language::{Effect, WrittenConditions};
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>).
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct PolicyStatement {
     /// Identifies the statement: letters and digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -18,8 +19,9 @@ pub struct PolicyStatement {
     #[schemars(length(min = 1, max = 64))]
     pub sid: Option<String>,
 
-    /// Allow or Deny.
+    /// Allow (default) or Deny.
     #[serde(default)]
+    #[schemars(transform = crate::settings::without_default)]
     pub effect: Effect,
 
     /// Actions, such as s3:GetObject or s3:Get*.
@@ -37,4 +39,9 @@ pub struct PolicyStatement {
     #[schemars(schema_with = "crate::policy_language::conditions_schema")]
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
+
+    /// Fields that a statement does not have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: crate::settings::Unknown,
 }

@@ -29,7 +29,7 @@ pub struct GenomicsCloudSpec {
 
     /// The HTTP status that tells that it is as it should be. Default: 200.
     #[serde(default = "ok")]
-    #[schemars(range(min = 100, max = 599))]
+    #[schemars(range(min = 100, max = 599), transform = crate::settings::without_default)]
     pub expected_status: u16,
 }
 

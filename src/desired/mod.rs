@@ -264,6 +264,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
     }
 
     let mut document = Document { statements: preset.statements };
+    errors.extend(validate::sids(&document, &policy_spec.statements, spec.preset));
     for (index, statement) in policy_spec.statements.iter().enumerate() {
         errors.extend(validate::statement(index, statement, &scope, spec.preset));
         let mut statement = statement.clone();
@@ -298,7 +299,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         return Err(errors);
     }
     let iam = format!("arn:{}:iam::{}", account.partition, account.id);
-    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind == EncryptionType::SseKms);
+    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind != EncryptionType::SseS3);
     let object_name = names::of(object);
     Ok(Desired {
         account: account.clone(),

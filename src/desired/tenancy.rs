@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::names;
 use crate::api::{AWSAccountSpec, AccountDefaults, BucketConnection, NamespaceRule, PolicyType, Preset};
+use crate::settings::wrong_fields;
 use crate::wildcard::rule_matches;
 
 /// What an account grants to one connection, and gives to all.
@@ -56,6 +57,11 @@ pub fn terms(object: &BucketConnection, labels: &Labels, name: &str, account: &A
 /// What `rule` does not allow of `object`.
 fn refusals(object: &BucketConnection, rule: &NamespaceRule, account: &AWSAccountSpec) -> Vec<String> {
     let (spec, mut refused) = (&object.spec, Vec::new());
+    // It may have been meant to narrow the rule.
+    refused.extend(
+        wrong_fields(&rule.unknown)
+            .map(|text| format!("its rule has fields that are unknown, so it counts for nothing ({text})")),
+    );
     let mut check = |field: &str, value: &str, patterns: &[String]| {
         if !patterns.iter().any(|pattern| rule_matches(pattern, value)) {
             let allowed = if patterns.is_empty() { "none".to_owned() } else { patterns.join(", ") };
@@ -199,6 +205,7 @@ mod tests {
             (json!({}), json!({ "names": ["lab-b", "lab"] }), "allows nothing to namespace lab-a"),
             (json!({}), json!({ "buckets": [] }), "bucket.name lab-a-data (allowed: none)"),
             (json!({}), json!({ "buckets": ["lab-b-*", "lab-a"] }), "bucket.name lab-a-data (allowed: lab-b-*, lab-a)"),
+            (json!({}), json!({ "selectors": { "matchLabels": { "team": "b" } } }), "no such field: selectors"),
             (json!({}), json!({ "regions": ["us-*"] }), "region eu-west-1 (allowed: us-*)"),
             (json!({}), json!({ "presets": ["ReadOnly"] }), "preset ReadWrite (allowed: ReadOnly)"),
             (json!({ "bucket": kms }), json!({}), "bucket.encryption.kmsKeyArn"),

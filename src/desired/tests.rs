@@ -184,9 +184,9 @@ fn a_date_is_a_day_of_the_calendar() {
     for date in ["2028-02-29", "2030-01-31T00:00:00Z"] {
         assert_eq!(error(json!({ "id": "tidy", "expiration": { "date": date } })), None, "{date}");
     }
-    for date in ["2030-02-31", "2030-13-01T00:00:00Z", "soon"] {
+    for date in ["2030-02-31", "2030-13-01T00:00:00Z", "soon", "0000-01-01"] {
         let expiration = error(json!({ "id": "tidy", "expiration": { "date": date } })).unwrap();
-        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration has the date {date}, which the calendar does not");
+        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration has the date {date}, which is no day since 1970");
         assert!(expiration[0].to_string().starts_with(&expected), "{expiration:?}");
         let transitions = json!([{ "days": 30, "storageClass": "GLACIER" }, { "date": date, "storageClass": "DEEP_ARCHIVE" }]);
         let transitions = error(json!({ "id": "tidy", "transitions": transitions })).unwrap();
@@ -231,4 +231,49 @@ fn an_action_of_many_stars_is_resolved_like_any_other() {
         json!([{ "actions": [action], "conditions": { "StringLike": { "s3:prefix": [format!("{}z", "*".repeat(200))] } } }]);
     let desired = resolved(json!({ "preset": "Custom", "policy": { "statements": statements } }));
     assert_eq!(desired.proofs.first, [Proof::Identity], "it allows nothing that could be tried");
+}
+
+/// An applier without strict validation is told of no field that is dropped, and what is left means more.
+#[test]
+fn what_no_type_knows_is_refused() {
+    let error = |spec: Value| {
+        let errors = resolve(&object("genomics", spec), "cluster", &account(), &Terms::default()).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let deny = json!({ "effect": "Deny", "actions": ["s3:DeleteObject"], "notResources": ["arn:aws:s3:::lab-bucket/x"] });
+    let text = error(json!({ "policy": { "statements": [deny] } }));
+    assert_eq!(text, "spec.policy.statements[0]: no such field: notResources; correct or remove it (docs/api.md has all fields)");
+    let bucket = |fields: Value| {
+        let mut bucket = json!({ "name": "lab-bucket", "prefix": "runs/" });
+        bucket.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        error(json!({ "bucket": bucket }))
+    };
+    let statement = json!({ "sid": "Others", "effect": "Deny", "principals": { "AWS": ["*"] }, "actions": ["s3:GetObject"], "notPrincipals": {}, "condition": {} });
+    let text = bucket(json!({ "policyStatements": [statement] }));
+    assert!(text.starts_with("spec.bucket.policyStatements: Others: no such field: condition, notPrincipals;"), "{text}");
+    let rule = |rule: Value| bucket(json!({ "lifecycle": { "rules": [rule] } }));
+    let text = rule(json!({ "id": "tidy", "filters": { "prefix": "tmp/" }, "expiration": { "days": 1 } }));
+    assert!(text.starts_with("spec.bucket.lifecycle: rule tidy: no such field: filters;"), "{text}");
+    let text = rule(json!({ "id": "tidy", "filter": { "prefx": "tmp/" }, "expiration": { "days": 1 } }));
+    assert!(text.starts_with("spec.bucket.lifecycle: rule tidy: filter: no such field: prefx;"), "{text}");
+}
+
+#[test]
+fn each_sid_is_there_once() {
+    let errors = |preset: &str, sids: &[&str]| {
+        let statement = |sid: &&str| json!({ "sid": sid, "actions": ["s3:GetObject"] });
+        let statements: Vec<_> = sids.iter().map(statement).collect();
+        let object = object("genomics", json!({ "preset": preset, "policy": { "statements": statements } }));
+        let errors = resolve(&object, "cluster", &account(), &Terms::default()).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(errors("ReadWrite", &["One", "Two", "one"]), [""; 0], "case counts");
+    assert_eq!(
+        errors("ReadWrite", &["List", "Mine", "Mine"]),
+        [
+            "spec.policy.statements[0].sid: List is the sid of a statement of preset ReadWrite already: choose another, or leave it out",
+            "spec.policy.statements[2].sid: Mine is the sid of another statement already: choose another, or leave it out",
+        ]
+    );
+    assert_eq!(errors("Custom", &["List"]), [""; 0]);
 }

@@ -3,6 +3,7 @@
 //! The API server has checked the rules already, unless an older or edited CRD is installed; since names go into policies, they
 //! are checked here again, by the very same rules.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -14,6 +15,7 @@ use super::Document;
 use super::presets::Scope;
 use crate::api::{AWSAccount, BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
 use crate::policy_language::wrong_condition;
+use crate::settings::wrong_fields;
 
 /// Something that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,11 +83,30 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
         .then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, AWS allows {limit}: {advice}")))
 }
 
+/// Sids that are there twice: AWS refuses the whole document, and names neither.
+pub(super) fn sids(presets: &Document, statements: &[PolicyStatement], preset: Preset) -> Vec<SpecError> {
+    let of_preset = |sid: &String| presets.statements.iter().any(|statement| statement.sid.as_ref() == Some(sid));
+    let mut seen = BTreeSet::new();
+    let twice = statements.iter().enumerate().filter_map(|(index, statement)| {
+        let sid = statement.sid.as_ref()?;
+        let whose = match (of_preset(sid), seen.insert(sid)) {
+            (true, _) => format!("of a statement of preset {preset:?}"),
+            (false, false) => "of another statement".to_owned(),
+            (false, true) => return None,
+        };
+        let message = format!("{sid} is the sid {whose} already: choose another, or leave it out");
+        Some(SpecError::new(format!("spec.policy.statements[{index}].sid"), message))
+    });
+    twice.collect()
+}
+
 /// What AWS would refuse without naming the field is wrong in any statement. Beyond that, a statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
 /// those of whoever writes the object, and must not be lent.
 pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: Preset) -> Vec<SpecError> {
     let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
-    let mut errors = Vec::new();
+    let unknown = wrong_fields(&statement.unknown);
+    let mut errors: Vec<_> =
+        unknown.map(|text| SpecError::new(format!("spec.policy.statements[{index}]"), text)).into_iter().collect();
     if statement.resources.iter().any(|resource| resource.contains("${")) {
         errors.push(SpecError::new(field("resources"), "policy variables (${…}) are not accepted"));
     }

@@ -86,6 +86,11 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
     for change in changes {
         let name = settings::short_name(change.field);
         let enforced = desired.management.of(name) == ManagementMode::Enforce;
+        if let Some(text) = change.blocked {
+            planner.stall(change.part, Reason::ForeignStatement, format!("{}: {text}", change.field));
+            planner.plan.open.insert(name);
+            continue;
+        }
         // Putting back what was in force already is no loosening.
         if let Some(weakens) = change.weakens
             && enforced

@@ -39,6 +39,7 @@ pub fn denial(sessions_before: Option<Timestamp>) -> Document {
         actions: vec!["*".to_owned()],
         resources: vec!["*".to_owned()],
         conditions: sessions_before.map(before).into_iter().collect(),
+        unknown: Default::default(),
     };
     Document { statements: vec![statement] }
 }

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::{Change, Context, Setting};
 use crate::api::conditions::ConditionType;
 
-/// Transfer acceleration. Suspended turns it off. Omitted: left as it is.
+/// Transfer acceleration. Suspended turns it off. Omitted: left as it is. Enabled is not offered: each byte costs more with it, no platform
+/// that a preset is for uses it, and no bucket with a dot in its name can have it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Acceleration {

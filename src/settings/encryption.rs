@@ -15,15 +15,17 @@ use crate::api::conditions::ConditionType;
 
 /// Default encryption of new objects.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("(self.type == 'SSE-KMS') == has(self.kmsKeyArn)").message("kmsKeyArn is needed with type SSE-KMS, and only then"))]
-#[x_kube(validation = Rule::new("self.type == 'SSE-KMS' || !has(self.bucketKey)").message("bucketKey goes with type SSE-KMS only"))]
+#[x_kube(validation = Rule::new("(self.type != 'SSE-S3') == has(self.kmsKeyArn)").message("kmsKeyArn is needed with type SSE-KMS and DSSE-KMS, and only then: without it S3 would use the AWS managed key aws/s3, whose key policy nobody can change, so that no other account, such as ICA's, could ever be given rights on it"))]
+#[x_kube(validation = Rule::new("self.type == 'SSE-KMS' || !has(self.bucketKey) || !self.bucketKey").message("bucketKey: true goes with type SSE-KMS only: S3 has no bucket keys for the others"))]
 #[serde(rename_all = "camelCase")]
 pub struct EncryptionSpec {
-    /// SSE-S3: a key that S3 keeps. SSE-KMS: a key of yours in AWS KMS.
+    /// SSE-S3: a key that S3 keeps. SSE-KMS: a key of yours in AWS KMS. DSSE-KMS: the same, in two layers. Each is stronger than the
+    /// one before: going back needs bucket.allowWeaker.
     #[serde(rename = "type")]
     pub kind: EncryptionType,
 
-    /// Full ARN of the KMS key, in the region and account of the bucket. An alias would be looked up in the account of whoever
+    /// Full ARN of the KMS key, in the region and account of the bucket. There is no default: the AWS managed key aws/s3 cannot be shared
+    /// with another account. An alias would be looked up in the account of whoever
     /// writes an object, so it is not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias or a key id is not enough"))]
@@ -58,6 +60,19 @@ pub enum EncryptionType {
     SseS3,
     #[serde(rename = "SSE-KMS")]
     SseKms,
+    #[serde(rename = "DSSE-KMS")]
+    DsseKms,
+}
+
+impl EncryptionType {
+    /// As AWS spells it.
+    fn algorithm(self) -> &'static str {
+        match self {
+            Self::SseS3 => SSE_S3,
+            Self::SseKms => SSE_KMS,
+            Self::DsseKms => DSSE_KMS,
+        }
+    }
 }
 
 /// The setting.
@@ -92,6 +107,7 @@ pub struct EncryptionRule {
 
 const SSE_S3: &str = "AES256";
 const SSE_KMS: &str = "aws:kms";
+const DSSE_KMS: &str = "aws:kms:dsse";
 const UNBLOCKED: &str = "NONE";
 const BLOCKED_BY_DEFAULT: &str = "SSE-C";
 
@@ -122,27 +138,24 @@ impl Setting for Encryption {
         let default =
             EncryptionRule { algorithm: SSE_S3.into(), blocked: vec![BLOCKED_BY_DEFAULT.into()], ..EncryptionRule::default() };
         let mut change = Self::change(desired, Some(&default))?;
-        change.write.bucket_key = matches!(desired, DesiredEncryption::Exactly(spec) if spec.bucket_key != Some(false));
+        let on = |spec: &EncryptionSpec| spec.kind == EncryptionType::SseKms && spec.bucket_key != Some(false);
+        change.write.bucket_key = matches!(desired, DesiredEncryption::Exactly(spec) if on(spec));
         Some(change)
     }
 
     fn change(desired: &DesiredEncryption, live: Option<&EncryptionRule>) -> Option<Change<EncryptionRule>> {
         let (kind, key, bucket_key) = match desired {
             DesiredEncryption::Some if live.is_some() => return None,
-            DesiredEncryption::Some => (SSE_S3, None, None),
-            DesiredEncryption::Exactly(spec) => match spec.kind {
-                EncryptionType::SseS3 => (SSE_S3, None, None),
-                EncryptionType::SseKms => (SSE_KMS, spec.kms_key_arn.as_ref(), spec.bucket_key),
-            },
+            DesiredEncryption::Some => (EncryptionType::SseS3, None, None),
+            // What S3 does with a bucket key elsewhere it does not say.
+            DesiredEncryption::Exactly(spec) => {
+                (spec.kind, spec.kms_key_arn.as_ref(), spec.bucket_key.filter(|_| spec.kind == EncryptionType::SseKms))
+            }
         };
+        let algorithm = kind.algorithm();
         let (mut diffs, there) = (Vec::new(), live.is_some());
         if !there {
-            let wanted = EncryptionSpec {
-                kind: if kind == SSE_KMS { EncryptionType::SseKms } else { EncryptionType::SseS3 },
-                kms_key_arn: key.cloned(),
-                bucket_key,
-                blocked_types: None,
-            };
+            let wanted = EncryptionSpec { kind, kms_key_arn: key.cloned(), bucket_key, blocked_types: None };
             diffs.push(FieldDiff::new(Self::FIELD, None, Some(json!(wanted))));
         }
         let mut differ = |field: &str, live, desired| {
@@ -150,8 +163,8 @@ impl Setting for Encryption {
                 diffs.push(FieldDiff::new(format!("{}.{field}", Self::FIELD), live, desired));
             }
         };
-        differ("type", live.map(|l| json!(spelled(&l.algorithm))), Some(json!(spelled(kind))));
-        if kind == SSE_KMS {
+        differ("type", live.map(|l| json!(spelled(&l.algorithm))), Some(json!(spelled(algorithm))));
+        if kind != EncryptionType::SseS3 {
             differ("kmsKeyArn", live.and_then(|l| l.kms_key.as_ref()).map(|k| json!(k)), key.map(|k| json!(k)));
         }
         if let Some(wanted) = bucket_key {
@@ -174,15 +187,15 @@ impl Setting for Encryption {
         };
         let unblocks = live.is_some_and(|live| live.blocked.iter().any(|kind| *kind != UNBLOCKED && !blocked.contains(kind)));
         let write = EncryptionRule {
-            algorithm: kind.to_owned(),
+            algorithm: algorithm.to_owned(),
             kms_key: key.cloned(),
-            bucket_key: kind == SSE_KMS
+            bucket_key: kind == EncryptionType::SseKms
                 && bucket_key.unwrap_or_else(|| live.filter(|l| l.algorithm == SSE_KMS).is_none_or(|l| l.bucket_key)),
             blocked,
         };
-        let keyed = live.is_some_and(|live| live.algorithm != SSE_S3) && kind == SSE_S3;
-        let weakens = match (keyed, unblocks) {
-            (true, _) => Some("goes from a KMS key back to SSE-S3".to_owned()),
+        let weaker = live.filter(|live| strength(&live.algorithm) > strength(algorithm));
+        let weakens = match (weaker, unblocks) {
+            (Some(live), _) => Some(format!("goes from {} back to {}", spelled(&live.algorithm), spelled(algorithm))),
             (_, true) => Some("lets uploads use an encryption that was blocked".to_owned()),
             _ => None,
         };
@@ -195,8 +208,15 @@ fn spelled(algorithm: &str) -> &str {
     match algorithm {
         SSE_S3 => "SSE-S3",
         SSE_KMS => "SSE-KMS",
+        DSSE_KMS => "DSSE-KMS",
         other => other,
     }
+}
+
+/// Rank of an algorithm; one that is new to us counts as the strongest.
+fn strength(algorithm: &str) -> usize {
+    let known = [SSE_S3, SSE_KMS, DSSE_KMS];
+    known.iter().position(|known| *known == algorithm).unwrap_or(known.len())
 }
 
 #[cfg(feature = "operator")]
@@ -258,7 +278,7 @@ mod tests {
     }
 
     fn exactly(kind: EncryptionType, bucket_key: Option<bool>) -> DesiredEncryption {
-        let kms_key_arn = (kind == EncryptionType::SseKms).then(|| KEY.to_owned());
+        let kms_key_arn = (kind != EncryptionType::SseS3).then(|| KEY.to_owned());
         DesiredEncryption::Exactly(EncryptionSpec { kind, kms_key_arn, bucket_key, blocked_types: None })
     }
 
@@ -288,6 +308,37 @@ mod tests {
         let off = exactly(EncryptionType::SseKms, Some(false));
         assert_eq!(Encryption::change(&off, Some(&kms(true))).unwrap().diffs[0].path, "bucket.encryption.bucketKey");
         assert!(!Encryption::on_new_bucket(&off).unwrap().write.bucket_key);
+    }
+
+    /// Every step down is one, also from what we do not know.
+    #[test]
+    fn encryption_is_never_weakened_silently() {
+        use EncryptionType::{DsseKms, SseKms, SseS3};
+        let live = |algorithm: &str| EncryptionRule { algorithm: algorithm.into(), ..kms(false) };
+        let weakens =
+            |kind, algorithm| Encryption::change(&exactly(kind, None), Some(&live(algorithm))).and_then(|change| change.weakens);
+        let back = |from: &str, to: &str| Some(format!("goes from {from} back to {to}"));
+        let table = [
+            (SseS3, SSE_KMS, back("SSE-KMS", "SSE-S3")),
+            (SseS3, DSSE_KMS, back("DSSE-KMS", "SSE-S3")),
+            (SseKms, DSSE_KMS, back("DSSE-KMS", "SSE-KMS")),
+            (DsseKms, "aws:kms:tsse", back("aws:kms:tsse", "DSSE-KMS")),
+            (SseKms, SSE_S3, None),
+            (DsseKms, SSE_S3, None),
+            (DsseKms, SSE_KMS, None),
+            (DsseKms, DSSE_KMS, None),
+        ];
+        for (kind, algorithm, expected) in table {
+            assert_eq!(weakens(kind, algorithm), expected, "{algorithm} to {kind:?}");
+        }
+        let layers = Encryption::on_new_bucket(&exactly(DsseKms, None)).unwrap().write;
+        assert_eq!((layers.algorithm.as_str(), layers.kms_key.as_deref(), layers.bucket_key), (DSSE_KMS, Some(KEY), false));
+        assert_eq!(
+            Encryption::change(&exactly(DsseKms, Some(false)), Some(&EncryptionRule { bucket_key: true, ..layers })),
+            None
+        );
+        // As other tools write it, and as S3 answers it.
+        assert_eq!(Encryption::change(&exactly(SseS3, Some(false)), Some(&sse_s3(&["SSE-C"]))), None);
     }
 
     #[test]

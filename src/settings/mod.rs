@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::conditions::ConditionType;
-use crate::problem::Problem;
+use crate::problem::{Problem, listed};
 
 /// What a setting may know when it turns its part of a spec into what is wanted.
 pub struct Context<'a> {
@@ -45,6 +45,23 @@ pub struct Context<'a> {
     pub partition: &'a str,
     /// The region of the bucket.
     pub region: &'a str,
+}
+
+/// The API server must fill in no default inside a list, or a map that belongs to one applier as a whole: what is stored would differ
+/// from what was applied, so that each `kubectl apply` changes it, and two appliers of the same object are in conflict.
+pub(crate) fn without_default(schema: &mut schemars::Schema) {
+    schema.remove("default");
+}
+
+/// Fields of an item that its type does not have. The API server keeps them (`x-kubernetes-preserve-unknown-fields`), so that the
+/// operator can refuse the item: without a misspelled `conditions` or `filter` it would mean more than what was written, and only
+/// appliers that ask for strict validation are told of a field that is dropped.
+pub type Unknown = BTreeMap<String, Value>;
+
+/// What is wrong with an item that has `unknown` fields.
+pub(crate) fn wrong_fields(unknown: &Unknown) -> Option<String> {
+    let names: Vec<_> = unknown.keys().collect();
+    (!names.is_empty()).then(|| format!("no such field: {}; correct or remove it (docs/api.md has all fields)", listed(&names)))
 }
 
 /// Names of what is ours in settings that are shared with others (tags, rules, statements), by the setting's short name. The
@@ -79,6 +96,11 @@ pub trait Setting {
     /// What has to change in `live`; `None` when nothing.
     fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
 
+    /// What in a write may be why AWS refused it, where AWS's own words name no field.
+    fn hint(_: &Self::Write, _: &Problem) -> Option<String> {
+        None
+    }
+
     /// What of it is ours, where it is shared with others.
     fn owned(_: &Self::Desired) -> Vec<String> {
         Vec::new()
@@ -95,17 +117,19 @@ pub struct Change<W> {
     /// The protection that it takes from the bucket, such as "turns blockPublicAcls off": done only where `bucket.allowWeaker`
     /// names the setting.
     pub weakens: Option<String>,
+    /// What of others stands in its way, so that it cannot be done.
+    pub blocked: Option<String>,
 }
 
 impl<W> Change<W> {
     /// A change of some fields; `None` where there are none.
     pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
-        (!diffs.is_empty()).then_some(Self { diffs, write, weakens: None })
+        (!diffs.is_empty()).then_some(Self { diffs, write, weakens: None, blocked: None })
     }
 
     /// A change of one whole field.
     pub fn whole(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
-        Self { diffs: vec![FieldDiff::new(path, live, desired)], write, weakens: None }
+        Self { diffs: vec![FieldDiff::new(path, live, desired)], write, weakens: None, blocked: None }
     }
 
     /// The same, marked as taking protection away where `weakens` says which.
@@ -194,6 +218,15 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs)]
         pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
+
+        impl Write {
+            /// What in it may be why AWS refused it.
+            pub fn hint(&self, problem: &Problem) -> Option<String> {
+                match self {
+                    $($(Self::$variant(write) => <$name::$variant as Setting>::hint(write, problem),)*)*
+                }
+            }
+        }
 
         impl Desired {
             /// What is wanted by a spec; problems with it go to `errors` as (field, text).
@@ -345,6 +378,7 @@ macro_rules! settings {
             part: <$name::$variant as Setting>::PART,
             diffs: $change.diffs,
             weakens: $change.weakens,
+            blocked: $change.blocked,
             write: Write::$variant($change.write),
         }
     };
@@ -369,6 +403,8 @@ pub struct SettingChange {
     pub diffs: Vec<FieldDiff>,
     /// The protection that it takes from the bucket.
     pub weakens: Option<String>,
+    /// What of others stands in its way.
+    pub blocked: Option<String>,
     /// What to send.
     pub write: Write,
 }

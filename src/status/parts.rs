@@ -37,9 +37,21 @@ impl Verdict {
     }
 
     /// A step that was not done: the part is known to differ.
-    fn of_problem(what: &str, problem: &Problem, check: &Checked<'_>) -> Self {
+    fn of_problem(step: &Step, problem: &Problem, check: &Checked<'_>) -> Self {
+        let what = crate::render::summary(step, check.desired);
         let (reason, text) = problem.told(&check.desired.place());
-        Self { holds: Some(false), reason, message: format!("{what}: {text}"), stalled: problem.needs_a_person(), passing: false }
+        let hint = match &step.action {
+            Action::WriteSetting { write, .. } => write.hint(problem),
+            _ => None,
+        };
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        Self {
+            holds: Some(false),
+            reason,
+            message: format!("{what}: {text}{hint}"),
+            stalled: problem.needs_a_person(),
+            passing: false,
+        }
     }
 }
 
@@ -196,7 +208,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                 stalled: true,
                 passing: false,
             },
-            _ => Verdict::of_problem(&what, problem, check),
+            _ => Verdict::of_problem(step, problem, check),
         },
     })
 }

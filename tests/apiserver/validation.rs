@@ -71,6 +71,14 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
             vec!["spec.bucket.encryption", "only then"],
         ),
         (json!({ "bucket": { "encryption": { "type": "SSE-KMS", "kmsKeyArn": "alias/mine" } } }), vec!["kmsKeyArn", "full ARN"]),
+        (
+            json!({ "bucket": { "encryption": { "type": "DSSE-KMS", "kmsKeyArn": key, "bucketKey": true } } }),
+            vec!["spec.bucket.encryption", "goes with type SSE-KMS only"],
+        ),
+        (
+            json!({ "bucket": { "lifecycle": { "rules": [{ "id": "a", "transitions": [{ "storageClass": "GLACIER" }] }] } } }),
+            vec!["spec.bucket.lifecycle.rules[0].transitions[0]", "days: 0 is at once"],
+        ),
         (json!({ "bucket": { "ownership": "Me" } }), vec!["spec.bucket.ownership", "\"BucketOwnerEnforced\""]),
         (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
         (
@@ -154,6 +162,8 @@ async fn good_examples_are_accepted() {
         json!({ "preset": "IlluminaICA", "region": "eu-west-2" }),
         json!({ "preset": "IlluminaICA", "bucket": { "prefix": null, "allowRoot": true } }),
         json!({ "bucket": { "name": "dotted.name-1", "prefix": "a b/c=d/" } }),
+        json!({ "bucket": { "encryption": { "type": "SSE-S3", "bucketKey": false } } }),
+        json!({ "bucket": { "encryption": { "type": "DSSE-KMS", "kmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/1234abcd" } } }),
         json!({ "region": "us-gov-west-1" }),
         json!({ "region": "eusc-de-east-1" }),
         json!({ "cors": { "rules": [] } }),
@@ -166,6 +176,74 @@ async fn good_examples_are_accepted() {
     for spec in cases {
         assert_eq!(words(&lab, spec.clone()).await, "", "{spec}");
     }
+}
+
+/// What a list leaves out is not filled in, so that the same object again is the same, whoever applies it.
+#[tokio::test]
+async fn the_same_object_again_changes_nothing() {
+    let lab = Lab::idle("again", Stack::cluster(), &[]).await;
+    let spec = json!({
+        "policy": { "statements": [{ "actions": ["s3:GetObject"] }] },
+        "bucket": { "lifecycle": { "rules": [{ "id": "tidy", "expiration": { "days": 1 } }] } },
+        "verification": { "genomicsCloud": { "url": "https://clc.example.org/" } },
+    });
+    let place = lab.directory.join("object.yaml");
+    std::fs::write(&place, lab.connection("bucket-again", spec).to_string()).unwrap();
+    let file = place.to_str().unwrap();
+    let said = |arguments: &[&str]| {
+        let output = lab.kubectl(arguments);
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert!(said(&["apply", "-f", file]).0.contains("created"));
+    let (again, trouble) = said(&["apply", "-f", file]);
+    assert!(again.contains("unchanged"), "{again}{trouble}");
+    for manager in ["flux", "argo"] {
+        let field_manager = format!("--field-manager={manager}");
+        let name = ["delete", "-f", file];
+        if manager == "flux" {
+            assert!(said(&name).0.contains("deleted"));
+        }
+        let (applied, conflict) = said(&["apply", "--server-side", &field_manager, "-f", file]);
+        assert!(applied.contains("serverside-applied") && conflict.is_empty(), "{manager}: {applied}{conflict}");
+    }
+}
+
+/// Without strict validation too: a field that is dropped would let a statement, or a rule, mean more.
+#[tokio::test]
+async fn a_field_that_nobody_knows_is_refused_where_it_would_widen() {
+    let lab = Lab::new("unknown").await;
+    let deny = json!({ "sid": "Guard", "effect": "Deny", "principals": { "AWS": ["*"] }, "actions": ["s3:DeleteObject"] });
+    let with = |field: &str, value: Value| {
+        let mut statement = deny.clone();
+        statement[field] = value;
+        json!({ "bucket": { "policyStatements": [statement] } })
+    };
+    let cases = [
+        (with("notResources", json!(["arn:aws:s3:::bucket-unknown/x"])), "Guard: no such field: notResources"),
+        (with("notPrincipals", json!({ "AWS": ["123456789012"] })), "Guard: no such field: notPrincipals"),
+        (
+            json!({ "policy": { "statements": [{ "actions": ["s3:GetObject"], "condition": {} }] } }),
+            "spec.policy.statements[0]: no such field: condition",
+        ),
+        (
+            json!({ "bucket": { "lifecycle": { "rules": [{ "id": "a", "filters": {}, "expiration": { "days": 1 } }] } } }),
+            "rule a: no such field: filters",
+        ),
+    ];
+    for (number, (spec, expected)) in cases.into_iter().enumerate() {
+        let mut object = lab.connection("bucket-unknown", spec);
+        object["metadata"]["name"] = json!(format!("c{number}"));
+        let place = lab.directory.join("object.yaml");
+        std::fs::write(&place, object.to_string()).unwrap();
+        let applied = lab.kubectl(&["apply", "--validate=false", "-f", place.to_str().unwrap()]);
+        assert!(applied.status.success(), "{applied:?}");
+        let object = lab.condition(&format!("c{number}"), "Stalled", "True").await;
+        let (_, reason, message) = crate::support::lab::told(&object, "Ready");
+        assert!(reason == "InvalidSpec" && message.contains(expected), "{reason}: {message}");
+        lab.delete(&format!("c{number}")).await;
+        lab.gone(&format!("c{number}")).await;
+    }
+    assert_eq!(lab.proxy.count("s3:CreateBucket"), 0);
 }
 
 #[tokio::test]

@@ -80,5 +80,6 @@ fn cross_account_copy(scope: &Scope<'_>) -> Result<Option<BucketStatement>, Spec
         actions: actions.into_iter().map(str::to_owned).collect(),
         resources: Vec::new(),
         conditions: Default::default(),
+        unknown: Default::default(),
     }))
 }

@@ -72,5 +72,6 @@ fn allow(sid: Option<&str>, actions: &[&str], resources: &[&str]) -> PolicyState
         actions: actions.iter().map(|&a| a.to_owned()).collect(),
         resources: resources.iter().map(|&r| r.to_owned()).collect(),
         conditions: Default::default(),
+        unknown: Default::default(),
     }
 }

@@ -10,17 +10,20 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>
 
 mod statement;
+mod trouble;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, FieldDiff, Setting, wrong_fields};
 use crate::api::conditions::ConditionType;
 use crate::policy_language::{canonical_statement, parts, wrong_condition};
+use crate::problem::Problem;
 
 pub use statement::{BucketStatement, ICA_COPY, TlsSpec, TlsVersion};
 use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, locks_out, tls};
+use trouble::{Version, unknown_principal, version};
 
 /// Largest bucket policy in bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
@@ -144,8 +147,8 @@ impl Setting for BucketPolicy {
     fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
         let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_else(PolicyText::new) };
         let (mut diffs, mut weakens) = (Vec::new(), Vec::new());
-        let mut missing = desired.ours.clone();
-        for text in live.into_iter().flat_map(|live| &live.statements) {
+        let (mut missing, mut foreign) = (desired.ours.clone(), Vec::new());
+        for (index, text) in live.into_iter().flat_map(|live| &live.statements).enumerate() {
             let there = parsed(text);
             let canonical = canonical_statement(&there).unwrap_or_default();
             let denies = canonical.get("Effect") == Some(&json!("deny"));
@@ -171,7 +174,17 @@ impl Setting for BucketPolicy {
                     weakens.push(format!("removes the Deny statement {name}"));
                 }
             } else {
+                foreign.push((index + 1, text.as_str()));
                 write.statements.push(text.clone());
+            }
+        }
+        let mut blocked = None;
+        match version(live, &desired.ours, &foreign) {
+            Version::Stays => {}
+            Version::Stuck(text) => blocked = Some(text),
+            Version::Raised(from, to) => {
+                diffs.push(FieldDiff::new(format!("{}.version", Self::FIELD), Some(json!(from)), Some(json!(to))));
+                write.raise();
             }
         }
         for ours in missing {
@@ -182,7 +195,12 @@ impl Setting for BucketPolicy {
             write.statements.push(ours.to_string());
         }
         let weakens = (!weakens.is_empty()).then(|| weakens.join(", "));
-        Some(Change::of(diffs, write)?.weakening(weakens))
+        let open = blocked.is_some() || !diffs.is_empty();
+        open.then_some(Change { diffs, write, weakens, blocked })
+    }
+
+    fn hint(write: &PolicyText, problem: &Problem) -> Option<String> {
+        unknown_principal(write).filter(|_| problem.code == "MalformedPolicy")
     }
 
     fn owned(desired: &DesiredPolicy) -> Vec<String> {
@@ -193,6 +211,9 @@ impl Setting for BucketPolicy {
 /// What is wrong with a statement of the spec.
 fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
     let sid = &statement.sid;
+    if let Some(text) = wrong_fields(&statement.unknown) {
+        return Some(format!("{sid}: {text}"));
+    }
     if let Some(text) = wrong_condition(&statement.conditions) {
         return Some(format!("conditions of {sid}: {text}"));
     }

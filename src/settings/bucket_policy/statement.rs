@@ -21,6 +21,7 @@ pub(super) const TLS_VERSION: &str = "BucketConnectionTLSVersion";
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies.html>).
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct BucketStatement {
     /// Identifies the statement among all of the bucket policy: letters and digits.
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]+$') && !self.startsWith('BucketConnection')").message("sid may contain letters and digits only, and must not begin with BucketConnection"))]
@@ -50,6 +51,11 @@ pub struct BucketStatement {
     #[schemars(schema_with = "crate::policy_language::conditions_schema")]
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
+
+    /// Fields that a statement does not have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: crate::settings::Unknown,
 }
 
 fn principals(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -111,6 +117,7 @@ pub(super) fn tls(spec: &TlsSpec) -> [BucketStatement; 2] {
         actions: vec!["s3:*".to_owned()],
         resources: Vec::new(),
         conditions: [(operator.to_owned(), [(key.to_owned(), vec![value])].into())].into(),
+        unknown: Default::default(),
     };
     [
         deny(TLS_ONLY, "Bool", "aws:SecureTransport", "false".to_owned()),

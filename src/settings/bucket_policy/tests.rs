@@ -189,3 +189,76 @@ fn a_changed_element_is_one_diff() {
     assert_eq!(change.diffs.len(), 1);
     assert_eq!(change.diffs[0].path, "bucket.policyStatements[Mine].actions");
 }
+
+/// A policy variable is plain text in a policy of the old version, and its version is also that of statements of others.
+#[test]
+fn a_variable_needs_the_version_that_has_them() {
+    let spec = || {
+        let mut mine = statement("Mine", "Allow");
+        mine["resources"] = json!([format!("{ARN}/${{aws:username}}/*")]);
+        json!({ "policyStatements": [mine] })
+    };
+    let plain =
+        json!({ "Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": format!("{ARN}/x") });
+    let mut literal = plain.clone();
+    literal["Resource"] = json!(format!("{ARN}/${{x}}"));
+    let (plain, literal) = (plain.to_string(), literal.to_string());
+    let old = |head: &[&str], statements: &[&str]| PolicyText {
+        head: head.iter().map(|&part| part.to_owned()).collect(),
+        ..policy(statements)
+    };
+    let version = "\"Version\":\"2008-10-17\"";
+    // Raised, and told; the Id stays where it was.
+    for (head, raised) in [
+        (vec!["\"Id\":\"x\"", version], vec!["\"Id\":\"x\"", "\"Version\":\"2012-10-17\""]),
+        (vec![], vec!["\"Version\":\"2012-10-17\""]),
+    ] {
+        let change = change(spec(), &[], &old(&head, &[&plain])).unwrap();
+        assert_eq!((change.blocked, &change.write.head), (None, &raised.iter().map(|&part| part.to_owned()).collect()));
+        assert_eq!(change.diffs[0].path, "bucket.policyStatements.version");
+        assert_eq!(change.diffs[0].live, Some(json!("2008-10-17")));
+        assert_eq!(self::change(spec(), &[], &change.write), None, "and then it rests");
+    }
+    // The version stands after the statements.
+    let tail = PolicyText { tail: vec![version.to_owned()], ..old(&[], &[&plain]) };
+    assert_eq!(change(spec(), &[], &tail).unwrap().write.tail, ["\"Version\":\"2012-10-17\""]);
+    // It would change what the other one means, also once ours is there already.
+    let mine = desired(spec(), &[]).unwrap().ours.remove(0).to_string();
+    for statements in [vec![plain.as_str(), literal.as_str()], vec![plain.as_str(), literal.as_str(), mine.as_str()]] {
+        let blocked = change(spec(), &[], &old(&[version], &statements)).unwrap().blocked.unwrap();
+        assert!(
+            blocked
+                .starts_with("statement Mine has a policy variable (${…}), which is one only in a policy of version 2012-10-17"),
+            "{blocked}"
+        );
+        assert!(blocked.contains("statement 2 (Sid Theirs), which is not managed here, has ${…} as plain text"), "{blocked}");
+    }
+    // Without a variable of ours, or with the new version, nothing of this matters.
+    let without = json!({ "policyStatements": [statement("Mine", "Allow")] });
+    let change_of = change(without, &[], &old(&[version], &[&literal])).unwrap();
+    assert_eq!((change_of.blocked, change_of.write.head), (None, vec![version.to_owned()]));
+    assert_eq!(change(spec(), &[], &policy(&[&literal])).unwrap().blocked, None);
+}
+
+#[test]
+fn the_principal_that_aws_does_not_know_is_named() {
+    let principal = |sid: &str, principal: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": principal }).to_string();
+    let hint = |statements: &[&str], code: &str| {
+        let problem = Problem::new(crate::problem::Class::Refused, "s3:PutBucketPolicy", code, "Invalid principal in policy");
+        BucketPolicy::hint(&policy(statements), &problem)
+    };
+    let everyone = principal("", json!("*"));
+    let dead = principal("", json!({ "AWS": ["123456789012", "AROAEXAMPLEEXAMPLE123"] }));
+    let gone = principal("Old", json!({ "AWS": "AIDAEXAMPLEEXAMPLE123" }));
+    let role = principal("Mine", json!({ "AWS": "arn:aws:iam::123456789012:role/typo" }));
+    assert_eq!(hint(&[&everyone, &dead], "SlowDown"), None);
+    assert_eq!(hint(&[&everyone], "MalformedPolicy"), None);
+    assert_eq!(
+        hint(&[&everyone, &dead, &gone, &role], "MalformedPolicy").unwrap(),
+        "AWS takes no policy with the id of a user or role that is gone: AROAEXAMPLEEXAMPLE123 in statement 2, AIDAEXAMPLEEXAMPLE123 in statement 3 (Sid Old); remove it, or the statement"
+    );
+    assert_eq!(
+        hint(&[&everyone, &role], "MalformedPolicy").unwrap(),
+        "one of these may not exist: arn:aws:iam::123456789012:role/typo in statement 2 (Sid Mine)"
+    );
+}

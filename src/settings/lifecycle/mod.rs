@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
+use crate::problem::{Class, Problem};
 
+use rule::STORAGE_CLASSES;
 pub use rule::*;
 
 /// Lifecycle rules, by id. Rules of others stay. Omitted: all rules are left as they are.
@@ -63,7 +65,7 @@ impl Setting for Lifecycle {
 
     fn desired(spec: Option<&LifecycleSpec>, context: &Context<'_>) -> Result<Option<DesiredLifecycle>, String> {
         let Some(spec) = spec else { return Ok(None) };
-        if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong_date) {
+        if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong) {
             return Err(wrong);
         }
         let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
@@ -104,6 +106,14 @@ impl Setting for Lifecycle {
             }
         }
         Change::of(diffs, write)
+    }
+
+    /// AWS says "MalformedXML" to a storage class that it does not know.
+    fn hint(write: &Rules, problem: &Problem) -> Option<String> {
+        let (rule, class) = write.rules.iter().find_map(|stored| Some((&stored.rule.id, stored.rule.unknown_class()?)))?;
+        let known = STORAGE_CLASSES.join(", ");
+        let text = format!("storage class {class} of rule {rule} is none that S3 is known to take ({known})");
+        (problem.class == Class::Refused).then_some(text)
     }
 
     fn owned(desired: &DesiredLifecycle) -> Vec<String> {
@@ -204,5 +214,23 @@ mod tests {
         let paths: Vec<_> = change.diffs.iter().map(|diff| diff.path.as_str()).collect();
         assert_eq!(paths, ["bucket.lifecycle.rules[a].filter", "bucket.lifecycle.rules[a].status"]);
         assert_eq!(change.write.rules, [StoredRule { rule: wanted, form: Form::And, tag_order: vec!["k".into()] }]);
+    }
+
+    #[test]
+    fn a_storage_class_that_nobody_knows_is_named_when_aws_refuses() {
+        let hint = |class: &str, refused| {
+            let rule = rule(json!({ "id": "cold", "transitions": [{ "days": 1, "storageClass": class }] }));
+            let problem = Problem::new(refused, "s3:PutLifecycleConfiguration", "MalformedXML", "");
+            Lifecycle::hint(&live(&[(rule, Form::Single)]), &problem)
+        };
+        let text = hint("GLACIER_INSTANT_RETRIEVAL", Class::Refused).unwrap();
+        assert!(
+            text.starts_with(
+                "storage class GLACIER_INSTANT_RETRIEVAL of rule cold is none that S3 is known to take (STANDARD_IA"
+            ),
+            "{text}"
+        );
+        assert_eq!(hint("GLACIER_IR", Class::Refused), None);
+        assert_eq!(hint("GLACIER_INSTANT_RETRIEVAL", Class::Throttled), None);
     }
 }

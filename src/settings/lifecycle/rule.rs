@@ -6,17 +6,27 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::wrong_fields;
+
+/// What objects can go to
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Transition.html>). AWS adds to them, so others are sent too.
+pub(super) const STORAGE_CLASSES: [&str; 6] =
+    ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
+
 /// One lifecycle rule. It has at least one of expiration, noncurrentVersionExpiration, transitions, noncurrentVersionTransitions
 /// and abortIncompleteMultipartUpload.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(validation = Rule::new("has(self.expiration) || has(self.noncurrentVersionExpiration) || has(self.transitions) || has(self.noncurrentVersionTransitions) || has(self.abortIncompleteMultipartUpload)").message("a lifecycle rule needs at least one of expiration, noncurrentVersionExpiration, transitions, noncurrentVersionTransitions and abortIncompleteMultipartUpload"))]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct LifecycleRule {
-    /// Identifies the rule among all of the bucket.
+    /// Identifies the rule among all of the bucket. AWS would make one up; here it is needed, because it tells this rule from those of
+    /// others, which are left alone.
     #[schemars(length(min = 1, max = 255))]
     pub id: String,
     /// Enabled (default) or Disabled.
     #[serde(default)]
+    #[schemars(transform = crate::settings::without_default)]
     pub status: RuleStatus,
     /// The objects that the rule is for. Omitted: all of them.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
@@ -38,6 +48,10 @@ pub struct LifecycleRule {
     /// When uploads that were never finished are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_incomplete_multipart_upload: Option<AbortIncompleteMultipartUpload>,
+    /// Fields that a rule does not have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: crate::settings::Unknown,
 }
 
 /// Whether a rule works.
@@ -52,6 +66,7 @@ pub enum RuleStatus {
 /// The objects that a rule is for: those that meet all of this.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct Filter {
     /// What their keys begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +85,10 @@ pub struct Filter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
     pub object_size_less_than: Option<i64>,
+    /// Fields that a filter does not have.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: crate::settings::Unknown,
 }
 
 impl Filter {
@@ -116,10 +135,10 @@ pub struct NoncurrentVersionExpiration {
 
 /// When objects go to another storage class.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.days) != has(self.date)").message("a transition needs days or date, and not both"))]
+#[x_kube(validation = Rule::new("has(self.days) != has(self.date)").message("a transition needs days or date, and not both; days: 0 is at once, which must be said"))]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
-    /// So many days after their creation.
+    /// So many days after their creation; 0 is at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub days: Option<i32>,
@@ -158,16 +177,33 @@ pub struct AbortIncompleteMultipartUpload {
 }
 
 impl LifecycleRule {
+    /// What is wrong with it, beyond what the schema can say.
+    pub(super) fn wrong(&self) -> Option<String> {
+        let fields = wrong_fields(&self.unknown).or_else(|| Some(format!("filter: {}", wrong_fields(&self.filter.unknown)?)));
+        fields.map(|text| format!("rule {}: {text}", self.id)).or_else(|| self.wrong_date())
+    }
+
     /// A date that the calendar does not have: its digits alone pass the schema.
-    pub(super) fn wrong_date(&self) -> Option<String> {
+    fn wrong_date(&self) -> Option<String> {
         let expiration = self.expiration.iter().map(|expiration| ("expiration", &expiration.date));
         let transitions = self.transitions.iter().map(|transition| ("transitions", &transition.date));
-        let is_day = |date: &str| date.get(.."2030-01-01".len()).is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok());
+        // Such as 0000-01-01, which no request can carry.
+        let is_day = |date: &str| {
+            let day = date.get(.."2030-01-01".len()).and_then(|day| day.parse::<jiff::civil::Date>().ok());
+            day.is_some_and(|day| day.year() >= 1970)
+        };
         let (field, date) = expiration
             .chain(transitions)
             .filter_map(|(field, date)| Some((field, date.as_ref()?)))
             .find(|(_, date)| !is_day(date))?;
-        Some(format!("rule {}: {field} has the date {date}, which the calendar does not: use a day such as 2030-01-01", self.id))
+        Some(format!("rule {}: {field} has the date {date}, which is no day since 1970: use a day such as 2030-01-01", self.id))
+    }
+
+    /// A storage class of it that S3 is not known to take.
+    pub(super) fn unknown_class(&self) -> Option<&str> {
+        let current = self.transitions.iter().map(|transition| &transition.storage_class);
+        let mut all = current.chain(self.noncurrent_version_transitions.iter().map(|transition| &transition.storage_class));
+        all.find(|class| !STORAGE_CLASSES.contains(&class.as_str())).map(String::as_str)
     }
 
     /// In a form where equal means same.

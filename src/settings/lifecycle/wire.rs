@@ -46,6 +46,7 @@ fn stored(rule: sdk::LifecycleRule) -> StoredRule {
                 tags: tags(and.tags.unwrap_or_default()),
                 object_size_greater_than: and.object_size_greater_than,
                 object_size_less_than: and.object_size_less_than,
+                ..Filter::default()
             };
             (filter, Form::And)
         }
@@ -55,6 +56,7 @@ fn stored(rule: sdk::LifecycleRule) -> StoredRule {
                 tags: tags(one.tag),
                 object_size_greater_than: one.object_size_greater_than,
                 object_size_less_than: one.object_size_less_than,
+                ..Filter::default()
             };
             (filter, Form::Single)
         }
@@ -95,6 +97,7 @@ fn stored(rule: sdk::LifecycleRule) -> StoredRule {
         abort_incomplete_multipart_upload: rule
             .abort_incomplete_multipart_upload
             .map(|abort| AbortIncompleteMultipartUpload { days_after_initiation: abort.days_after_initiation }),
+        ..LifecycleRule::default()
     };
     StoredRule { rule, form, tag_order }
 }

@@ -1,0 +1,107 @@
+//! Statements of others that stand in the way of ours, which AWS refuses without naming them.
+
+use serde_json::Value;
+
+use super::{PolicyText, parsed, sid};
+use crate::policy_language::strings;
+use crate::problem::listed;
+
+const OLD: &str = "2008-10-17";
+const NEW: &str = "2012-10-17";
+
+impl PolicyText {
+    /// Its version. In the old one, which is that of a policy that has none, policy variables (`${aws:username}`) are plain text.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>
+    pub(super) fn version(&self) -> String {
+        let text = self.head.iter().chain(&self.tail).find(|part| part.starts_with("\"Version\""));
+        let version = text.and_then(|part| parsed(part.split_once(':')?.1).as_str().map(str::to_owned));
+        version.unwrap_or_else(|| OLD.to_owned())
+    }
+
+    /// Gives it the version that knows policy variables.
+    pub(super) fn raise(&mut self) {
+        let text = format!("\"Version\":\"{NEW}\"");
+        match self.head.iter_mut().chain(&mut self.tail).find(|part| part.starts_with("\"Version\"")) {
+            Some(part) => *part = text,
+            None => self.head.insert(0, text),
+        }
+    }
+}
+
+/// What the version of the policy `live` means for the statements `ours`, beside which the `foreign` ones stay.
+#[derive(Debug, PartialEq)]
+pub(super) enum Version {
+    /// It can stay as it is.
+    Stays,
+    /// It is raised, from this one: no foreign statement means anything else by that.
+    Raised(String, &'static str),
+    /// It cannot be raised.
+    Stuck(String),
+}
+
+/// Whether `live` must have another version for what `ours` say; `foreign` has the number of each foreign statement in the policy.
+pub(super) fn version(live: Option<&PolicyText>, ours: &[Value], foreign: &[(usize, &str)]) -> Version {
+    let has_variable = |text: &str| text.contains("${");
+    let (Some(live), Some(needs)) = (live, ours.iter().find(|statement| has_variable(&statement.to_string()))) else {
+        return Version::Stays;
+    };
+    let version = live.version();
+    if version == NEW {
+        return Version::Stays;
+    }
+    match foreign.iter().find(|(_, text)| has_variable(text)) {
+        None => Version::Raised(version, NEW),
+        Some((number, text)) => Version::Stuck(format!(
+            "statement {} has a policy variable (${{…}}), which is one only in a policy of version {NEW}; the policy has version {version}, and {}, which is not managed here, has ${{…}} as plain text, so that another version would change what it means: correct that statement and the version, or leave the variable out",
+            sid(needs),
+            named(*number, &parsed(text))
+        )),
+    }
+}
+
+/// A statement, for people.
+fn named(number: usize, statement: &Value) -> String {
+    match sid(statement) {
+        "" => format!("statement {number}"),
+        sid => format!("statement {number} (Sid {sid})"),
+    }
+}
+
+/// Where the principal is that AWS does not know, as far as the policy that was sent shows it. The id of a user or role stands where the
+/// ARN was once what it names is gone; AWS takes no policy with one.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+pub(super) fn unknown_principal(policy: &PolicyText) -> Option<String> {
+    let (mut dead, mut doubtful) = (Vec::new(), Vec::new());
+    for (index, text) in policy.statements.iter().enumerate() {
+        let statement = parsed(text);
+        for name in ["Principal", "NotPrincipal"]
+            .iter()
+            .filter_map(|element| statement.get(element)?.get("AWS"))
+            .filter_map(strings)
+            .flatten()
+        {
+            let place = || format!("{name} in {}", named(index + 1, &statement));
+            if is_id(&name) {
+                dead.push(place());
+            } else if name.contains(":user/") || name.contains(":role/") {
+                doubtful.push(place());
+            }
+        }
+    }
+    let text = match (dead.is_empty(), doubtful.is_empty()) {
+        (false, _) => format!(
+            "AWS takes no policy with the id of a user or role that is gone: {}; remove it, or the statement",
+            listed(&dead)
+        ),
+        (true, false) => format!("one of these may not exist: {}", listed(&doubtful)),
+        (true, true) => return None,
+    };
+    Some(text)
+}
+
+/// The unique id of a user or role.
+fn is_id(name: &str) -> bool {
+    ["AIDA", "AROA"].iter().any(|prefix| name.starts_with(prefix))
+        && name.len() >= 16
+        && name.bytes().all(|b| b.is_ascii_alphanumeric())
+}
