@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::ByteString;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
@@ -53,17 +55,23 @@ pub struct AccountKey {
 }
 
 impl AccountKey {
-    /// The key in the `data` of a Secret; or the name of the field that is missing.
-    pub fn in_data(mut data: BTreeMap<String, Sensitive>) -> Result<Self, &'static str> {
-        let mut take = |name| data.remove(name).filter(|value| !value.reveal().trim().is_empty());
-        let (id, secret) = (take(ID).ok_or(ID)?, take(SECRET).ok_or(SECRET)?);
-        let id = id.reveal().trim().to_owned();
-        Ok(Self { key: KeyPair { id, secret }, token: take("AWS_SESSION_TOKEN") })
+    /// The key in the `data` of a Secret; or which field has no part of a key, and why. Only the operator reads it, so blanks and line
+    /// breaks at the ends do not matter.
+    pub fn in_data(data: &BTreeMap<String, Sensitive>) -> Result<Self, String> {
+        let data: BTreeMap<_, _> =
+            data.iter().map(|(name, value)| (name.clone(), Sensitive::new(value.reveal().trim().to_owned()))).collect();
+        let key = written_key(&data)?;
+        let token = data.get(TOKEN).filter(|token| !token.reveal().is_empty());
+        match token.and_then(|token| flaw(token.reveal())) {
+            Some(flaw) => Err(told(TOKEN, flaw)),
+            None => Ok(Self { key, token: token.cloned() }),
+        }
     }
 }
 
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+const TOKEN: &str = "AWS_SESSION_TOKEN";
 /// An AWS credentials file, to be mounted where `AWS_SHARED_CREDENTIALS_FILE` points.
 const FILE: &str = "credentials";
 
@@ -90,19 +98,70 @@ pub fn secret_data(fields: &BTreeMap<&'static str, String>, key: &KeyPair) -> BT
 /// chance when somebody edited the first.
 pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     let plain = match (data.get(ID), data.get(SECRET)) {
-        (Some(id), Some(secret)) => pair(id.reveal(), secret.reveal()),
+        // A line break that somebody's edit has left is mended with the rest of the field.
+        (Some(id), Some(secret)) => pair(id.reveal().trim(), secret.reveal().trim()),
         _ => None,
     };
-    let file = data.get(FILE).and_then(|file| {
-        let value = |name: &str| {
-            let mut lines = file.reveal().lines().filter_map(|line| line.split_once('='));
-            lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
-        };
-        pair(value("aws_access_key_id")?, value("aws_secret_access_key")?)
-    });
     let mut keys: Vec<_> = plain.into_iter().collect();
-    keys.extend(file.filter(|file| keys.first() != Some(file)));
+    keys.extend(in_file(data).filter(|file| keys.first() != Some(file)));
     keys
+}
+
+/// The key that somebody wrote into a Secret for others to use, just as they will find it; or which field has no part of a key, and
+/// why. What the field holds is never told.
+pub fn written_key(data: &BTreeMap<String, Sensitive>) -> Result<KeyPair, String> {
+    let (id, secret) = match (data.get(ID), data.get(SECRET)) {
+        (None, None) => return in_file(data).ok_or_else(|| format!("it has no {ID} and no {SECRET}")),
+        (id, secret) => {
+            (id.ok_or_else(|| format!("it has no {ID}"))?.reveal(), secret.ok_or_else(|| format!("it has no {SECRET}"))?.reveal())
+        }
+    };
+    for (name, value) in [(ID, id), (SECRET, secret)] {
+        if let Some(flaw) = flaw(value) {
+            return Err(told(name, flaw));
+        }
+    }
+    pair(id, secret).ok_or_else(|| told(ID, "is no access key id, which has capital letters and digits only"))
+}
+
+fn told(field: &str, flaw: &str) -> String {
+    format!("its field {field} {flaw}: write the plain value, as with stringData or kubectl create secret generic --from-literal")
+}
+
+/// What is wrong with a part of a key: what encoders and editors do to it.
+fn flaw(value: &str) -> Option<&'static str> {
+    let quote = |c: char| c == '"' || c == '\'';
+    Some(match value {
+        _ if value.trim().is_empty() => "is empty",
+        // The bytes were made text before.
+        _ if value.contains(['\0', '\u{fffd}', '\u{feff}']) => "is no plain text, but UTF-16 or with a byte order mark",
+        _ if value.ends_with(['\n', '\r']) => "ends in a line break",
+        _ if value.ends_with(char::is_whitespace) => "ends in a blank",
+        _ if value.starts_with(char::is_whitespace) => "begins with a blank or line break",
+        _ if value.contains(char::is_whitespace) => "has a blank or line break inside",
+        _ if value.starts_with(quote) || value.ends_with(quote) => "is in quotes",
+        _ if is_encoded(value) => "is base64 still, so it was encoded twice",
+        _ => return None,
+    })
+}
+
+/// Whether it is base64 of text. A secret part may look like base64, but hardly ever stands for text.
+fn is_encoded(value: &str) -> bool {
+    let decoded: Result<ByteString, serde::de::value::Error> = ByteString::deserialize(StrDeserializer::new(value));
+    decoded.is_ok_and(|bytes| {
+        let text = Zeroizing::new(bytes.0);
+        text.len() >= 12 && text.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
+    })
+}
+
+/// The key in the credentials file.
+fn in_file(data: &BTreeMap<String, Sensitive>) -> Option<KeyPair> {
+    let file = data.get(FILE)?;
+    let value = |name: &str| {
+        let mut lines = file.reveal().lines().filter_map(|line| line.split_once('='));
+        lines.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+    };
+    pair(value("aws_access_key_id")?, value("aws_secret_access_key")?)
 }
 
 fn pair(id: &str, secret: &str) -> Option<KeyPair> {
@@ -145,6 +204,68 @@ mod tests {
     #[test]
     fn a_secret_part_in_the_place_of_the_id_is_no_key() {
         assert_eq!(keys_in(&stored(&key("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12", "AKIA1"))), []);
+    }
+
+    /// What happens to keys on their way into a Secret, and what is said of it: the field, and never what it holds.
+    #[test]
+    fn a_key_that_was_written_wrong_says_how() {
+        let (id, secret) = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        // As bytes that are no UTF-8 become text.
+        let utf_16 = |text: &str| text.chars().flat_map(|c| [c, '\0']).collect::<String>();
+        let encoded =
+            |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap().as_str().unwrap().to_owned();
+        let table = [
+            (format!("{id}\n"), secret.to_owned(), "AWS_ACCESS_KEY_ID ends in a line break"),
+            (id.to_owned(), format!("{secret}\n"), "AWS_SECRET_ACCESS_KEY ends in a line break"),
+            (format!("{id}\r\n"), format!("{secret}\r\n"), "AWS_ACCESS_KEY_ID ends in a line break"),
+            (id.to_owned(), format!("{secret} "), "AWS_SECRET_ACCESS_KEY ends in a blank"),
+            (format!(" {id}"), secret.to_owned(), "AWS_ACCESS_KEY_ID begins with a blank"),
+            (
+                id.to_owned(),
+                format!("{}\n{}", &secret[..20], &secret[20..]),
+                "AWS_SECRET_ACCESS_KEY has a blank or line break inside",
+            ),
+            (format!("\"{id}\""), secret.to_owned(), "AWS_ACCESS_KEY_ID is in quotes"),
+            (utf_16(id), secret.to_owned(), "AWS_ACCESS_KEY_ID is no plain text, but UTF-16"),
+            (format!("\u{fffd}\u{fffd}{}", utf_16(id)), secret.to_owned(), "AWS_ACCESS_KEY_ID is no plain text, but UTF-16"),
+            (format!("\u{feff}{id}"), secret.to_owned(), "AWS_ACCESS_KEY_ID is no plain text"),
+            (encoded(id), secret.to_owned(), "AWS_ACCESS_KEY_ID is base64 still"),
+            (id.to_owned(), encoded(secret), "AWS_SECRET_ACCESS_KEY is base64 still"),
+            (id.to_owned(), encoded(&format!("{secret}\n")), "AWS_SECRET_ACCESS_KEY is base64 still"),
+            (secret.to_owned(), id.to_owned(), "AWS_ACCESS_KEY_ID is no access key id"),
+            (String::new(), secret.to_owned(), "AWS_ACCESS_KEY_ID is empty"),
+        ];
+        let data = |id: &str, secret: &str| {
+            BTreeMap::from([(ID.to_owned(), Sensitive::new(id.into())), (SECRET.to_owned(), Sensitive::new(secret.into()))])
+        };
+        for (wrong_id, wrong_secret, expected) in table {
+            let data = data(&wrong_id, &wrong_secret);
+            let said = written_key(&data).unwrap_err();
+            assert!(said.contains(expected), "{said}");
+            assert!(!said.contains(id) && !said.contains(&secret[..20]), "{said}");
+            // Nobody but the operator reads an account's key: what stands around it is cut off, from both parts alike.
+            let around = expected.contains("ends in") || expected.contains("begins with");
+            match AccountKey::in_data(&data) {
+                Ok(account) => assert!(around && account.key == key(id, secret), "{expected}"),
+                Err(text) => assert!(!around && text.contains(expected), "{text}"),
+            }
+        }
+        assert_eq!(written_key(&data(id, secret)), Ok(key(id, secret)));
+        assert_eq!(written_key(&BTreeMap::new()).unwrap_err(), "it has no AWS_ACCESS_KEY_ID and no AWS_SECRET_ACCESS_KEY");
+        let mut half = data(id, secret);
+        half.remove(SECRET);
+        assert_eq!(written_key(&half).unwrap_err(), "it has no AWS_SECRET_ACCESS_KEY");
+    }
+
+    #[test]
+    fn a_line_break_in_our_own_secret_loses_no_key() {
+        let mut data = stored(&key("AKIA1", "a/b+c="));
+        for field in [ID, SECRET] {
+            let broken = format!("{}\n", data[field].reveal());
+            data.insert(field.into(), Sensitive::new(broken));
+        }
+        data.remove(FILE);
+        assert_eq!(keys_in(&data), [key("AKIA1", "a/b+c=")]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ user, which has exactly the policy in deploy/iam/operator-policy.json. State is 
 
 import argparse
 import ctypes
+import io
 import json
 import os
 import pathlib
@@ -31,6 +32,7 @@ import moto.s3.models as s3  # noqa: E402
 import moto.s3.responses as s3_responses  # noqa: E402
 import moto.sts.models as sts  # noqa: E402
 import xmltodict  # noqa: E402
+from flask import request as flask_request  # noqa: E402
 from moto import settings  # noqa: E402
 from moto.core.responses import EmptyResult  # noqa: E402
 from moto.iam.exceptions import DeleteConflictException  # noqa: E402
@@ -349,6 +351,35 @@ def inactive_keys_are_refused():
 
 
 @correction
+def signatures_are_checked_over_the_form_that_was_sent():
+    """AWS: the hash of the body as it came. moto: of the form decoded and encoded again, which differs for ! ( ) * and line breaks."""
+
+    def make(original):
+        def init(self, account_id, method, path, data, body, headers, action):
+            body = body or flask_request.environ.get(SENT_FORM, b"")
+            original(self, account_id, method, path, data, body, headers, action)
+
+        return init
+
+    replace(access_control.IAMRequestBase, "__init__", make)
+
+
+SENT_FORM = "bucketconnection.sent_form"
+
+
+def keeping_forms(application):
+    """A WSGI application that keeps each form beside what is made of it."""
+
+    def call(environ, start_response):
+        if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+            form = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ[SENT_FORM], environ["wsgi.input"] = form, io.BytesIO(form)
+        return application(environ, start_response)
+
+    return call
+
+
+@correction
 def authentication_errors_have_the_query_protocols_form():
     """AWS: <ErrorResponse><Error>. moto: <ErrorResponse><Errors><Error> where a key or right is refused, which hides the code."""
 
@@ -393,6 +424,20 @@ def iam_actions_are_checked_against_their_resource():
         return determine
 
     replace(iam_responses.IamResponse, "_determine_resource", make)
+
+
+@correction
+def only_stars_and_question_marks_are_wild():
+    """AWS: * and ? alone. moto: what else a regular expression gives a meaning, such as + and ( )."""
+
+    def make(_):
+        def match(pattern, string):
+            wild = {"*": ".*", "?": "."}
+            return re.fullmatch("".join(wild.get(c) or re.escape(c) for c in pattern), string, re.DOTALL)
+
+        return staticmethod(match)
+
+    replace(access_control.IAMPolicyStatement, "_match", make)
 
 
 @correction
@@ -621,7 +666,7 @@ def main():
             apply()
     keys = bootstrap(options.policy)
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    application = DomainDispatcherApplication(create_backend_app)
+    application = keeping_forms(DomainDispatcherApplication(create_backend_app))
     tls = private_ca(options.tls) if options.tls else None
     handler = MotoRequestHandler
     server = make_server("127.0.0.1", options.port, application, threaded=True, request_handler=handler, ssl_context=tls)

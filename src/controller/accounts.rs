@@ -7,13 +7,15 @@ use kube::ResourceExt;
 
 use super::Context;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SignIn};
+use crate::api::{
+    ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SecretReference, SignIn,
+};
 use crate::aws::{Aws, Identity, Sessions};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{Account, Terms};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::problem::{Place, Problem};
+use crate::problem::{Class, Place, Problem, Source};
 use crate::status::{Finding, find, fold_account};
 
 /// How often an account is looked at: also the time after which another key in its Secret is used.
@@ -101,7 +103,7 @@ async fn sign_in(
         // On the heap: signing in goes deep, and may be the first thing that a deletion does after a start.
         None => Box::pin(session(&name, sign_in, budget, sessions, kubernetes)).await.map_err(|problem| failed(&problem))?,
     };
-    let identity = aws.identity().await.map_err(|problem| failed(&problem))?;
+    let identity = aws.identity().await.map_err(|problem| not_signed_in(&problem, sign_in))?;
     match &account.spec.account_id {
         Some(expected) if *expected != identity.account.id => Err(refusal(
             Reason::WrongAccount,
@@ -146,6 +148,18 @@ fn failed(problem: &Problem) -> Blocker {
         _ => Reason::SignInFailed,
     };
     Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem, &Place::default()) }
+}
+
+/// The same, with the Secret whose key AWS does not accept.
+fn not_signed_in(problem: &Problem, sign_in: &SignIn) -> Blocker {
+    let blocker = failed(problem);
+    match &sign_in.credentials.secret_ref {
+        Some(SecretReference { namespace, name }) if problem.class == Class::BadKey && problem.source == Source::Aws => {
+            let message = format!("{}; check the access key in Secret {namespace}/{name}", problem.brief());
+            Blocker { message, ..blocker }
+        }
+        _ => blocker,
+    }
 }
 
 /// One pass over an account; returns the time until the next one.

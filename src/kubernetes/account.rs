@@ -30,7 +30,7 @@ impl Kubernetes {
         let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect();
-        AccountKey::in_data(data).map_err(|field| missing(format!("{shown} has no {field}")))
+        AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} holds no access key: {why}")))
     }
 
     /// The labels of a namespace.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::LastUsed;
-use crate::credentials::{KeyPair, Sensitive, keys_in};
+use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
 use crate::desired::{Desired, names};
 use crate::problem::{Class, Problem};
 use crate::settings::tags::{StoredTags, Tags};
@@ -275,7 +275,7 @@ impl Secret {
     pub fn keys(&self) -> Vec<KeyPair> {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
-            Self::Given(data) => keys_in(data),
+            Self::Given(data) => written_key(data).into_iter().collect(),
             Self::NotLooked | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
         }
     }

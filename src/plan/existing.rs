@@ -2,6 +2,7 @@
 
 use super::{Action, Planner};
 use crate::api::conditions::{ConditionType, Reason};
+use crate::credentials::written_key;
 use crate::desired::Desired;
 use crate::observed::{KeyProof, Observed, Secret};
 use crate::problem::DENIERS;
@@ -21,11 +22,14 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Secret::Given(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
     }
     match &observed.proof {
-        KeyProof::NotTried if matches!(observed.secret, Secret::Given(_)) => {
-            let message = format!("Secret {name} holds no access key: it needs {FIELDS}");
-            planner.stall(PART, Reason::SecretMissing, message);
+        KeyProof::NotTried => {
+            if let Secret::Given(data) = &observed.secret
+                && let Err(why) = written_key(data)
+            {
+                let message = format!("Secret {name} holds no access key that can be used: {why}");
+                planner.stall(PART, Reason::SecretMissing, message);
+            }
         }
-        KeyProof::NotTried => {}
         KeyProof::Works(key) | KeyProof::OtherUser(key, _) => {
             let known = &planner.remembered;
             let another = known.credentials.access_key_id.as_ref() != Some(&key.id);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::lab::{LIMIT, Lab, drift_count, told, writes};
@@ -36,8 +36,8 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 async fn secret(lab: &Lab, name: &str, data: Value) {
-    let secret = serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": data })).unwrap();
-    lab.secrets().create(&PostParams::default(), &secret).await.unwrap();
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
+    lab.secrets().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(secret)).await.unwrap();
 }
 
 #[tokio::test]
@@ -61,7 +61,26 @@ async fn every_way_to_sign_in() {
     assert_eq!(reason, "SignInFailed");
     assert!(message.contains("does not exist"), "{message}");
     let (id, key) = lab.emulator.key("operator");
-    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": key })).await;
+    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": format!("\"{key}\"") })).await;
+    let again = async |calls: u32| {
+        let credentials = json!({ "source": "Secret", "secretRef": reference });
+        let rules = json!([lab.rule(json!({}))]);
+        let spec = json!({ "credentials": credentials, "budget": { "s3": calls }, "allowedNamespaces": rules });
+        lab.account("by-secret", spec).await
+    };
+    again(101).await;
+    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
+    assert!(
+        message
+            .contains(&format!("Secret {}/key holds no access key: its field AWS_SECRET_ACCESS_KEY is in quotes", lab.namespace)),
+        "{message}"
+    );
+    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": "wrong" })).await;
+    again(102).await;
+    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
+    assert!(message.ends_with(&format!("; check the access key in Secret {}/key", lab.namespace)), "{message}");
+    // A line break after each part, as an editor leaves it.
+    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": format!("{id}\n"), "AWS_SECRET_ACCESS_KEY": format!("{key}\n") })).await;
     // It is found by itself, and the connection is woken.
     lab.account_told("by-secret", "SignedIn").await;
     lab.ready("c").await;
@@ -180,8 +199,6 @@ async fn defaults_and_their_change() {
 async fn a_boundary_bounds_every_user_and_stays() {
     let lab = Lab::new("boundary").await;
     let document = std::fs::read_to_string(format!("{ROOT}/deploy/iam/boundary.json")).unwrap();
-    // In one line: the emulator's check of signatures fails on others.
-    let document = serde_json::from_str::<Value>(&document).unwrap().to_string();
     let policy = lab.iam().create_policy().policy_name("edge").policy_document(document).send().await.unwrap();
     let arn = policy.policy.unwrap().arn.unwrap();
     let rule = lab.rule(json!({}));

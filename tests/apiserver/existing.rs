@@ -58,6 +58,10 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
     let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("holds no access key"), "{message}");
+    put_secret(&lab, json!({ "AWS_ACCESS_KEY_ID": key.0, "AWS_SECRET_ACCESS_KEY": format!("{}\n", key.1) })).await;
+    let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
+    assert_eq!(reason, "SecretMissing");
+    assert!(message.contains("Secret theirs") && message.contains("AWS_SECRET_ACCESS_KEY ends in a line break"), "{message}");
 
     let before = keep(&lab, &key).await;
     lab.check("c").await;

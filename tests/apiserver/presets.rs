@@ -140,6 +140,20 @@ async fn the_secret_serves_both_platforms() {
     assert_eq!(manager.unwrap().operation.as_deref(), Some("Update"));
 }
 
+/// All that the schema lets a prefix have is sent as it is: in a form to IAM, in the path and the query to S3.
+#[tokio::test]
+async fn every_character_of_a_prefix_works() {
+    let lab = Lab::new("characters").await;
+    let prefix = "a b/ @(!)/x=+,:-_./";
+    let verification = json!({ "objects": true });
+    let spec = json!({ "bucket": { "prefix": prefix }, "verification": verification, "policy": { "type": "Managed" } });
+    lab.apply(&lab.connection("bucket-characters", spec)).await;
+    let object = lab.ready("c").await;
+    assert_eq!(told(&object, "Ready").2, format!("the issued key works on s3://bucket-characters/{prefix}"));
+    lab.patch("c", json!({ "spec": { "policy": { "type": "Inline" } } })).await;
+    lab.ready("c").await;
+}
+
 #[tokio::test]
 async fn a_region_other_than_us_east_1_is_named_in_the_request() {
     let lab = Lab::new("region").await;
