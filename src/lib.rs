@@ -16,6 +16,7 @@
 //! | [`render`] | a plan as text; the operator's own IAM policy |
 //! | `aws` | what is asked of AWS and told to it; a session for each account |
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
+//! | `fair` | turns that namespaces share fairly; what is immediate takes none |
 //! | `fence` | until when this process may do what two must never do |
 //! | `kubernetes` | Secrets, status, Events, the key to the seals, the lease |
 //! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
@@ -37,6 +38,8 @@ pub mod controller;
 pub mod credentials;
 pub mod desired;
 pub mod execute;
+#[cfg(feature = "operator")]
+pub mod fair;
 #[cfg(feature = "operator")]
 pub mod fence;
 #[cfg(feature = "operator")]

@@ -123,12 +123,13 @@ fn only_aws_sdk_and_the_wires_know_the_sdk() {
 
 /// The rooms, from the ground up: each may use those before it. `api` takes the spec types of the settings, and these need no
 /// more of `api` than the names of conditions; `sdk` needs the way to sign in.
-const FLOORS: [&str; 20] = [
+const FLOORS: [&str; 21] = [
     "credentials",
     "api::conditions",
     "api::sign_in",
     "problem",
     "fence",
+    "fair",
     "wildcard",
     "policy_language",
     "sdk",

@@ -7,7 +7,7 @@ mod reconcile;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -22,6 +22,7 @@ use crate::desired::Management;
 use crate::desired::claims::{self, Standing};
 use crate::desired::tenancy::{self, Labels};
 use crate::execute::Clock;
+use crate::fair::Turns;
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
@@ -56,6 +57,8 @@ struct Context {
     /// Closed when another operator may be at work.
     fence: Fence,
     backoff: backoff::Backoff,
+    /// Reconciles at once.
+    slots: Arc<Turns>,
     /// What time it is.
     clock: Clock,
 }

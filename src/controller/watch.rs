@@ -19,6 +19,7 @@ use super::{Context, Guarded, Metrics, accounts};
 use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use crate::aws::Sessions;
 use crate::execute::Clock;
+use crate::fair::{Caller, Turns, Urgency};
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
@@ -27,7 +28,7 @@ use crate::sdk::counted;
 use crate::status;
 
 /// Passes at once. Most of a pass is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
-const PASSES_AT_ONCE: u16 = 500;
+const PASSES_AT_ONCE: usize = 500;
 /// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
 
@@ -69,6 +70,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         stop,
         fence,
         backoff,
+        slots: Turns::new(PASSES_AT_ONCE),
         clock,
     });
 
@@ -76,13 +78,15 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let stream = seen(of_connections, connection_writer).predicate_filter(worth_a_pass, PredicateConfig::default());
+    let of_changed = context.clone();
+    let stream = seen(of_connections, connection_writer)
+        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .inspect_ok(move |object| of_changed.hurry(object));
     let of_woken = context.clone();
     let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
         .flat_map(move |account| futures::stream::iter(of_woken.connections_of(&account)));
     let stop = context.stop.clone();
     let on_connections = Controller::for_stream(stream, context.connections.clone())
-        .with_config(controller::Config::default().concurrency(PASSES_AT_ONCE))
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(pass, failed, context.clone())
@@ -150,6 +154,15 @@ fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
     Some(hash.finish())
 }
 
+impl Context {
+    /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
+    fn hurry(&self, object: &Guarded<BucketConnection>) {
+        if urgency(object) == Urgency::Prompt {
+            self.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
+        }
+    }
+}
+
 /// Says what went wrong around the passes; those that failed have said so themselves.
 fn told<E: std::error::Error>(error: Option<controller::Error<E, watcher::Error>>) {
     match error {
@@ -187,8 +200,15 @@ async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> 
     let span =
         tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
     async {
+        let caller = Caller { urgency: urgency(&object), namespace };
+        let _slot = tokio::select! {
+            slot = context.slots.turn(&caller, &name) => slot,
+            () = context.stop.cancelled() => return Ok(Action::await_change()),
+        };
+        // It may have waited.
+        let Some(object) = context.connections.get(&reference) else { return Ok(Action::await_change()) };
         let began = Instant::now();
-        let (result, calls) = counted(one_pass(&object, &context)).await;
+        let (result, calls) = counted(caller.run(one_pass(&object, &context))).await;
         let span = tracing::Span::current();
         span.record("calls", calls);
         span.record("ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -200,6 +220,17 @@ async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> 
     }
     .instrument(span)
     .await
+}
+
+/// What somebody waits for comes before a routine check.
+fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
+    let Ok(object) = &object.0 else { return Urgency::Routine };
+    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+    let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
+    let revoked = object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled);
+    let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
+    let prompt = object.metadata.deletion_timestamp.is_some() || revoked || first_key;
+    if prompt { Urgency::Prompt } else { Urgency::Routine }
 }
 
 async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Result<Action, Failure> {

@@ -12,16 +12,16 @@ mod visit;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 
 use crate::api::sign_in::{Budget, Endpoints, SignIn};
 use crate::credentials::{AccountKey, KeyPair};
+use crate::fair::{Caller, Turns};
 use crate::problem::Problem;
 
 use budget::Limits;
@@ -52,7 +52,7 @@ pub struct Sdk {
     /// STS.
     pub sts: aws_sdk_sts::Client,
     s3: Mutex<HashMap<String, aws_sdk_s3::Client>>,
-    permits: Semaphore,
+    permits: Arc<Turns>,
 }
 
 /// Calls on one bucket.
@@ -84,7 +84,7 @@ impl Sdk {
             iam: client::iam(&config, &endpoints),
             sts: client::sts(&config, &endpoints),
             s3: Mutex::default(),
-            permits: Semaphore::new(CALLS_AT_ONCE),
+            permits: Turns::new(CALLS_AT_ONCE),
             config,
             endpoints,
             budget,
@@ -109,7 +109,8 @@ impl Sdk {
         client::with_key(&self.config, &self.endpoints, key, region)
     }
 
-    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`.
+    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`. It takes its turn, and what it costs from the
+    /// account's budget, on behalf of the [`Caller`]; within [`crate::fair::at_once`] it waits for neither.
     ///
     /// Boxed at once: the SDK's futures have many kilobytes, and a pass holds dozens of them one in the other.
     pub(crate) fn call<'a, T, E: ProvideErrorMetadata + std::error::Error + 'static>(
@@ -119,11 +120,11 @@ impl Sdk {
     ) -> BoxFuture<'a, Result<T, Problem>> {
         let send = Box::pin(send);
         Box::pin(async move {
+            let caller = Caller::current();
             if let Some(budget) = &self.budget {
-                budget.wait(action).await;
+                budget.wait(action, &caller).await;
             }
-            // The semaphore is never closed, so this cannot fail; without a permit the call would go out unbounded, not be lost.
-            let _permit = self.permits.acquire().await.ok();
+            let _permit = self.permits.turn(&caller, action).await;
             let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
             let answer = send.await.map_err(|failure| error::problem(action, &failure));
             match &answer {
