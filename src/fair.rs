@@ -104,6 +104,11 @@ impl Turns {
         coming.await.unwrap_or(Turn(None))
     }
 
+    /// Whether there is a free turn, so that nothing waits.
+    pub fn is_free(&self) -> bool {
+        self.lock().free > 0
+    }
+
     /// Makes what waits in `namespace` under this name prompt.
     pub fn hurry(&self, namespace: &str, name: &str) {
         if let Some(share) = self.lock().shares.get_mut(namespace) {

@@ -208,7 +208,7 @@ async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> 
         // It may have waited.
         let Some(object) = context.connections.get(&reference) else { return Ok(Action::await_change()) };
         let began = Instant::now();
-        let (result, calls) = counted(caller.run(one_pass(&object, &context))).await;
+        let (result, calls) = counted(caller.run(Box::pin(one_pass(&object, &context)))).await;
         let span = tracing::Span::current();
         span.record("calls", calls);
         span.record("ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));

@@ -45,6 +45,10 @@ impl Limits {
             let _ = limit.limiter.check();
             return;
         }
+        // Turns are for those that must wait.
+        if limit.turns.is_free() && limit.limiter.check().is_ok() {
+            return;
+        }
         let _turn = limit.turns.turn(caller, action).await;
         limit.limiter.until_ready().await;
     }
