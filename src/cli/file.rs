@@ -1,7 +1,7 @@
 //! Files with BucketConnections, and the AWSAccounts and Namespaces beside them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kube::{CustomResourceExt, Resource};
 use serde::de::DeserializeOwned;
@@ -33,18 +33,37 @@ pub(super) struct Entry {
     pub object: Result<BucketConnection, String>,
 }
 
-/// Reads a YAML file, also a List as kubectl prints it; `-` is standard input.
+/// Reads a YAML or JSON file, also a List as kubectl prints it, or the files of a directory; `-` is standard input.
 pub(super) fn read(file: &Path) -> Result<File, Failure> {
     let shown = file.display();
-    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = text.map_err(|error| Failure(format!("{shown}: {error}")))?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&text).map_err(|error| Failure(format!("{shown}: not YAML: {error}")))?;
-    let objects: Vec<_> = documents.into_iter().flat_map(items).collect();
+    let files = if file.is_dir() { files_of(file)? } else { vec![file.to_owned()] };
+    let mut objects = Vec::new();
+    for file in files {
+        objects.extend(documents(&file)?.into_iter().flat_map(items));
+    }
     if !objects.iter().any(|object| text_at(object, "/kind") == "BucketConnection") {
         return Err(Failure(format!("{shown}: no BucketConnection in it")));
     }
     Ok(File(objects))
+}
+
+/// The files of a directory that kubectl would read, in the order of their names.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let shown = directory.display();
+    let read = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = read.map_err(|error| Failure(format!("{shown}: {error}")))?;
+    let manifest = |file: &PathBuf| file.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
+    let mut files: Vec<_> =
+        entries.into_iter().map(|entry| entry.path()).filter(|file| manifest(file) && file.is_file()).collect();
+    files.sort();
+    if files.is_empty() { Err(Failure(format!("{shown}: no file *.yaml, *.yml or *.json in it"))) } else { Ok(files) }
+}
+
+fn documents(file: &Path) -> Result<Vec<Value>, Failure> {
+    let shown = file.display();
+    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.map_err(|error| Failure(format!("{shown}: {error}")))?;
+    serde_saphyr::from_multiple(&text).map_err(|error| Failure(format!("{shown}: not YAML: {error}")))
 }
 
 impl File {

@@ -23,7 +23,8 @@ use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 /// nothing of AWS or Kubernetes.
 #[derive(clap::Args)]
 pub(super) struct IamPolicy {
-    /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them; - reads standard input
+    /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them, or a directory of such files; - reads
+    /// standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: Option<PathBuf>,
 

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
 use super::file::{self, Contents, Entry};
 use super::{Cluster, Failure, print, warn};
-use crate::api::BucketConnection;
+use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller::{PreviewError, preview};
+use crate::controller::{Others, PreviewError, preview};
 use crate::desired::Desired;
 use crate::kubernetes::{Kubernetes, call};
 use crate::plan;
@@ -20,12 +24,12 @@ use crate::sdk;
 /// Show what the operator would change, and change nothing
 ///
 /// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
-/// An AWSAccount of the file is used where the cluster has none of that name. An object that is invalid or refused is told on standard
-/// error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
+/// An AWSAccount of the file is used where the cluster has none of that name. An object that is invalid or refused, or that names what
+/// another BucketConnection has, is told on standard error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
 /// object for which no plan could be made.
 #[derive(clap::Args)]
 pub(super) struct Plan {
-    /// YAML file with BucketConnections; - reads standard input
+    /// YAML file with BucketConnections, or a directory of such files; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: PathBuf,
 
@@ -47,10 +51,20 @@ impl Plan {
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         let sessions = Sessions::new(sdk::environment().await?);
         let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
-        let contents = file.contents(&namespace);
+        let mut contents = file.contents(&namespace);
+        for (place, entry) in contents.connections.iter_mut().enumerate() {
+            if let Ok(object) = &mut entry.object {
+                let joined = join_live(object, place, &kubernetes).await;
+                entry.object = joined.map(|()| object.clone()).map_err(|problem| problem.to_string());
+            }
+        }
+        let others = others(&contents, &kubernetes).await.unwrap_or_else(|problem| {
+            warn(&format!("whether others have what these ask for is not known: {problem}"));
+            Others::default()
+        });
         let (mut in_sync, mut failed) = (true, false);
         for entry in &contents.connections {
-            match planned(entry, &contents, &sessions, &kubernetes).await {
+            match planned(entry, &contents, &others, &sessions, &kubernetes).await {
                 Ok((title, desired, plan)) => {
                     in_sync &= plan.in_sync();
                     print(&render::plan(&title, &plan, &desired));
@@ -74,13 +88,13 @@ impl Plan {
 async fn planned(
     entry: &Entry,
     contents: &Contents,
+    others: &Others,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
 ) -> Result<(String, Desired, plan::Plan), String> {
     let name = &entry.name;
-    let mut object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
+    let object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
     let asked = |problem| format!("{name}: {problem}");
-    join_live(&mut object, kubernetes).await.map_err(asked)?;
     let account_name = &object.spec.account_ref.name;
     let (title, account) = match kubernetes.account(account_name).await.map_err(asked)? {
         Some(account) => (name.clone(), Some(account)),
@@ -89,12 +103,13 @@ async fn planned(
             None => (name.clone(), None),
         },
     };
-    let planned = preview(&object, account.as_ref(), sessions, kubernetes).await;
+    let planned = preview(&object, account.as_ref(), others, sessions, kubernetes).await;
     planned.map(|(desired, plan)| (title, desired, plan)).map_err(|error| explained(name, error))
 }
 
-/// Takes uid and status of the object in the cluster, if it is there: the plan is about that one with the file's spec.
-async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Result<(), Problem> {
+/// Takes uid, age and status of the object in the cluster, if it is there: the plan is about that one with the file's spec. One that is
+/// not there will be younger than all that are, and than those before it in the file.
+async fn join_live(object: &mut BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<(), Problem> {
     let namespace = object.namespace().unwrap_or_default();
     let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
     let live = call("get bucketconnections", objects.get_opt(&object.name_any())).await?;
@@ -103,8 +118,32 @@ async fn join_live(object: &mut BucketConnection, kubernetes: &Kubernetes) -> Re
         object.metadata.uid = live.metadata.uid;
         object.metadata.generation = live.metadata.generation.map(|generation| if same { generation } else { generation + 1 });
         object.status = live.status;
+        object.metadata.creation_timestamp = live.metadata.creation_timestamp;
+    } else {
+        let seconds = i64::try_from(place).unwrap_or_default();
+        object.metadata.creation_timestamp = Some(Time(Timestamp::now() + SignedDuration::from_secs(seconds)));
     }
     Ok(())
+}
+
+/// All connections, as they will be once the file is applied, and the accounts of the cluster.
+async fn others(contents: &Contents, kubernetes: &Kubernetes) -> Result<Others, Problem> {
+    let connections: Api<DeserializeGuard<BucketConnection>> = Api::all(kubernetes.client.clone());
+    let accounts: Api<DeserializeGuard<AWSAccount>> = Api::all(kubernetes.client.clone());
+    let all = ListParams::default();
+    let live = call("list bucketconnections", connections.list(&all)).await?;
+    let accounts = call("list awsaccounts", accounts.list(&all)).await?;
+    let mut others = Others::default();
+    for object in live.items.into_iter().filter_map(|object| object.0.ok()) {
+        others.add_connection(object);
+    }
+    for entry in &contents.connections {
+        if let Ok(object) = &entry.object {
+            others.add_connection(object.clone());
+        }
+    }
+    others.accounts = accounts.items.into_iter().filter_map(|account| account.0.ok()).map(|a| (a.name_any(), a)).collect();
+    Ok(others)
 }
 
 fn explained(name: &str, error: PreviewError) -> String {

@@ -3,6 +3,7 @@
 mod accounts;
 mod backoff;
 mod metrics;
+mod preview;
 mod reconcile;
 mod watch;
 
@@ -16,11 +17,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{AWSAccount, BucketConnection, FINALIZER, ManagementMode};
+use crate::api::{AWSAccount, BucketConnection, FINALIZER};
 use crate::aws::Sessions;
-use crate::desired::Management;
 use crate::desired::claims::{self, Standing};
-use crate::desired::tenancy::{self, Labels};
 use crate::execute::Clock;
 use crate::fair::Turns;
 use crate::fence::Fence;
@@ -30,7 +29,7 @@ use crate::plan::Blocker;
 use crate::problem::Place;
 
 pub use metrics::Metrics;
-pub use reconcile::{PreviewError, preview};
+pub use preview::{Others, PreviewError, preview};
 pub use watch::{Setup, run};
 
 /// An object that may be unreadable: one such must not stop the others.
@@ -89,27 +88,15 @@ impl Context {
         }
     }
 
-    /// How much another object has of what it names. What its status says counts under our seal only; what it may have, by the rules
-    /// of its account, where these do not ask for labels.
+    /// How much another object has of what it names. What its status says counts under our seal only.
     fn standing(&self, other: &BucketConnection) -> Standing {
-        let wants = Management::of_spec(&other.spec.management).of("bucket") == ManagementMode::Enforce
-            && !other.spec.suspend
-            && other.metadata.deletion_timestamp.is_none();
-        if !wants && !claims::has(other) {
+        if !claims::wants(other) && !claims::has(other) {
             return Standing::Nothing;
         }
         let mut other = other.clone();
         self.seal.check(&mut other);
-        if claims::has(&other) {
-            return Standing::Has;
-        }
         let account = self.accounts.get(&ObjectRef::new(&other.spec.account_ref.name));
-        let allowed = account.as_ref().and_then(|account| account.0.as_ref().ok()).is_some_and(|account| {
-            let namespace = other.namespace().unwrap_or_default();
-            let known = !tenancy::asks_labels(&account.spec, &namespace);
-            known && tenancy::terms(&other, &Labels::new(), &account.name_any(), &account.spec).is_ok()
-        });
-        if wants && allowed { Standing::Claims } else { Standing::Nothing }
+        claims::standing(&other, account.as_ref().and_then(|account| account.0.as_ref().ok()))
     }
 
     /// The connections that need the account to be deleted: those that may have something in AWS.

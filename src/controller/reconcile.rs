@@ -9,9 +9,10 @@ use kube::ResourceExt;
 use super::Context;
 use super::accounts::{self, Opened};
 use crate::api::conditions::Reason;
-use crate::api::{AWSAccount, BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
-use crate::aws::{Aws, Look, Sessions};
-use crate::desired::{self, Desired, Management, SpecError, claims};
+use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
+use crate::aws::{Aws, Look};
+use crate::desired::claims::{self, Standing};
+use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
@@ -79,52 +80,37 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
     let opened = accounts::open(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;
-    if Management::of_spec(&object.spec.management).hands_off() {
-        // Whoever only looks takes nothing from anybody.
-        return Ok(opened);
-    }
     let others = context.connections.state();
     let others = others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    match claims::taken(object, others, &opened.terms.defaults, |other| context.standing(other)) {
-        Some((part, message)) => Err(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None }),
+    match rival(object, others, &opened.terms, |other| context.standing(other)) {
+        Some(blocker) => Err(blocker),
         None => Ok(opened),
     }
 }
 
-/// What the next pass would do to `object` with the account that it names, for the `plan` subcommand. Looks, and changes nothing.
-pub async fn preview(
+/// Which of `others` has what `object` asks for. One that only looks takes nothing from any.
+pub(super) fn rival<'a>(
     object: &BucketConnection,
-    account: Option<&AWSAccount>,
-    sessions: &Sessions,
-    kubernetes: &Kubernetes,
-) -> Result<(Desired, Plan), PreviewError> {
-    let opened = accounts::open(object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
-    let Opened { aws, account, terms, .. } = opened;
-    let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
-    let remembered = Remembered::of(object);
-    let now = Timestamp::now();
-    let observed = observe(object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
-    let plan = plan::plan(&desired, &observed, &remembered, now);
-    Ok((desired, plan))
-}
-
-/// Why there is no plan.
-pub enum PreviewError {
-    /// The account does not allow it, or could not be signed in to.
-    Refused(Blocker),
-    /// The spec cannot be carried out.
-    Invalid(Vec<SpecError>),
+    others: impl IntoIterator<Item = &'a BucketConnection>,
+    terms: &Terms,
+    standing: impl Fn(&BucketConnection) -> Standing,
+) -> Option<Blocker> {
+    if Management::of_spec(&object.spec.management).hands_off() {
+        return None;
+    }
+    let (part, message) = claims::taken(object, others, &terms.defaults, standing)?;
+    Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
 #[derive(PartialEq, Eq)]
-enum Creation {
+pub(super) enum Creation {
     /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next pass looks.
     Optimistic,
     /// Everything is looked at.
     Looked,
 }
 
-async fn observe(
+pub(super) async fn observe(
     object: &BucketConnection,
     desired: &Desired,
     remembered: &Remembered,

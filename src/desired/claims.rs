@@ -5,9 +5,11 @@
 
 use kube::ResourceExt;
 
+use super::management::Management;
 use super::names;
+use super::tenancy::{self, Labels};
 use crate::api::conditions::ConditionType;
-use crate::api::{AccountDefaults, BucketConnection};
+use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
 
 /// How much an object has of what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,26 @@ pub enum Standing {
 /// Whether an object has bucket or user, by a status that may be believed.
 pub fn has(object: &BucketConnection) -> bool {
     object.status.as_ref().is_some_and(|status| status.memory.bucket.is_some() || status.memory.user.is_some())
+}
+
+/// Whether an object that has nothing yet will go and get what it names.
+pub fn wants(object: &BucketConnection) -> bool {
+    let enforced = Management::of_spec(&object.spec.management).of("bucket") == ManagementMode::Enforce;
+    enforced && !object.spec.suspend && object.metadata.deletion_timestamp.is_none()
+}
+
+/// How much an object, whose status may be believed, has of what it names. What it may have, by the rules of its `account`, counts only
+/// where these do not ask for labels.
+pub fn standing(object: &BucketConnection, account: Option<&AWSAccount>) -> Standing {
+    if has(object) {
+        return Standing::Has;
+    }
+    let allowed = account.is_some_and(|account| {
+        let namespace = object.namespace().unwrap_or_default();
+        let known = !tenancy::asks_labels(&account.spec, &namespace);
+        known && tenancy::terms(object, &Labels::new(), &account.name_any(), &account.spec).is_ok()
+    });
+    if wants(object) && allowed { Standing::Claims } else { Standing::Nothing }
 }
 
 /// What `object`, whose status may be believed, claims that belongs to one of `others`: the part of it, and why, for people.

@@ -79,6 +79,59 @@ async fn problems_are_part_of_the_plan() {
     assert!(out.contains("! BucketReady (BucketNotOwned): bucket bucket-taken exists"), "{out}");
 }
 
+/// As the operator says it, before AWS is asked.
+#[tokio::test]
+async fn what_another_connection_has_is_taken() {
+    let lab = Lab::new("taken").await;
+    lab.apply(&lab.connection("bucket-first", json!({ "user": { "name": "first" } }))).await;
+    lab.ready("c").await;
+    lab.proxy.take();
+    let other = |bucket: &str, user: &str| {
+        let mut object = lab.connection(bucket, json!({ "user": { "name": user } }));
+        object["metadata"]["name"] = json!("other");
+        object
+    };
+    for object in [other("bucket-first", "second"), other("bucket-second", "first")] {
+        let (code, out, err) = plan(&lab, &object);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        let expected = format!("belongs to BucketConnection {}/c: ", lab.namespace);
+        assert!(err.contains(&expected) && err.trim_end().ends_with("(NameTaken)"), "{err}");
+    }
+    assert_eq!(plan(&lab, &other("bucket-second", "second")).0, 2);
+    // The object itself takes nothing from itself.
+    assert_eq!(plan(&lab, &lab.connection("bucket-first", json!({ "user": { "name": "first" } }))).0, 0);
+}
+
+#[tokio::test]
+async fn the_files_of_a_directory() {
+    let lab = Lab::idle("directory", Stack::cluster(), &[]).await;
+    let place = lab.directory.join("objects");
+    std::fs::create_dir(&place).unwrap();
+    let write = |file: &str, name: &str, bucket: &str| {
+        let mut object = lab.connection(bucket, json!({}));
+        object["metadata"]["name"] = json!(name);
+        std::fs::write(place.join(file), serde_saphyr::to_string(&object).unwrap()).unwrap();
+    };
+    let planned = || text(&lab.cli(&["plan", "-f", place.to_str().unwrap()]));
+    let (code, _, err) = planned();
+    assert!(code == 1 && err.contains("no file *.yaml, *.yml or *.json in it"), "{err}");
+    write("b.yml", "second", "bucket-b");
+    write("a.yaml", "first", "bucket-a");
+    std::fs::write(place.join("README.md"), "not: [yaml").unwrap();
+    let (code, out, err) = planned();
+    assert_eq!((code, err.as_str()), (2, ""), "{out}");
+    let at = |name: &str| out.find(&format!("{}/{name}: ", lab.namespace)).unwrap();
+    assert!(at("first") < at("second"), "{out}");
+    // Of two that are to be, the one that is applied first gets the bucket.
+    write("c.json", "another", "bucket-a");
+    let (code, _, err) = planned();
+    let expected = format!("{ns}/another: bucket bucket-a belongs to BucketConnection {ns}/first: ", ns = lab.namespace);
+    assert!(code == 1 && err.contains(&expected), "{err}");
+    std::fs::write(place.join("d.yaml"), "a: [1").unwrap();
+    let (code, _, err) = planned();
+    assert!(code == 1 && err.contains("d.yaml: not YAML"), "{err}");
+}
+
 #[tokio::test]
 async fn bad_input_is_named() {
     let lab = Lab::idle("input", Stack::cluster(), &[]).await;

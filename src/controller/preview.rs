@@ -1,0 +1,72 @@
+//! What the next reconcile would do, for the `plan` subcommand: the same stages, up to the plan.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::accounts::{self, Opened};
+use super::reconcile::{Creation, observe, rival};
+use crate::api::{AWSAccount, BucketConnection};
+use crate::aws::Sessions;
+use crate::desired::claims::{self, Standing};
+use crate::desired::{self, Desired, SpecError};
+use crate::kubernetes::Kubernetes;
+use crate::observed::Remembered;
+use crate::plan::{self, Blocker, Plan};
+
+/// The connections and accounts beside those that are previewed. What their statuses say is believed.
+#[derive(Default)]
+pub struct Others {
+    connections: BTreeMap<(String, String), BucketConnection>,
+    /// The accounts, by name.
+    pub accounts: BTreeMap<String, AWSAccount>,
+}
+
+impl Others {
+    /// Adds a connection, in place of one of its name.
+    pub fn add_connection(&mut self, mut object: BucketConnection) {
+        let name = (object.namespace().unwrap_or_default(), object.name_any());
+        object.metadata.uid.get_or_insert_with(|| format!("{}/{} to be", name.0, name.1));
+        self.connections.insert(name, object);
+    }
+
+    fn beside<'a>(&'a self, object: &BucketConnection) -> impl Iterator<Item = &'a BucketConnection> {
+        let name = (object.namespace().unwrap_or_default(), object.name_any());
+        self.connections.iter().filter(move |(other, _)| **other != name).map(|(_, object)| object)
+    }
+
+    fn standing(&self, other: &BucketConnection) -> Standing {
+        claims::standing(other, self.accounts.get(&other.spec.account_ref.name))
+    }
+}
+
+/// What the next pass would do to `object` with the account that it names, beside `others`, for the `plan` subcommand. Looks, and
+/// changes nothing.
+pub async fn preview(
+    object: &BucketConnection,
+    account: Option<&AWSAccount>,
+    others: &Others,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<(Desired, Plan), PreviewError> {
+    let opened = accounts::open(object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+    let Opened { aws, account, terms, .. } = opened;
+    if let Some(blocker) = rival(object, others.beside(object), &terms, |other| others.standing(other)) {
+        return Err(PreviewError::Refused(blocker));
+    }
+    let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
+    let remembered = Remembered::of(object);
+    let now = Timestamp::now();
+    let observed = observe(object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    let plan = plan::plan(&desired, &observed, &remembered, now);
+    Ok((desired, plan))
+}
+
+/// Why there is no plan.
+pub enum PreviewError {
+    /// The account does not allow it, or could not be signed in to.
+    Refused(Blocker),
+    /// The spec cannot be carried out.
+    Invalid(Vec<SpecError>),
+}
