@@ -49,7 +49,8 @@ impl Aws {
             },
             async {
                 // An object that was retained may have left one that nobody remembers.
-                if remembered.credentials.revocation.is_some() || (ours && look == Look::Deletion) {
+                let unknown = remembered.user.is_none() || look == Look::Deletion;
+                if remembered.credentials.revocation.is_some() || (ours && unknown) {
                     reading(self.inline_policy(user_name, names::REVOKED).await)
                 } else {
                     Reading::NotLooked
@@ -75,6 +76,7 @@ impl Aws {
             && remembered.credentials.intent.is_none()
             && matches!(observed.next, Secret::NotLooked)
             && previous.is_none()
+            && remembered.user.is_some()
             && !remembered.revoke;
         let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);

@@ -19,7 +19,7 @@ use crate::observed::{Access, Observed, Remembered, Secret};
 use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::settings::Reading;
-use crate::status::{Checked, Pass, Stage, fold, intend, notes, worth_writing};
+use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
 /// One pass; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
@@ -56,21 +56,31 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let mut object = if held { object.clone() } else { context.kubernetes.add_finalizer(object).await? };
     context.seal.check(&mut object);
     let object = &mut object;
-    let remembered = Remembered::of(object);
+    let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let now = (context.clock)();
     let looked = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now));
     // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
     let observed = Box::pin(looked).await;
-    let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
+    remembered.recall(object, &desired, &observed);
+    let mut plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
         context.fence.holds(Duration::ZERO)?;
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
-    let report = Box::pin(execute(&ports(object, &opened, context), &desired, &plan)).await;
+    let ports = ports(object, &opened, context);
+    let mut report = Box::pin(execute(&ports, &desired, &plan)).await;
     let sign_in = &opened.sign_in;
+    let checked =
+        Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+    let known = fold(&Pass { object, now: (context.clock)(), stage: Stage::Checked(checked) });
+    if let Some(step) = status::record(&known, &checked) {
+        let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
+        report.outcomes.extend(execute(&ports, &desired, &bookkeeping).await.outcomes);
+        plan.steps.extend(bookkeeping.steps);
+    }
     let checked =
         Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     finish(object, Stage::Checked(checked), context).await
@@ -179,7 +189,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     if !object.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(None);
     }
-    let remembered = Remembered::of(object);
+    let mut remembered = Remembered::of(object);
     let (plan, report) = if object.spec.deletion_policy == DeletionPolicy::Retain {
         let mut secrets = BTreeMap::new();
         for name in deletion::retained_secrets(object, &remembered) {
@@ -210,6 +220,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let access = access(object, remembered.access_names(&desired, &seen.secret), &context.kubernetes).await;
                 let seen = Observed { access, ..seen };
                 let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
+                remembered.recall(&mut object.clone(), &desired, &observed);
                 // None of them is the next one's or the last one's any more.
                 let mut others = remembered.all_secrets(&desired);
                 others.retain(|name| !observed.earlier_secrets.contains_key(name));

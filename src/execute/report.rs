@@ -37,6 +37,8 @@ pub enum Fact {
         id: String,
     },
     PolicyVersion(String),
+    /// What the user's tag says of our keys.
+    Recorded(String),
     Key {
         id: String,
         created_at: Timestamp,

@@ -82,6 +82,13 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
         Action::RemovePolicy { arn } => aws.remove_policy(user, arn).await.into(),
         Action::IssueKey { secret, version, .. } => issue(ports, user, &desired.secret.named(secret), *version).await,
+        Action::RecordKeys { ledger, issued: asked } => {
+            let mut ledger = ledger.clone();
+            if *asked {
+                ledger.current = issued.map(|issued| issued.key.id);
+            }
+            aws.record_keys(user, &ledger.to_string()).await.map(Fact::Recorded).into()
+        }
         Action::ActivateKey { id } => aws.set_active(user, id, true).await.into(),
         Action::TrySecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
         Action::DeactivateKey { id } => aws.set_active(user, id, false).await.into(),

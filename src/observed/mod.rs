@@ -4,6 +4,7 @@
 //! gathered in [`crate::aws::observe`] and [`crate::kubernetes`], and written by hand in the recorded plans (tests/plan).
 
 mod access;
+mod ledger;
 mod remembered;
 mod seal;
 mod tried;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::LastUsed;
+use crate::api::{KeyIntent, LastUsed};
 use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
 use crate::desired::{Desired, names};
 use crate::problem::{Class, Problem};
@@ -23,6 +24,7 @@ use crate::settings::{self, Reading};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 
+pub use ledger::{Ledger, announcement, recall};
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;
@@ -71,7 +73,21 @@ pub struct Observed {
     pub proof: KeyProof,
 }
 
+/// How far AWS's clock and ours may be apart.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
 impl Observed {
+    /// Keys that `intent` explains: unknown before it, and issued while it was being carried out.
+    pub fn explained_by(&self, intent: &KeyIntent) -> Vec<String> {
+        let Reading::Set(keys) = &self.keys else { return Vec::new() };
+        // AWS tells the time in whole seconds.
+        let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
+        let explained = |key: &&AccessKey| {
+            !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
+        };
+        keys.iter().filter(explained).map(|key| key.id.clone()).collect()
+    }
+
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;

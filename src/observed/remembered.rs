@@ -9,7 +9,7 @@ use crate::api::{
     BucketConnection, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
 };
 use crate::desired::{Desired, names};
-use crate::observed::Secret;
+use crate::observed::{Observed, Secret, recall};
 
 /// What earlier passes found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +80,17 @@ impl Remembered {
                 .values()
                 .any(|capability| matches!(capability.state, CapabilityState::Invalid | CapabilityState::Pending)),
             written: status.memory.written,
+        }
+    }
+
+    /// Takes in what AWS remembers of the keys (`ledger.rs`), where the status has no memory of the user; `object` is given the same
+    /// memory, as if its status had never lost it.
+    pub fn recall(&mut self, object: &mut BucketConnection, desired: &Desired, observed: &Observed) {
+        let requested = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVOKE_AT));
+        let credentials = recall(self, desired, observed, requested);
+        if credentials != self.credentials {
+            object.status.get_or_insert_default().memory.credentials = Some(credentials.clone());
+            self.credentials = credentials;
         }
     }
 

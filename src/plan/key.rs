@@ -24,15 +24,15 @@
 //! (revocation.rs, deletion.rs). Never more than two keys, never a foreign key touched, nothing deleted because of a failed proof
 //! alone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Action, Planner, revocation, rotation, whole};
 use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
-use crate::desired::Desired;
-use crate::observed::{AccessKey, KeyProof, Observed, OwnSecret, Remembered, Secret};
+use crate::desired::{Desired, names};
+use crate::observed::{AccessKey, KeyProof, Ledger, Observed, OwnSecret, Remembered, Secret, announcement};
 use crate::problem::DENIERS;
 use crate::settings::{FieldDiff, Reading};
 
@@ -41,7 +41,8 @@ const PART: ConditionType = ConditionType::CredentialsReady;
 pub(super) const MAX_KEYS: usize = 2;
 /// How long a new key may take to reach all of AWS (facts: 2 to 15 s seen; botocore and Terraform allow 2 minutes).
 const PROPAGATION_SECONDS: i64 = 120;
-const CLOCK_SKEW_SECONDS: i64 = 60;
+/// How long issuing a key takes at most: the steps before it, the call's timeout, and the attempts to write the Secret.
+pub(crate) const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
 /// AWS attaches these to a user whose key it found in public.
 const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
 
@@ -318,6 +319,10 @@ impl Keys<'_, '_, '_> {
     fn issue(&mut self, known: Vec<String>, retire: Vec<String>, after: &[usize], diffs: Vec<FieldDiff>) {
         let mut before = self.base.to_vec();
         before.extend(after);
+        before.extend(self.announce(&known, after));
+        let mut ledger = Ledger::of(&self.planner.remembered.credentials);
+        ledger.previous = ledger.previous.filter(|(id, _)| known.contains(id) && !retire.contains(id));
+        (ledger.next, ledger.retiring) = (None, retire.clone());
         let action = Action::IssueKey {
             secret: self.desired.secret.name.clone(),
             version: rotation::new_number(self),
@@ -325,6 +330,8 @@ impl Keys<'_, '_, '_> {
             retire: retire.clone(),
         };
         let issued = self.planner.step(PART, action, diffs, &before);
+        // Beside the proof, which takes longer.
+        self.record(Action::RecordKeys { ledger, issued: true }, &[issued]);
         let mut after = self.after_grant.clone();
         after.push(issued);
         let proven = self.verify(None, &after, true);
@@ -333,6 +340,27 @@ impl Keys<'_, '_, '_> {
         }
         self.drop_earlier_secrets(Some(issued));
         rotation::issued(self, &[proven]);
+    }
+
+    /// Notes on the user, before a key is issued beside `known`, that this is about to happen: on a new user in the call that creates
+    /// it, else by a step of its own.
+    pub(super) fn announce(&mut self, known: &[String], after: &[usize]) -> Option<usize> {
+        let ledger = announcement(&self.planner.remembered.credentials, known, self.now, ATTEMPT);
+        let creates = self.planner.plan.steps.iter_mut().find_map(|step| match &mut step.action {
+            Action::CreateUser { tags } => Some(tags),
+            _ => None,
+        });
+        if let Some(tags) = creates {
+            tags.insert(names::KEYS_TAG.to_owned(), ledger.to_string());
+            return None;
+        }
+        Some(self.record(Action::RecordKeys { ledger, issued: false }, after))
+    }
+
+    fn record(&mut self, action: Action, after: &[usize]) -> usize {
+        let step = self.planner.step(PART, action, Vec::new(), after);
+        self.planner.plan.steps[step].drift = false;
+        step
     }
 
     pub(super) fn delete(&mut self, id: String, after: &[usize]) -> usize {
@@ -478,13 +506,7 @@ impl Keys<'_, '_, '_> {
     }
 }
 
-/// Keys that an intent of ours would explain: unknown before it, and issued while it was being carried out.
+/// Keys that an intent of ours would explain.
 pub(super) fn fitting(remembered: &Remembered, observed: &Observed) -> Vec<String> {
-    let (Some(intent), Reading::Set(keys)) = (&remembered.credentials.intent, &observed.keys) else { return Vec::new() };
-    // AWS tells the time in whole seconds, and its clock is not ours.
-    let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
-    let unexplained = |key: &&AccessKey| {
-        !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
-    };
-    keys.iter().filter(unexplained).map(|key| key.id.clone()).collect()
+    remembered.credentials.intent.as_ref().map(|intent| observed.explained_by(intent)).unwrap_or_default()
 }

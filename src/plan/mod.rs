@@ -10,7 +10,7 @@ pub mod breaker;
 mod bucket;
 pub mod deletion;
 mod existing;
-mod key;
+pub(crate) mod key;
 mod modes;
 mod policy;
 pub mod revocation;
@@ -25,7 +25,7 @@ use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document};
-use crate::observed::{Grant, Observed, Remembered, WorkloadKind};
+use crate::observed::{Grant, Ledger, Observed, Remembered, WorkloadKind};
 use crate::problem::{Place, Problem};
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
@@ -132,6 +132,12 @@ pub enum Action {
         version: Option<i64>,
         known: Vec<String>,
         retire: Vec<String>,
+    },
+    /// Notes on the user, in AWS, which keys are ours, so that this is known when status and Secret are lost. Where `issued`, the key
+    /// that this plan issued is the current one.
+    RecordKeys {
+        ledger: Ledger,
+        issued: bool,
     },
     ActivateKey {
         id: String,

@@ -20,6 +20,7 @@ impl Action {
             | Self::AttachPolicy { .. }
             | Self::RemovePolicy { .. } => "policy",
             Self::IssueKey { .. }
+            | Self::RecordKeys { .. }
             | Self::ActivateKey { .. }
             | Self::DeactivateKey { .. }
             | Self::TrySecret { .. }
@@ -51,7 +52,8 @@ pub(super) fn sift(plan: &mut Plan, management: &Management) {
             }
             (mode, _) => {
                 places.push(None);
-                if mode != ManagementMode::Ignore {
+                // A record of what is not done says nothing.
+                if mode != ManagementMode::Ignore && !matches!(step.action, Action::RecordKeys { .. }) {
                     plan.observed.push(Step { after: Vec::new(), drift: false, ..step });
                 }
             }

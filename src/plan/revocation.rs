@@ -78,7 +78,12 @@ pub fn sessions_before(now: Timestamp) -> Timestamp {
 
 /// Keeps the denial of earlier sessions as it should be, until it is not needed any more.
 pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestamp) {
-    let Some(revocation) = planner.remembered.credentials.revocation.clone() else { return };
+    let revocation = match (&planner.remembered.credentials.revocation, &observed.denial) {
+        (Some(known), _) => known.clone(),
+        // The status lost it: every session that began before now is denied.
+        (None, Reading::Set(_)) => revocation(sessions_before(now)),
+        (None, _) => return,
+    };
     let before = revocation.sessions_before.0;
     let wanted = denial(Some(before));
     match &observed.denial {

@@ -286,7 +286,10 @@ fn begin(keys: &mut Keys<'_, '_, '_>, current: &KeyPair) {
             return;
         }
     }
-    let known = left.into_iter().map(|key| key.id).collect();
+    let known: Vec<_> = left.into_iter().map(|key| key.id).collect();
+    if let Some(announced) = keys.announce(&known, &before) {
+        before.push(of_rotation(keys, announced));
+    }
     let diff = FieldDiff::new("accessKey", Some(json!(format!("{} (due)", current.id))), Some(json!("another")));
     let issue = Action::IssueKey { secret, version, known, retire: Vec::new() };
     let mut after = keys.after_grant.clone();

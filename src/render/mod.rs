@@ -65,6 +65,7 @@ fn sign(action: &Action) -> char {
         | Action::TagUser { .. }
         | Action::PutInlinePolicy { .. }
         | Action::UpdatePolicy { .. }
+        | Action::RecordKeys { .. }
         | Action::ActivateKey { .. }
         | Action::DeactivateKey { .. }
         | Action::Deny { .. }
@@ -114,6 +115,10 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::CreateUser { .. } => format!("create IAM user {}{user}", desired.user.path),
         Action::BoundUser { arn } => format!("bound the rights of IAM user {user} by {arn}"),
         Action::TagUser { .. } => format!("tag IAM user {user}"),
+        Action::RecordKeys { issued: false, ledger } if ledger.issuing.is_some() => {
+            format!("record in the tags of IAM user {user} that a key is being issued")
+        }
+        Action::RecordKeys { .. } => format!("record the access keys in the tags of IAM user {user}"),
         Action::PutInlinePolicy { name, .. } => format!("write inline policy {name} of user {user}"),
         Action::DeleteInlinePolicy { name } => format!("delete inline policy {name} of user {user}"),
         Action::CreatePolicy { .. } => format!("create managed policy {}{}", desired.policy.path, desired.policy.name),

@@ -1,17 +1,15 @@
 //! What is written to the status before a plan is carried out, so that a crash in between leaves nothing unexplained: the intent to
 //! issue a key, and the names of a policy, a Secret or a Role that are about to be written.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
 use crate::desired::{Desired, names};
+use crate::plan::key::ATTEMPT;
 use crate::plan::{Action, Plan, Step, revocation};
-
-/// How long issuing a key takes at most: the steps before it, the call's timeout, and the attempts to write the Secret.
-const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {

@@ -13,6 +13,7 @@ mod intent;
 mod notes;
 mod parts;
 mod permissions;
+mod record;
 mod repeats;
 mod silence;
 mod written;
@@ -24,6 +25,7 @@ pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};
 pub use parts::Verdict;
+pub use record::record;
 
 use jiff::Timestamp;
 
@@ -62,6 +64,7 @@ pub enum Stage<'a> {
 }
 
 /// A pass that came to its end.
+#[derive(Clone, Copy)]
 pub struct Checked<'a> {
     /// How the operator signed in to the account.
     pub sign_in: &'a SignIn,

@@ -2,6 +2,7 @@
 
 use bucketconnection::api::conditions::{ConditionType, Reason};
 use bucketconnection::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT, ROTATE_AT};
+use bucketconnection::desired::names::OWNER_TAG;
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Access, Held};
 use bucketconnection::problem::{Class, Problem};
@@ -79,6 +80,8 @@ enum Event {
     Pass(Option<(usize, bool)>),
     /// A pass that is killed after so many steps.
     Killed(usize),
+    /// The cluster is rebuilt: object, status and Secrets are lost, and the same YAML is applied. Or the status alone is lost.
+    Forget(bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -87,6 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..specs().len()).prop_map(Event::Spec),
         1 => prop_oneof![2 => Just(ROTATE_AT), 1 => Just(REVOKE_AT)].prop_map(Event::Ask),
         1 => (0..8_usize).prop_map(Event::Killed),
+        1 => any::<bool>().prop_map(Event::Forget),
         3 => prop_oneof![2 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Pass),
     ]
 }
@@ -95,6 +99,31 @@ fn event() -> impl Strategy<Value = Event> {
 fn same_user(object: &BucketConnection, world: &World) -> bool {
     let known = object.status.as_ref().and_then(|status| status.memory.user.as_ref()).map(|user| &user.id);
     known == world.user.as_ref().map(|user| &user.user.id)
+}
+
+/// Whether the tags say of all that is there that it is ours: not of policies, Secrets and Roles under the names of an earlier spec.
+fn tagged(world: &World, object: &BucketConnection) -> bool {
+    let bucket = world
+        .bucket
+        .as_ref()
+        .is_none_or(|bucket| matches!(&bucket.live.tags, Reading::Set(tags) if tags.contains_key(OWNER_TAG)));
+    let user = world.user.as_ref().is_none_or(|user| user.user.tags.contains_key(OWNER_TAG));
+    let status = object.status.clone().unwrap_or_default();
+    let renamed = status.observed_generation.is_some() && status.observed_generation != object.metadata.generation;
+    let credentials = status.memory.credentials.unwrap_or_default();
+    let desired = World::resolve(object).unwrap();
+    let names = [&desired.secret.name];
+    let earlier = !credentials.earlier_secrets.is_empty()
+        || !status.memory.earlier_policies.is_empty()
+        || credentials.secret_name.iter().any(|name| !names.contains(&name))
+        || status
+            .memory
+            .permissions
+            .unwrap_or_default()
+            .roles
+            .iter()
+            .any(|role| *role != desired.access.name || desired.access.groups.is_empty());
+    bucket && user && !renamed && !earlier && world.policies.values().all(|policy| policy.tags.contains_key(OWNER_TAG))
 }
 
 fn issuing(status: &BucketConnectionStatus) -> bool {
@@ -138,12 +167,26 @@ proptest! {
                     let stamp = world.now.to_string();
                     object.metadata.annotations.get_or_insert_default().insert(what.into(), stamp);
                 }
+                // Nor of one that was written before the memory was lost, once the spec names another.
+                Event::Spec(_) if world.user.is_some() && !same_user(&object, &world) => {}
                 Event::Spec(which) => {
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
                     let annotations = object.metadata.annotations.take();
                     object = connection(specs().remove(which));
                     (object.status, object.metadata.generation) = (status, Some(generation + 1));
                     object.metadata.annotations = annotations;
+                }
+                // Without its tag and without memory, a bucket or user is foreign, and rightly so.
+                Event::Forget(_) if !tagged(&world, &object) => {}
+                Event::Forget(all) => {
+                    if let Some(status) = object.status.as_mut() {
+                        status.memory = Default::default();
+                    }
+                    if all {
+                        object.status = None;
+                        world.secret.clear();
+                        world.access.clear();
+                    }
                 }
                 Event::Killed(steps) => world.killed_pass(&mut object, steps),
                 Event::Pass(fault) => {

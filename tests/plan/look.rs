@@ -78,6 +78,7 @@ impl World {
             && remembered.credentials.intent.is_none()
             && seen.next == Secret::NotLooked
             && previous.is_none()
+            && remembered.user.is_some()
             && !remembered.revoke;
         let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
         let ours = desired.existing.is_none();
@@ -131,7 +132,7 @@ impl World {
                 Reading::Set(user.keys.iter().map(key).collect())
             }),
             last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
-            denial: if remembered.credentials.revocation.is_some() || deletion {
+            denial: if remembered.credentials.revocation.is_some() || remembered.user.is_none() || deletion {
                 reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned()))
             } else {
                 Reading::NotLooked

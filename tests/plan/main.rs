@@ -15,6 +15,8 @@
 //! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
 //! | `> request` | somebody asks for a check |
 //! | `> repeats` | prints the writes that are counted or held back |
+//! | `> forget`, `> forget status` | object, status and Secrets are lost, and the object is applied again; the status alone is edited |
+//! | `> ledger` | prints what AWS remembers of the keys |
 //! | `> wait` | ten minutes pass |
 //! | `> rotate`, `> revoke` | somebody asks for another key, or for all to be cut off |
 //! | `> days <n>` | n days pass |
@@ -194,7 +196,7 @@ impl Story {
                 let previous = credentials.previous.as_ref().map(shown);
                 format!("{:?}, key {:?}, before {previous:?}, next at {at}\n", credentials.phase, credentials.access_key_id)
             }
-            ["plan"] => match self.world.plan(&self.object, true) {
+            ["plan"] => match self.world.plan(&mut self.object.clone(), true) {
                 Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),
                 Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
             },
@@ -230,6 +232,22 @@ impl Story {
                 self.world.retain(&self.object);
                 self.object.status = None;
                 String::new()
+            }
+            ["forget"] => {
+                // The cluster is rebuilt from Git: no status, no Secret, no Role; AWS as it was.
+                self.object.status = None;
+                self.world.secret.clear();
+                self.world.access.clear();
+                String::new()
+            }
+            ["forget", "status"] => {
+                let status = self.object.status.as_mut().unwrap();
+                status.memory = Default::default();
+                String::new()
+            }
+            ["ledger"] => {
+                let tags = self.world.user.as_ref().map(|user| user.user.tags.clone()).unwrap_or_default();
+                format!("{}\n", tags.get("bucketconnection.dev/keys").map_or("none", String::as_str))
             }
             ["wait"] => {
                 self.world.wait();

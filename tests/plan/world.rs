@@ -13,7 +13,7 @@ use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
-use bucketconnection::status::{Checked, Pass, Stage, fold, intend};
+use bucketconnection::status::{Checked, Pass, Stage, fold, intend, record};
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
@@ -113,9 +113,13 @@ impl World {
     }
 
     /// What the next pass would do.
-    pub fn plan(&self, object: &BucketConnection, look: bool) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
+    pub fn plan(
+        &self,
+        object: &mut BucketConnection,
+        look: bool,
+    ) -> Result<(Desired, Observed, Remembered, Plan), Vec<SpecError>> {
         let desired = self.resolve(object)?;
-        let remembered = Remembered::of(object);
+        let mut remembered = Remembered::of(object);
         let secret = self.secret_of(&desired);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let observed = if optimistic {
@@ -123,29 +127,32 @@ impl World {
         } else {
             self.look(&desired, &remembered, false)
         };
+        remembered.recall(object, &desired, &observed);
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }
 
     /// One pass; `fails` may make a step fail instead of being done.
-    pub fn pass(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+    pub fn pass(&mut self, object: &mut BucketConnection, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
         self.now = self.now.checked_add(6.seconds()).unwrap();
-        let (desired, observed, remembered, plan) = self.plan(object, false).expect("a good spec");
+        let (desired, observed, remembered, mut plan) = self.plan(object, false).expect("a good spec");
         if let Some(intended) = intend(object, &desired, &plan, self.now) {
             object.status = Some(intended);
         }
-        let report = self.execute(&desired, &plan, fails);
-        let checked = Checked {
-            sign_in: &SignIn::default(),
-            desired: &desired,
-            observed: &observed,
-            remembered: &remembered,
-            plan: &plan,
-            report: &report,
-        };
+        let mut report = self.execute(&desired, &plan, &mut fails);
+        let sign_in = &SignIn::default();
+        let (desired, observed, remembered) = (&desired, &observed, &remembered);
+        let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
+        let known = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
+        if let Some(step) = record(&known, &checked) {
+            let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
+            report.outcomes.extend(self.execute(desired, &bookkeeping, fails).outcomes);
+            plan.steps.extend(bookkeeping.steps);
+        }
+        let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
         let status = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
         object.status = Some(status);
-        Passed { desired, plan, report }
+        Passed { desired: desired.clone(), plan, report }
     }
 
     /// A pass that is killed after `steps` steps: what was done is done, and no status tells of it.
@@ -385,6 +392,14 @@ impl World {
                     Action::TagUser { set, remove } => {
                         user.user.tags.extend(set.clone());
                         user.user.tags.retain(|key, _| !remove.contains(key));
+                    }
+                    Action::RecordKeys { ledger, issued: asked } => {
+                        let mut ledger = ledger.clone();
+                        if *asked {
+                            ledger.current = issued.as_ref().map(|issued| issued.id.clone());
+                        }
+                        user.user.tags.insert(names::KEYS_TAG.to_owned(), ledger.to_string());
+                        return Outcome::Done(Fact::Recorded(ledger.to_string()));
                     }
                     Action::PutInlinePolicy { name, document } => {
                         let mut document = document.to_json();

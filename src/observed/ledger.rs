@@ -1,0 +1,224 @@
+//! The keys that AWS itself remembers as ours: the value of the tag `bucketconnection.dev/keys` on our IAM user.
+//!
+//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tag stays with the
+//! user, and only the operator may tag users under its path, so it is believed where the ownership tag says that the user is ours
+//! (docs/decisions/0011-aws-remembers.md).
+//!
+//! The value is a list of `what:value` entries, separated by spaces, in the characters that IAM allows:
+//!
+//! ```text
+//! current:AKIA… previous:AKIA…:<replaced at> next:AKIA… retiring:AKIA… issuing:<from>:<to>:AKIA…+AKIA… revoked:<request>
+//! ```
+//!
+//! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last.
+
+use std::fmt::{self, Display, Write};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sha2::{Digest, Sha256};
+
+use super::{Observed, Ownership, Remembered};
+use crate::api::{CredentialsStatus, KeyIntent, NextKey, PreviousKey};
+use crate::desired::{Desired, names};
+use crate::settings::Reading;
+
+/// Longest value of an IAM tag (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
+const LONGEST: usize = 256;
+
+/// What the tag says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// The key in the Secret.
+    pub current: Option<String>,
+    /// The key before it, and when that was replaced.
+    pub previous: Option<(String, Timestamp)>,
+    /// The key that waits to become the current one.
+    pub next: Option<String>,
+    /// Keys whose secret part is lost.
+    pub retiring: Vec<String>,
+    /// An attempt to issue a key that is not accounted for: from, to, and the keys that were there before.
+    pub issuing: Option<(Timestamp, Timestamp, Vec<String>)>,
+    /// Hash of the revocation request that was carried out last.
+    pub revoked: Option<String>,
+}
+
+impl Ledger {
+    /// What `credentials` knows.
+    pub fn of(credentials: &CredentialsStatus) -> Self {
+        let CredentialsStatus { access_key_id, previous, next, retiring, intent, last_handled_revoke_at, .. } = credentials;
+        Self {
+            current: access_key_id.clone(),
+            previous: previous.as_ref().map(|key| (key.access_key_id.clone(), key.replaced_at.0)),
+            next: next.as_ref().and_then(|next| next.access_key_id.clone()),
+            retiring: retiring.clone(),
+            issuing: intent.as_ref().map(|intent| (intent.since.0, intent.until.0, intent.known_keys.clone())),
+            revoked: last_handled_revoke_at.as_deref().map(hash),
+        }
+    }
+
+    /// What the tag `value` says; entries that cannot be read are left out.
+    pub fn parse(value: &str) -> Self {
+        let mut ledger = Self::default();
+        let time = |text: Option<&str>| Timestamp::from_second(text?.parse().ok()?).ok();
+        let key = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !text.is_empty();
+        for entry in value.split(' ') {
+            let mut parts = entry.split(':');
+            let (what, id) = (parts.next(), parts.next().unwrap_or_default());
+            match what {
+                Some("current") if key(id) => ledger.current = Some(id.to_owned()),
+                Some("previous") if key(id) => ledger.previous = time(parts.next()).map(|at| (id.to_owned(), at)),
+                Some("next") if key(id) => ledger.next = Some(id.to_owned()),
+                Some("retiring") if key(id) => ledger.retiring.push(id.to_owned()),
+                Some("issuing") => {
+                    let known = |text: &str| text.split('+').filter(|id| key(id)).map(str::to_owned).collect();
+                    let until = time(parts.next());
+                    let known = known(parts.next().unwrap_or_default());
+                    ledger.issuing = time(Some(id)).zip(until).map(|(since, until)| (since, until, known));
+                }
+                Some("revoked") if key(id) => ledger.revoked = Some(id.to_owned()),
+                _ => {}
+            }
+        }
+        ledger
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Fills in what `credentials`, which has no memory of the user, does not know. `desired` is what is wanted now, `observed` what was
+    /// found: both only tell where a Secret may be.
+    fn fill(self, credentials: &mut CredentialsStatus, desired: &Desired, observed: &Observed, remembered: &Remembered) {
+        let known: Vec<_> = credentials.keys().cloned().collect();
+        let new = |id: &String| !known.contains(id);
+        let number = remembered.number(&observed.secret).filter(|_| desired.secret.versioned);
+        if let Some((id, at)) = self.previous.filter(|(id, _)| credentials.previous.is_none() && new(id)) {
+            let until = at.checked_add(desired.rotation.overlap).unwrap_or(at);
+            let secret_name = number.filter(|number| *number > 1).map(|number| names::version(&desired.secret.name, number - 1));
+            credentials.previous = Some(PreviousKey {
+                access_key_id: id,
+                secret_name,
+                replaced_at: Time(at),
+                works_until: Time(until),
+                inactive_since: None,
+                last_used: None,
+            });
+        }
+        let current = self.current.or(credentials.access_key_id.take());
+        let attempt =
+            self.issuing.map(|(since, until, known_keys)| KeyIntent { since: Time(since), until: Time(until), known_keys });
+        let fits = attempt.as_ref().map(|attempt| observed.explained_by(attempt)).unwrap_or_default();
+        let fits = fits.into_iter().filter(|id| new(id) && Some(id) != current.as_ref() && Some(id) != self.next.as_ref());
+        // Of two, one was made by somebody else.
+        let mut fits = fits.collect::<Vec<_>>();
+        let issued = if fits.len() == 1 { fits.pop() } else { None };
+        // An attempt beside the current key may have left its key in the waiting Secret.
+        let beside = attempt.as_ref().is_some_and(|attempt| !attempt.known_keys.is_empty());
+        let next = self.next.or(issued.clone().filter(|_| beside));
+        if credentials.next.is_none() && (next.is_some() || beside) && next.as_ref().is_none_or(new) {
+            let own = number.and_then(|number| number.checked_add(1)).map(|number| names::version(&desired.secret.name, number));
+            let secret_name = own.unwrap_or_else(|| names::next(&desired.secret.name));
+            credentials.next = Some(NextKey { secret_name, access_key_id: next });
+        }
+        credentials.retiring.extend(self.retiring.into_iter().filter(new).chain(issued.filter(|_| !beside)));
+        // The call may still be carried out.
+        credentials.intent = credentials.intent.take().or(attempt);
+        // The Secret may hold another one, from a backup: the plan finds that out as it does for any other.
+        credentials.access_key_id = current;
+    }
+}
+
+impl Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut entries = Vec::new();
+        entries.extend(self.current.as_ref().map(|id| format!("current:{id}")));
+        entries.extend(self.previous.as_ref().map(|(id, at)| format!("previous:{id}:{}", at.as_second())));
+        entries.extend(self.next.as_ref().map(|id| format!("next:{id}")));
+        entries.extend(
+            self.issuing
+                .as_ref()
+                .map(|(since, until, known)| format!("issuing:{}:{}:{}", since.as_second(), until.as_second(), known.join("+"))),
+        );
+        entries.extend(self.retiring.iter().map(|id| format!("retiring:{id}")));
+        entries.extend(self.revoked.as_ref().map(|hash| format!("revoked:{hash}")));
+        // A user has two keys, so all of it fits; what would not is the least needed.
+        while entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > LONGEST + 1 {
+            entries.pop();
+        }
+        f.write_str(&entries.join(" "))
+    }
+}
+
+/// Eight hexadecimal digits that stand for a request.
+fn hash(request: &str) -> String {
+    Sha256::digest(request).iter().take(4).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// What is known of the keys once the user was looked at: `remembered`, and what AWS remembers where the status has no memory of the
+/// user. `requested` is the revocation that is asked for.
+pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, requested: Option<&String>) -> CredentialsStatus {
+    let mut credentials = remembered.credentials.clone();
+    let Reading::Set(user) = &observed.user else { return credentials };
+    if remembered.user.is_some() || Ownership::of(&user.tags, desired) != Ownership::Ours {
+        return credentials;
+    }
+    let Some(ledger) = user.tags.get(names::KEYS_TAG).map(|value| Ledger::parse(value)) else { return credentials };
+    if requested.is_some_and(|request| ledger.revoked == Some(hash(request))) {
+        credentials.last_handled_revoke_at = requested.cloned();
+    }
+    ledger.fill(&mut credentials, desired, observed, remembered);
+    credentials
+}
+
+/// The value that says that a key is about to be issued beside `known`, between `now` and `until`.
+pub fn announcement(credentials: &CredentialsStatus, known: &[String], now: Timestamp, attempt: SignedDuration) -> Ledger {
+    let since = credentials.intent.as_ref().map_or(now, |earlier| earlier.since.0);
+    let until = now.checked_add(attempt).unwrap_or(now);
+    Ledger { issuing: Some((since, until, known.to_vec())), ..Ledger::of(credentials) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let id = |n: u8| format!("AKIAIOSFODNN7EXAMPL{n}");
+        let full = Ledger {
+            current: Some(id(1)),
+            previous: Some((id(2), at(1_790_000_000))),
+            next: None,
+            retiring: vec![id(3)],
+            issuing: Some((at(1_790_000_000), at(1_790_000_300), vec![id(1), id(2)])),
+            revoked: Some(hash("now")),
+        };
+        let value = full.to_string();
+        assert!(value.len() <= LONGEST, "{} {value}", value.len());
+        assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c)), "{value}");
+        for ledger in [full, Ledger::default(), Ledger { next: Some(id(4)), ..Ledger::default() }] {
+            assert_eq!(Ledger::parse(&ledger.to_string()), ledger);
+        }
+        let many =
+            Ledger { retiring: (0..20).map(|n| format!("AKIA{n:016}")).collect(), current: Some(id(1)), ..Ledger::default() };
+        assert!(many.to_string().len() <= LONGEST);
+        assert_eq!(Ledger::parse(&many.to_string()).current, Some(id(1)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        for value in
+            ["", " ", "current:", "current:a/b", "previous:AKIA1", "previous:AKIA1:x", "issuing:1", "next", "x:y", "retiring:é"]
+        {
+            assert!(Ledger::parse(value).is_empty(), "{value:?}");
+        }
+    }
+}
