@@ -20,6 +20,7 @@ pub enum ConditionType {
     Verified,
     AccessInSync,
     RotationComplete,
+    RevocationComplete,
     DriftDetected,
 }
 
@@ -79,6 +80,8 @@ pub enum Reason {
     KeyRotated,
     /// All access keys and sessions were cut off.
     KeyRevoked,
+    /// A revocation was asked for, and something keeps the operator from carrying it out.
+    RevocationBlocked,
     /// The next access key is being issued and proven.
     Rotating,
     /// The access key before this one still works, for its time.
@@ -178,6 +181,7 @@ impl Reason {
         Self::KeyIssued,
         Self::KeyRotated,
         Self::KeyRevoked,
+        Self::RevocationBlocked,
         Self::Rotating,
         Self::Overlapping,
         Self::PreviousKeyInUse,

@@ -128,6 +128,9 @@ pub struct CredentialsStatus {
     /// Keys of ours whose secret part nobody has any more: they are deleted once the new one is proven.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retiring: Vec<String>,
+    /// Keys that were cut off last, until another key is in the Secret: whatever AWS still says of them, they are not used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
     /// The next key, from before it is issued until the Secret has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextKey>,

@@ -39,7 +39,7 @@ impl Aws {
             self.earlier_policies(desired, remembered).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
             looked(ours, async { reading(self.attached_policies(user_name).await) }),
-            self.probe(desired, candidates(&seen), |key| known(key, remembered)).boxed(),
+            self.probe(desired, seen.candidates(remembered), |key| known(key, remembered)).boxed(),
             self.probe(desired, next, |_| false).boxed(),
             async {
                 match previous {
@@ -76,8 +76,7 @@ impl Aws {
             && remembered.credentials.intent.is_none()
             && matches!(observed.next, Secret::NotLooked)
             && previous.is_none()
-            && remembered.user.is_some()
-            && !remembered.revoke;
+            && remembered.user.is_some();
         let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
         let (keys, contents) = futures::join!(
@@ -114,11 +113,12 @@ impl Aws {
     }
 }
 
-/// The keys that the Secret holds; where it holds none, those of other Secrets that had it too.
-fn candidates(seen: &Observed) -> Vec<KeyPair> {
-    let here = seen.secret.keys();
-    let others = || seen.earlier_secrets.values().chain([&seen.version]).flat_map(Secret::keys).collect();
-    if here.is_empty() { others() } else { here }
+impl Aws {
+    /// Looks at what a revocation needs: the user and its keys.
+    pub async fn observe_user(&self, name: &str) -> Observed {
+        let (user, keys) = futures::join!(self.user(name), self.keys(name));
+        Observed { user: reading(user), keys: reading(keys), ..Observed::default() }
+    }
 }
 
 /// Whether the key is the one that was proven to be our user's.

@@ -54,8 +54,8 @@ pub(super) async fn open(
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in.clone() })
 }
 
-/// Opens the account for deleting `object`: whatever its rules say by now, and from what the status remembers when it is gone.
-pub(super) async fn open_for_deletion(
+/// Opens the account of what `object` has already: whatever its rules say by now, and from what the status remembers when it is gone.
+pub(super) async fn open_remembered(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
     sessions: &Sessions,
@@ -70,13 +70,7 @@ pub(super) async fn open_for_deletion(
         account
     };
     let account = account.cloned().unwrap_or_else(remembered);
-    let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await.map_err(|blocker| Blocker {
-        message: format!(
-            "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
-            blocker.message
-        ),
-        ..blocker
-    })?;
+    let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
     let terms = Terms { defaults: account.spec.defaults.clone(), adoption: false };
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
 }

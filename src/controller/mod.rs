@@ -5,6 +5,7 @@ mod backoff;
 mod metrics;
 mod preview;
 mod reconcile;
+mod revoke;
 mod watch;
 
 use std::collections::HashMap;

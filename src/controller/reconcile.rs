@@ -8,6 +8,7 @@ use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::{self, Opened};
+use super::revoke::revoke;
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look};
@@ -16,7 +17,7 @@ use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
-use crate::plan::{self, Action, Blocker, Plan, deletion};
+use crate::plan::{self, Action, Blocker, Plan, deletion, revocation};
 use crate::problem::{Class, Problem};
 use crate::settings::Reading;
 use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
@@ -36,6 +37,10 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
         context.kubernetes.forget_status(&object, &forgotten).await?;
     }
     let object = &object;
+    let remembered = Remembered::of(object);
+    if remembered.revoke {
+        return Box::pin(revoke(object, &remembered, context)).await;
+    }
     if object.metadata.deletion_timestamp.is_some() {
         // On the heap: it is the largest of all passes, and a thread's stack is not.
         return Box::pin(delete(object, context)).await;
@@ -248,7 +253,14 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
 
 async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
-    accounts::open_for_deletion(object, account.as_ref(), &context.sessions, &context.kubernetes).await
+    let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await;
+    opened.map_err(|blocker| Blocker {
+        message: format!(
+            "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
+            blocker.message
+        ),
+        ..blocker
+    })
 }
 
 /// The end of deletion.
@@ -284,16 +296,17 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
     report
 }
 
-fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
+pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
     let Context { kubernetes, stop, fence, clock, .. } = context;
     Ports { aws: &opened.aws, kubernetes, object, stop, fence, clock: *clock }
 }
 
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
-async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
+pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     // Another operator may have told more by now: this pass ends as if the process had ended.
     context.fence.holds(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
+    let revoking = matches!(stage, Stage::Revoking(_));
     let pass = Pass { object, now: (context.clock)(), stage };
     let before = object.status.clone().unwrap_or_default();
     let mut after = fold(&pass);
@@ -317,6 +330,13 @@ async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) 
     if suspended {
         context.backoff.forget(&uid);
         return Ok(None);
+    }
+    match status::pending_revocation(object, &after) {
+        // Another key is issued next.
+        None if revoking => return Ok(Some(Duration::ZERO)),
+        // The user is known only now.
+        Some(_) if !revoking && after.memory.user.is_some() => return Ok(Some(Duration::ZERO)),
+        _ => {}
     }
     let resync = Duration::from(object.spec.resync_interval);
     Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, _, report)| report), resync, (context.clock)())))

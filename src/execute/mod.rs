@@ -15,4 +15,4 @@ mod run;
 pub use ports::{Clock, Ports};
 pub use report::{Fact, Outcome, Report};
 #[cfg(feature = "operator")]
-pub use run::execute;
+pub use run::{execute, execute_on_user};

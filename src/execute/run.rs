@@ -20,11 +20,29 @@ use crate::settings;
 /// A step starts when all steps before it are done; if one of those was not, it is skipped. Writes to the bucket go one after
 /// the other, whether or not the one before succeeded, because S3 refuses parallel ones (409 OperationAborted).
 pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
+    carry_out(plan, |step, issued| run(ports, desired, step, issued).boxed()).await
+}
+
+/// Carries out a plan that is about the IAM user `user` alone, for an object whose spec may not be valid. Other steps are skipped.
+pub async fn execute_on_user(ports: &Ports<'_>, user: &str, plan: &Plan) -> Report {
+    carry_out(plan, |step, _| {
+        async move {
+            match ports.fence.holds(Duration::ZERO) {
+                Ok(()) => on_user(ports, user, &step.action).await.unwrap_or_else(|| Outcome::Skipped.into()),
+                Err(problem) => Outcome::Failed(problem).into(),
+            }
+        }
+        .boxed()
+    })
+    .await
+}
+
+async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) -> BoxFuture<'a, Ran>) -> Report {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
     let mut started = vec![false; plan.steps.len()];
     let mut issued: Option<Issued> = None;
     let mut bucket_busy = false;
-    let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ran)>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<BoxFuture<'a, (usize, Ran)>> = FuturesUnordered::new();
     loop {
         for (index, step) in plan.steps.iter().enumerate() {
             if started[index] || (bucket_busy && step.action.writes_bucket()) {
@@ -35,8 +53,8 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
             started[index] = true;
             if before.iter().all(|outcome| outcome.is_done()) {
                 bucket_busy |= step.action.writes_bucket();
-                let key = issued.clone();
-                running.push(async move { (index, run(ports, desired, step, key).await) }.boxed());
+                let ran = run(step, issued.clone());
+                running.push(async move { (index, ran.await) }.boxed());
             } else {
                 outcomes[index] = Some(Outcome::Skipped);
             }
@@ -57,12 +75,32 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
     Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
 }
 
+/// Steps that need nothing but the name of the user; `None` for all others.
+async fn on_user(ports: &Ports<'_>, user: &str, action: &Action) -> Option<Ran> {
+    let aws = ports.aws;
+    let done = match action {
+        Action::DeleteInlinePolicy { name } => aws.delete_inline_policy(user, name).await,
+        Action::ActivateKey { id } => aws.set_active(user, id, true).await,
+        Action::DeactivateKey { id } => aws.set_active(user, id, false).await,
+        Action::DeleteKey { id } => aws.delete_key(user, id).await,
+        Action::Deny { sessions_before } => {
+            aws.put_inline_policy(user, names::REVOKED, &revocation::denial(*sessions_before)).await
+        }
+        Action::LiftDenial => aws.delete_inline_policy(user, names::REVOKED).await,
+        _ => return None,
+    };
+    Some(done.into())
+}
+
 async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> Ran {
     let Ports { aws, kubernetes, object, stop, fence, .. } = ports;
     if let Err(problem) = fence.holds(Duration::ZERO) {
         return Outcome::Failed(problem).into();
     }
     let user = &desired.user.name;
+    if let Some(ran) = on_user(ports, user, &step.action).await {
+        return ran;
+    }
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
     match &step.action {
         Action::CreateBucket { tags } => bucket.create(&desired.region, tags).await.into(),
@@ -71,7 +109,6 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::BoundUser { arn } => aws.bound_user(user, arn).await.into(),
         Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),
         Action::PutInlinePolicy { name, document } => aws.put_inline_policy(user, name, document).await.into(),
-        Action::DeleteInlinePolicy { name } => aws.delete_inline_policy(user, name).await.into(),
         Action::CreatePolicy { document, tags } => {
             aws.create_policy(&desired.policy, document, tags).await.map(Fact::PolicyVersion).into()
         }
@@ -89,10 +126,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
             }
             aws.record_keys(user, &ledger.to_string()).await.map(Fact::Recorded).into()
         }
-        Action::ActivateKey { id } => aws.set_active(user, id, true).await.into(),
         Action::TrySecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
-        Action::DeactivateKey { id } => aws.set_active(user, id, false).await.into(),
-        Action::DeleteKey { id } => aws.delete_key(user, id).await.into(),
         Action::WriteSecret { name, key, created_at, version } => {
             let (key, created_at) = match (key, issued) {
                 (Some(key), _) => (key.clone(), *created_at),
@@ -101,10 +135,6 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
             };
             kubernetes.write_secret(object, &desired.secret.named(name), &key, created_at, *version).await.into()
         }
-        Action::Deny { sessions_before } => {
-            aws.put_inline_policy(user, names::REVOKED, &revocation::denial(*sessions_before)).await.into()
-        }
-        Action::LiftDenial => aws.delete_inline_policy(user, names::REVOKED).await.into(),
         Action::Restart { kind, name, key } => match key.clone().or(issued.map(|issued| issued.key.id)) {
             Some(key) => kubernetes.restart(object, *kind, name, &key).await.into(),
             None => Outcome::Skipped.into(),
@@ -136,5 +166,12 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         },
         Action::DeleteBucket => bucket.delete().await.into(),
         Action::DeleteUser => aws.delete_user(user).await.into(),
+        // Done by `on_user`.
+        Action::DeleteInlinePolicy { .. }
+        | Action::ActivateKey { .. }
+        | Action::DeactivateKey { .. }
+        | Action::DeleteKey { .. }
+        | Action::Deny { .. }
+        | Action::LiftDenial => Outcome::Skipped.into(),
     }
 }

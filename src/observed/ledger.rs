@@ -83,6 +83,12 @@ impl Ledger {
         ledger
     }
 
+    /// Ids of all keys that it names as ours.
+    pub fn keys(self) -> impl Iterator<Item = String> {
+        let previous = self.previous.map(|(id, _)| id);
+        self.current.into_iter().chain(previous).chain(self.next).chain(self.retiring)
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

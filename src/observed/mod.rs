@@ -77,6 +77,16 @@ pub struct Observed {
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
 impl Observed {
+    /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
+    /// for some seconds; one that was revoked is not tried.
+    pub fn candidates(&self, remembered: &Remembered) -> Vec<KeyPair> {
+        let revoked = &remembered.credentials.revoked;
+        let valid = |keys: Vec<KeyPair>| keys.into_iter().filter(|key| !revoked.contains(&key.id)).collect::<Vec<_>>();
+        let here = valid(self.secret.keys());
+        let others = || valid(self.earlier_secrets.values().chain([&self.version]).flat_map(Secret::keys).collect());
+        if here.is_empty() { others() } else { here }
+    }
+
     /// Keys that `intent` explains: unknown before it, and issued while it was being carried out.
     pub fn explained_by(&self, intent: &KeyIntent) -> Vec<String> {
         let Reading::Set(keys) = &self.keys else { return Vec::new() };
@@ -92,8 +102,8 @@ impl Observed {
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
         let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
-        let rotates = known.previous.is_some() || self.next != Secret::NotLooked || remembered.revoke;
-        known.access_key_id.is_some() && (rotates || !rests)
+        let rotates = known.previous.is_some() || self.next != Secret::NotLooked || !known.revoked.is_empty();
+        (known.access_key_id.is_some() || !known.revoked.is_empty()) && (rotates || !rests)
     }
 }
 

@@ -66,7 +66,7 @@ impl Remembered {
             asked: asked(REQUESTED_AT, &status.last_handled_reconcile_at),
             // Of a key that was never issued nobody can want another.
             rotate: seen && asked(ROTATE_AT, &credentials.last_handled_rotate_at),
-            revoke: seen && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
+            revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             repeats: status.repeats,
             seen,
             bucket_arn: status.memory.bucket.map(|bucket| bucket.arn),

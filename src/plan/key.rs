@@ -59,9 +59,8 @@ pub(super) fn plan(
     let mut after_grant = base.to_vec();
     after_grant.extend(granted);
     let mut keys = Keys { planner, desired, observed, secret: None, now, base, after_grant, orphan: None };
-    let cut_off = (keys.planner.remembered.revoke && !new_user).then(|| keys.revoke());
     // A new user has no sessions from before.
-    if cut_off.is_none() && !new_user {
+    if !new_user {
         revocation::keep(keys.planner, observed, now);
     }
     keys.secret = match usable_secret(keys.planner, desired, observed) {
@@ -74,13 +73,6 @@ pub(super) fn plan(
     let lost = || whole(&format!("secret({})", desired.secret.name), false);
     if new_user {
         return keys.issue(Vec::new(), Vec::new(), &[], lost());
-    }
-    if let Some(revoked) = cut_off {
-        if let Some((foreign, after)) = revoked {
-            let diff = FieldDiff::new("accessKey", Some(json!("revoked")), Some(json!("another")));
-            keys.issue_if_room(foreign, Vec::new(), &after, vec![diff]);
-        }
-        return;
     }
     keys.delete_orphan();
     match &observed.proof {
@@ -156,15 +148,6 @@ impl Keys<'_, '_, '_> {
         );
         self.planner.stall(PART, Reason::KeyCompromised, message);
         true
-    }
-
-    /// Cuts everything off; returns the keys that stay, which are foreign, and the steps after which another may be issued.
-    fn revoke(&mut self) -> Option<(Vec<String>, Vec<usize>)> {
-        let listed = self.listed()?;
-        let ours = self.ours();
-        let (ours, foreign): (Vec<_>, Vec<_>) = listed.into_iter().partition(|key| ours.contains(&key.id));
-        let after = revocation::plan(self.planner, self.desired, &ours, self.now);
-        Some((foreign.into_iter().map(|key| key.id).collect(), after))
     }
 
     /// Ids of every key that is ours, by the status, by a Secret of ours or by an intent.
@@ -450,7 +433,11 @@ impl Keys<'_, '_, '_> {
     /// The user's keys; when they are not known, says so and returns `None`.
     pub(super) fn listed(&mut self) -> Option<Vec<AccessKey>> {
         match &self.observed.keys {
-            Reading::Set(keys) => Some(keys.clone()),
+            // A list may be older than a revocation.
+            Reading::Set(keys) => {
+                let revoked = &self.planner.remembered.credentials.revoked;
+                Some(keys.iter().filter(|key| !revoked.contains(&key.id)).cloned().collect())
+            }
             Reading::Unset => Some(Vec::new()),
             Reading::NotLooked => None,
             Reading::Unreadable(problem) => {

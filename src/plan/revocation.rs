@@ -1,13 +1,12 @@
-//! The emergency: all keys and sessions of the user are cut off.
+//! The emergency: all keys and sessions of the user are cut off, before anything else in a reconcile.
 //!
 //! A session made with a key (`sts:GetFederationToken`) outlives the key by up to 36 hours, and deleting a key takes seconds to
-//! spread. What works at once on all of them is a Deny in a policy of the user. So, in this order:
+//! spread. What works at once on all of them is a Deny in a policy of the user. So:
 //!
-//! 1. the user is denied everything;
-//! 2. every key of ours is deleted;
-//! 3. the denial is narrowed to the sessions that began before, which the next key has none of;
-//! 4. another key is issued (plan/key.rs);
-//! 5. once the last session has ended by itself, the denial goes.
+//! 1. the user is denied everything, and every key of ours is deleted; neither waits for the other;
+//! 2. once both are done, the denial is narrowed to the sessions that began before, which the next key has none of;
+//! 3. the next reconcile issues another key (plan/key.rs);
+//! 4. once the last session has ended by itself, the denial goes.
 //!
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_disable-perms.html>)
 
@@ -15,11 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use super::{Action, Planner};
+use super::{Action, Plan, Planner};
 use crate::api::conditions::ConditionType;
 use crate::api::{Effect, PolicyStatement, Revocation};
-use crate::desired::{Desired, Document};
-use crate::observed::{AccessKey, Observed};
+use crate::desired::{Document, names};
+use crate::observed::{AccessKey, Ledger, Observed, Remembered};
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::CredentialsReady;
@@ -44,24 +43,71 @@ pub fn denial(sessions_before: Option<Timestamp>) -> Document {
     Document { statements: vec![statement] }
 }
 
-/// Plans to cut everything off; returns the steps after which another key may be issued. `ours` are the keys of ours that are there.
-pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, ours: &[AccessKey], now: Timestamp) -> Vec<usize> {
+/// Plans to cut off every key and session of the user that `remembered` knows. It needs nothing but the user and its keys: not the
+/// spec, the account's rules, the bucket or the policy.
+///
+/// `observed` has the user and its keys. With `make_room` the denial did not fit beside the user's other inline policies: ours, which
+/// grants, goes first. Keys do not wait for the denial, nor the denial for them.
+pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, now: Timestamp) -> Plan {
+    let mut planner = Planner::new(remembered);
+    match &observed.user {
+        Reading::Set(user) if remembered.user.as_ref().is_some_and(|known| known.id == user.id) => {}
+        Reading::Unreadable(problem) => {
+            planner.unreadable(PART, problem);
+            return planner.finish();
+        }
+        // The user is gone, or another one has its name: all keys and sessions of ours went with it.
+        _ => return planner.finish(),
+    }
     let diff = |live: &str, wanted: &str| vec![FieldDiff::new("user.access", Some(json!(live)), Some(json!(wanted)))];
-    let denied = planner.step(PART, Action::Deny { sessions_before: None }, diff("as granted", "denied"), &[]);
-    let mut gone: Vec<_> = ours.iter().map(|key| delete(planner, &key.id, &[denied])).collect();
-    gone.push(denied);
+    let own = remembered.policies.iter().filter(|policy| make_room && policy.arn.is_none());
+    let mut step = |action, diffs, after: &[usize]| planner.step(PART, action, diffs, after);
+    let room: Vec<_> = own.map(|own| step(Action::DeleteInlinePolicy { name: own.name.clone() }, Vec::new(), &[])).collect();
+    let mut done = vec![step(Action::Deny { sessions_before: None }, diff("as granted", "denied"), &room)];
+    let ours = keys(remembered, observed);
+    for key in listed(observed).iter().filter(|key| ours.contains(&key.id)) {
+        let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
+        done.push(step(Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
+    }
+    if let Reading::Unreadable(problem) = &observed.keys {
+        planner.unreadable(PART, problem);
+        return planner.finish();
+    }
     let narrowed = Action::Deny { sessions_before: Some(sessions_before(now)) };
-    let narrowed = planner.step(PART, narrowed, diff("denied", "denied to earlier sessions"), &gone);
-    let next = planner.remembered.credentials.next.as_ref().map(|next| next.secret_name.clone());
-    if let Some(name) = next.filter(|name| *name != desired.secret.name) {
-        let diff = FieldDiff::new(format!("secret({name})"), Some(json!("present")), None);
-        planner.step(PART, Action::DeleteSecret { name }, vec![diff], &gone);
-    }
+    planner.step(PART, narrowed, diff("denied", "denied to earlier sessions"), &done);
     for step in &mut planner.plan.steps {
-        // Whoever asked for it is nobody else.
-        step.drift &= step.part != PART;
+        step.drift = false;
     }
-    vec![narrowed]
+    planner.finish()
+}
+
+fn listed(observed: &Observed) -> &[AccessKey] {
+    match &observed.keys {
+        Reading::Set(keys) => keys,
+        _ => &[],
+    }
+}
+
+/// Ids of the keys of ours: by the memory, by the user's tag, by an attempt to issue one.
+fn keys(remembered: &Remembered, observed: &Observed) -> Vec<String> {
+    let credentials = &remembered.credentials;
+    let mut ours: Vec<_> = credentials.keys().cloned().collect();
+    if let Reading::Set(user) = &observed.user {
+        ours.extend(user.tags.get(names::KEYS_TAG).map(|value| Ledger::parse(value)).unwrap_or_default().keys());
+    }
+    let explained = credentials.intent.as_ref().map(|intent| observed.explained_by(intent)).unwrap_or_default();
+    let unknown: Vec<_> = explained.into_iter().filter(|id| !ours.contains(id)).collect();
+    // Of two, one was made by somebody else.
+    if unknown.len() == 1 {
+        ours.extend(unknown);
+    }
+    ours
+}
+
+/// Ids of keys on the user that are not ours.
+pub fn foreign(remembered: &Remembered, observed: &Observed) -> Vec<String> {
+    let ours = keys(remembered, observed);
+    listed(observed).iter().map(|key| key.id.clone()).filter(|id| !ours.contains(id)).collect()
 }
 
 /// What is remembered while sessions from `before` may live.
@@ -106,7 +152,14 @@ pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestam
     }
 }
 
-fn delete(planner: &mut Planner<'_>, id: &str, after: &[usize]) -> usize {
-    let diff = FieldDiff::new("accessKey", Some(json!(id)), None);
-    planner.step(PART, Action::DeleteKey { id: id.to_owned() }, vec![diff], after)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DENIAL_RESERVE, characters};
+
+    #[test]
+    fn room_is_kept_for_the_denial() {
+        assert!(characters(&denial(Some(Timestamp::MAX))) <= DENIAL_RESERVE);
+        assert!(characters(&denial(None)) <= DENIAL_RESERVE);
+    }
 }

@@ -65,6 +65,7 @@ impl Keys<'_> {
     /// The Secret holds this key in place of the one that was known, which has the Secret `own` for itself.
     fn replaced(&mut self, id: &str, version: Option<i64>, own: Option<String>) {
         let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
+        self.status.revoked.clear();
         (self.status.created_at, self.status.verified_at) = (None, None);
         if let Some(old) = old {
             let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
@@ -167,7 +168,9 @@ impl Keys<'_> {
                 (Action::DeleteKey { id }, Outcome::Done(_)) => self.status.retiring.retain(|retiring| retiring != id),
                 (Action::DeleteKey { id }, _) if !self.noted(id) => self.status.retiring.push(id.clone()),
                 (Action::CreateUser { .. } | Action::LiftDenial, Outcome::Done(_)) => self.status.revocation = None,
-                (Action::Deny { sessions_before: Some(before) }, Outcome::Done(_)) => self.denied(*before),
+                (Action::Deny { sessions_before: Some(before) }, Outcome::Done(_)) => {
+                    self.status.revocation = Some(revocation::revocation(*before));
+                }
                 _ => {}
             }
         }
@@ -178,18 +181,6 @@ impl Keys<'_> {
         let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_ref() == Some(id));
         let previous = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == *id);
         next || previous || self.status.retiring.contains(id)
-    }
-
-    /// Every step before this one is done: keys and sessions are cut off.
-    fn denied(&mut self, before: Timestamp) {
-        self.status.revocation = Some(revocation::revocation(before));
-        if self.check.remembered.revoke {
-            self.status.last_handled_revoke_at = self.request(REVOKE_AT);
-            let previous = self.status.previous.take().and_then(|previous| previous.secret_name);
-            let next = self.status.next.take().map(|next| next.secret_name);
-            self.status.earlier_secrets.extend(previous.into_iter().chain(next));
-            self.status.retiring.clear();
-        }
     }
 
     /// Names of Secrets.

@@ -10,6 +10,7 @@ use super::existing;
 use super::parts::{Verdict, verdict};
 use super::permissions::permissions;
 use super::repeats::repeats;
+use super::revocation;
 use super::silence::{GRACE_SECONDS, silent};
 use super::written::written;
 use super::{Checked, Pass, Stage};
@@ -30,8 +31,9 @@ pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
     if !matches!(pass.stage, Stage::Suspended) {
         status.last_handled_reconcile_at = pass.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
     }
-    status.observed_generation = pass.object.metadata.generation;
     status.last_checked_at = Some(Time(pass.now));
+    let seen = status.observed_generation.is_some();
+    status.observed_generation = pass.object.metadata.generation;
     let mut fold = Fold { pass, status };
     match &pass.stage {
         Stage::Suspended => fold.suspended(),
@@ -42,6 +44,10 @@ pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
         Stage::Refused(blocker) => fold.refused(blocker),
         Stage::Checked(check) => fold.checked(check),
         Stage::Deleting(plan, report) => fold.deleting(plan, report),
+        Stage::Revoking(cut) => revocation::revoked(&mut fold.status, pass, cut),
+    }
+    if !matches!(pass.stage, Stage::Revoking(_)) {
+        revocation::unbegun(&mut fold.status, pass, seen);
     }
     fold.status
 }
@@ -95,7 +101,10 @@ impl Fold<'_> {
         }
         self.set(ConditionType::Reconciling, false, Reason::Suspended, &message);
         self.set(ConditionType::Stalled, false, Reason::Suspended, &message);
-        if condition(&self.status, ConditionType::Ready).is_none() {
+        if revocation::without_key(&self.status) {
+            let text = "the access key was revoked; another one is issued once spec.suspend is false";
+            self.set(ConditionType::Ready, false, Reason::KeyRevoked, text);
+        } else if condition(&self.status, ConditionType::Ready).is_none() {
             self.set(ConditionType::Ready, None, Reason::Suspended, &message);
         }
     }

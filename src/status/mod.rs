@@ -15,6 +15,7 @@ mod parts;
 mod permissions;
 mod record;
 mod repeats;
+mod revocation;
 mod silence;
 mod written;
 
@@ -26,6 +27,7 @@ pub use intent::intend;
 pub use notes::{Note, notes};
 pub use parts::Verdict;
 pub use record::record;
+pub use revocation::pending as pending_revocation;
 
 use jiff::Timestamp;
 
@@ -57,10 +59,24 @@ pub enum Stage<'a> {
     Invalid(&'a [SpecError]),
     /// It may not have what it asks for, or the operator could not sign in to its account: nothing was looked at.
     Refused(&'a Blocker),
+    /// A revocation was asked for: it was carried out, or as much of it as could be, and nothing else.
+    Revoking(&'a CutOff<'a>),
     /// It was compared with AWS, and the plan executed.
     Checked(Checked<'a>),
     /// It is being deleted and something stands in the way: these, or what is left of the plan.
     Deleting(&'a Plan, &'a Report),
+}
+
+/// A revocation, as far as it came.
+pub struct CutOff<'a> {
+    /// Name of the user.
+    pub user: &'a str,
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What was done.
+    pub report: &'a Report,
+    /// Ids of keys on the user that are not ours: they stay.
+    pub foreign: &'a [String],
 }
 
 /// A pass that came to its end.

@@ -29,13 +29,18 @@ fn about_key(step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> 
         (Action::WriteSecret { name, .. }, _) if step.part == ConditionType::RotationComplete && name == main => {
             note(false, Reason::KeyRotated, format!("Secret {main} has the next access key; the one before has its time"))
         }
-        (Action::Deny { sessions_before: Some(before) }, _) if step.after.len() > 1 => {
-            let text =
-                format!("all access keys of user {user} are deleted, and sessions from before {before} are denied everything");
-            note(true, Reason::KeyRevoked, text)
-        }
         _ => None,
     }
+}
+
+/// What became of a revocation that was asked for.
+fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionStatus) -> Option<Note> {
+    let told = |status| condition(status, ConditionType::RevocationComplete).map(|c| (c.status.clone(), c.reason.clone()));
+    let handled = |status: &BucketConnectionStatus| status.memory.credentials.clone()?.last_handled_revoke_at;
+    let now = condition(after, ConditionType::RevocationComplete)?;
+    let again = now.status == "True" && handled(before) != handled(after);
+    let reason = Reason::ALL.into_iter().find(|known| known.to_string() == now.reason)?;
+    (again || told(before) != told(after)).then(|| Note { warning: true, reason, text: now.message.clone() })
 }
 
 /// Notes about a pass that turned `before` into `after`.
@@ -54,6 +59,7 @@ pub fn notes(
         }
         notes.extend(steps().filter_map(|(step, outcome)| about_key(step, outcome, desired)));
     }
+    notes.extend(about_revocation(before, after));
     let of = |status: &BucketConnectionStatus, kind| {
         condition(status, kind).map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };

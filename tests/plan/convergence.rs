@@ -111,7 +111,7 @@ fn tagged(world: &World, object: &BucketConnection) -> bool {
     let status = object.status.clone().unwrap_or_default();
     let renamed = status.observed_generation.is_some() && status.observed_generation != object.metadata.generation;
     let credentials = status.memory.credentials.unwrap_or_default();
-    let desired = World::resolve(object).unwrap();
+    let desired = world.resolve(object).unwrap();
     let names = [&desired.secret.name];
     let earlier = !credentials.earlier_secrets.is_empty()
         || !status.memory.earlier_policies.is_empty()
@@ -212,7 +212,8 @@ proptest! {
             }
             let passed = world.pass(&mut object, |_| None);
             let credentials = object.status.as_ref().unwrap().memory.credentials.clone().unwrap_or_default();
-            if passed.plan.in_sync() && credentials.previous.is_none() && credentials.revocation.is_none() {
+            let revoked = !credentials.revoked.is_empty() || credentials.revocation.is_some();
+            if passed.plan.in_sync() && credentials.previous.is_none() && !revoked {
                 break;
             }
             let mut keys = world.user.as_mut().map(|user| &mut user.keys);

@@ -14,9 +14,19 @@ use bucketconnection::settings::{Live, Reading};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::world::{TheBucket, TheKey, World, nobody};
+use super::world::{TheBucket, TheKey, TheUser, World, nobody};
 
 impl World {
+    /// What a revocation looks at.
+    pub(super) fn look_at_user(&self) -> Observed {
+        let user = self.user.as_ref();
+        Observed {
+            user: user.map_or(Reading::Unset, |user| Reading::Set(user.user.clone())),
+            keys: user.map_or(Reading::Unset, listed),
+            ..Observed::default()
+        }
+    }
+
     pub(super) fn secret(&self, name: &str) -> Secret {
         match self.secret.get(name) {
             None => Secret::Absent,
@@ -65,7 +75,7 @@ impl World {
     /// What looking at this world shows, by the rules of aws/observe.rs.
     pub(super) fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
         let mut seen = self.secrets(desired, remembered);
-        seen.proof = self.proof(desired, candidates(&seen));
+        seen.proof = self.proof(desired, seen.candidates(remembered));
         let current = seen.secret.keys();
         let next = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
         seen.next_proof = self.proof(desired, next.collect());
@@ -78,8 +88,7 @@ impl World {
             && remembered.credentials.intent.is_none()
             && seen.next == Secret::NotLooked
             && previous.is_none()
-            && remembered.user.is_some()
-            && !remembered.revoke;
+            && remembered.user.is_some();
         let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
         let ours = desired.existing.is_none();
         let keys = self.user.as_ref().filter(|_| ours && (!settled || deletion));
@@ -122,15 +131,7 @@ impl World {
                 })
                 .collect(),
             attached: attached(),
-            keys: keys.map_or(Reading::NotLooked, |user| {
-                let key = |key: &TheKey| AccessKey {
-                    id: key.id.clone(),
-                    active: key.active,
-                    expired: key.expired,
-                    created_at: Some(key.created_at),
-                };
-                Reading::Set(user.keys.iter().map(key).collect())
-            }),
+            keys: keys.map_or(Reading::NotLooked, listed),
             last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
             denial: if remembered.credentials.revocation.is_some() || remembered.user.is_none() || deletion {
                 reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned()))
@@ -199,11 +200,14 @@ impl World {
     }
 }
 
-/// By the rules of aws/observe.rs.
-fn candidates(seen: &Observed) -> Vec<KeyPair> {
-    let here = seen.secret.keys();
-    let others = || seen.earlier_secrets.values().chain([&seen.version]).flat_map(Secret::keys).collect();
-    if here.is_empty() { others() } else { here }
+fn listed(user: &TheUser) -> Reading<Vec<AccessKey>> {
+    let key = |key: &TheKey| AccessKey {
+        id: key.id.clone(),
+        active: key.active,
+        expired: key.expired,
+        created_at: Some(key.created_at),
+    };
+    Reading::Set(user.keys.iter().map(key).collect())
 }
 
 /// Only managed settings are read; the tags always.

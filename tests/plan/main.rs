@@ -44,7 +44,7 @@ use std::path::Path;
 use bucketconnection::api::{BucketConnection, PreviousKey, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::execute::Outcome;
-use bucketconnection::observed::{Held, OwnBinding, Workload, WorkloadKind};
+use bucketconnection::observed::{Held, OwnBinding, Remembered, Workload, WorkloadKind};
 use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem, Source};
 use bucketconnection::render;
@@ -195,6 +195,10 @@ impl Story {
                 let at = credentials.next_rotation_at.map_or("never".to_owned(), |at| at.0.to_string());
                 let previous = credentials.previous.as_ref().map(shown);
                 format!("{:?}, key {:?}, before {previous:?}, next at {at}\n", credentials.phase, credentials.access_key_id)
+            }
+            ["plan"] if Remembered::of(&self.object).revoke => {
+                let (_, plan) = self.world.plan_revocation(&self.object);
+                render::plan("lab/genomics", &plan, &self.world.resolve(&self.object).unwrap())
             }
             ["plan"] => match self.world.plan(&mut self.object.clone(), true) {
                 Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),

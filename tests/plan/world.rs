@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bucketconnection::api::conditions::ConditionType;
 use bucketconnection::api::{AccountDefaults, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
@@ -13,7 +14,7 @@ use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
-use bucketconnection::status::{Checked, Pass, Stage, fold, intend, record};
+use bucketconnection::status::{Checked, CutOff, Pass, Stage, condition, fold, intend, record};
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
@@ -135,6 +136,9 @@ impl World {
     /// One pass; `fails` may make a step fail instead of being done.
     pub fn pass(&mut self, object: &mut BucketConnection, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
         self.now = self.now.checked_add(6.seconds()).unwrap();
+        if Remembered::of(object).revoke {
+            return self.revoke(object, fails);
+        }
         let (desired, observed, remembered, mut plan) = self.plan(object, false).expect("a good spec");
         if let Some(intended) = intend(object, &desired, &plan, self.now) {
             object.status = Some(intended);
@@ -155,8 +159,39 @@ impl World {
         Passed { desired: desired.clone(), plan, report }
     }
 
+    /// What a revocation would do.
+    pub fn plan_revocation(&self, object: &BucketConnection) -> (Remembered, Plan) {
+        let remembered = Remembered::of(object);
+        let told = object.status.as_ref().and_then(|status| condition(status, ConditionType::RevocationComplete));
+        let make_room = told.is_some_and(|told| told.reason == "QuotaExceeded");
+        let plan = plan::revocation::cut_off(&remembered, &self.look_at_user(), make_room, self.now);
+        (remembered, plan)
+    }
+
+    /// A pass that carries out a revocation, and nothing else.
+    fn revoke(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+        let (remembered, plan) = self.plan_revocation(object);
+        let desired = self.resolve(object).expect("a good spec");
+        let foreign = plan::revocation::foreign(&remembered, &self.look_at_user());
+        let report = self.execute(&desired, &plan, fails);
+        let user = &remembered.user.unwrap().name;
+        let cut = CutOff { user, plan: &plan, report: &report, foreign: &foreign };
+        object.status = Some(fold(&Pass { object, now: self.now, stage: Stage::Revoking(&cut) }));
+        Passed { desired, plan, report }
+    }
+
     /// A pass that is killed after `steps` steps: what was done is done, and no status tells of it.
     pub fn killed_pass(&mut self, object: &mut BucketConnection, steps: usize) {
+        if Remembered::of(object).revoke {
+            let mut done = 0;
+            let before = object.status.clone();
+            self.revoke(object, |_| {
+                done += 1;
+                (done > steps).then_some(Outcome::Skipped)
+            });
+            object.status = before;
+            return;
+        }
         let (desired, _, _, plan) = self.plan(object, false).expect("a good spec");
         if let Some(intended) = intend(object, &desired, &plan, self.now) {
             object.status = Some(intended);

@@ -1,0 +1,120 @@
+//! What the status says of a revocation that was asked for, and what is remembered of it.
+
+use kube::ResourceExt;
+
+use super::conditions::set;
+use super::{CutOff, Pass};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT};
+use crate::plan::{Action, revocation};
+use crate::problem::Class;
+
+const KIND: ConditionType = ConditionType::RevocationComplete;
+
+/// The revocation that `object` asks for and that `status` does not show as carried out.
+pub fn pending<'a>(object: &'a BucketConnection, status: &BucketConnectionStatus) -> Option<&'a String> {
+    let asked = object.annotations().get(REVOKE_AT)?;
+    let handled = status.memory.credentials.as_ref().and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
+    (handled != Some(asked)).then_some(asked)
+}
+
+/// Why a part of it is not done: the reason, the message, and whether only a person can help.
+fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
+    if let Some(blocker) = cut.plan.blockers.first() {
+        return Some((blocker.reason, blocker.message.clone(), blocker.stalled));
+    }
+    let undone = || cut.plan.steps.iter().zip(&cut.report.outcomes).filter(|(_, outcome)| !outcome.is_done());
+    let mut open: Vec<_> = undone().filter_map(|(step, outcome)| Some((step, outcome.problem()?))).collect();
+    open.sort_by_key(|(_, problem)| !problem.needs_a_person());
+    let (step, problem) = open.first()?;
+    let (user, reason, person) = (cut.user, problem.reason(), problem.needs_a_person());
+    let message = match (&step.action, &problem.class) {
+        (Action::Deny { .. }, Class::Quota) => format!(
+            "access keys are deleted, but sessions made with them still work: the inline policies of IAM user {user} leave no room for a policy that denies them; delete an inline policy that this operator did not write (aws iam list-user-policies --user-name {user})"
+        ),
+        (Action::DeleteKey { id }, _) => format!("access key {id} of IAM user {user} could not be deleted: {problem}"),
+        _ => format!("IAM user {user} could not be denied everything: {problem}"),
+    };
+    Some((reason, message, person))
+}
+
+/// Folds a revocation into `status`: its own condition, `Ready`, and what is remembered of the keys.
+pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut: &CutOff<'_>) {
+    let generation = pass.object.metadata.generation;
+    let mut tell = |kind, value, reason, text: &str| {
+        set(&mut status.conditions, generation, pass.now, kind, Some(value), reason, text);
+    };
+    if let Some((reason, message, person)) = open(cut) {
+        tell(KIND, false, reason, &message);
+        let text = format!("{KIND}: {message}");
+        tell(ConditionType::Ready, false, reason, &text);
+        tell(ConditionType::Stalled, person, if person { reason } else { Reason::NotStalled }, if person { &text } else { "" });
+        tell(ConditionType::Reconciling, !person, reason, &text);
+        return;
+    }
+    let mut message = "every access key and session from before the request is cut off".to_owned();
+    if !cut.foreign.is_empty() {
+        message += &format!(
+            "; keys that this operator does not know stay: {} (delete them if they leaked too)",
+            cut.foreign.join(", ")
+        );
+    }
+    tell(KIND, true, Reason::KeyRevoked, &message);
+    let text = "the access key was revoked, and another one is issued next";
+    tell(ConditionType::Ready, false, Reason::KeyRevoked, text);
+    tell(ConditionType::Reconciling, true, Reason::KeyRevoked, text);
+    tell(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
+    for kind in [ConditionType::CredentialsReady, ConditionType::Verified] {
+        tell(kind, false, Reason::KeyRevoked, text);
+    }
+    if super::condition(status, ConditionType::RotationComplete).is_some() {
+        let text = "no key is being replaced";
+        set(&mut status.conditions, generation, pass.now, ConditionType::RotationComplete, Some(true), Reason::InSync, text);
+    }
+    let credentials = status.memory.credentials.get_or_insert_default();
+    credentials.last_handled_revoke_at = pass.object.annotations().get(REVOKE_AT).cloned();
+    let before = cut.plan.steps.iter().find_map(|step| match step.action {
+        Action::Deny { sessions_before } => sessions_before,
+        _ => None,
+    });
+    credentials.revocation = before.map(revocation::revocation);
+    let secrets = [
+        credentials.previous.take().and_then(|previous| previous.secret_name),
+        credentials.next.take().map(|next| next.secret_name),
+    ];
+    credentials.earlier_secrets.extend(secrets.into_iter().flatten());
+    credentials.revoked = cut.plan.steps.iter().filter_map(deleted).collect();
+    credentials.revoked.extend(credentials.access_key_id.take());
+    credentials.revoked.sort();
+    credentials.revoked.dedup();
+    credentials.retiring.clear();
+    (credentials.created_at, credentials.verified_at, credentials.phase) = (None, None, None);
+}
+
+fn deleted(step: &crate::plan::Step) -> Option<String> {
+    match &step.action {
+        Action::DeleteKey { id } => Some(id.clone()),
+        _ => None,
+    }
+}
+
+/// Says of a revocation that was asked for and could not even begin why that is so. Called where a pass ended without one.
+pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen: bool) {
+    if pending(pass.object, status).is_none() || !seen {
+        return;
+    }
+    let (generation, now) = (pass.object.metadata.generation, pass.now);
+    let mut tell = |kind, value, reason, text: &str| set(&mut status.conditions, generation, now, kind, Some(value), reason, text);
+    if pass.object.spec.existing_secret().is_some() {
+        let text = "credentials.source is Existing: this operator did not issue the key and cannot revoke it; revoke it where it was issued";
+        return tell(KIND, false, Reason::RevocationBlocked, text);
+    }
+    let text = "a revocation was asked for, but the status has no record of an IAM user of this connection yet; it is carried out as soon as the user is known";
+    tell(KIND, false, Reason::RevocationBlocked, text);
+    tell(ConditionType::Ready, false, Reason::RevocationBlocked, &format!("{KIND}: {text}"));
+}
+
+/// Whether the key in the Secret was cut off and no other is there yet.
+pub(super) fn without_key(status: &BucketConnectionStatus) -> bool {
+    status.memory.credentials.as_ref().is_some_and(|credentials| !credentials.revoked.is_empty())
+}
