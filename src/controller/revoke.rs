@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::Context;
 use super::accounts::{self, Opened};
 use super::reconcile::{finish, ports};
-use super::Context;
 use crate::api::BucketConnection;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::execute::{Report, execute_on_user};

@@ -30,9 +30,9 @@ pub use management::Management;
 pub use proofs::{Means, Proof, Proofs};
 pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
-pub use validate::{SpecError, account_errors};
 #[cfg(test)]
 pub(crate) use validate::{DENIAL_RESERVE, characters};
+pub use validate::{SpecError, account_errors};
 
 /// The AWS account that the operator signs in to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]

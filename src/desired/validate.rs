@@ -85,13 +85,15 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
     let size = characters(document);
     // All inline policies of a user share one limit, and the one that cuts a leaked key off must fit beside this one.
     let (limit, advice) = match kind {
-        PolicyType::Inline => {
-            (INLINE_LIMIT - DENIAL_RESERVE, "the rest is kept for revocations; set policy.type: Managed, or shorten policy.statements")
-        }
+        PolicyType::Inline => (
+            INLINE_LIMIT - DENIAL_RESERVE,
+            "the rest is kept for revocations; set policy.type: Managed, or shorten policy.statements",
+        ),
         PolicyType::Managed => (MANAGED_LIMIT, "shorten policy.statements"),
     };
-    (size > limit)
-        .then(|| SpecError::new("spec.policy", format!("the policy has {size} characters, and at most {limit} are possible: {advice}")))
+    (size > limit).then(|| {
+        SpecError::new("spec.policy", format!("the policy has {size} characters, and at most {limit} are possible: {advice}"))
+    })
 }
 
 /// Sids that are there twice: AWS refuses the whole document, and names neither.

@@ -4,10 +4,10 @@
 //! user, and only the operator may tag users under its path, so it is believed where the ownership tag says that the user is ours
 //! (docs/decisions/0011-aws-remembers.md).
 //!
-//! The value is a list of `what:value` entries, separated by spaces, in the characters that IAM allows:
+//! The value is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!
 //! ```text
-//! current:AKIA… previous:AKIA…:<replaced at> next:AKIA… retiring:AKIA… issuing:<from>:<to>:AKIA…+AKIA… revoked:<request>
+//! current:AKIA…/previous:AKIA…:<replaced at>/next:AKIA…/issuing:<from>:<to>:AKIA….AKIA…/retiring:AKIA…/revoked:<request>
 //! ```
 //!
 //! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last.
@@ -62,7 +62,7 @@ impl Ledger {
         let mut ledger = Self::default();
         let time = |text: Option<&str>| Timestamp::from_second(text?.parse().ok()?).ok();
         let key = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !text.is_empty();
-        for entry in value.split(' ') {
+        for entry in value.split('/') {
             let mut parts = entry.split(':');
             let (what, id) = (parts.next(), parts.next().unwrap_or_default());
             match what {
@@ -71,7 +71,7 @@ impl Ledger {
                 Some("next") if key(id) => ledger.next = Some(id.to_owned()),
                 Some("retiring") if key(id) => ledger.retiring.push(id.to_owned()),
                 Some("issuing") => {
-                    let known = |text: &str| text.split('+').filter(|id| key(id)).map(str::to_owned).collect();
+                    let known = |text: &str| text.split('.').filter(|id| key(id)).map(str::to_owned).collect();
                     let until = time(parts.next());
                     let known = known(parts.next().unwrap_or_default());
                     ledger.issuing = time(Some(id)).zip(until).map(|(since, until)| (since, until, known));
@@ -145,7 +145,7 @@ impl Display for Ledger {
         entries.extend(
             self.issuing
                 .as_ref()
-                .map(|(since, until, known)| format!("issuing:{}:{}:{}", since.as_second(), until.as_second(), known.join("+"))),
+                .map(|(since, until, known)| format!("issuing:{}:{}:{}", since.as_second(), until.as_second(), known.join("."))),
         );
         entries.extend(self.retiring.iter().map(|id| format!("retiring:{id}")));
         entries.extend(self.revoked.as_ref().map(|hash| format!("revoked:{hash}")));
@@ -153,7 +153,7 @@ impl Display for Ledger {
         while entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > LONGEST + 1 {
             entries.pop();
         }
-        f.write_str(&entries.join(" "))
+        f.write_str(&entries.join("/"))
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         };
         let value = full.to_string();
         assert!(value.len() <= LONGEST, "{} {value}", value.len());
-        assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || " _.:/=+-@".contains(c)), "{value}");
+        assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c)), "{value}");
         for ledger in [full, Ledger::default(), Ledger { next: Some(id(4)), ..Ledger::default() }] {
             assert_eq!(Ledger::parse(&ledger.to_string()), ledger);
         }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_left_out() {
         for value in
-            ["", " ", "current:", "current:a/b", "previous:AKIA1", "previous:AKIA1:x", "issuing:1", "next", "x:y", "retiring:é"]
+            ["", " ", "current:", "current:a b", "previous:AKIA1", "previous:AKIA1:x", "issuing:1", "next", "x:y", "retiring:é"]
         {
             assert!(Ledger::parse(value).is_empty(), "{value:?}");
         }

@@ -54,10 +54,8 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
     }
     let mut message = "every access key and session from before the request is cut off".to_owned();
     if !cut.foreign.is_empty() {
-        message += &format!(
-            "; keys that this operator does not know stay: {} (delete them if they leaked too)",
-            cut.foreign.join(", ")
-        );
+        message +=
+            &format!("; keys that this operator does not know stay: {} (delete them if they leaked too)", cut.foreign.join(", "));
     }
     tell(KIND, true, Reason::KeyRevoked, &message);
     let text = "the access key was revoked, and another one is issued next";
@@ -104,7 +102,8 @@ pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen
         return;
     }
     let (generation, now) = (pass.object.metadata.generation, pass.now);
-    let mut tell = |kind, value, reason, text: &str| set(&mut status.conditions, generation, now, kind, Some(value), reason, text);
+    let mut tell =
+        |kind, value, reason, text: &str| set(&mut status.conditions, generation, now, kind, Some(value), reason, text);
     if pass.object.spec.existing_secret().is_some() {
         let text = "credentials.source is Existing: this operator did not issue the key and cannot revoke it; revoke it where it was issued";
         return tell(KIND, false, Reason::RevocationBlocked, text);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bucketconnection::desired::names::KEYS_TAG;
 use serde_json::{Value, json};
 
 use super::judge::{ACCOUNT, keys_of, works};
@@ -98,7 +99,19 @@ fn aws(state: &State) -> Value {
                     Some((until, _)) => (name, json!(until)),
                     None => (name, json!(document)),
                 });
-            (&user.arn, json!([user.tags, user.boundary, inline.collect::<BTreeMap<_, _>>(), user.attached, keys]))
+            let mut tags = user.tags.clone();
+            // Which keys it records, by whether they are there; not their ids, which are random.
+            if let Some(record) = tags.get_mut(KEYS_TAG) {
+                for key in state.keys_of(user) {
+                    *record = record.replace(&key.id, if key.active() { "(active)" } else { "(inactive)" });
+                }
+                let what = |entry: &str| {
+                    let known = |part: &&str| part.bytes().any(|byte| !byte.is_ascii_hexdigit());
+                    entry.split(':').filter(known).collect::<Vec<_>>().join(":")
+                };
+                *record = record.split('/').map(what).collect::<Vec<_>>().join("/");
+            }
+            (&user.arn, json!([tags, user.boundary, inline.collect::<BTreeMap<_, _>>(), user.attached, keys]))
         })
         .collect();
     let shown = |bucket: &crate::model::state::Bucket| {
