@@ -164,7 +164,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
