@@ -118,10 +118,36 @@ pub struct BucketStatus {
     pub arn: String,
     /// Region of the bucket.
     pub region: String,
+    /// When it was created, by AWS: a bucket of the same name that was created at another time is another bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Created>,
     /// What is ours in settings that are shared with others, by the name of the setting: keys of tags, ids of lifecycle rules, Sids
     /// of policy statements. What leaves the spec leaves the bucket; all else is foreign and stays.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owned: BTreeMap<String, Vec<String>>,
+}
+
+/// When a bucket was created: within these two seconds, which are one where AWS was asked. AWS tells whole seconds.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Created {
+    /// Not before.
+    pub from: Time,
+    /// Not after.
+    pub to: Time,
+}
+
+impl Created {
+    /// Between `from` and `to`.
+    pub fn between(from: Timestamp, to: Timestamp) -> Self {
+        let whole = |at: Timestamp| Time(Timestamp::from_second(at.as_second()).unwrap_or(at));
+        Self { from: whole(from), to: whole(to) }
+    }
+
+    /// Whether a bucket that was created `at` that time may be this one.
+    pub fn fits(&self, at: Timestamp) -> bool {
+        (self.from.0.as_second()..=self.to.0.as_second()).contains(&at.as_second())
+    }
 }
 
 /// The IAM user, once it is ours.

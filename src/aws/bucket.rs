@@ -4,6 +4,8 @@ use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag,
 };
 
+use jiff::Timestamp;
+
 use crate::observed::Contents;
 use crate::problem::{Class, Problem, gone};
 use crate::sdk::{BucketCalls, build};
@@ -11,6 +13,8 @@ use crate::settings::tags::Tags;
 
 /// The one region whose name S3 does not accept as a location.
 const NO_LOCATION: &str = "us-east-1";
+/// Buckets of one page: those whose names begin with the name that is asked for, which comes first.
+const PAGE: i32 = 1_000;
 /// How many pages of a thousand one pass removes: emptying a large bucket goes on in the next pass.
 const PAGES_AT_ONCE: usize = 100;
 
@@ -29,6 +33,16 @@ impl BucketCalls<'_> {
         let call = self.s3.create_bucket().bucket(self.name).create_bucket_configuration(configuration);
         let call = call.set_bucket_namespace(own.then_some(BucketNamespace::AccountRegional));
         self.sdk.call(ACTION, call.send()).await.map(drop)
+    }
+
+    /// When the bucket was created; `None` where the account has none of that name. Ask in us-east-1, where it has the partition's
+    /// others: elsewhere the date changes with some settings
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Bucket.html>).
+    pub async fn created(&self) -> Result<Option<Timestamp>, Problem> {
+        let call = self.s3.list_buckets().prefix(self.name).max_buckets(PAGE);
+        let page = self.sdk.call("s3:ListAllMyBuckets", call.send()).await?;
+        let bucket = page.buckets().iter().find(|bucket| bucket.name() == Some(self.name));
+        Ok(bucket.and_then(|bucket| Timestamp::from_second(bucket.creation_date()?.secs()).ok()))
     }
 
     /// Counts what the bucket holds, up to a thousand of each.

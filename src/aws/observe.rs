@@ -14,6 +14,9 @@ use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
 
+/// Where S3 tells the true date of a bucket's creation.
+const HOME: &str = "us-east-1";
+
 /// How much to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -79,13 +82,17 @@ impl Aws {
             && remembered.user.is_some();
         let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
-        let (keys, contents) = futures::join!(
+        let identify = remembered.asks_creation(desired, &observed.bucket);
+        let home = if desired.account.partition == "aws" { HOME } else { &desired.region };
+        let at_home = self.bucket(home, &desired.bucket.name, &desired.account.id);
+        let (keys, contents, created) = futures::join!(
             async { if keys { reading(self.keys(&desired.user.name).await) } else { Reading::NotLooked } },
             async {
                 if owned && look == Look::Deletion { reading(bucket.contents().await.map(Some)) } else { Reading::NotLooked }
             },
+            async { if identify { reading(at_home.created().await) } else { Reading::NotLooked } },
         );
-        (observed.keys, observed.contents) = (keys, contents);
+        (observed.keys, observed.contents, observed.bucket_created) = (keys, contents, created);
         observed
     }
 

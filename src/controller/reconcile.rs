@@ -241,7 +241,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 (plan, report)
             }
             // A spec that could never be carried out has left nothing behind.
-            Err(_) if remembered.bucket_arn.is_none() && remembered.user.is_none() => Default::default(),
+            Err(_) if remembered.bucket.is_none() && remembered.user.is_none() => Default::default(),
             Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
         }
     };

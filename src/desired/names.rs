@@ -13,6 +13,8 @@ pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
 pub const TAG_PREFIX: &str = "bucketconnection.dev/";
 /// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
 pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
+/// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.
+pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
 /// Tag on our users: the keys that are ours (`observed/ledger.rs`).
 pub const KEYS_TAG: &str = "bucketconnection.dev/keys";
 /// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.

@@ -33,6 +33,11 @@ pub enum Outcome {
 #[allow(missing_docs)]
 pub enum Fact {
     Nothing,
+    /// The bucket was created between these times.
+    Bucket {
+        from: Timestamp,
+        to: Timestamp,
+    },
     User {
         id: String,
     },

@@ -103,7 +103,10 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
     }
     let bucket: BucketCalls<'_> = aws.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
     match &step.action {
-        Action::CreateBucket { tags } => bucket.create(&desired.region, tags).await.into(),
+        Action::CreateBucket { tags } => {
+            let from = (ports.clock)();
+            bucket.create(&desired.region, tags).await.map(|()| Fact::Bucket { from, to: (ports.clock)() }).into()
+        }
         Action::WriteSetting { write, .. } => settings::write(&bucket, write).await.into(),
         Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| Fact::User { id }).into(),
         Action::BoundUser { arn } => aws.bound_user(user, arn).await.into(),

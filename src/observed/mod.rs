@@ -35,6 +35,8 @@ pub use tried::Tried;
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
+    /// When it was created; asked where that decides whether it is ours, or is not known yet.
+    pub bucket_created: Reading<Timestamp>,
     /// Reads of its settings that failed, where it could not be read itself.
     pub unread: Vec<Problem>,
     /// Objects in the bucket; looked at on deletion only.

@@ -6,18 +6,19 @@ use jiff::Timestamp;
 
 use crate::api::conditions::ConditionType;
 use crate::api::{
-    BucketConnection, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat, UserStatus,
+    BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat,
+    UserStatus,
 };
 use crate::desired::{Desired, names};
-use crate::observed::{Observed, Secret, recall};
+use crate::observed::{Bucket, Observed, Ownership, Secret, recall};
 
 /// What earlier passes found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
     /// Whether any pass over this object has ended: before the first, creation is optimistic and nothing is looked at.
     pub seen: bool,
-    /// ARN of the bucket, once it was ours.
-    pub bucket_arn: Option<String>,
+    /// The bucket, once it was ours.
+    pub bucket: Option<BucketStatus>,
     /// The user, once it was ours.
     pub user: Option<UserStatus>,
     /// Policies that may be there: the one that was written last, and those of earlier specs.
@@ -69,7 +70,7 @@ impl Remembered {
             revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             repeats: status.repeats,
             seen,
-            bucket_arn: status.memory.bucket.map(|bucket| bucket.arn),
+            bucket: status.memory.bucket,
             user: status.memory.user,
             policies: status.memory.policy.into_iter().chain(status.memory.earlier_policies).collect(),
             roles: status.memory.permissions.unwrap_or_default().roles,
@@ -91,6 +92,17 @@ impl Remembered {
         if credentials != self.credentials {
             object.status.get_or_insert_default().memory.credentials = Some(credentials.clone());
             self.credentials = credentials;
+        }
+    }
+
+    /// Whether AWS is to be asked when the bucket was created: it was ours, and either its tag does not say so any more, or its date is
+    /// not known yet.
+    pub fn asks_creation(&self, desired: &Desired, bucket: &Bucket) -> bool {
+        let Some(known) = self.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn) else { return false };
+        match bucket.tags().map(|tags| Ownership::of(&tags, desired)) {
+            Some(Ownership::Ours) => known.created.is_none(),
+            Some(Ownership::Untagged) => true,
+            Some(Ownership::Foreign(_)) | None => false,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     let touched = planner.plan.steps.iter().filter(|step| touches(&step.action, &planner.adopts));
     let changes: Vec<_> =
         touched.flat_map(|step| &step.diffs).filter(|diff| !diff.path.contains("[bucketconnection.dev/")).cloned().collect();
-    if changes.is_empty() {
+    if changes.is_empty() && !planner.replaced {
         return;
     }
     let hash = hash(desired, &changes);
@@ -47,9 +47,13 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
         ConditionType::PolicyInSync => format!("managed policy {}", desired.policy.name),
         _ => format!("bucket {}", desired.bucket.name),
     };
-    let message = format!(
-        "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, set spec.approvedPlan: {hash}"
-    );
+    let message = if changes.is_empty() {
+        format!("{what} is not the one that was ours under this name; to adopt it, set spec.approvedPlan: {hash}")
+    } else {
+        format!(
+            "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, set spec.approvedPlan: {hash}"
+        )
+    };
     planner.freeze(first, Reason::AwaitingApproval, message);
     planner.plan.adoption = Some(Adoption { hash, changes });
 }
@@ -70,7 +74,7 @@ fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
 }
 
 /// With a word before it: YAML would take some hashes for numbers.
-fn hash(desired: &Desired, changes: &[FieldDiff]) -> String {
+pub(super) fn hash(desired: &Desired, changes: &[FieldDiff]) -> String {
     // What is approved for one bucket and connection is approved for no other.
     let names = [&desired.owner, &desired.account.id, &desired.bucket.arn, &desired.user.arn, &desired.policy.arn];
     let text = serde_json::json!([names, changes]).to_string();

@@ -3,16 +3,18 @@
 use super::{Action, Blocker, Planner, whole};
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::desired::Desired;
+use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
-use crate::problem::Class;
-use crate::settings::{self, SettingChange};
+use crate::problem::{Class, Problem};
+use crate::settings::{self, Reading, SettingChange};
+
+const TAGS: &str = "bucket.tags";
 
 /// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
     use ConditionType::{BucketReady, RegionMatched};
     let name = &desired.bucket.name;
-    let remembered = planner.remembered.bucket_arn.as_ref() == Some(&desired.bucket.arn);
+    let remembered = planner.remembered.bucket.as_ref().is_some_and(|known| known.arn == desired.bucket.arn);
     match &observed.bucket {
         Bucket::NotLooked if planner.remembered.seen => None,
         Bucket::NotLooked | Bucket::Absent => {
@@ -44,41 +46,103 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             planner.frozen |= !remembered;
             None
         }
-        Bucket::There(live) => {
-            let tags = observed.bucket.tags().unwrap_or_default();
-            match Ownership::of(&tags, desired) {
-                Ownership::Foreign(owner) if !planner.plan.hands_off => planner.freeze(
-                    BucketReady,
-                    Reason::BucketNotOwned,
-                    format!("bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"),
-                ),
-                Ownership::Untagged if !(remembered || desired.bucket.adopt || planner.plan.hands_off) => planner.freeze(
-                    BucketReady,
-                    Reason::BucketNotOwned,
-                    format!("bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"),
-                ),
-                ownership => {
-                    let (changes, unread) = desired.bucket.settings.changes(live);
-                    let adopts = ownership == Ownership::Untagged && !remembered;
-                    // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
-                    let (marks, changes): (Vec<_>, Vec<_>) =
-                        changes.into_iter().partition(|change| adopts && change.field == "bucket.tags");
-                    let first = planner.plan.steps.len();
-                    settings(planner, desired, marks, &[]);
-                    let marked = (planner.plan.steps.len() > first).then_some(first);
-                    if adopts {
-                        planner.adopts.push(BucketReady);
-                    }
-                    settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
-                    for (field, part, problem) in unread {
-                        planner.plan.open.insert(settings::short_name(field));
-                        planner.unreadable(part, &problem);
-                    }
-                    return marked;
-                }
-            }
-            None
+        Bucket::There(live) => there(planner, desired, observed, live),
+    }
+}
+
+/// A bucket that is there: whose it is, and its settings; returns the step that marks it as ours, if there is one.
+fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live: &settings::Live) -> Option<usize> {
+    use ConditionType::BucketReady;
+    let name = &desired.bucket.name;
+    let known = identity(planner, desired, observed);
+    let ownership = Ownership::of(&observed.bucket.tags().unwrap_or_default(), desired);
+    let adopt = desired.bucket.adopt || planner.plan.hands_off;
+    match (&ownership, &known) {
+        (Ownership::Foreign(owner), _) if !planner.plan.hands_off => {
+            let message = format!(
+                "bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"
+            );
+            return not_ours(planner, known, message);
         }
+        (Ownership::Untagged, Identity::Unclear(problem)) => {
+            planner.unreadable(BucketReady, problem);
+            planner.frozen = true;
+            return None;
+        }
+        (Ownership::Untagged, Identity::Another) if !adopt => {
+            let message = format!(
+                "bucket {name} is not the one that this BucketConnection created: that one was deleted, and somebody else created this one under its name. Nothing in it is changed, and the access key loses its rights on it; choose another bucket.name, or set bucket.adopt: true to adopt it"
+            );
+            return not_ours(planner, known, message);
+        }
+        (Ownership::Untagged, Identity::Unknown) if !adopt => {
+            let message = format!(
+                "bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"
+            );
+            return not_ours(planner, known, message);
+        }
+        _ => {}
+    }
+    let (mut changes, unread) = desired.bucket.settings.changes(live);
+    let same = matches!(known, Identity::Same);
+    let adopts = ownership == Ownership::Untagged && !same;
+    if ownership == Ownership::Untagged && same {
+        changes.iter_mut().for_each(mark_restored);
+    }
+    // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
+    let (marks, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| adopts && change.field == TAGS);
+    let first = planner.plan.steps.len();
+    settings(planner, desired, marks, &[]);
+    let marked = (planner.plan.steps.len() > first).then_some(first);
+    if adopts {
+        planner.adopts.push(BucketReady);
+        planner.replaced = matches!(known, Identity::Another);
+    }
+    settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
+    for (field, part, problem) in unread {
+        planner.plan.open.insert(settings::short_name(field));
+        planner.unreadable(part, &problem);
+    }
+    marked
+}
+
+/// Whether a bucket of our name is the one that the memory knows.
+enum Identity<'a> {
+    /// It was created when ours was.
+    Same,
+    /// It was created at another time.
+    Another,
+    /// The memory knows no bucket of this name, or not when it was created.
+    Unknown,
+    /// AWS did not tell when it was created.
+    Unclear(&'a Problem),
+}
+
+fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed) -> Identity<'a> {
+    let Some(known) = planner.remembered.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn) else {
+        return Identity::Unknown;
+    };
+    match (&observed.bucket_created, &known.created) {
+        (Reading::Unreadable(problem), _) => Identity::Unclear(problem),
+        (Reading::Set(at), Some(created)) if created.fits(*at) => Identity::Same,
+        (Reading::Set(_) | Reading::Unset, Some(_)) => Identity::Another,
+        (_, None) | (Reading::NotLooked, _) => Identity::Unknown,
+    }
+}
+
+/// Changes nothing at all; where the bucket was ours, what we granted on its name is taken back.
+fn not_ours(planner: &mut Planner<'_>, known: Identity<'_>, message: String) -> Option<usize> {
+    planner.freeze(ConditionType::BucketReady, Reason::BucketNotOwned, message);
+    planner.withdraws = planner.remembered.bucket.is_some() && !matches!(known, Identity::Same);
+    None
+}
+
+/// Tags of a bucket that had lost them: it is emptied or deleted only with consent (plan/deletion.rs).
+fn mark_restored(change: &mut SettingChange) {
+    if let settings::Write::BucketTags(tags) = &mut change.write {
+        let mut more = (**tags).clone();
+        more.insert(names::RESTORED_TAG.to_owned(), "true".to_owned());
+        *tags = tags.replaced(more);
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, access, key, modes, policy, user};
+use super::{Action, Plan, Planner, access, adoption, key, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, names};
@@ -224,10 +224,13 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
 fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, keys: &[usize]) {
     let part = ConditionType::BucketReady;
     match &observed.bucket {
-        Bucket::Unreadable(problem) if problem.class == Class::Denied && planner.remembered.bucket_arn.is_none() => {}
+        Bucket::Unreadable(problem) if problem.class == Class::Denied && planner.remembered.bucket.is_none() => {}
         Bucket::Unreadable(problem) => planner.unreadable(part, problem),
         // Only the tag says that a bucket may be deleted; what the status remembers is not enough for that.
         Bucket::There(_) if observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours) => {
+            if let Some(message) = lacks_consent(desired, observed) {
+                return planner.stall(part, Reason::AwaitingApproval, message);
+            }
             match &observed.contents {
                 Reading::Unreadable(problem) => planner.unreadable(part, problem),
                 Reading::Set(contents) if contents.versions + contents.uploads > 0 => {
@@ -254,6 +257,16 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
         }
         Bucket::NotLooked | Bucket::Absent | Bucket::Elsewhere(_) | Bucket::There(_) => {}
     }
+}
+
+/// A bucket whose ownership tag was missing for a time may have been somebody else's meanwhile: it is deleted only with consent.
+fn lacks_consent(desired: &Desired, observed: &Observed) -> Option<String> {
+    observed.bucket.tags()?.get(names::RESTORED_TAG)?;
+    let hash = adoption::hash(desired, &[FieldDiff::new("bucket", Some(json!("present")), None)]);
+    let name = &desired.bucket.name;
+    (desired.approved_plan.as_ref() != Some(&hash)).then(|| {
+        format!("the ownership tag of bucket {name} was removed once, and put back: the bucket is not deleted before you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
+    })
 }
 
 /// "3 objects", "3 objects (7 versions and delete markers)", "at least 1000 objects".

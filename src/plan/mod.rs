@@ -253,7 +253,12 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
         planner.frozen = false;
     }
     if planner.frozen {
-        return planner.finish();
+        planner.plan.steps.clear();
+        planner.plan.futile.clear();
+        if planner.withdraws && desired.existing.is_none() {
+            policy::withdraw(&mut planner, desired, observed);
+        }
+        return planner.conclude();
     }
     modes::sift(&mut planner.plan, &desired.management);
     adoption::gate(&mut planner, desired);
@@ -284,12 +289,26 @@ struct Planner<'a> {
     frozen: bool,
     /// What is taken over, by the part that tells about it.
     adopts: Vec<ConditionType>,
+    /// What is to be adopted is not what was ours under its name: that needs approval, whatever it would change.
+    replaced: bool,
+    /// The bucket was ours and is not any more: the user loses its rights, though all else is frozen.
+    withdraws: bool,
 }
 
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
         let (place, plan, futile) = (Place::default(), Plan::default(), breaker::Futile::new());
-        Self { remembered, place, wanted: BTreeMap::new(), plan, futile, frozen: false, adopts: Vec::new() }
+        Self {
+            remembered,
+            place,
+            wanted: BTreeMap::new(),
+            plan,
+            futile,
+            frozen: false,
+            adopts: Vec::new(),
+            replaced: false,
+            withdraws: false,
+        }
     }
 
     /// Adds a step; returns its index.
@@ -343,6 +362,10 @@ impl<'a> Planner<'a> {
             self.plan.steps.clear();
             self.plan.futile.clear();
         }
+        self.conclude()
+    }
+
+    fn conclude(mut self) -> Plan {
         for (part, message) in breaker::messages(&self.plan) {
             self.stall(part, Reason::NotConverging, message);
         }

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Action, Planner};
-use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{ManagementMode, PolicyType};
 use crate::desired::{Desired, names};
 use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
@@ -107,6 +107,24 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         steps.push(planner.step(PART, Action::AttachPolicy { arn: policy.arn.clone() }, vec![diff], &after));
     }
     steps
+}
+
+/// Takes the user's rights back where the bucket is not ours any more. What differs is written again once it is.
+pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
+    let ours = matches!(&observed.user, Reading::Set(user) if super::user::owned(planner, desired, user));
+    let enforced = desired.management.of("policy") == ManagementMode::Enforce;
+    let known = planner.remembered.policies.iter().any(|policy| policy.is(&desired.policy.identity()));
+    if !(ours && enforced && known) {
+        return;
+    }
+    let action = match (&observed.inline_policy, &observed.managed_policy) {
+        (Reading::Set(_), _) => Action::DeleteInlinePolicy { name: desired.policy.name.clone() },
+        (_, Reading::Set(live)) if owned(planner, desired, live) => Action::RemovePolicy { arn: desired.policy.arn.clone() },
+        _ => return,
+    };
+    let diff = FieldDiff::new("policy", Some(json!("present")), None);
+    let step = planner.step(PART, action, vec![diff], &[]);
+    planner.plan.steps[step].drift = false;
 }
 
 /// Ours by its tag; without a tag, by what the status remembers.

@@ -176,6 +176,7 @@ struct Names {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
     CreateBuckets,
+    CreationDates,
     Buckets,
     BucketsOnDelete,
     ObjectsOnForcedDelete,
@@ -213,6 +214,7 @@ impl<'a> Grants<'a> {
     fn connection(&mut self, needs: &Needs, names: &Names) {
         let Names { bucket, find, user, policy } = names;
         self.allow(Purpose::CreateBuckets, &["s3:CreateBucket", "s3:TagResource"], bucket);
+        self.allow(Purpose::CreationDates, &["s3:ListAllMyBuckets"], "*");
         self.allow(Purpose::Buckets, &needs.settings, bucket);
         if needs.delete {
             let actions = ["s3:DeleteBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"];
@@ -320,7 +322,7 @@ impl<'a> Grants<'a> {
                     require("ArnLike", "iam:PolicyARN", one_or_many(&self.policies));
                 }
             }
-            Purpose::CreateBuckets | Purpose::UsersByName | Purpose::Users | Purpose::Policies => {}
+            Purpose::CreateBuckets | Purpose::CreationDates | Purpose::UsersByName | Purpose::Users | Purpose::Policies => {}
         }
         conditions
     }

@@ -16,7 +16,7 @@ use super::written::written;
 use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
-    AdoptionStatus, BucketConnectionStatus, BucketStatus, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
+    AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
@@ -274,7 +274,17 @@ impl Fold<'_> {
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             // A bucket that was made anew has nothing of before.
-            let mut owned = self.status.memory.bucket.take().filter(|_| !bucket_made).map(|b| b.owned).unwrap_or_default();
+            let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
+            let made = steps.clone().find_map(|(_, outcome)| match outcome {
+                Outcome::Done(Fact::Bucket { from, to }) => Some(Created::between(*from, *to)),
+                _ => None,
+            });
+            let seen = match &observed.bucket_created {
+                Reading::Set(at) => Some(Created::between(*at, *at)),
+                _ => None,
+            };
+            let created = made.or(seen).or(before.as_ref().and_then(|before| before.created.clone()));
+            let mut owned = before.map(|before| before.owned).unwrap_or_default();
             for (name, part, ours) in desired.bucket.settings.owned() {
                 let failed = |step: &Step, outcome: &Outcome| {
                     matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
@@ -288,8 +298,8 @@ impl Fold<'_> {
                     owned.insert(name.to_owned(), ours);
                 }
             }
-            self.status.memory.bucket =
-                Some(BucketStatus { arn: desired.bucket.arn.clone(), region: desired.region.clone(), owned });
+            let (arn, region) = (desired.bucket.arn.clone(), desired.region.clone());
+            self.status.memory.bucket = Some(BucketStatus { arn, region, created, owned });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
             Outcome::Done(Fact::User { id }) => Some(id.clone()),

@@ -11,6 +11,7 @@ use bucketconnection::observed::{
 use bucketconnection::plan;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::{Live, Reading};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
@@ -66,6 +67,15 @@ impl World {
         }
     }
 
+    fn created(&self, desired: &Desired, remembered: &Remembered) -> Reading<Timestamp> {
+        match &self.bucket {
+            Some(bucket) if remembered.asks_creation(desired, &Bucket::There(managed(bucket, desired))) => {
+                Reading::Set(bucket.created)
+            }
+            _ => Reading::NotLooked,
+        }
+    }
+
     pub(super) fn readers(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Access> {
         let names = remembered.access_names(desired, &self.secret(&desired.secret.name));
         let live = |name: String| (name.clone(), self.access.get(&name).cloned().unwrap_or_else(nobody));
@@ -98,6 +108,7 @@ impl World {
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
         Observed {
             unread: Vec::new(),
+            bucket_created: self.created(desired, remembered),
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
             contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
                 Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })

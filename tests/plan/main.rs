@@ -405,13 +405,21 @@ pub fn edit(world: &mut World, what: &str) {
                 Reading::Set([("bucketconnection.dev/owner".to_owned(), "cluster/lab/other".to_owned())].into_iter().collect());
         }),
         "bucket there before" => {
-            world.bucket =
-                Some(world::TheBucket { live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(), objects: 3 });
+            world.bucket = Some(world::TheBucket {
+                created: world.now,
+                live: serde_json::from_value(json!({ "tags": "Unset" })).unwrap(),
+                objects: 3,
+            });
         }
         "bucket by hand" => {
             let mut live = world::defaults();
             live.tags = Reading::Set([("cost".to_owned(), "7".to_owned())].into_iter().collect());
-            world.bucket = Some(world::TheBucket { live, objects: 3 });
+            world.bucket = Some(world::TheBucket { created: world.now, live, objects: 3 });
+        }
+        "bucket of the same name by others" => {
+            let mut live = world::defaults();
+            live.tags = Reading::Set([("team".to_owned(), "imaging".to_owned())].into_iter().collect());
+            world.bucket = Some(world::TheBucket { created: world.now, live, objects: 1 });
         }
         "user by hand" => {
             let user = json!({ "id": "AIDA9", "path": "/bucketconnection/", "tags": { "cost": "7" } });

@@ -53,6 +53,7 @@ pub struct World {
 
 #[derive(Clone, Debug, Default)]
 pub struct TheBucket {
+    pub created: Timestamp,
     pub live: Live,
     pub objects: usize,
 }
@@ -287,8 +288,12 @@ impl World {
         match action {
             Action::CreateBucket { .. } if self.bucket.is_some() => return failed(Class::Exists, "BucketAlreadyOwnedByYou"),
             Action::CreateBucket { tags } => {
-                self.bucket =
-                    Some(TheBucket { live: Live { tags: Reading::Set(tags.clone().into()), ..defaults() }, objects: 0 });
+                self.bucket = Some(TheBucket {
+                    created: self.now,
+                    live: Live { tags: Reading::Set(tags.clone().into()), ..defaults() },
+                    objects: 0,
+                });
+                return Outcome::Done(Fact::Bucket { from: self.now, to: self.now });
             }
             Action::WriteSetting { write, .. } => {
                 let rewrites = self.rewrites_cors;
