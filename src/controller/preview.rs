@@ -13,7 +13,7 @@ use crate::desired::claims::{self, Standing};
 use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
 use crate::observed::Remembered;
-use crate::plan::{self, Blocker, Plan};
+use crate::plan::{self, Blocker, Plan, revocation};
 
 /// The connections and accounts beside those that are previewed. What their statuses say is believed.
 #[derive(Default)]
@@ -56,9 +56,14 @@ pub async fn preview(
         return Err(PreviewError::Refused(blocker));
     }
     let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
-    let remembered = Remembered::of(object);
+    let (mut object, mut remembered) = (object.clone(), Remembered::of(object));
     let now = Timestamp::now();
-    let observed = observe(object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
+        let observed = aws.observe_user(&user.name).await;
+        return Ok((desired, revocation::cut_off(&remembered, &observed, false, now)));
+    }
+    let observed = observe(&object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    remembered.recall(&mut object, &desired, &observed);
     let plan = plan::plan(&desired, &observed, &remembered, now);
     Ok((desired, plan))
 }

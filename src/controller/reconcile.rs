@@ -17,7 +17,7 @@ use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
-use crate::plan::{self, Action, Blocker, Plan, deletion, revocation};
+use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::settings::Reading;
 use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};

@@ -13,6 +13,7 @@ use super::reconcile::{finish, ports};
 use crate::api::BucketConnection;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::execute::{Report, execute_on_user};
+use crate::fair::at_once;
 use crate::observed::Remembered;
 use crate::plan::{Blocker, Plan, revocation};
 use crate::problem::Problem;
@@ -45,9 +46,9 @@ async fn cut_off(
     // The attempt before found no room for the denial.
     let told = object.status.as_ref().and_then(|status| condition(status, ConditionType::RevocationComplete));
     let make_room = told.is_some_and(|told| told.reason == Reason::QuotaExceeded.to_string());
-    let observed = opened.aws.observe_user(user).await;
+    let observed = at_once(opened.aws.observe_user(user)).await;
     let plan = revocation::cut_off(remembered, &observed, make_room, (context.clock)());
-    let report = execute_on_user(&ports(object, opened, context), user, &plan).await;
+    let report = at_once(execute_on_user(&ports(object, opened, context), user, &plan)).await;
     let foreign = revocation::foreign(remembered, &observed);
     tracing::warn!(user, keys = plan.steps.len().saturating_sub(2), "revocation");
     (plan, report, foreign)

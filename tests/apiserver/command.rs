@@ -25,7 +25,7 @@ async fn before_during_and_after() {
     let (code, out, err) = plan(&lab, &object);
     assert_eq!((code, err.as_str()), (2, ""), "{out}");
     let expected = format!(
-        "{ns}/c: 6 steps
+        "{ns}/c: 7 steps
 
 + create bucket bucket-plan in us-east-1
 

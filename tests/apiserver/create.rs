@@ -96,7 +96,7 @@ async fn the_ica_example_ends_in_what_the_guide_ends_in() {
 }
 
 #[tokio::test]
-async fn creation_takes_eight_calls_and_the_next_check_writes_nothing() {
+async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
     let lab = Lab::new("calls").await;
     lab.apply(&example(&lab, "illumina-ica.yaml")).await;
     lab.ready("genomics").await;
@@ -109,6 +109,7 @@ async fn creation_takes_eight_calls_and_the_next_check_writes_nothing() {
             "iam:CreateAccessKey",
             "iam:CreatePolicy",
             "iam:CreateUser",
+            "iam:TagUser",
             "s3:CreateBucket",
             "s3:ListBucket",
             "s3:PutBucketCORS",
