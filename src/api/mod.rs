@@ -280,8 +280,8 @@ pub struct BucketSpec {
     pub settings: settings::BucketSettings,
 }
 
-/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versioning set here gets the rights
-/// on versions without more.
+/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versions gets the rights on versions
+/// without more: bucket.versioning says so, or the bucket itself, which is read once an hour and when the spec changes.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IlluminaICASpec {

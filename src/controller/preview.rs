@@ -59,6 +59,8 @@ pub async fn preview(
     let remembered = Remembered::of(object);
     let now = Timestamp::now();
     let observed = observe(object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    let adapted = desired::adapted(desired, observed.versioned(), object, &kubernetes.cluster, &terms);
+    let desired = adapted.map_err(PreviewError::Invalid)?;
     let plan = plan::plan(&desired, &observed, &remembered, now);
     Ok((desired, plan))
 }

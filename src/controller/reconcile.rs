@@ -62,6 +62,11 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let looked = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now));
     // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
     let observed = Box::pin(looked).await;
+    let cluster = &context.kubernetes.cluster;
+    let desired = match desired::adapted(desired, observed.versioned(), object, cluster, &opened.terms) {
+        Ok(desired) => desired,
+        Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
+    };
     let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
@@ -127,7 +132,11 @@ pub(super) async fn observe(
     let observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
     let changes = desired.existing.is_none() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
-    Observed { workloads, ..observed }
+    let versioning = match observed.asks_versioning(desired, remembered, now) {
+        true => aws.versioning(desired).await,
+        false => Reading::NotLooked,
+    };
+    Observed { workloads, versioning, ..observed }
 }
 
 /// The Secret, and those beside it: rarely any.

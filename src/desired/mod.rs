@@ -72,6 +72,8 @@ pub struct Desired {
     pub management: Management,
     /// The takeover that is approved.
     pub approved_plan: Option<String>,
+    /// Whether the bucket is taken to have versions; `None` where that does not matter, or the spec says so.
+    pub versioned: Option<bool>,
     /// What to do on deletion.
     pub deletion: DeletionPolicy,
     /// Whether deletion may destroy objects and foreign keys.
@@ -189,6 +191,33 @@ pub struct DesiredAccess {
 ///
 /// `cluster` tells this Kubernetes cluster from others that work on the same account; `terms` are the account's.
 pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, terms: &Terms) -> Result<Desired, Vec<SpecError>> {
+    let known = object.status.as_ref().and_then(|status| status.memory.versioning.as_ref());
+    resolve_on(object, cluster, account, terms, known.is_some_and(|known| known.versioned))
+}
+
+/// The same `desired` for a bucket that was found to have versions, or none: where that matters, ICA's rights depend on it.
+pub fn adapted(
+    desired: Desired,
+    versioned: Option<bool>,
+    object: &BucketConnection,
+    cluster: &str,
+    terms: &Terms,
+) -> Result<Desired, Vec<SpecError>> {
+    match versioned {
+        Some(found) if desired.versioned.is_some_and(|taken| taken != found) => {
+            resolve_on(object, cluster, &desired.account, terms, found)
+        }
+        _ => Ok(desired),
+    }
+}
+
+fn resolve_on(
+    object: &BucketConnection,
+    cluster: &str,
+    account: &Account,
+    terms: &Terms,
+    versioned: bool,
+) -> Result<Desired, Vec<SpecError>> {
     let (spec, defaults) = (&object.spec, &terms.defaults);
     let mut errors = validate::schema(object);
     let bucket_name = names::bucket(object, &account.id);
@@ -222,7 +251,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         objects_arn: &objects_arn,
         prefix: (!in_scope.is_empty()).then_some(in_scope),
         kms_key_arn: bucket_settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
-        versioned: spec.bucket.settings.versioning.is_some(),
+        versioned: spec.bucket.settings.versioning.is_some() || versioned,
         region: &spec.region,
         illumina_ica: spec.illumina_ica.as_ref(),
     };
@@ -359,6 +388,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         approved_plan: spec.approved_plan.clone(),
         deletion: spec.deletion_policy,
         force_destroy: spec.force_destroy,
+        versioned: (spec.preset == Preset::IlluminaICA && spec.bucket.settings.versioning.is_none()).then_some(versioned),
         limits: limits(spec.preset, &spec.region),
         owner,
     })

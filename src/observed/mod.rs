@@ -69,9 +69,30 @@ pub struct Observed {
     pub access: BTreeMap<String, Access>,
     /// What came of trying the key that the Secret holds.
     pub proof: KeyProof,
+    /// The bucket's versioning, where rights depend on it and the spec does not manage it; looked at now and then.
+    pub versioning: Reading<String>,
 }
 
+/// The bucket's versioning is read so often, where only rights depend on it.
+const VERSIONING_SECONDS: i64 = 3_600;
+
 impl Observed {
+    /// Whether the bucket's versioning is to be read.
+    pub fn asks_versioning(&self, desired: &Desired, remembered: &Remembered, now: Timestamp) -> bool {
+        let known = remembered.versioning.as_ref().filter(|_| remembered.verified);
+        let fresh = known.is_some_and(|known| (0..VERSIONING_SECONDS).contains(&(now.as_second() - known.read_at.0.as_second())));
+        desired.versioned.is_some() && matches!(self.bucket, Bucket::There(_)) && !fresh
+    }
+
+    /// Whether the bucket was found to have versions.
+    pub fn versioned(&self) -> Option<bool> {
+        match &self.versioning {
+            Reading::Set(_) => Some(true),
+            Reading::Unset => Some(false),
+            Reading::NotLooked | Reading::Unreadable(_) => None,
+        }
+    }
+
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;

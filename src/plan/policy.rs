@@ -26,6 +26,9 @@ pub(super) fn plan(
         PolicyType::Inline => inline(planner, desired, observed, new_user, base),
         PolicyType::Managed => managed(planner, desired, observed, new_user, base),
     };
+    if let Reading::Unreadable(problem) = &observed.versioning {
+        planner.unreadable(PART, problem);
+    }
     remove_earlier(planner, desired, observed, !new_user, &steps);
     steps
 }

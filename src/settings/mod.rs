@@ -348,6 +348,15 @@ macro_rules! settings {
                 Live { $($($name,)*)* }
             }
 
+            /// Reads the versioning of a bucket of which it is not managed.
+            pub async fn read_versioning(bucket: &BucketCalls<'_>) -> Reading<String> {
+                match versioning::wire::read(bucket).await {
+                    Ok(Some(live)) => Reading::Set(live),
+                    Ok(None) => Reading::Unset,
+                    Err(problem) => Reading::Unreadable(problem),
+                }
+            }
+
             /// Sends one write.
             pub async fn write(bucket: &BucketCalls<'_>, write: &Write) -> Result<(), Problem> {
                 match write {
@@ -356,7 +365,7 @@ macro_rules! settings {
             }
         }
         #[cfg(feature = "operator")]
-        pub use wires::{read, write};
+        pub use wires::{read, read_versioning, write};
     };
     (@spec spec { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
         /// Settings that stand at the top of the spec.

@@ -16,7 +16,7 @@ use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
-    ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus,
+    ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::Bucket;
@@ -156,6 +156,7 @@ impl Fold<'_> {
         }
         self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
         self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
+        self.versioning(check);
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
@@ -299,6 +300,13 @@ impl Fold<'_> {
                 Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
         }
         self.policy(check);
+    }
+
+    /// Whether the bucket has versions, as it was read now or before.
+    fn versioning(&mut self, check: &Checked<'_>) {
+        let memory = &mut self.status.memory;
+        let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
+        memory.versioning = found.or(memory.versioning.take()).filter(|_| check.desired.versioned.is_some());
     }
 
     fn policy(&mut self, check: &Checked<'_>) {

@@ -19,6 +19,7 @@
 //! | `> rotate`, `> revoke` | somebody asks for another key, or for all to be cut off |
 //! | `> days <n>` | n days pass |
 //! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
+//! | `> policy` | prints the actions of the user's inline policy |
 //! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
 //! | `> retain` | the object is deleted with `deletionPolicy: Retain`, and applied again |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
@@ -185,6 +186,11 @@ impl Story {
             ["denials"] => {
                 let user = self.world.user.as_ref().unwrap();
                 user.inline.get("bucketconnection-revoked").map_or("none\n".to_owned(), |denial| format!("{denial}\n"))
+            }
+            ["policy"] => {
+                let user = self.world.user.as_ref().unwrap();
+                let actions = |statement: &Value| format!("{}\n", statement["Action"]);
+                user.inline.values().flat_map(|policy| policy["Statement"].as_array().unwrap()).map(actions).collect()
             }
             ["phase"] => {
                 let credentials =
@@ -377,6 +383,11 @@ pub fn edit(world: &mut World, what: &str) {
             }
         }),
         "versioning suspended" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Suspended".into())),
+        "versioning enabled" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Enabled".into())),
+        "versioning unreadable" => bucket(world, |bucket| {
+            let problem = Problem::new(Class::Denied, "s3:GetBucketVersioning", "AccessDenied", "");
+            bucket.live.versioning = Reading::Unreadable(problem);
+        }),
         "bucket deleted" => world.bucket = None,
         "bucket of another connection" => bucket(world, |bucket| {
             bucket.live.tags =

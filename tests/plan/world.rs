@@ -123,6 +123,13 @@ impl World {
         } else {
             self.look(&desired, &remembered, false)
         };
+        let versioning = match &self.bucket {
+            Some(bucket) if observed.asks_versioning(&desired, &remembered, self.now) => bucket.live.versioning.clone(),
+            _ => Reading::NotLooked,
+        };
+        let observed = Observed { versioning, ..observed };
+        let terms = Terms { adoption: true, defaults: self.defaults.clone() };
+        let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &terms)?;
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }
