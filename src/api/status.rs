@@ -151,6 +151,10 @@ pub struct UserStatus {
     /// Keys of the tags that we set, so that a tag that leaves the spec leaves the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_keys: Vec<String>,
+    /// ARN of the permissions boundary that we set; several while it is not known which of them. One that somebody else set is never
+    /// replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions_boundaries: Vec<String>,
 }
 
 /// A policy of the user.

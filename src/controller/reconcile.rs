@@ -11,7 +11,7 @@ use super::accounts::{self, Opened};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look};
-use crate::desired::claims::{self, Standing};
+use crate::desired::claims::{self, Standing, Taken};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
@@ -67,6 +67,9 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
         Ok(desired) => desired,
         Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
     };
+    for (what, owner) in observed.foreign(&desired) {
+        tracing::info!(what, owner, "belongs to another BucketConnection");
+    }
     let plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
@@ -103,7 +106,8 @@ pub(super) fn rival<'a>(
     if Management::of_spec(&object.spec.management).hands_off() {
         return None;
     }
-    let (part, message) = claims::taken(object, others, &terms.defaults, standing)?;
+    let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
+    tracing::info!(holder, message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 

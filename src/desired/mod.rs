@@ -95,6 +95,16 @@ impl Desired {
         Place { region: self.region.clone(), user_path: path }
     }
 
+    /// Whose something is that has this ownership tag, for people: a tenant is told no names of other namespaces.
+    pub fn whose(&self, owner: &str) -> String {
+        match (owner.rsplit_once('/'), self.owner.rsplit_once('/')) {
+            (Some((theirs, name)), Some((ours, _))) if theirs == ours && ours.contains('/') => {
+                format!("BucketConnection {name} of this namespace")
+            }
+            _ => "another BucketConnection".to_owned(),
+        }
+    }
+
     /// The key, for people.
     pub fn key(&self) -> String {
         self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
@@ -131,6 +141,8 @@ pub struct DesiredUser {
     pub tags: DesiredTags,
     /// ARN of the managed policy that bounds its rights; `None` leaves that alone.
     pub boundary: Option<String>,
+    /// Whether it is the account that sets it.
+    pub boundary_of_account: bool,
     /// Whether one that exists may be taken over.
     pub adopt: bool,
 }
@@ -270,6 +282,7 @@ fn resolve_on(
         account_id: &account.id,
         partition: &account.partition,
         region: &spec.region,
+        operator: &terms.operator,
     };
     let mut setting_errors = Vec::new();
     let specs = Specs { spec: &spec.settings, bucket: &bucket_settings };
@@ -339,6 +352,7 @@ fn resolve_on(
             arn: format!("{iam}:user{path}{user_name}"),
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
             boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
+            boundary_of_account: defaults.permissions_boundary.is_some(),
             adopt: user_spec.adopt && terms.adoption,
             name: user_name,
             path: path.clone(),

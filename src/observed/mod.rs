@@ -7,6 +7,7 @@ mod access;
 mod remembered;
 mod seal;
 mod tried;
+mod unsealed;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;
+pub use unsealed::distrust;
 
 /// Everything that the planner knows about the world.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -93,6 +95,20 @@ impl Observed {
         }
     }
 
+    /// What belongs to other connections, with the owner that its tag names: for the operator's log, since a tenant is not told.
+    pub fn foreign(&self, desired: &Desired) -> Vec<(&'static str, String)> {
+        let tags = [
+            ("bucket", self.bucket.tags().map(|tags| (*tags).clone())),
+            ("user", self.user.set().map(|user| user.tags.clone())),
+            ("policy", self.managed_policy.set().and_then(|policy| policy.tags.clone())),
+        ];
+        let owner = |tags: Option<Tags>| match Ownership::of(&tags?, desired) {
+            Ownership::Foreign(owner) => Some(owner),
+            Ownership::Ours | Ownership::Untagged => None,
+        };
+        tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
+    }
+
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
@@ -125,7 +141,7 @@ pub enum Ownership {
     Ours,
     /// Without any ownership tag.
     Untagged,
-    /// Somebody else's: the value of the tag.
+    /// Somebody else's: the value of the tag. Not for messages: see [`Desired::whose`].
     Foreign(String),
 }
 

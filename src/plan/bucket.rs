@@ -47,10 +47,10 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::There(live) => {
             let tags = observed.bucket.tags().unwrap_or_default();
             match Ownership::of(&tags, desired) {
-                Ownership::Foreign(owner) if !planner.plan.hands_off => planner.freeze(
+                Ownership::Foreign(owner) => planner.freeze_foreign(
                     BucketReady,
                     Reason::BucketNotOwned,
-                    format!("bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"),
+                    format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(&owner)),
                 ),
                 Ownership::Untagged if !(remembered || desired.bucket.adopt || planner.plan.hands_off) => planner.freeze(
                     BucketReady,

@@ -20,6 +20,7 @@ mod drift;
 mod errors;
 mod examples;
 mod existing;
+mod hostile;
 mod iam_policy;
 mod lease;
 mod local_stack;

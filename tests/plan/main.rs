@@ -25,6 +25,7 @@
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> user` | prints the user's permissions boundary and inline policies |
 //! | `> capabilities` | prints what the status says of them |
 //! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
@@ -272,6 +273,12 @@ impl Story {
                 let status = self.object.status.as_ref().and_then(|status| status.memory.permissions.clone()).unwrap_or_default();
                 text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
             }
+            ["user"] => {
+                let user = self.world.user.clone().unwrap_or_default();
+                let boundary = user.user.boundary.unwrap_or_else(|| "none".into());
+                let policies: String = user.inline.iter().map(|(name, document)| format!("{name}: {document}\n")).collect();
+                format!("boundary: {boundary}\n{policies}")
+            }
             ["keys"] => {
                 let keys = self.world.user.as_ref().map(|user| user.keys.clone()).unwrap_or_default();
                 let state = |active: bool| if active { "" } else { " Inactive" };
@@ -431,6 +438,23 @@ pub fn edit(world: &mut World, what: &str) {
                 user.inline.clear();
                 user.attached.clear();
             });
+        }
+        "lockdown of others" => {
+            let deny = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "*", "Resource": "*" }] });
+            drop(world.user.as_mut().unwrap().inline.insert("SecurityLockdown".into(), deny));
+        }
+        "boundary of others" => user(world, |user| user.user.boundary = Some("arn:aws:iam::123456789012:policy/security".into())),
+        "bucket of another namespace" => {
+            edit(world, "bucket by hand");
+            bucket(world, |bucket| {
+                let tags = [("bucketconnection.dev/owner", "cluster/board/acme"), ("project", "merger")];
+                bucket.live.tags =
+                    Reading::Set(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect());
+            });
+        }
+        "user of another namespace" => {
+            edit(world, "user by hand");
+            user(world, |user| drop(user.user.tags.insert("bucketconnection.dev/owner".into(), "cluster/board/acme".into())));
         }
         "policy detached" => user(world, |user| user.attached.clear()),
         "user untagged" => user(world, |user| user.user.tags.clear()),

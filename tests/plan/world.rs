@@ -109,7 +109,12 @@ impl World {
     }
 
     pub fn resolve(&self, object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account(), &Terms { adoption: true, defaults: self.defaults.clone() })
+        desired::resolve(
+            object,
+            CLUSTER,
+            &account(),
+            &Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() },
+        )
     }
 
     /// What the next pass would do.
@@ -128,7 +133,7 @@ impl World {
             _ => Reading::NotLooked,
         };
         let observed = Observed { versioning, ..observed };
-        let terms = Terms { adoption: true, defaults: self.defaults.clone() };
+        let terms = Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() };
         let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &terms)?;
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
