@@ -72,7 +72,9 @@ pub struct AccountDefaults {
     /// Tags of every bucket and user. A connection's own tags of the same key come first.
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
     #[schemars(schema_with = "tags::schema")]
-    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
+    #[x_kube(validation = tags::sized())]
+    #[x_kube(validation = tags::reserved())]
+    #[x_kube(validation = tags::unlike())]
     pub tags: Tags,
 
     /// ARN of the managed policy that bounds the rights of every user; a connection cannot choose another.

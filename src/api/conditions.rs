@@ -124,7 +124,9 @@ pub enum Reason {
     NotConverging,
     /// A user of that name is there, but not ours.
     UserNotOwned,
-    /// A managed policy of that name is there, but not ours.
+    /// The user has a permissions boundary that we did not set.
+    BoundaryNotOwned,
+    /// A policy of that name is there, but not ours.
     PolicyNotOwned,
     /// A Secret of that name is there, but not ours.
     SecretNotOwned,
@@ -164,7 +166,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -203,6 +205,7 @@ impl Reason {
         Self::WouldWeaken,
         Self::NotConverging,
         Self::UserNotOwned,
+        Self::BoundaryNotOwned,
         Self::PolicyNotOwned,
         Self::SecretNotOwned,
         Self::SecretMissing,

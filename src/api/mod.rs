@@ -280,8 +280,8 @@ pub struct BucketSpec {
     pub settings: settings::BucketSettings,
 }
 
-/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versioning set here gets the rights
-/// on versions without more.
+/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versions gets the rights on versions
+/// without more: bucket.versioning says so, or the bucket itself, which is read once an hour and when the spec changes.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IlluminaICASpec {
@@ -318,12 +318,14 @@ pub struct PolicySpec {
     pub kind: PolicyType,
 
     /// Name of the policy. Omitted: "bucketconnection" for an inline policy, the name of the user for a managed one.
+    /// "bucketconnection-revoked", in any case, is the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("policy.name may contain letters, digits and + = , . @ _ - only"))]
+    #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: by the inline policy of that name the operator denies what was revoked"))]
     #[schemars(length(min = 1, max = 128))]
     pub name: Option<String>,
 
-    /// Take over a managed policy of that name that exists already, likewise (see bucket.adopt).
+    /// Take over a policy of that name that exists already, likewise (see bucket.adopt).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
 
@@ -387,7 +389,9 @@ pub struct UserSpec {
     /// Tags of the user in AWS. Other tags on it are left alone.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(schema_with = "settings::tags::schema")]
-    #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
+    #[x_kube(validation = settings::tags::sized())]
+    #[x_kube(validation = settings::tags::reserved())]
+    #[x_kube(validation = settings::tags::unlike())]
     pub tags: settings::tags::Tags,
 }
 

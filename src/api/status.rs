@@ -32,8 +32,8 @@ pub struct BucketConnectionStatus {
     #[serde(flatten)]
     pub memory: Memory,
 
-    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials, permissions and
-    /// written. A status that was edited by hand loses them.
+    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials,
+    /// permissions, versioning and written. A status that was edited by hand loses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
 
@@ -104,10 +104,24 @@ pub struct Memory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionsStatus>,
 
+    /// Whether the bucket has versions, where the user's rights depend on it (preset IlluminaICA) and the spec does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versioning: Option<VersioningStatus>,
+
     /// Fingerprints of what was written last, by section of spec.management. What differs from it was changed by something else, and
     /// is drift; what differs because the spec, or the defaults of its AWSAccount, changed is not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, String>,
+}
+
+/// What was found of the bucket's versioning.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VersioningStatus {
+    /// Whether versioning is on, or was once.
+    pub versioned: bool,
+    /// When that was read: it is read again an hour later, and when the spec changes.
+    pub read_at: Time,
 }
 
 /// The bucket, once it is ours.
@@ -163,6 +177,10 @@ pub struct UserStatus {
     /// Keys of the tags that we set, so that a tag that leaves the spec leaves the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_keys: Vec<String>,
+    /// ARN of the permissions boundary that we set; several while it is not known which of them. One that somebody else set is never
+    /// replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions_boundaries: Vec<String>,
 }
 
 /// A policy of the user.

@@ -96,6 +96,11 @@ impl Aws {
         observed
     }
 
+    /// The bucket's versioning, where it is not managed.
+    pub async fn versioning(&self, desired: &Desired) -> Reading<String> {
+        settings::read_versioning(&self.bucket(&desired.region, &desired.bucket.name, &desired.account.id)).await
+    }
+
     async fn policy(&self, desired: &Desired, remembered: &Remembered) -> (Reading<Value>, Reading<ManagedPolicy>) {
         let (user, policy) = (&desired.user.name, &desired.policy);
         match policy.kind {

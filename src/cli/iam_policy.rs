@@ -12,7 +12,7 @@ use crate::api::conditions::Reason;
 use crate::api::{AWSAccount, BucketConnection};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Terms, names};
-use crate::observed::Remembered;
+use crate::observed::{Remembered, distrust};
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 
 /// Print the IAM policy that the operator itself needs, as JSON to paste
@@ -96,10 +96,13 @@ impl IamPolicy {
         let account_id = self.account_of(&granted, &contents).map_err(|text| Failure(format!("{shown}: {text}")))?;
         let mut connections = Vec::new();
         let mut boundaries: BTreeSet<_> = self.permissions_boundary.iter().cloned().map(Some).collect();
-        for Granted { name, object, terms } in &granted {
+        for Granted { name, object, terms } in &mut granted {
             let account = contents.account(&object.spec.account_ref.name).ok().flatten();
             let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
             let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
+            for doubt in distrust(object, &account, &terms.defaults) {
+                warn(&format!("not believed: {name}: {doubt}"));
+            }
             match desired::resolve(object, "", &account, terms) {
                 Ok(desired) => {
                     boundaries.insert(terms.defaults.permissions_boundary.clone());
@@ -138,10 +141,10 @@ impl IamPolicy {
         if let Some(account) = contents.account(name)? {
             let namespace = object.namespace().unwrap_or_default();
             let labels = contents.labels.get(&namespace);
-            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), name, &account.spec).map_err(|text| {
+            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), account).map_err(|refusal| {
                 let unknown = labels.is_none() && tenancy::asks_labels(&account.spec, &namespace);
                 let hint = if unknown { "; a selector decides: add the Namespace to the file, with its labels" } else { "" };
-                format!("{text}{hint}")
+                format!("{}{hint}", refusal.message)
             })?;
         }
         let defaults = &mut terms.defaults;
@@ -149,13 +152,14 @@ impl IamPolicy {
         Ok(terms)
     }
 
-    /// The account that the ARNs name: a policy that names none would be no least privilege, and one is for one account.
+    /// The account that the ARNs name: a policy that names none would be no least privilege, and one is for one account. What the status of
+    /// a connection says counts only where its AWSAccount does not tell.
     fn account_of(&self, objects: &[Granted<'_>], contents: &Contents) -> Result<String, String> {
         let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for Granted { object, .. } in objects {
             let name = &object.spec.account_ref.name;
             let account = contents.account(name).ok().flatten();
-            let of_status = || object.status.as_ref()?.memory.account_id.clone();
+            let of_status = || object.status.as_ref()?.memory.account_id.clone().filter(|id| account_id(id).is_ok());
             let id = account.and_then(account_id_of).or_else(of_status);
             known.entry(name).or_default().extend(id);
         }

@@ -13,10 +13,8 @@ use super::file::{self, Contents, Entry};
 use super::{Cluster, Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller::{Others, PreviewError, preview};
-use crate::desired::Desired;
+use crate::controller::{Others, Preview, PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call};
-use crate::plan;
 use crate::problem::Problem;
 use crate::render;
 use crate::sdk;
@@ -24,8 +22,8 @@ use crate::sdk;
 /// Show what the operator would change, and change nothing
 ///
 /// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
-/// An AWSAccount of the file is used where the cluster has none of that name. An object that is invalid or refused, or that names what
-/// another BucketConnection has, is told on standard error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
+/// An AWSAccount of the file is used only with --accounts-from-file. An object that is invalid or refused, or that names what another
+/// BucketConnection has, is told on standard error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
 /// object for which no plan could be made.
 #[derive(clap::Args)]
 pub(super) struct Plan {
@@ -36,6 +34,11 @@ pub(super) struct Plan {
     /// Namespace of objects that name none [default: the kubeconfig's]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+
+    /// Where the cluster has no AWSAccount of a name, sign in as the one in the file says: with the Secret, the roles and at the addresses
+    /// that it names, and with your own rights. Only for files that you trust
+    #[arg(long)]
+    accounts_from_file: bool,
 
     #[command(flatten)]
     cluster: Cluster,
@@ -64,8 +67,9 @@ impl Plan {
         });
         let (mut in_sync, mut failed) = (true, false);
         for entry in &contents.connections {
-            match planned(entry, &contents, &others, &sessions, &kubernetes).await {
-                Ok((title, desired, plan)) => {
+            match self.planned(entry, &contents, &others, &sessions, &kubernetes).await {
+                Ok((title, Preview { desired, plan, doubts })) => {
+                    doubts.iter().for_each(|doubt| warn(&format!("not believed: {}: {doubt}", entry.name)));
                     in_sync &= plan.in_sync();
                     print(&render::plan(&title, &plan, &desired));
                 }
@@ -82,29 +86,35 @@ impl Plan {
             (false, false) => ExitCode::from(CHANGES),
         })
     }
-}
 
-/// The plan for one object, and its title; or why there is none, by the object's name.
-async fn planned(
-    entry: &Entry,
-    contents: &Contents,
-    others: &Others,
-    sessions: &Sessions,
-    kubernetes: &Kubernetes,
-) -> Result<(String, Desired, plan::Plan), String> {
-    let name = &entry.name;
-    let object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
-    let asked = |problem| format!("{name}: {problem}");
-    let account_name = &object.spec.account_ref.name;
-    let (title, account) = match kubernetes.account(account_name).await.map_err(asked)? {
-        Some(account) => (name.clone(), Some(account)),
-        None => match contents.account(account_name).map_err(|text| format!("{name}: {text}"))? {
-            Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account.clone())),
-            None => (name.clone(), None),
-        },
-    };
-    let planned = preview(&object, account.as_ref(), others, sessions, kubernetes).await;
-    planned.map(|(desired, plan)| (title, desired, plan)).map_err(|error| explained(name, error))
+    /// The plan for one object, and its title; or why there is none, by the object's name.
+    async fn planned(
+        &self,
+        entry: &Entry,
+        contents: &Contents,
+        others: &Others,
+        sessions: &Sessions,
+        kubernetes: &Kubernetes,
+    ) -> Result<(String, Preview), String> {
+        let name = &entry.name;
+        let object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
+        let asked = |problem| format!("{name}: {problem}");
+        let account_name = &object.spec.account_ref.name;
+        let (title, account) = match kubernetes.account(account_name).await.map_err(asked)? {
+            Some(account) => (name.clone(), Some(account)),
+            None => match contents.account(account_name).map_err(|text| format!("{name}: {text}"))? {
+                Some(_) if !self.accounts_from_file => {
+                    return Err(format!(
+                        "{name}: the cluster has no AWSAccount {account_name}: apply the one in the file first, or sign in as it says with --accounts-from-file if you trust the file"
+                    ));
+                }
+                Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account.clone())),
+                None => (name.clone(), None),
+            },
+        };
+        let planned = preview(object, account.as_ref(), others, sessions, kubernetes).await;
+        planned.map(|planned| (title, planned)).map_err(|error| explained(name, error))
+    }
 }
 
 /// Takes uid, age and status of the object in the cluster, if it is there: the plan is about that one with the file's spec. One that is

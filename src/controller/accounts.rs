@@ -43,15 +43,16 @@ pub(super) async fn open(
     kubernetes: &Kubernetes,
 ) -> Result<Opened, Blocker> {
     let account = account.ok_or_else(|| not_found(object))?;
-    let name = &object.spec.account_ref.name;
     let namespace = object.namespace().unwrap_or_default();
     let labels = match tenancy::asks_labels(&account.spec, &namespace) {
         true => kubernetes.namespace_labels(&namespace).await.map_err(|problem| failed(&problem))?,
         false => Labels::new(),
     };
-    let terms = tenancy::terms(object, &labels, name, &account.spec).map_err(|text| refusal(Reason::NotAllowed, text))?;
+    let terms = tenancy::terms(object, &labels, account).map_err(|refused| refusal(refused.reason, refused.message))?;
     let (aws, identity) = sign_in(account, sessions, kubernetes, Fresh::No).await?;
-    Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in.clone() })
+    let sign_in = account.spec.sign_in.clone();
+    let terms = Terms { operator: tenancy::principals(&identity.arn, &sign_in), ..terms };
+    Ok(Opened { aws, account: identity.account, terms, sign_in })
 }
 
 /// Opens the account of what `object` has already: whatever its rules say by now, and from what the status remembers when it is gone.
@@ -71,7 +72,7 @@ pub(super) async fn open_remembered(
     };
     let account = account.cloned().unwrap_or_else(remembered);
     let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
-    let terms = Terms { defaults: account.spec.defaults.clone(), adoption: false };
+    let terms = Terms { defaults: account.spec.defaults.clone(), ..Terms::default() };
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
 }
 

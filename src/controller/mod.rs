@@ -30,7 +30,7 @@ use crate::plan::Blocker;
 use crate::problem::Place;
 
 pub use metrics::Metrics;
-pub use preview::{Others, PreviewError, preview};
+pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
 
 /// An object that may be unreadable: one such must not stop the others.

@@ -12,7 +12,7 @@ use crate::aws::Sessions;
 use crate::desired::claims::{self, Standing};
 use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
-use crate::observed::Remembered;
+use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Blocker, Plan, revocation};
 
 /// The connections and accounts beside those that are previewed. What their statuses say is believed.
@@ -41,31 +41,45 @@ impl Others {
     }
 }
 
+/// What the next pass would do to an object.
+pub struct Preview {
+    /// What is wanted.
+    pub desired: Desired,
+    /// What would be done.
+    pub plan: Plan,
+    /// What the status says and is not believed, for people.
+    pub doubts: Vec<String>,
+}
+
 /// What the next pass would do to `object` with the account that it names, beside `others`, for the `plan` subcommand. Looks, and
 /// changes nothing.
 pub async fn preview(
-    object: &BucketConnection,
+    mut object: BucketConnection,
     account: Option<&AWSAccount>,
     others: &Others,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
-) -> Result<(Desired, Plan), PreviewError> {
-    let opened = accounts::open(object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+) -> Result<Preview, PreviewError> {
+    let opened = accounts::open(&object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
     let Opened { aws, account, terms, .. } = opened;
-    if let Some(blocker) = rival(object, others.beside(object), &terms, |other| others.standing(other)) {
+    let doubts = distrust(&mut object, &account, &terms.defaults);
+    if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.standing(other)) {
         return Err(PreviewError::Refused(blocker));
     }
-    let desired = desired::resolve(object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
-    let (mut object, mut remembered) = (object.clone(), Remembered::of(object));
+    let desired = desired::resolve(&object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
+    let mut remembered = Remembered::of(&object);
     let now = Timestamp::now();
     if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
         let observed = aws.observe_user(&user.name).await;
-        return Ok((desired, revocation::cut_off(&remembered, &observed, false, now)));
+        let plan = revocation::cut_off(&remembered, &observed, false, now);
+        return Ok(Preview { desired, plan, doubts });
     }
     let observed = observe(&object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
     remembered.recall(&mut object, &desired, &observed);
+    let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &terms);
+    let desired = adapted.map_err(PreviewError::Invalid)?;
     let plan = plan::plan(&desired, &observed, &remembered, now);
-    Ok((desired, plan))
+    Ok(Preview { desired, plan, doubts })
 }
 
 /// Why there is no plan.

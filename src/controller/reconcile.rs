@@ -12,7 +12,7 @@ use super::revoke::revoke;
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look};
-use crate::desired::claims::{self, Standing};
+use crate::desired::claims::{self, Standing, Taken};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::kubernetes::Kubernetes;
@@ -68,6 +68,14 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
     let observed = Box::pin(looked).await;
     remembered.recall(object, &desired, &observed);
+    let cluster = &context.kubernetes.cluster;
+    let desired = match desired::adapted(desired, observed.versioned(), object, cluster, &opened.terms) {
+        Ok(desired) => desired,
+        Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
+    };
+    for (what, owner) in observed.foreign(&desired) {
+        tracing::info!(what, owner, "belongs to another BucketConnection");
+    }
     let mut plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
@@ -113,7 +121,8 @@ pub(super) fn rival<'a>(
     if Management::of_spec(&object.spec.management).hands_off() {
         return None;
     }
-    let (part, message) = claims::taken(object, others, &terms.defaults, standing)?;
+    let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
+    tracing::info!(holder, message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
@@ -142,7 +151,11 @@ pub(super) async fn observe(
     let observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
     let changes = desired.existing.is_none() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
-    Observed { workloads, ..observed }
+    let versioning = match observed.asks_versioning(desired, remembered, now) {
+        true => aws.versioning(desired).await,
+        false => Reading::NotLooked,
+    };
+    Observed { workloads, versioning, ..observed }
 }
 
 /// The Secret, and those beside it: rarely any.

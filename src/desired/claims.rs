@@ -6,8 +6,8 @@
 use kube::ResourceExt;
 
 use super::management::Management;
-use super::names;
-use super::tenancy::{self, Labels};
+use super::tenancy::{self, Labels, Terms};
+use super::{Account, names, resolve};
 use crate::api::conditions::ConditionType;
 use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
 
@@ -42,19 +42,40 @@ pub fn standing(object: &BucketConnection, account: Option<&AWSAccount>) -> Stan
     let allowed = account.is_some_and(|account| {
         let namespace = object.namespace().unwrap_or_default();
         let known = !tenancy::asks_labels(&account.spec, &namespace);
-        known && tenancy::terms(object, &Labels::new(), &account.name_any(), &account.spec).is_ok()
+        known && tenancy::terms(object, &Labels::new(), account).is_ok_and(|terms| is_valid(object, account, &terms))
     });
     if wants(object) && allowed { Standing::Claims } else { Standing::Nothing }
 }
 
-/// What `object`, whose status may be believed, claims that belongs to one of `others`: the part of it, and why, for people.
+/// Whether an object can be carried out in its account, as far as that is known before signing in. Nobody has to wait for one that never
+/// can.
+fn is_valid(object: &BucketConnection, account: &AWSAccount, terms: &Terms) -> bool {
+    let status = account.status.clone().unwrap_or_default();
+    let Some(id) = status.account_id.or_else(|| account.spec.account_id.clone()) else { return true };
+    let region = account.spec.sign_in.region.as_ref().unwrap_or(&object.spec.region);
+    let partition = status.partition.unwrap_or_else(|| names::partition_of(region).to_owned());
+    resolve(object, "", &Account { id, partition }, terms).is_ok()
+}
+
+/// A bucket or user that another connection has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// The condition that tells about it.
+    pub part: ConditionType,
+    /// Why, for people. Of connections in other namespaces it tells no name.
+    pub message: String,
+    /// Namespace and name of the connection that has it, for the operator's log.
+    pub holder: String,
+}
+
+/// What `object`, whose status may be believed, claims that belongs to one of `others`.
 /// `standing` tells what another object has; it is asked only of those that name the same.
 pub fn taken<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     defaults: &AccountDefaults,
     standing: impl Fn(&BucketConnection) -> Standing,
-) -> Option<(ConditionType, String)> {
+) -> Option<Taken> {
     if has(object) {
         return None;
     }
@@ -75,19 +96,20 @@ pub fn taken<'a>(
             Standing::Claims | Standing::Nothing => continue,
         }
         let own_bucket = same_bucket(other);
-        let whose = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
-        return Some(if own_bucket {
+        let holder = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
+        let neighbor = other.namespace() == object.namespace();
+        let whose = if neighbor { format!("BucketConnection {holder}") } else { "another BucketConnection".to_owned() };
+        let (part, message) = if own_bucket {
             let name = names::bucket(object, "<account>");
-            let advice = "choose another bucket.name";
-            let message = format!("bucket {name} belongs to BucketConnection {whose}: {advice}, or delete that one first");
-            (ConditionType::BucketReady, message)
+            let or = if neighbor { ", or delete that one first" } else { "" };
+            (ConditionType::BucketReady, format!("bucket {name} belongs to {whose}: choose another bucket.name{or}"))
         } else {
             let name = object.spec.user.as_ref().and_then(|user| user.name.clone());
             let name = name.unwrap_or_else(|| names::default_user(object, defaults));
-            let message =
-                format!("IAM user {name} belongs to BucketConnection {whose}: create this one anew with another user.name");
-            (ConditionType::UserReady, message)
-        });
+            let advice = "create this BucketConnection with another user.name";
+            (ConditionType::UserReady, format!("IAM user {name} belongs to {whose}: {advice}"))
+        };
+        return Some(Taken { part, message, holder });
     }
     None
 }
@@ -145,9 +167,9 @@ mod tests {
         let (older, younger) = (object("a", 1, json!({}), json!({})), object("b", 2, json!({}), json!({})));
         let none = AccountDefaults::default();
         assert_eq!(taken(&older, [&older, &younger], &none, standing), None);
-        let (part, text) = taken(&younger, [&older, &younger], &none, standing).unwrap();
-        assert_eq!(part, ConditionType::BucketReady);
-        assert!(text.starts_with("bucket data belongs to BucketConnection lab/a: "), "{text}");
+        let found = taken(&younger, [&older, &younger], &none, standing).unwrap();
+        assert_eq!(found.part, ConditionType::BucketReady);
+        assert!(found.message.starts_with("bucket data belongs to BucketConnection lab/a: "), "{}", found.message);
         let has = object("b", 2, json!({}), json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } }));
         assert_eq!(taken(&has, [&older, &has], &none, standing), None);
         assert!(taken(&older, [&older, &has], &none, standing).is_some());
@@ -177,11 +199,45 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_of_another_namespace_is_not_named() {
+        let none = AccountDefaults::default();
+        let mut theirs = object("merger-with-acme", 1, json!({ "user": { "name": "x" } }), json!({}));
+        theirs.metadata.namespace = Some("board".into());
+        let one = |bucket: &str, user: &str| json!({ "bucket": { "name": bucket, "prefix": "runs/" }, "user": { "name": user } });
+        for (spec, expected) in [
+            (one("data", "y"), "bucket data belongs to another BucketConnection: choose another bucket.name"),
+            (
+                one("other", "X"),
+                "IAM user X belongs to another BucketConnection: create this BucketConnection with another user.name",
+            ),
+        ] {
+            let found = taken(&object("b", 2, spec, json!({})), [&theirs], &none, standing).unwrap();
+            assert_eq!((found.message.as_str(), found.holder.as_str()), (expected, "board/merger-with-acme"));
+        }
+    }
+
+    #[test]
+    fn an_object_that_can_never_be_carried_out_claims_nothing() {
+        let account: AWSAccount = serde_json::from_value(json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
+            "spec": { "accountId": "123456789012", "allowedNamespaces": [
+                { "names": ["lab"], "buckets": ["data"], "regions": ["eu-west-1"], "presets": ["ReadWrite"] },
+            ] },
+        }))
+        .unwrap();
+        let standing = |spec: Value| super::standing(&object("a", 1, spec, json!({})), Some(&account));
+        assert_eq!(standing(json!({})), Standing::Claims);
+        assert_eq!(standing(json!({ "management": { "nonsense": "Ignore" } })), Standing::Nothing);
+        assert_eq!(standing(json!({ "bucket": { "name": "data", "prefix": "runs" } })), Standing::Nothing);
+        assert_eq!(standing(json!({ "region": "us-east-1" })), Standing::Nothing, "not allowed");
+    }
+
+    #[test]
     fn users_are_per_account_and_buckets_are_not() {
         let spec = |bucket: &str, user: &str, account: &str| json!({ "bucket": { "name": bucket, "prefix": "runs/" }, "user": { "name": user }, "accountRef": { "name": account } });
         let none = AccountDefaults::default();
         let first = object("a", 1, spec("one", "Lab", "x"), json!({}));
-        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none, standing).map(|(part, _)| part);
+        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none, standing).map(|taken| taken.part);
         assert_eq!(part(spec("two", "lab", "x")), Some(ConditionType::UserReady));
         assert_eq!(part(spec("two", "lab", "y")), None);
         assert_eq!(part(spec("one", "other", "y")), Some(ConditionType::BucketReady));

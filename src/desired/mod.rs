@@ -74,6 +74,8 @@ pub struct Desired {
     pub management: Management,
     /// The takeover that is approved.
     pub approved_plan: Option<String>,
+    /// Whether the bucket is taken to have versions; `None` where that does not matter, or the spec says so.
+    pub versioned: Option<bool>,
     /// What to do on deletion.
     pub deletion: DeletionPolicy,
     /// Whether deletion may destroy objects and foreign keys.
@@ -93,6 +95,16 @@ impl Desired {
     pub fn place(&self) -> Place {
         let path = Some(self.user.path.clone()).filter(|path| path != names::DEFAULT_PATH);
         Place { region: self.region.clone(), user_path: path }
+    }
+
+    /// Whose something is that has this ownership tag, for people: a tenant is told no names of other namespaces.
+    pub fn whose(&self, owner: &str) -> String {
+        match (owner.rsplit_once('/'), self.owner.rsplit_once('/')) {
+            (Some((theirs, name)), Some((ours, _))) if theirs == ours && ours.contains('/') => {
+                format!("BucketConnection {name} of this namespace")
+            }
+            _ => "another BucketConnection".to_owned(),
+        }
     }
 
     /// The key, for people.
@@ -131,6 +143,8 @@ pub struct DesiredUser {
     pub tags: DesiredTags,
     /// ARN of the managed policy that bounds its rights; `None` leaves that alone.
     pub boundary: Option<String>,
+    /// Whether it is the account that sets it.
+    pub boundary_of_account: bool,
     /// Whether one that exists may be taken over.
     pub adopt: bool,
 }
@@ -191,6 +205,33 @@ pub struct DesiredAccess {
 ///
 /// `cluster` tells this Kubernetes cluster from others that work on the same account; `terms` are the account's.
 pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, terms: &Terms) -> Result<Desired, Vec<SpecError>> {
+    let known = object.status.as_ref().and_then(|status| status.memory.versioning.as_ref());
+    resolve_on(object, cluster, account, terms, known.is_some_and(|known| known.versioned))
+}
+
+/// The same `desired` for a bucket that was found to have versions, or none: where that matters, ICA's rights depend on it.
+pub fn adapted(
+    desired: Desired,
+    versioned: Option<bool>,
+    object: &BucketConnection,
+    cluster: &str,
+    terms: &Terms,
+) -> Result<Desired, Vec<SpecError>> {
+    match versioned {
+        Some(found) if desired.versioned.is_some_and(|taken| taken != found) => {
+            resolve_on(object, cluster, &desired.account, terms, found)
+        }
+        _ => Ok(desired),
+    }
+}
+
+fn resolve_on(
+    object: &BucketConnection,
+    cluster: &str,
+    account: &Account,
+    terms: &Terms,
+    versioned: bool,
+) -> Result<Desired, Vec<SpecError>> {
     let (spec, defaults) = (&object.spec, &terms.defaults);
     let mut errors = validate::schema(object);
     let bucket_name = names::bucket(object, &account.id);
@@ -224,7 +265,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         objects_arn: &objects_arn,
         prefix: (!in_scope.is_empty()).then_some(in_scope),
         kms_key_arn: bucket_settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
-        versioned: spec.bucket.settings.versioning.is_some(),
+        versioned: spec.bucket.settings.versioning.is_some() || versioned,
         region: &spec.region,
         illumina_ica: spec.illumina_ica.as_ref(),
     };
@@ -243,6 +284,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         account_id: &account.id,
         partition: &account.partition,
         region: &spec.region,
+        operator: &terms.operator,
     };
     let mut setting_errors = Vec::new();
     let specs = Specs { spec: &spec.settings, bucket: &bucket_settings };
@@ -312,6 +354,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
             arn: format!("{iam}:user{path}{user_name}"),
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
             boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
+            boundary_of_account: defaults.permissions_boundary.is_some(),
             adopt: user_spec.adopt && terms.adoption,
             name: user_name,
             path: path.clone(),
@@ -361,6 +404,7 @@ pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, term
         approved_plan: spec.approved_plan.clone(),
         deletion: spec.deletion_policy,
         force_destroy: spec.force_destroy,
+        versioned: (spec.preset == Preset::IlluminaICA && spec.bucket.settings.versioning.is_none()).then_some(versioned),
         limits: limits(spec.preset, &spec.region),
         owner,
     })

@@ -9,8 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::names;
-use crate::api::{AWSAccountSpec, AccountDefaults, BucketConnection, NamespaceRule, PolicyType, Preset};
+use super::{claims, names};
+use crate::api::conditions::Reason;
+use crate::api::{AWSAccount, AWSAccountSpec, AccountDefaults, BucketConnection, NamespaceRule, PolicyType, Preset, SignIn};
 use crate::settings::wrong_fields;
 use crate::wildcard::rule_matches;
 
@@ -21,6 +22,24 @@ pub struct Terms {
     pub defaults: AccountDefaults,
     /// Whether what exists already may be taken over.
     pub adoption: bool,
+    /// ARNs by which policies know the operator, once it is signed in: see [`principals`].
+    pub operator: Vec<String>,
+}
+
+/// ARNs by which policies know the operator: `identity` is what STS calls it, `sign_in` how it came there. STS does not tell the path of an
+/// assumed role, so where the account does not name the role, `*` stands for any path.
+pub fn principals(identity: &str, sign_in: &SignIn) -> Vec<String> {
+    if let Some(role) = sign_in.credentials.assume_role.last() {
+        return vec![role.role_arn.clone()];
+    }
+    let parts: Vec<_> = identity.splitn(6, ':').collect();
+    match (parts.as_slice(), identity.split('/').collect::<Vec<_>>().as_slice()) {
+        (["arn", partition, "sts", _, account, resource], [_, name, _]) if resource.starts_with("assumed-role/") => {
+            let role = format!("arn:{partition}:iam::{account}:role");
+            vec![format!("{role}/{name}"), format!("{role}/*/{name}")]
+        }
+        _ => vec![identity.to_owned()],
+    }
 }
 
 /// Labels of a namespace.
@@ -31,9 +50,26 @@ pub fn asks_labels(account: &AWSAccountSpec, namespace: &str) -> bool {
     account.allowed_namespaces.iter().any(|rule| rule.selector.is_some() && named(rule, namespace))
 }
 
-/// The terms on which `object`, in a namespace with `labels`, may use the account `name`; or why it may not, for people.
-pub fn terms(object: &BucketConnection, labels: &Labels, name: &str, account: &AWSAccountSpec) -> Result<Terms, String> {
-    let namespace = object.namespace().unwrap_or_default();
+/// Why a connection may not use an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// In one word.
+    pub reason: Reason,
+    /// Why, and who can change that.
+    pub message: String,
+}
+
+/// The terms on which `object`, in a namespace with `labels`, may use `account`; or why it may not. What its status says is believed.
+pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount) -> Result<Terms, Refusal> {
+    let (name, namespace) = (account.name_any(), object.namespace().unwrap_or_default());
+    // It would never go.
+    if account.metadata.deletion_timestamp.is_some() && !claims::has(object) {
+        let message = format!(
+            "AWSAccount {name} is being deleted and takes no new connections: delete this BucketConnection, or create one that names another AWSAccount in accountRef"
+        );
+        return Err(Refusal { reason: Reason::AccountNotFound, message });
+    }
+    let account = &account.spec;
     let mut nearest: Option<Vec<String>> = None;
     for rule in &account.allowed_namespaces {
         if !named(rule, &namespace) || !rule.selector.as_ref().is_none_or(|selector| selects(selector, labels)) {
@@ -41,17 +77,18 @@ pub fn terms(object: &BucketConnection, labels: &Labels, name: &str, account: &A
         }
         let refused = refusals(object, rule, account);
         if refused.is_empty() {
-            return Ok(Terms { defaults: account.defaults.clone(), adoption: rule.adoption });
+            return Ok(Terms { defaults: account.defaults.clone(), adoption: rule.adoption, operator: Vec::new() });
         }
         if nearest.as_ref().is_none_or(|nearest| refused.len() < nearest.len()) {
             nearest = Some(refused);
         }
     }
     let ask = format!("whoever keeps AWSAccount {name} can allow it in spec.allowedNamespaces");
-    Err(match nearest {
+    let message = match nearest {
         None => format!("AWSAccount {name} allows nothing to namespace {namespace}; {ask}"),
         Some(refused) => format!("AWSAccount {name} does not allow namespace {namespace}: {}; {ask}", refused.join("; ")),
-    })
+    };
+    Err(Refusal { reason: Reason::NotAllowed, message })
 }
 
 /// What `rule` does not allow of `object`.
@@ -190,7 +227,8 @@ mod tests {
     }
 
     fn asked(object: &BucketConnection, account: &AWSAccountSpec) -> Result<Terms, String> {
-        terms(object, &Labels::from([("team".to_owned(), "a".to_owned())]), "research", account)
+        let account = AWSAccount::new("research", account.clone());
+        terms(object, &Labels::from([("team".to_owned(), "a".to_owned())]), &account).map_err(|refusal| refusal.message)
     }
 
     #[test]
@@ -235,6 +273,20 @@ mod tests {
     }
 
     #[test]
+    fn the_operator_has_these_names_in_policies() {
+        let signed_in = |sign_in: Value, identity: &str| principals(identity, &serde_json::from_value(sign_in).unwrap());
+        let user = "arn:aws:iam::123456789012:user/platform/operator";
+        assert_eq!(signed_in(json!({}), user), [user]);
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/operator/botocore";
+        assert_eq!(
+            signed_in(json!({}), session),
+            ["arn:aws-cn:iam::123456789012:role/operator", "arn:aws-cn:iam::123456789012:role/*/operator"]
+        );
+        let role = "arn:aws-cn:iam::123456789012:role/teams/operator";
+        assert_eq!(signed_in(json!({ "credentials": { "assumeRole": [{ "roleArn": role }] } }), session), [role]);
+    }
+
+    #[test]
     fn one_entry_must_allow_all_of_it() {
         let halves = account(json!([
             { "names": ["*"], "buckets": ["*"], "presets": ["ReadWrite"] },
@@ -263,6 +315,21 @@ mod tests {
         account.defaults.permissions_boundary = Some("arn:aws:iam::123456789012:policy/edge".into());
         let own = object(json!({ "user": { "permissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess" } }));
         assert!(asked(&own, &account).unwrap_err().contains("the account sets arn:aws:iam::123456789012:policy/edge"));
+    }
+
+    #[test]
+    fn an_account_that_is_being_deleted_takes_no_new_connections() {
+        let mut account = AWSAccount::new("research", rule(json!({})));
+        let mut object = object(json!({}));
+        assert!(terms(&object, &Labels::new(), &account).is_ok());
+        account.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let refusal = terms(&object, &Labels::new(), &account).unwrap_err();
+        assert_eq!(refusal.reason, Reason::AccountNotFound);
+        assert!(refusal.message.starts_with("AWSAccount research is being deleted and takes no new connections: "));
+        // One that has something there goes on until it is deleted itself.
+        object.status =
+            serde_json::from_value(json!({ "bucket": { "arn": "arn:aws:s3:::lab-a-data", "region": "eu-west-1" } })).unwrap();
+        assert!(terms(&object, &Labels::new(), &account).is_ok());
     }
 
     #[test]

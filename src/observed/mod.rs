@@ -8,6 +8,7 @@ mod ledger;
 mod remembered;
 mod seal;
 mod tried;
+mod unsealed;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub use ledger::{Ledger, announcement, recall};
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;
+pub use unsealed::distrust;
 
 /// Everything that the planner knows about the world.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -73,10 +75,15 @@ pub struct Observed {
     pub access: BTreeMap<String, Access>,
     /// What came of trying the key that the Secret holds.
     pub proof: KeyProof,
+    /// The bucket's versioning, where rights depend on it and the spec does not manage it; looked at now and then.
+    pub versioning: Reading<String>,
 }
 
 /// How far AWS's clock and ours may be apart.
 const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// The bucket's versioning is read so often, where only rights depend on it.
+const VERSIONING_SECONDS: i64 = 3_600;
 
 impl Observed {
     /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
@@ -98,6 +105,36 @@ impl Observed {
             !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
         };
         keys.iter().filter(explained).map(|key| key.id.clone()).collect()
+    }
+
+    /// Whether the bucket's versioning is to be read.
+    pub fn asks_versioning(&self, desired: &Desired, remembered: &Remembered, now: Timestamp) -> bool {
+        let known = remembered.versioning.as_ref().filter(|_| remembered.verified);
+        let fresh = known.is_some_and(|known| (0..VERSIONING_SECONDS).contains(&(now.as_second() - known.read_at.0.as_second())));
+        desired.versioned.is_some() && matches!(self.bucket, Bucket::There(_)) && !fresh
+    }
+
+    /// Whether the bucket was found to have versions.
+    pub fn versioned(&self) -> Option<bool> {
+        match &self.versioning {
+            Reading::Set(_) => Some(true),
+            Reading::Unset => Some(false),
+            Reading::NotLooked | Reading::Unreadable(_) => None,
+        }
+    }
+
+    /// What belongs to other connections, with the owner that its tag names: for the operator's log, since a tenant is not told.
+    pub fn foreign(&self, desired: &Desired) -> Vec<(&'static str, String)> {
+        let tags = [
+            ("bucket", self.bucket.tags().map(|tags| (*tags).clone())),
+            ("user", self.user.set().map(|user| user.tags.clone())),
+            ("policy", self.managed_policy.set().and_then(|policy| policy.tags.clone())),
+        ];
+        let owner = |tags: Option<Tags>| match Ownership::of(&tags?, desired) {
+            Ownership::Foreign(owner) => Some(owner),
+            Ownership::Ours | Ownership::Untagged => None,
+        };
+        tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
     }
 
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
@@ -132,7 +169,7 @@ pub enum Ownership {
     Ours,
     /// Without any ownership tag.
     Untagged,
-    /// Somebody else's: the value of the tag.
+    /// Somebody else's: the value of the tag. Not for messages: see [`Desired::whose`].
     Foreign(String),
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::api::conditions::ConditionType;
 use crate::api::{
     BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat,
-    UserStatus,
+    UserStatus, VersioningStatus,
 };
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership, Secret, recall};
@@ -33,6 +33,8 @@ pub struct Remembered {
     pub verified: bool,
     /// Whether something that was to be proven is not: it is tried again.
     pub unproven: bool,
+    /// What was found of the bucket's versioning.
+    pub versioning: Option<VersioningStatus>,
     /// The generation of the spec.
     pub generation: Option<i64>,
     /// Writes that the look of this pass may find undone.
@@ -81,6 +83,7 @@ impl Remembered {
                 .values()
                 .any(|capability| matches!(capability.state, CapabilityState::Invalid | CapabilityState::Pending)),
             written: status.memory.written,
+            versioning: status.memory.versioning,
         }
     }
 

@@ -125,6 +125,7 @@ mod tests {
             "earlierPolicies": [{ "type": "Inline", "name": "q" }],
             "credentials": { "accessKeyId": "AKIA1" },
             "permissions": { "groups": ["g"] },
+            "versioning": { "versioned": true, "readAt": "2026-01-01T00:00:00Z" },
             "written": { "cors": "abcdef" },
         });
         for field in fields {

@@ -44,7 +44,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     let named = listed(&changes.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>());
     let what = match first {
         ConditionType::UserReady => format!("IAM user {}", desired.user.name),
-        ConditionType::PolicyInSync => format!("managed policy {}", desired.policy.name),
+        ConditionType::PolicyInSync => format!("policy {}", desired.policy.name),
         _ => format!("bucket {}", desired.bucket.name),
     };
     let message = if changes.is_empty() {
@@ -64,11 +64,10 @@ fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
     match action {
         Action::WriteSetting { .. } => adopted(ConditionType::BucketReady),
         Action::UpdatePolicy { .. } | Action::TagPolicy { .. } => adopted(ConditionType::PolicyInSync),
-        Action::BoundUser { .. }
-        | Action::TagUser { .. }
-        | Action::PutInlinePolicy { .. }
-        | Action::AttachPolicy { .. }
-        | Action::IssueKey { .. } => adopted(ConditionType::UserReady),
+        Action::PutInlinePolicy { .. } => adopted(ConditionType::PolicyInSync) || adopted(ConditionType::UserReady),
+        Action::BoundUser { .. } | Action::TagUser { .. } | Action::AttachPolicy { .. } | Action::IssueKey { .. } => {
+            adopted(ConditionType::UserReady)
+        }
         _ => false,
     }
 }

@@ -58,11 +58,11 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     let ownership = Ownership::of(&observed.bucket.tags().unwrap_or_default(), desired);
     let adopt = desired.bucket.adopt || planner.plan.hands_off;
     match (&ownership, &known) {
-        (Ownership::Foreign(owner), _) if !planner.plan.hands_off => {
-            let message = format!(
-                "bucket {name} belongs to another BucketConnection ({owner}); choose another bucket.name, or delete that one first"
-            );
-            return not_ours(planner, known, message);
+        (Ownership::Foreign(owner), _) => {
+            let message = format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(owner));
+            planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
+            planner.withdraws = planner.remembered.bucket.is_some();
+            return None;
         }
         (Ownership::Untagged, Identity::Unclear(problem)) => {
             planner.unreadable(BucketReady, problem);

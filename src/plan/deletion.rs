@@ -169,12 +169,12 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             Reading::NotLooked | Reading::Unset => {}
         }
         match &observed.inline_policy {
-            Reading::Set(_) => {
+            Reading::Set(live) if policy::owns_inline(planner, desired, live) => {
                 let action = Action::DeleteInlinePolicy { name: desired.policy.name.clone() };
                 rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
             }
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
-            Reading::NotLooked | Reading::Unset => {}
+            Reading::NotLooked | Reading::Unset | Reading::Set(_) => {}
         }
     }
     let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));

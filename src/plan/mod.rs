@@ -248,8 +248,8 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
         Some(secret) => existing::plan(&mut planner, desired, observed, secret, bucket.as_slice()),
         None => identity(&mut planner, desired, observed, now, bucket),
     }
-    if planner.plan.hands_off {
-        // Whose it is does not matter to who only looks.
+    if planner.plan.hands_off && !planner.foreign {
+        // Observing takes nothing from anybody, but nobody is shown what belongs to another connection.
         planner.frozen = false;
     }
     if planner.frozen {
@@ -287,6 +287,8 @@ struct Planner<'a> {
     futile: breaker::Futile,
     /// Something basic is not ours: nothing at all is changed.
     frozen: bool,
+    /// Something basic belongs to another connection.
+    foreign: bool,
     /// What is taken over, by the part that tells about it.
     adopts: Vec<ConditionType>,
     /// What is to be adopted is not what was ours under its name: that needs approval, whatever it would change.
@@ -298,17 +300,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
         let (place, plan, futile) = (Place::default(), Plan::default(), breaker::Futile::new());
-        Self {
-            remembered,
-            place,
-            wanted: BTreeMap::new(),
-            plan,
-            futile,
-            frozen: false,
-            adopts: Vec::new(),
-            replaced: false,
-            withdraws: false,
-        }
+        let (wanted, adopts) = (BTreeMap::new(), Vec::new());
+        let (frozen, foreign, replaced, withdraws) = (false, false, false, false);
+        Self { remembered, place, wanted, plan, futile, frozen, foreign, adopts, replaced, withdraws }
     }
 
     /// Adds a step; returns its index.
@@ -350,6 +344,12 @@ impl<'a> Planner<'a> {
     fn freeze(&mut self, part: ConditionType, reason: Reason, message: String) {
         self.stall(part, reason, message);
         self.frozen = true;
+    }
+
+    /// The same for something that belongs to another connection: nothing of it is shown either.
+    fn freeze_foreign(&mut self, part: ConditionType, reason: Reason, message: String) {
+        self.freeze(part, reason, message);
+        self.foreign = true;
     }
 
     /// Adds a part that could not be read.

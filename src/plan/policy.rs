@@ -1,11 +1,11 @@
 //! The IAM policy's part of a plan: inline or managed, and the way from one to the other.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Action, Planner};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
-use crate::desired::{Desired, names};
+use crate::desired::{Desired, DesiredPolicy, names};
 use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
 use crate::settings::{FieldDiff, Reading};
@@ -26,25 +26,55 @@ pub(super) fn plan(
         PolicyType::Inline => inline(planner, desired, observed, new_user, base),
         PolicyType::Managed => managed(planner, desired, observed, new_user, base),
     };
+    if let Reading::Unreadable(problem) = &observed.versioning {
+        planner.unreadable(PART, problem);
+    }
     remove_earlier(planner, desired, observed, !new_user, &steps);
     steps
 }
 
 fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
-    let document = &desired.policy.document;
+    let DesiredPolicy { name, document, adopt, .. } = &desired.policy;
     let whole = || vec![FieldDiff::new("policy", None, Some(document.to_json()))];
     let diffs = match &observed.inline_policy {
-        Reading::Unreadable(problem) if !new_user => {
+        _ if new_user => whole(),
+        Reading::Unset => whole(),
+        Reading::NotLooked => return Vec::new(),
+        Reading::Unreadable(problem) => {
             planner.unreadable(PART, problem);
             return Vec::new();
         }
-        Reading::Set(live) if !new_user && document.same_as(live) => return Vec::new(),
-        Reading::NotLooked if !new_user => return Vec::new(),
-        Reading::Set(live) if !new_user => document.diffs("policy", live),
-        _ => whole(),
+        Reading::Set(live) => {
+            let ours = owns_inline(planner, desired, live);
+            if !(ours || *adopt || planner.plan.hands_off) {
+                let message = format!(
+                    "IAM user {} has an inline policy {name} that was not written by this BucketConnection: it is left alone; choose another policy.name, or set policy.adopt: true to take it over",
+                    desired.user.name
+                );
+                planner.freeze(PART, Reason::PolicyNotOwned, message);
+                return Vec::new();
+            }
+            if !ours {
+                planner.adopts.push(PART);
+            }
+            if document.same_as(live) {
+                return Vec::new();
+            }
+            document.diffs("policy", live)
+        }
     };
-    let action = Action::PutInlinePolicy { name: desired.policy.name.clone(), document: document.clone() };
+    let action = Action::PutInlinePolicy { name: name.clone(), document: document.clone() };
     planner.write(PART, action, diffs, base).into_iter().collect()
+}
+
+/// Whether the inline policy of the desired name is ours: under the name that is ours on each user of ours, or because our status says that we
+/// wrote it. A connection that was applied again, which remembers nothing, finds its own by what it says.
+pub(super) fn owns_inline(planner: &Planner<'_>, desired: &Desired, live: &Value) -> bool {
+    let identity = desired.policy.identity();
+    let found_again = planner.remembered.user.is_none() && desired.policy.document.same_as(live);
+    desired.policy.name == names::INLINE_POLICY
+        || planner.remembered.policies.iter().any(|known| known.is(&identity))
+        || found_again
 }
 
 fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
@@ -60,14 +90,17 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         }
         Reading::Unreadable(problem) => planner.unreadable(PART, problem),
         Reading::Set(live) => {
-            let untagged = live.tags.as_ref().map(|tags| Ownership::of(tags, desired)) == Some(Ownership::Untagged);
+            let ownership = live.tags.as_ref().map(|tags| Ownership::of(tags, desired));
             let ours = owned(planner, desired, live);
-            if !(ours || (untagged && policy.adopt) || planner.plan.hands_off) {
-                let message = format!(
-                    "managed policy {} exists and was not created by this BucketConnection: it is left alone; choose another policy.name{}",
-                    policy.name,
-                    if untagged { ", or set policy.adopt: true to take it over" } else { "" }
-                );
+            let left = |why: &str| format!("managed policy {} {why}: it is left alone; choose another policy.name", policy.name);
+            if let (Some(Ownership::Foreign(owner)), false) = (&ownership, ours) {
+                let message = left(&format!("belongs to {}", desired.whose(owner)));
+                planner.freeze_foreign(PART, Reason::PolicyNotOwned, message);
+                return steps;
+            }
+            if !(ours || policy.adopt || planner.plan.hands_off) {
+                let message =
+                    left("exists and was not created by this BucketConnection") + ", or set policy.adopt: true to take it over";
                 planner.freeze(PART, Reason::PolicyNotOwned, message);
                 return steps;
             }
@@ -137,7 +170,7 @@ pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPo
 }
 
 /// Policies of earlier specs go once the new one is in place: the user is never without rights in between. A managed one goes
-/// only if its tag says that it is ours; an inline one on our user is.
+/// only if its tag says that it is ours; an inline one, because the status names only those that we wrote.
 pub(super) fn remove_earlier(
     planner: &mut Planner<'_>,
     desired: &Desired,

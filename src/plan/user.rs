@@ -23,16 +23,21 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             planner.unreadable(PART, problem);
             None
         }
-        Reading::Set(user) if !(owned(planner, desired, user) || may_adopt(desired, user) || planner.plan.hands_off) => {
-            let whose = match Ownership::of(&user.tags, desired) {
-                Ownership::Foreign(owner) => format!("belongs to another BucketConnection ({owner})"),
-                _ => "exists and was not created by this BucketConnection".to_owned(),
+        Reading::Set(user) if !(owned(planner, desired, user) || may_look(planner, desired, user)) => {
+            let left = |whose: &str, or: &str| {
+                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name{or}")
             };
-            let untagged = Ownership::of(&user.tags, desired) == Ownership::Untagged;
-            let or = if untagged { ", or set user.adopt: true to take it over" } else { "" };
-            let message =
-                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name{or}");
-            planner.freeze(PART, Reason::UserNotOwned, message);
+            match Ownership::of(&user.tags, desired) {
+                Ownership::Foreign(owner) => {
+                    let message = left(&format!("belongs to {}", desired.whose(&owner)), "");
+                    planner.freeze_foreign(PART, Reason::UserNotOwned, message);
+                }
+                Ownership::Ours | Ownership::Untagged => {
+                    let or = ", or set user.adopt: true to take it over";
+                    let message = left("exists and was not created by this BucketConnection", or);
+                    planner.freeze(PART, Reason::UserNotOwned, message);
+                }
+            }
             None
         }
         Reading::Set(user) if user.path != desired.user.path && !planner.plan.hands_off => {
@@ -55,13 +60,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             if !owned(planner, desired, user) {
                 planner.adopts.push(PART);
             }
-            // Omitted or not: a boundary is never taken away.
-            if let Some(arn) = &desired.user.boundary
-                && user.boundary.as_ref() != Some(arn)
-            {
-                let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
-                planner.write(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
-            }
+            bound(planner, desired, user);
             let diffs = desired.user.tags.diffs("user.tags", &user.tags);
             if !diffs.is_empty() {
                 let (set, remove) = tag_changes(&user.tags, &desired.user.tags.merged(&user.tags));
@@ -72,9 +71,26 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// Nobody's, and to be taken over.
-fn may_adopt(desired: &Desired, user: &User) -> bool {
-    desired.user.adopt && Ownership::of(&user.tags, desired) == Ownership::Untagged
+/// Bounds the rights of a user that is ours. A boundary is never taken away, and one that somebody else set is never replaced: it may be what
+/// holds the user back.
+fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
+    let Some(arn) = desired.user.boundary.as_ref().filter(|arn| user.boundary.as_ref() != Some(arn)) else { return };
+    let set_by_us = |arn: &String| planner.remembered.user.as_ref().is_some_and(|user| user.permissions_boundaries.contains(arn));
+    if let Some(there) = user.boundary.as_ref().filter(|there| !(set_by_us(there) || planner.plan.hands_off)) {
+        let message = format!(
+            "IAM user {} has the permissions boundary {there}, which was not set by this BucketConnection, so it is not replaced by {arn}: set user.permissionsBoundary to the one that is there, or have somebody with the right to do so change it (aws iam put-user-permissions-boundary)",
+            desired.user.name
+        );
+        planner.freeze(PART, Reason::BoundaryNotOwned, message);
+        return;
+    }
+    let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
+    planner.write(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
+}
+
+/// Nobody's, and to be taken over or only observed.
+fn may_look(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
+    (desired.user.adopt || planner.plan.hands_off) && Ownership::of(&user.tags, desired) == Ownership::Untagged
 }
 
 /// Ours by its tag; without a tag, by the id that AWS never gives twice.

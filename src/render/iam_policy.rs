@@ -134,7 +134,7 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
         };
         let needs = Needs {
             user: desired.existing.is_none(),
-            settings: desired.bucket.settings.actions(),
+            settings: settings_of(desired),
             managed: desired.policy.kind == PolicyType::Managed,
             boundary: desired.user.boundary.is_some(),
             delete,
@@ -152,11 +152,17 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
     grants.policy()
 }
 
+fn settings_of(desired: &Desired) -> Vec<&'static str> {
+    let mut actions = desired.bucket.settings.actions();
+    actions.extend(desired.versioned.map(|_| "s3:GetBucketVersioning"));
+    actions
+}
+
 /// What is done to a connection.
 struct Needs {
     /// Whether it has a user of ours.
     user: bool,
-    /// Actions of the managed settings.
+    /// Actions of the managed settings, and of those that are only looked at.
     settings: Vec<&'static str>,
     managed: bool,
     boundary: bool,

@@ -11,6 +11,8 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
+use aws_types::origin::Origin;
+use aws_types::sdk_config;
 
 use crate::api::sign_in::{AssumeRole, Endpoints, SignIn};
 use crate::credentials::{AccountKey, KeyPair};
@@ -112,8 +114,9 @@ pub(super) async fn signed_in(base: &SdkConfig, sign_in: &SignIn, key: Option<&A
     }
     builder.set_use_fips(Some(sign_in.endpoints.fips).filter(|on| *on).or(base.use_fips()));
     builder.set_use_dual_stack(Some(sign_in.endpoints.dual_stack).filter(|on| *on).or(base.use_dual_stack()));
-    if let Some(url) = &sign_in.endpoints.url {
-        builder = builder.endpoint_url(url);
+    let Endpoints { url, fips, dual_stack, .. } = &sign_in.endpoints;
+    if url.is_some() || *fips || *dual_stack {
+        ask_at(&mut builder, url.clone());
     }
     if let Some(AccountKey { key, token }) = key {
         let token = token.as_ref().map(|token| token.reveal().to_owned());
@@ -128,9 +131,18 @@ pub(super) async fn signed_in(base: &SdkConfig, sign_in: &SignIn, key: Option<&A
     config
 }
 
+/// Sets the address for all services; `None` is AWS's own. The SDK lets `AWS_ENDPOINT_URL` of the environment win over an address
+/// whose origin it does not know, so the origin is set too.
+fn ask_at(builder: &mut sdk_config::Builder, url: Option<String>) {
+    builder.set_endpoint_url(url);
+    builder.insert_origin("endpoint_url", Origin::shared_config());
+}
+
 async fn assume(config: &SdkConfig, role: &AssumeRole, endpoints: &Endpoints) -> AssumeRoleProvider {
     let mut sts = config.to_builder();
-    sts.set_endpoint_url(endpoints.sts.clone().or_else(|| config.endpoint_url().map(str::to_owned)));
+    if let Some(url) = &endpoints.sts {
+        ask_at(&mut sts, Some(url.clone()));
+    }
     let mut provider = AssumeRoleProvider::builder(&role.role_arn)
         .session_name(role.session_name.as_deref().unwrap_or("bucketconnection"))
         .configure(&sts.build());

@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub partition: &'a str,
     /// The region of the bucket.
     pub region: &'a str,
+    /// ARNs by which policies know the operator.
+    pub operator: &'a [String],
 }
 
 /// The API server must fill in no default inside a list, or a map that belongs to one applier as a whole: what is stored would differ
@@ -179,6 +181,16 @@ pub enum Reading<T> {
     Set(T),
     /// It could not be read. Never taken for "unset".
     Unreadable(Problem),
+}
+
+impl<T> Reading<T> {
+    /// What it is set to, where it is.
+    pub fn set(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::NotLooked | Self::Unset | Self::Unreadable(_) => None,
+        }
+    }
 }
 
 /// Declares the settings, in the order in which they are written to a bucket.
@@ -348,6 +360,15 @@ macro_rules! settings {
                 Live { $($($name,)*)* }
             }
 
+            /// Reads the versioning of a bucket of which it is not managed.
+            pub async fn read_versioning(bucket: &BucketCalls<'_>) -> Reading<String> {
+                match versioning::wire::read(bucket).await {
+                    Ok(Some(live)) => Reading::Set(live),
+                    Ok(None) => Reading::Unset,
+                    Err(problem) => Reading::Unreadable(problem),
+                }
+            }
+
             /// Sends one write.
             pub async fn write(bucket: &BucketCalls<'_>, write: &Write) -> Result<(), Problem> {
                 match write {
@@ -356,7 +377,7 @@ macro_rules! settings {
             }
         }
         #[cfg(feature = "operator")]
-        pub use wires::{read, write};
+        pub use wires::{read, read_versioning, write};
     };
     (@spec spec { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
         /// Settings that stand at the top of the spec.
@@ -416,7 +437,9 @@ settings! {
         encryption: Encryption,
         /// Tags of the bucket in AWS. Other tags on it are left alone.
         #[schemars(schema_with = "tags::schema")]
-        #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('bucketconnection.dev/'))").message("tags have keys of 1 to 128 characters that do not begin with aws: or bucketconnection.dev/"))]
+        #[x_kube(validation = tags::sized())]
+        #[x_kube(validation = tags::reserved())]
+        #[x_kube(validation = tags::unlike())]
         tags: BucketTags,
         versioning: Versioning,
         object_lock: ObjectLock,

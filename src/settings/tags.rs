@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::core::Rule;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,23 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
         "maxProperties": 40,
         "additionalProperties": { "type": "string", "maxLength": 256 },
     })
+}
+
+/// A rule of the schema of tags: how long their keys may be.
+pub(crate) fn sized() -> Rule {
+    Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128)").message("tags have keys of 1 to 128 characters")
+}
+
+/// A rule of the schema of tags: which keys are not for specs. IAM ignores the case of keys.
+pub(crate) fn reserved() -> Rule {
+    Rule::new("self.all(key, !key.lowerAscii().startsWith('aws:') && !key.lowerAscii().startsWith('bucketconnection.dev/'))")
+        .message("the keys of tags must not begin with aws: or bucketconnection.dev/, in any case")
+}
+
+/// A rule of the schema of tags: IAM takes keys that differ in case only for one.
+pub(crate) fn unlike() -> Rule {
+    Rule::new("self.all(key, self.exists_one(other, other.lowerAscii() == key.lowerAscii()))")
+        .message("two keys of tags must not differ in case only")
 }
 
 /// Tags that are wanted.

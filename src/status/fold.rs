@@ -17,7 +17,7 @@ use super::{Checked, Pass, Stage};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
-    ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus,
+    ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::Bucket;
@@ -165,6 +165,7 @@ impl Fold<'_> {
         }
         self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
         self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
+        self.versioning(check);
         self.drift(check);
         self.status.repeats = repeats(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
@@ -312,12 +313,21 @@ impl Fold<'_> {
         if let Some(id) = made.or(seen) {
             let tags_failed = desired.management.of("user") != ManagementMode::Enforce
                 || steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
-            let earlier = self.status.memory.user.take().map(|u| u.tag_keys);
-            let tag_keys = merged(desired.user.tags.ours.keys().cloned().collect(), earlier, tags_failed);
-            self.status.memory.user =
-                Some(UserStatus { name: desired.user.name.clone(), arn: desired.user.arn.clone(), id, tag_keys });
+            let earlier = self.status.memory.user.take();
+            let permissions_boundaries = boundaries(check, earlier.as_ref());
+            let tag_keys =
+                merged(desired.user.tags.ours.keys().cloned().collect(), earlier.map(|user| user.tag_keys), tags_failed);
+            let (name, arn) = (desired.user.name.clone(), desired.user.arn.clone());
+            self.status.memory.user = Some(UserStatus { name, arn, id, tag_keys, permissions_boundaries });
         }
         self.policy(check);
+    }
+
+    /// Whether the bucket has versions, as it was read now or before.
+    fn versioning(&mut self, check: &Checked<'_>) {
+        let memory = &mut self.status.memory;
+        let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
+        memory.versioning = found.or(memory.versioning.take()).filter(|_| check.desired.versioned.is_some());
     }
 
     fn policy(&mut self, check: &Checked<'_>) {
@@ -336,9 +346,15 @@ impl Fold<'_> {
         let in_place = matches!(observed.inline_policy, Reading::Set(_))
             || version.is_some()
             || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
-        // Until another one is in place, what was remembered stays so.
+        let unanswered = steps().any(|(step, outcome)| {
+            let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
+            writes && matches!(outcome, Outcome::Doubtful(_))
+        });
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { version, ..identity });
+        } else if !unanswered && !remembered.policies.iter().any(|known| known.is(&identity)) {
+            // It was announced and never written: a policy of that name that comes later is somebody else's.
+            self.status.memory.policy = remembered.policies.first().cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
             let removal = steps().find(|(step, _)| match &step.action {
@@ -355,7 +371,9 @@ impl Fold<'_> {
                     .is_some_and(|arn| matches!(observed.earlier_policies.get(arn), Some(Reading::Unreadable(_)))),
             }
         };
-        let earlier: Vec<_> = remembered.earlier_policies(desired).filter(still_there).cloned().collect();
+        let current = |policy: &&PolicyStatus| self.status.memory.policy.as_ref().is_some_and(|current| current.is(policy));
+        let earlier = remembered.earlier_policies(desired).filter(still_there).filter(|policy| !current(policy));
+        let earlier: Vec<_> = earlier.cloned().collect();
         self.status.memory.earlier_policies = earlier;
     }
 
@@ -405,6 +423,26 @@ impl Fold<'_> {
             .as_ref()
             .map(|adoption| AdoptionStatus { plan_hash: adoption.hash.clone(), changes: shown(&mut adoption.changes.iter()) });
     }
+}
+
+/// The boundaries of the user that we set: the one that was written now, or was there and is the account's own, or those of before. A lost
+/// answer may be that of a call that was carried out.
+fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> {
+    let Checked { desired, observed, .. } = check;
+    let wanted = desired.user.boundary.clone();
+    let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::BoundUser { .. });
+    let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    let written = steps.find(|(step, _)| sets(&step.action)).map(|(_, outcome)| outcome);
+    let live = observed.user.set().and_then(|user| user.boundary.clone());
+    let of_account = desired.user.boundary_of_account && live == wanted;
+    let mut known = earlier.map(|user| user.permissions_boundaries.clone()).unwrap_or_default();
+    if of_account || written.is_some_and(Outcome::is_done) {
+        known.clear();
+    }
+    if of_account || written.is_some_and(|outcome| outcome.is_done() || matches!(outcome, Outcome::Doubtful(_))) {
+        known.extend(wanted.filter(|wanted| !known.contains(wanted)));
+    }
+    known
 }
 
 /// Keys that are ours now and, while a write of them is open, those that were.

@@ -253,7 +253,9 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
                 PolicyType::Inline => "inline policy",
                 PolicyType::Managed => "managed policy",
             };
-            Verdict::holds(Reason::InSync, format!("{kind} {} grants just what is specified", desired.policy.name))
+            let versions =
+                if desired.versioned == Some(true) { ", with the rights on versions, which the bucket has" } else { "" };
+            Verdict::holds(Reason::InSync, format!("{kind} {} grants just what is specified{versions}", desired.policy.name))
         }
         ConditionType::CredentialsReady if key_known(check, did) => {
             Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::lab::{LIMIT, Lab, drift_count, told, writes};
+use crate::support::lab::{LIMIT, Lab, actions, drift_count, told, writes};
+use crate::support::proxy::Proxy;
 use crate::support::stack::{ROOT, Stack, scratch};
 
 const SECOND: &str = "210987654321";
@@ -115,6 +116,16 @@ async fn every_way_to_sign_in() {
     lab.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
     let (_, message) = lab.account_told("by-role", "InUse").await;
     assert!(message.contains(&format!("BucketConnections need it: {}/second; delete them first", lab.namespace)), "{message}");
+    // It takes no new connections, or it would never go; those that it has go on.
+    let mut late = lab.connection("bucket-late", json!({ "accountRef": { "name": "by-role" } }));
+    late["metadata"]["name"] = json!("late");
+    lab.apply(&late).await;
+    let (_, reason, message) = told(&lab.condition("late", "Stalled", "True").await, "AccountReady");
+    assert!(reason == "AccountNotFound" && message.contains("is being deleted and takes no new connections"), "{message}");
+    lab.delete("late").await;
+    lab.gone("late").await;
+    lab.check("second").await;
+    lab.ready("second").await;
     let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     lab.accounts().patch("by-role", &PatchParams::default(), &none).await.unwrap();
     eventually("word that the account is gone", async || told(&lab.check("second").await, "AccountReady").1 == "AccountNotFound")
@@ -193,6 +204,22 @@ async fn defaults_and_their_change() {
     assert_eq!(drift_count(&object), 0, "the platform's own change is no drift");
     let now = object.status.unwrap().memory.user.unwrap();
     assert_eq!((now.arn, now.id), (user.arn, user.id));
+}
+
+/// Credentials of one account must not go to the host of another.
+#[tokio::test]
+async fn the_addresses_of_an_account_win_over_those_of_the_environment() {
+    let lab = Lab::new("addresses").await;
+    let own = Proxy::start(lab.emulator.url());
+    let spec = json!({ "endpoints": { "url": own.url }, "allowedNamespaces": [lab.rule(json!({}))] });
+    lab.account("own-addresses", spec).await;
+    lab.apply(&lab.connection("bucket-addressed", json!({ "accountRef": { "name": "own-addresses" } }))).await;
+    lab.ready("c").await;
+    assert_eq!(lab.proxy.take(), [], "AWS_ENDPOINT_URL of the operator");
+    let asked = actions(&own.take());
+    for action in ["sts:GetCallerIdentity", "iam:CreateUser", "s3:CreateBucket"] {
+        assert!(asked.iter().any(|asked| asked == action), "{action}: {asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn several_objects_in_one_file_and_standard_input() {
 }
 
 #[tokio::test]
-async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_may_be_in_the_file() {
+async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_of_the_file_has_to_be_wanted() {
     let lab = Lab::idle("mixed", Stack::cluster(), &[]).await;
     let named = |name: &str, spec: Value| {
         let mut object = lab.connection(&format!("bucket-{name}"), spec);
@@ -215,10 +215,16 @@ async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_may_be_in
         named("new", of_file),
         named("last", json!({})),
     ]);
-    let (code, out, err) = plan(&lab, &json!({ "apiVersion": "v1", "kind": "List", "items": items }));
-    assert_eq!(code, 1, "{out}{err}");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    let (code, out, err) = plan(&lab, &list);
     let ns = &lab.namespace;
-    assert!(out.contains(&format!("{ns}/new (with AWSAccount mixed-of-file of the file): ")), "{out}");
+    // Whoever wrote the file says where to sign in, and with whose key: that has to be wanted.
+    assert!(err.contains(&format!("{ns}/new: the cluster has no AWSAccount mixed-of-file: ")), "{err}");
+    assert!(code == 1 && !out.contains("/new") && err.contains("--accounts-from-file"), "{out}{err}");
+    let file = lab.directory.join("plan.yaml");
+    let (code, out, err) = text(&lab.cli(&["plan", "--accounts-from-file", "-f", file.to_str().unwrap()]));
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains(&format!("{ns}/new (with AWSAccount mixed-of-file of the file): ")), "{out}{err}");
     assert!(out.contains(&format!("{ns}/last: ")) && out.contains("create bucket bucket-last"), "{out}");
     for expected in
         ["invalid cannot be carried out:", "refused: AWSAccount mixed-of-file does not allow", "nowhere: there is no AWSAccount"]

@@ -161,6 +161,39 @@ fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
     }
 }
 
+/// Whoever may write a status must not be able to widen the operator's own policy by it.
+#[test]
+fn a_forged_status_widens_nothing() {
+    let account = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
+        "spec": { "accountId": "210987654321", "allowedNamespaces": [{ "names": ["*"], "buckets": ["*"], "regions": ["*"], "presets": ["ReadWrite"] }] },
+    });
+    let mut forged = json!({
+        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
+        "metadata": { "name": "imaging", "namespace": "lab-b" },
+        "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "lab-b-data" } },
+    });
+    let honest = printed(&["-f", "-"], &format!("{account}\n---\n{forged}"));
+    forged["status"] = json!({
+        "accountId": "123456789012",
+        "user": { "name": "*", "arn": "arn:aws:iam::210987654321:user/*", "id": "AIDA" },
+        "earlierPolicies": [
+            { "type": "Managed", "name": "*", "arn": "arn:aws:iam::*:policy/*" },
+            { "type": "Managed", "name": "boundary", "arn": "arn:aws:iam::210987654321:policy/boundary" },
+        ],
+    });
+    let output = iam_policy(&["-f", "-"], &format!("{account}\n---\n{forged}"));
+    let warnings = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), honest, "{warnings}");
+    for field in [
+        "user.arn",
+        "earlierPolicies \"arn:aws:iam::*:policy/*\"",
+        "earlierPolicies \"arn:aws:iam::210987654321:policy/boundary\"",
+    ] {
+        assert!(warnings.contains(&format!("not believed: lab-b/imaging: status.{field}")), "{warnings}");
+    }
+}
+
 #[test]
 fn labels_come_from_namespaces_of_the_file() {
     let rule = json!({ "selector": { "matchLabels": { "team": "a" } }, "buckets": ["*"], "regions": ["*"], "users": ["*"], "presets": ["IlluminaICA"] });

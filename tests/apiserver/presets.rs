@@ -77,6 +77,32 @@ async fn illumina_ica_by_default_under_the_prefix_only() {
     check("IlluminaICA", json!({}), "runs/:list runs/:get runs/:put runs/:delete elsewhere/:list").await;
 }
 
+/// The bucket decides, where the spec does not say.
+#[tokio::test]
+async fn illumina_ica_on_a_bucket_that_has_versions() {
+    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+    let lab = Lab::new("ica-versions").await;
+    let bucket = "bucket-ica-versions";
+    let spec = |team: &str| {
+        let copy = json!({ "crossAccountCopy": {} });
+        json!({ "preset": "IlluminaICA", "illuminaICA": copy, "user": { "name": "ica" }, "bucket": { "tags": { "team": team } } })
+    };
+    lab.apply(&lab.connection(bucket, spec("a"))).await;
+    lab.ready("c").await;
+    lab.check("c").await;
+    let policies = async || {
+        let user = lab.iam().get_user_policy().user_name("ica").policy_name("bucketconnection").send().await.unwrap();
+        let bucket = lab.s3().get_bucket_policy().bucket(bucket).send().await.unwrap();
+        [user.policy_document.contains("s3%3AListBucketVersions"), bucket.policy.unwrap().contains("s3:DeleteObjectVersion")]
+    };
+    assert_eq!(policies().await, [false, false]);
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    lab.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
+    lab.apply(&lab.connection(bucket, spec("b"))).await;
+    lab.ready("c").await;
+    assert_eq!(policies().await, [true, true]);
+}
+
 #[tokio::test]
 async fn custom_just_what_it_says() {
     let statements = json!([{ "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::bucket-custom/elsewhere/*"] }]);

@@ -1,5 +1,6 @@
 //! When a check is made: on request, by interval, never while suspended, and not because of our own status.
 
+use bucketconnection::api::REQUESTED_AT;
 use std::time::Duration;
 
 use serde_json::json;
@@ -67,7 +68,8 @@ async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
     assert_eq!(object.status.as_ref().unwrap().observed_generation, object.metadata.generation);
     lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
     lab.proxy.take();
-    lab.check("c").await;
+    lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "while suspended" } } })).await;
+    lab.until("c", "word of the request", |object| told(object, "Reconciling").2.contains("a check was requested")).await;
     assert_eq!(lab.proxy.take(), [], "no call to AWS");
     lab.patch("c", json!({ "spec": { "suspend": false } })).await;
     lab.ready("c").await;

@@ -83,7 +83,17 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
         (
             json!({ "bucket": { "tags": { "bucketconnection.dev/owner": "y" } } }),
-            vec!["spec.bucket.tags", "do not begin with aws: or bucketconnection.dev/"],
+            vec!["spec.bucket.tags", "must not begin with aws: or bucketconnection.dev/"],
+        ),
+        (
+            json!({ "user": { "tags": { "BucketConnection.dev/preset": "IlluminaICA" } } }),
+            vec!["spec.user.tags", "must not begin with aws: or bucketconnection.dev/, in any case"],
+        ),
+        (json!({ "user": { "tags": { "AWS:x": "y" } } }), vec!["spec.user.tags", "must not begin with aws:"]),
+        (json!({ "user": { "tags": { "team": "a", "Team": "b" } } }), vec!["spec.user.tags", "must not differ in case only"]),
+        (
+            json!({ "policy": { "name": "BucketConnection-Revoked" } }),
+            vec!["spec.policy.name", "must not be bucketconnection-revoked"],
         ),
         (
             json!({ "cors": { "rules": [{ "allowedMethods": ["PATCH"], "allowedOrigins": ["*"] }] } }),

@@ -8,6 +8,8 @@ use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_types::sdk_config::SharedTimeSource;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use bucketconnection::api::{Budget, SignIn};
 use bucketconnection::sdk::Sdk;
 use serde_json::{Value, json};
@@ -26,17 +28,35 @@ impl HttpConnector for Recorder {
     }
 }
 
+/// An environment with `AWS_ENDPOINT_URL`.
+#[derive(Debug)]
+struct Environment;
+
+impl LoadServiceConfig for Environment {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        (key.env() == "AWS_ENDPOINT_URL").then(|| "https://environment.example.org".to_owned())
+    }
+}
+
 /// Host and signing region of a call to IAM, STS and S3, for a bucket in `bucket`, in an account that is signed in to like that.
 async fn asked(sign_in: Value, bucket: &str) -> [(String, String); 3] {
     let recorder = Recorder::default();
+    asked_by(operator(&recorder).build(), &recorder, sign_in, bucket).await
+}
+
+fn operator(recorder: &Recorder) -> aws_types::sdk_config::Builder {
     let connector = SharedHttpConnector::new(recorder.clone());
-    let operator = SdkConfig::builder()
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
+        .time_source(SharedTimeSource::default())
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .retry_config(RetryConfig::disabled())
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIAOPERATOR", "secret", None, None, "test")))
-        .build();
+}
+
+/// The same, by an operator with this environment.
+async fn asked_by(operator: SdkConfig, recorder: &Recorder, sign_in: Value, bucket: &str) -> [(String, String); 3] {
     let sign_in: SignIn = serde_json::from_value(sign_in).unwrap();
     let sdk = Sdk::for_account(&operator, &sign_in, None, Budget::default()).await;
     sdk.iam.get_user().send().await.unwrap_err();
@@ -119,4 +139,38 @@ async fn the_accounts_addresses_count() {
     }
     let url = json!({ "region": "us-gov-east-1", "endpoints": { "url": "https://aws.example.org" } });
     assert_eq!(asked(url, "us-gov-east-1").await[0].1, "us-gov-west-1");
+}
+
+/// `AWS_ENDPOINT_URL` of the operator counts only where the account says nothing: else one account's credentials would go to the host of
+/// another.
+#[tokio::test]
+async fn the_accounts_addresses_win_over_the_environment() {
+    const ENVIRONMENT: &str = "environment.example.org";
+    let own = "own.example.org";
+    let role = json!({ "assumeRole": [{ "roleArn": "arn:aws:iam::123456789012:role/lab" }] });
+    for (endpoints, credentials, expected) in [
+        (json!({}), json!({}), [ENVIRONMENT; 3]),
+        (json!({ "url": "https://own.example.org" }), json!({}), [own; 3]),
+        (json!({ "iam": "https://own.example.org" }), json!({}), [own, ENVIRONMENT, ENVIRONMENT]),
+        (
+            json!({ "fips": true }),
+            json!({}),
+            ["iam-fips.amazonaws.com", "sts-fips.us-east-2.amazonaws.com", "s3-fips.us-east-2.amazonaws.com"],
+        ),
+        (
+            json!({ "dualStack": true }),
+            json!({}),
+            ["iam.global.api.aws", "sts.us-east-2.api.aws", "s3.dualstack.us-east-2.amazonaws.com"],
+        ),
+        // The role is assumed there too, and is not had here: each call gets no further.
+        (json!({ "url": "https://own.example.org" }), role.clone(), [own; 3]),
+        (json!({ "url": "https://aws.example.org", "sts": "https://own.example.org" }), role.clone(), [own; 3]),
+        (json!({ "sts": "https://own.example.org" }), role, [own; 3]),
+    ] {
+        let recorder = Recorder::default();
+        let operator = operator(&recorder).service_config(Environment).build();
+        let sign_in = json!({ "region": "us-east-2", "endpoints": endpoints, "credentials": credentials });
+        let got = asked_by(operator, &recorder, sign_in, "us-east-2").await;
+        assert_eq!(got.each_ref().map(|(host, _)| host.as_str()), expected, "{endpoints}");
+    }
 }

@@ -21,11 +21,13 @@
 //! | `> rotate`, `> revoke` | somebody asks for another key, or for all to be cut off |
 //! | `> days <n>` | n days pass |
 //! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
+//! | `> policy` | prints the actions of the user's inline policy |
 //! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
 //! | `> retain` | the object is deleted with `deletionPolicy: Retain`, and applied again |
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> user` | prints the user's permissions boundary and inline policies |
 //! | `> capabilities` | prints what the status says of them |
 //! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
 
@@ -188,6 +190,11 @@ impl Story {
                 let user = self.world.user.as_ref().unwrap();
                 user.inline.get("bucketconnection-revoked").map_or("none\n".to_owned(), |denial| format!("{denial}\n"))
             }
+            ["policy"] => {
+                let user = self.world.user.as_ref().unwrap();
+                let actions = |statement: &Value| format!("{}\n", statement["Action"]);
+                user.inline.values().flat_map(|policy| policy["Statement"].as_array().unwrap()).map(actions).collect()
+            }
             ["phase"] => {
                 let credentials =
                     self.object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
@@ -287,6 +294,12 @@ impl Story {
                 }
                 let status = self.object.status.as_ref().and_then(|status| status.memory.permissions.clone()).unwrap_or_default();
                 text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
+            }
+            ["user"] => {
+                let user = self.world.user.clone().unwrap_or_default();
+                let boundary = user.user.boundary.unwrap_or_else(|| "none".into());
+                let policies: String = user.inline.iter().map(|(name, document)| format!("{name}: {document}\n")).collect();
+                format!("boundary: {boundary}\n{policies}")
             }
             ["keys"] => {
                 let keys = self.world.user.as_ref().map(|user| user.keys.clone()).unwrap_or_default();
@@ -399,6 +412,11 @@ pub fn edit(world: &mut World, what: &str) {
             }
         }),
         "versioning suspended" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Suspended".into())),
+        "versioning enabled" => bucket(world, |bucket| bucket.live.versioning = Reading::Set("Enabled".into())),
+        "versioning unreadable" => bucket(world, |bucket| {
+            let problem = Problem::new(Class::Denied, "s3:GetBucketVersioning", "AccessDenied", "");
+            bucket.live.versioning = Reading::Unreadable(problem);
+        }),
         "bucket deleted" => world.bucket = None,
         "bucket of another connection" => bucket(world, |bucket| {
             bucket.live.tags =
@@ -450,6 +468,23 @@ pub fn edit(world: &mut World, what: &str) {
                 user.inline.clear();
                 user.attached.clear();
             });
+        }
+        "lockdown of others" => {
+            let deny = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "*", "Resource": "*" }] });
+            drop(world.user.as_mut().unwrap().inline.insert("SecurityLockdown".into(), deny));
+        }
+        "boundary of others" => user(world, |user| user.user.boundary = Some("arn:aws:iam::123456789012:policy/security".into())),
+        "bucket of another namespace" => {
+            edit(world, "bucket by hand");
+            bucket(world, |bucket| {
+                let tags = [("bucketconnection.dev/owner", "cluster/board/acme"), ("project", "merger")];
+                bucket.live.tags =
+                    Reading::Set(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect());
+            });
+        }
+        "user of another namespace" => {
+            edit(world, "user by hand");
+            user(world, |user| drop(user.user.tags.insert("bucketconnection.dev/owner".into(), "cluster/board/acme".into())));
         }
         "policy detached" => user(world, |user| user.attached.clear()),
         "user untagged" => user(world, |user| user.user.tags.clear()),

@@ -111,7 +111,12 @@ impl World {
     }
 
     pub fn resolve(&self, object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account(), &Terms { adoption: true, defaults: self.defaults.clone() })
+        desired::resolve(
+            object,
+            CLUSTER,
+            &account(),
+            &Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() },
+        )
     }
 
     /// What the next pass would do.
@@ -130,6 +135,13 @@ impl World {
             self.look(&desired, &remembered, false)
         };
         remembered.recall(object, &desired, &observed);
+        let versioning = match &self.bucket {
+            Some(bucket) if observed.asks_versioning(&desired, &remembered, self.now) => bucket.live.versioning.clone(),
+            _ => Reading::NotLooked,
+        };
+        let observed = Observed { versioning, ..observed };
+        let terms = Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() };
+        let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &terms)?;
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }

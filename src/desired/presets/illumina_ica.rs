@@ -1,6 +1,6 @@
 //! Illumina Connected Analytics, as its guide "Connect AWS S3 Bucket" ends: the browser's CORS rule and three statements. Its
-//! later pages have more rights for buckets with versions, for tags, and for copies between projects; they are added only where
-//! the spec asks.
+//! later pages have more rights for buckets with versions, which are added where the bucket has them, and for tags and copies between
+//! projects, which are added only where the spec asks.
 
 use super::{Parts, Scope, allow};
 use crate::desired::SpecError;

@@ -21,7 +21,7 @@ pub struct Scope<'a> {
     pub prefix: Option<&'a str>,
     /// Full ARN of the KMS key that encrypts the bucket.
     pub kms_key_arn: Option<&'a str>,
-    /// Whether the spec says that the bucket has versions, or had them.
+    /// Whether the bucket has versions, or had them: the spec says so, or the bucket itself.
     pub versioned: bool,
     /// Region of the bucket.
     pub region: &'a str,

@@ -9,6 +9,7 @@
 //! Written after the public access block, which refuses public policies.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>
 
+mod lockout;
 mod statement;
 mod trouble;
 
@@ -21,8 +22,9 @@ use crate::api::conditions::ConditionType;
 use crate::policy_language::{canonical_statement, parts, wrong_condition};
 use crate::problem::Problem;
 
+use lockout::{Operator, locks_out};
 pub use statement::{BucketStatement, ICA_COPY, TlsSpec, TlsVersion};
-use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, locks_out, tls};
+use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, tls};
 use trouble::{Version, unknown_principal, version};
 
 /// Largest bucket policy in bytes
@@ -217,9 +219,11 @@ fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
     if let Some(text) = wrong_condition(&statement.conditions) {
         return Some(format!("conditions of {sid}: {text}"));
     }
-    if locks_out(statement, context.bucket_arn, context.account_id) {
+    let operator = Operator { account_id: context.account_id, arns: context.operator };
+    if locks_out(statement, context.bucket_arn, &operator) {
         return Some(format!(
-            "{sid} denies everybody the bucket's policy, the operator too, which could never take it back: give it conditions, or actions without s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy"
+            "{sid} may deny the operator the bucket's policy, and then nobody but the account's root user could take it back: list actions without s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy, or add the condition {}",
+            operator.exception()
         ));
     }
     foreign_resource(statement, context.bucket_arn)

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
-use crate::wildcard::policy_matches;
 
 /// What all Sids of our own making begin with.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -143,22 +142,6 @@ const NARROWING: [&str; 14] = [
     "s3:dataaccesspointarn",
     "s3:dataaccesspointaccount",
 ];
-
-/// Whether a statement would shut everybody out of the bucket's policy, the operator too: nobody but the account's root could take it
-/// back.
-pub(super) fn locks_out(statement: &BucketStatement, bucket_arn: &str, account_id: &str) -> bool {
-    let root = format!(":iam::{account_id}:root");
-    let all = |name: &String| name == "*" || name == account_id || (name.starts_with("arn:") && name.ends_with(&root));
-    let policy_call = |action: &String| {
-        let action = action.to_lowercase();
-        ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"].iter().any(|call| policy_matches(&action, call))
-    };
-    statement.effect == Effect::Deny
-        && statement.conditions.is_empty()
-        && statement.principals.get("AWS").is_some_and(|names| names.iter().any(all))
-        && statement.actions.iter().any(policy_call)
-        && (statement.resources.is_empty() || statement.resources.iter().any(|resource| resource == bucket_arn))
-}
 
 /// Whether a statement lets everyone in, as AWS means "public": an Allow for `*` that no condition with fixed values narrows.
 pub(super) fn is_public(statement: &Canonical) -> bool {
