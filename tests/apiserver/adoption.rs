@@ -202,7 +202,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
         "user": { "name": "veteran", "adopt": true },
         "policy": { "type": "Managed", "name": "veterans", "adopt": true },
     });
-    lab.apply(&lab.connection("bucket-new", spec)).await;
+    lab.apply(&lab.connection("bucket-fresh", spec)).await;
     let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
     assert_eq!(reason, "NotAllowed");
     assert!(message.contains("adoption: true"), "{message}");
