@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 use super::rig::Rig;
 
 /// Fields of the status that differ from run to run: only whether they are there is compared.
-const VARYING: [&str; 17] = [
+const VARYING: [&str; 18] = [
     "lastTransitionTime",
     "lastCheckedAt",
     "lastDetectedAt",
     "detectedAt",
     "repairedAt",
     "createdAt",
+    "created",
     "verifiedAt",
     "lastWrittenAt",
     "lastHandledReconcileAt",

@@ -55,12 +55,17 @@ fn connection(object: &Value) -> Value {
     if let Some(fields) = spec.as_object_mut() {
         fields.remove("approvedPlan");
     }
+    // When it was created differs from run to run.
+    let mut bucket = status["bucket"].clone();
+    if let Some(bucket) = bucket.as_object_mut() {
+        bucket.remove("created");
+    }
     json!({
         "metadata": [object["metadata"]["finalizers"], object["metadata"]["deletionTimestamp"].is_null()],
         "spec": spec,
         "current": status["observedGeneration"] == object["metadata"]["generation"],
         "conditions": conditions(object),
-        "bucket": status["bucket"],
+        "bucket": bucket,
         "user": [status["user"]["arn"], status["user"]["tagKeys"]],
         "policy": [status["policy"]["type"], status["policy"]["name"], status["policy"]["arn"], status["earlierPolicies"]],
         "credentials": [
