@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 use super::rig::Rig;
 
 /// Fields of the status that differ from run to run: only whether they are there is compared.
-const VARYING: [&str; 18] = [
+const VARYING: [&str; 19] = [
     "lastTransitionTime",
     "lastCheckedAt",
     "lastDetectedAt",
     "detectedAt",
     "repairedAt",
     "createdAt",
+    "readAt",
     "created",
     "verifiedAt",
     "lastWrittenAt",
@@ -39,6 +40,8 @@ pub async fn state(rig: &Rig) -> Value {
     // What a killed process had repaired, and did not come to tell.
     if let Some(status) = status.as_object_mut() {
         status.remove("drift");
+        // Fingerprints of what was written, with the names of this run.
+        status.remove("written");
         // An attempt to issue a key that was broken off stands for some minutes.
         if let Some(credentials) = status.get_mut("credentials").and_then(Value::as_object_mut) {
             credentials.remove("intent");
