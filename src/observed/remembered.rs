@@ -98,13 +98,14 @@ impl Remembered {
         }
     }
 
-    /// Whether AWS is to be asked when the bucket was created: it was ours, and either its tag does not say so any more, or its date is
-    /// not known yet.
+    /// Whether AWS is to be asked when the bucket was created: it is ours, or is about to be, and its date is not known yet; or it was
+    /// ours, and its tag does not say so any more.
     pub fn asks_creation(&self, desired: &Desired, bucket: &Bucket) -> bool {
-        let Some(known) = self.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn) else { return false };
+        let known = self.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn);
         match bucket.tags().map(|tags| Ownership::of(&tags, desired)) {
-            Some(Ownership::Ours) => known.created.is_none(),
-            Some(Ownership::Untagged) => true,
+            // Observing alone remembers nothing.
+            Some(Ownership::Ours) => known.is_none_or(|known| known.created.is_none()) && !desired.management.hands_off(),
+            Some(Ownership::Untagged) => known.is_some() || desired.bucket.adopt,
             Some(Ownership::Foreign(_)) | None => false,
         }
     }
