@@ -183,15 +183,15 @@ async fn bad_input_is_named() {
 #[tokio::test]
 async fn several_objects_in_one_file_and_standard_input() {
     let lab = Lab::idle("several", Stack::cluster(), &[]).await;
-    let mut second = lab.connection("bucket-second", json!({}));
+    let mut second = lab.connection("bucket-several-second", json!({}));
     second["metadata"]["name"] = json!("second");
     let file = lab.directory.join("two.yaml");
     let yaml = |object: &Value| serde_saphyr::to_string(object).unwrap();
     let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n";
-    std::fs::write(&file, yaml(&lab.connection("bucket-first", json!({}))) + other + &yaml(&second)).unwrap();
+    std::fs::write(&file, yaml(&lab.connection("bucket-several-first", json!({}))) + other + &yaml(&second)).unwrap();
     let (code, out, err) = text(&lab.cli(&["plan", "-f", file.to_str().unwrap()]));
     assert_eq!((code, err.as_str()), (2, ""));
-    assert!(out.contains("create bucket bucket-first") && out.contains("create bucket bucket-second"), "{out}");
+    assert!(out.contains("create bucket bucket-several-first") && out.contains("create bucket bucket-several-second"), "{out}");
 }
 
 #[tokio::test]

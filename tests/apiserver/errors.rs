@@ -288,7 +288,7 @@ async fn an_api_server_that_goes_away_and_comes_back() {
     forwarder.cut();
     // It is away while something has to be done.
     lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    let mut second = lab.connection("bucket-second", json!({}));
+    let mut second = lab.connection("bucket-api-second", json!({}));
     second["metadata"]["name"] = json!("second");
     lab.apply(&second).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
