@@ -95,6 +95,7 @@ enum LogFormat {
 impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
         self.log()?;
+        controller::log_panics();
         let stop = stop_on_signals()?;
         let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;

@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Guarded;
+use super::progress::Progress;
 use crate::api::BucketConnection;
 use crate::api::conditions::ConditionType;
 use crate::status;
@@ -56,12 +57,14 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub struct Metrics {
     /// Empty as long as another operator works.
     connections: OnceLock<Store<Guarded<BucketConnection>>>,
+    progress: OnceLock<Arc<Progress>>,
 }
 
 impl Metrics {
-    /// From now on tells of these connections.
-    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>) {
+    /// From now on tells of these connections, and whether their reconciles end.
+    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
+        let _ = self.progress.set(progress);
     }
 
     /// Serves on `address` as long as the process lives; returns where it listens.
@@ -100,7 +103,10 @@ impl Metrics {
                 Ok(text) => (StatusCode::OK, OPENMETRICS, text),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
             },
-            (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            (&Method::GET | &Method::HEAD, "/healthz") => match self.progress.get().and_then(|progress| progress.stuck()) {
+                None => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+                Some(text) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", text),
+            },
             (_, "/metrics" | "/healthz") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
             _ => (StatusCode::NOT_FOUND, "text/plain", "/metrics and /healthz are here\n".to_owned()),
         };

@@ -3,9 +3,13 @@
 mod accounts;
 mod backoff;
 mod metrics;
+mod panics;
+mod pass;
 mod preview;
+mod progress;
 mod reconcile;
 mod revoke;
+mod stages;
 mod watch;
 
 use std::collections::HashMap;
@@ -30,6 +34,7 @@ use crate::plan::Blocker;
 use crate::problem::Place;
 
 pub use metrics::Metrics;
+pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
 
@@ -59,6 +64,8 @@ struct Context {
     backoff: backoff::Backoff,
     /// Reconciles at once.
     slots: Arc<Turns>,
+    stages: stages::Stages,
+    progress: Arc<progress::Progress>,
     /// What time it is.
     clock: Clock,
 }

@@ -44,6 +44,11 @@ fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensiti
     data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect()
 }
 
+/// Whoever may write the Secret may write any number there; one that no key ever reaches is none.
+fn key_version(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number))
+}
+
 impl Kubernetes {
     fn secrets(&self, object: &BucketConnection) -> Api<ApiSecret> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
@@ -67,7 +72,7 @@ impl Kubernetes {
         Secret::Ours(OwnSecret {
             key_created_at: created,
             claimed,
-            version: secret.annotations().get(KEY_VERSION).and_then(|text| text.parse().ok()),
+            version: secret.annotations().get(KEY_VERSION).and_then(|text| key_version(text)),
             data: texts(secret.data),
         })
     }
@@ -182,5 +187,20 @@ impl Kubernetes {
     /// Deletes the Secret, if it still is the one that was found to be ours.
     pub async fn delete_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.delete(&self.secrets(object), "secrets", object, name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_number_that_a_key_may_have() {
+        for (text, number) in [("1", Some(1)), ("1000000000", Some(1_000_000_000)), ("007", Some(7))] {
+            assert_eq!(key_version(text), number);
+        }
+        for text in ["0", "-1", "1000000001", "9223372036854775807", "9223372036854775808", "1e9", "1.0", " 1", "", "x"] {
+            assert_eq!(key_version(text), None, "{text}");
+        }
     }
 }
