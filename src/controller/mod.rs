@@ -25,6 +25,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Standing};
+use crate::desired::names;
 use crate::execute::Clock;
 use crate::fair::Turns;
 use crate::fence::Fence;
@@ -82,6 +83,12 @@ impl Context {
 
     async fn find_account(&self, name: &str) -> Result<Option<AWSAccount>, Blocker> {
         let part = ConditionType::AccountReady;
+        if !names::is_object_name(name) {
+            let message = format!(
+                "accountRef.name {name:?} is not the name of an AWSAccount, so nothing was asked for it: use lower-case letters, digits, dots and hyphens"
+            );
+            return Err(Blocker { part, reason: Reason::InvalidSpec, message, stalled: true, problem: None });
+        }
         let seen = self.accounts.get(&ObjectRef::new(name));
         match seen.as_ref().map(|guarded| &guarded.0) {
             Some(Ok(account)) => Ok(Some(account.clone())),

@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::owned::Whose;
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, Sensitive, secret_data};
 use crate::desired::{DesiredSecret, names};
@@ -56,7 +56,7 @@ impl Kubernetes {
 
     /// Reads the Secret `name`, and tells whether it is ours.
     pub async fn secret(&self, object: &BucketConnection, name: &str) -> Secret {
-        let answer = call("get secrets", self.secrets(object).get_opt(name)).await;
+        let answer = find(&self.secrets(object), "secrets", name).await;
         let secret = match answer {
             Ok(Some(secret)) => secret,
             Ok(None) => return Secret::Absent,
@@ -80,7 +80,7 @@ impl Kubernetes {
     /// Reads the Secret `name`, which somebody else keeps: whose it is does not matter, because it is only read, and in the object's
     /// own namespace.
     pub async fn given_secret(&self, object: &BucketConnection, name: &str) -> Secret {
-        match call("get secrets", self.secrets(object).get_opt(name)).await {
+        match find(&self.secrets(object), "secrets", name).await {
             Ok(Some(secret)) => Secret::Given(texts(secret.data)),
             Ok(None) => Secret::Absent,
             Err(problem) => Secret::Unreadable(problem),
@@ -175,6 +175,7 @@ impl Kubernetes {
 
     /// Server-side apply: fields and keys that others put on our Secret stay.
     async fn apply(&self, object: &BucketConnection, name: &str, body: Value, dry_run: bool) -> Result<ApiSecret, Problem> {
+        named("patch secrets", name)?;
         let parameters = PatchParams { dry_run, ..PatchParams::apply(&field_manager()).force() };
         call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
