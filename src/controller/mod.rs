@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backoff;
+mod forget;
 mod metrics;
 mod panics;
 mod pass;

@@ -316,8 +316,9 @@ async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Dur
 }
 
 fn forget(object: &BucketConnection, context: &Context) {
-    context.backoff.forget(&object.uid().unwrap_or_default());
-    context.kubernetes.forget(object);
+    let uid = object.uid().unwrap_or_default();
+    context.backoff.forget(&uid);
+    context.kubernetes.forget(&uid);
 }
 
 /// Carries out the steps of `Retain`, which need neither AWS nor a valid spec.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::forget::trim;
 use super::progress::Progress;
 use super::stages::Stages;
 use super::{Context, Guarded, Metrics, pass};
@@ -29,6 +30,8 @@ use crate::observed::Seal;
 const PASSES_AT_ONCE: usize = 500;
 /// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
+/// Objects in one answer to a list. Each may have more than a megabyte.
+const PAGE: u32 = 50;
 
 /// What an operator works with.
 pub struct Setup {
@@ -79,8 +82,8 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let of_changed = context.clone();
-    let stream = seen(of_connections, connection_writer)
+    let (of_seen, of_changed) = (context.clone(), context.clone());
+    let stream = seen(of_connections, connection_writer, move |event| of_seen.connection_seen(event))
         .predicate_filter(worth_a_pass, PredicateConfig::default())
         .inspect_ok(move |object| pass::hurry(object, &of_changed));
     let of_woken = context.clone();
@@ -94,8 +97,8 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         .for_each(telling(&context));
     let on_connections = to_the_end(on_connections, &context.connections, &context.stop);
 
-    let of_account = context.clone();
-    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
+    let (of_seen, of_account) = (context.clone(), context.clone());
+    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
         .predicate_filter(worth_a_pass, PredicateConfig::default())
         .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
@@ -131,15 +134,20 @@ where
     }
 }
 
-/// Watches, and keeps what was seen.
-fn seen<K>(api: Api<K>, writer: reflector::store::Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+/// Watches, and keeps what was seen; `told` of each event then.
+fn seen<K>(
+    api: Api<K>,
+    writer: reflector::store::Writer<K>,
+    told: impl Fn(&watcher::Event<K>) + Send,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE))
         .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
+        .modify(trim)
         .reflect(writer)
+        .inspect_ok(told)
         .applied_objects()
 }
 
