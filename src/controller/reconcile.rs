@@ -148,7 +148,7 @@ pub(super) fn rival<'a>(
         return None;
     }
     let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
-    tracing::info!(holder, message, "name taken");
+    tracing::info!(holder, detail = message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
@@ -393,6 +393,6 @@ fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>
         }
     }
     if let Some(ready) = crate::status::condition(status, crate::api::conditions::ConditionType::Ready) {
-        tracing::info!(ready = ready.status, reason = ready.reason, message = ready.message, "pass ended");
+        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "pass ended");
     }
 }

@@ -136,7 +136,7 @@ impl Sdk {
             let answer = send.await.map_err(|failure| error::problem(action, &failure));
             match &answer {
                 Ok(_) => tracing::debug!(action, "AWS call"),
-                Err(problem) => tracing::debug!(action, code = problem.code, message = problem.message, "AWS call failed"),
+                Err(problem) => tracing::debug!(action, code = problem.code, detail = problem.message, "AWS call failed"),
             }
             answer
         })
