@@ -9,11 +9,8 @@ mod pass;
 mod preview;
 mod progress;
 mod reconcile;
-<<<<<<< HEAD
 mod revoke;
-=======
 mod server;
->>>>>>> df03ed6 (Nobody who reaches the port keeps /healthz from being answered)
 mod stages;
 mod watch;
 

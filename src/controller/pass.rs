@@ -81,6 +81,8 @@ async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Resul
     // It may have waited.
     let Some(object) = context.connections.get(&ObjectRef::from_obj(object)) else { return Ok(None) };
     let began = Instant::now();
+    // What of a revocation is immediate, it says itself.
+    let caller = Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller };
     let (result, calls) = counted(caller.run(Box::pin(readable(&object, context)))).await;
     let span = tracing::Span::current();
     span.record("calls", calls);
@@ -88,20 +90,22 @@ async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Resul
     result
 }
 
-/// What somebody waits for comes before a routine check.
+/// What somebody waits for comes before a routine check, and a revocation before everything.
 fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
     let Ok(object) = &object.0 else { return Urgency::Routine };
     let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
     let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
-    let revoked = object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled);
+    if object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled) {
+        return Urgency::Immediate;
+    }
     let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
-    let prompt = object.metadata.deletion_timestamp.is_some() || revoked || first_key;
+    let prompt = object.metadata.deletion_timestamp.is_some() || first_key;
     if prompt { Urgency::Prompt } else { Urgency::Routine }
 }
 
 /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
 pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
-    if urgency(object) == Urgency::Prompt {
+    if urgency(object) > Urgency::Routine {
         context.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
     }
 }
