@@ -22,7 +22,7 @@ pub struct Caller {
 }
 
 /// How soon something is to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// In its turn.
     #[default]

@@ -12,5 +12,8 @@ const STACK: usize = 8 << 20;
 fn main() -> std::io::Result<ExitCode> {
     let command = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?;
-    Ok(runtime.block_on(cli::main(command)))
+    let code = runtime.block_on(cli::main(command));
+    // A thread that does not end is not waited for.
+    runtime.shutdown_background();
+    Ok(code)
 }

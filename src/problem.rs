@@ -112,6 +112,7 @@ impl Problem {
             (Class::Unavailable, Source::Operator) => Reason::LeaseNotHeld,
             (Class::Unavailable, Source::Aws | Source::Endpoint) => Reason::AWSUnavailable,
             (Class::InUse | Class::Refused, Source::Kubernetes) => Reason::KubernetesError,
+            (Class::InUse | Class::Refused, Source::Operator) => Reason::InvalidSpec,
             (Class::InUse | Class::Refused, _) => Reason::RequestRefused,
         }
     }
@@ -264,6 +265,7 @@ mod tests {
             (Source::Operator, Class::Unavailable, Reason::LeaseNotHeld),
             (Source::Aws, Class::Refused, Reason::RequestRefused),
             (Source::Kubernetes, Class::Refused, Reason::KubernetesError),
+            (Source::Operator, Class::Refused, Reason::InvalidSpec),
             (Source::Kubernetes, Class::Quota, Reason::QuotaExceeded),
         ];
         for (source, class, expected) in table {

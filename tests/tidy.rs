@@ -232,6 +232,27 @@ fn everything_that_a_spec_may_say_has_a_limit() {
     }
 }
 
+/// In a line for machines the fields of an event stand beside these.
+const OF_EACH_LINE: [&str; 5] = ["timestamp", "level", "message", "target", "span"];
+
+#[test]
+fn a_log_line_has_each_key_once() {
+    for file in files("src", "rs") {
+        let text = fs::read_to_string(&file).unwrap();
+        for event in text.split("tracing::").skip(1).filter(|rest| rest.contains("!(")) {
+            let Some((level, fields)) = event.split_once("!(") else { continue };
+            if !["trace", "debug", "info", "warn", "error"].contains(&level) {
+                continue;
+            }
+            let fields = fields.split_once('"').map_or(fields, |(before, _)| before).split(");").next().unwrap();
+            let names = fields.split(',').map(|field| field.split('=').next().unwrap().trim().trim_start_matches(['%', '?']));
+            for name in names {
+                assert!(!OF_EACH_LINE.contains(&name), "{} logs a field {name}, which each line has already", file.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn files_stay_readable() {
     for place in ["src", "tests"] {

@@ -162,11 +162,15 @@ pub enum Reason {
     KubernetesUnavailable,
     /// This operator's lease was not renewed in time, so it stopped making changes.
     LeaseNotHeld,
+    /// To compute what the spec means took too long.
+    TooExpensive,
+    /// The operator itself failed on the object.
+    InternalError,
 }
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -224,6 +228,8 @@ impl Reason {
         Self::KubernetesError,
         Self::KubernetesUnavailable,
         Self::LeaseNotHeld,
+        Self::TooExpensive,
+        Self::InternalError,
     ];
 }
 

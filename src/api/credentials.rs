@@ -55,7 +55,7 @@ pub enum KeySource {
 pub struct ExistingSecretRef {
     /// Name of the Secret, in the namespace of this object. It has the fields AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and is only
     /// read.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -65,7 +65,7 @@ pub struct ExistingSecretRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretSpec {
     /// Name of the Secret, in the namespace of this object. A Secret of that name that is not ours is never overwritten.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 240))]
     pub name: String,
 

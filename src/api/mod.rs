@@ -202,6 +202,7 @@ pub struct BucketConnectionSpec {
 pub struct AccountRef {
     /// Name of an AWSAccount.
     #[serde(default = "default_account")]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("accountRef.name must be the name of an AWSAccount: lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

@@ -58,9 +58,11 @@ pub enum CredentialSource {
 #[serde(rename_all = "camelCase")]
 pub struct SecretReference {
     /// Namespace of the Secret.
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message("secretRef.namespace must be lower-case letters, digits and hyphens"))]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
     /// Name of the Secret.
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("secretRef.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

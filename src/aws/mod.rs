@@ -24,6 +24,8 @@ pub use sessions::Sessions;
 
 /// For how long a failed sign-in is not tried again, so that many objects do not try at once.
 const SIGN_IN_PAUSE: Duration = Duration::from_secs(5);
+/// For how long one object waits for another one's sign-in: longer than the call takes at most.
+const SIGN_IN_WAIT: Duration = Duration::from_secs(40);
 
 /// The operator's way to AWS.
 pub struct Aws {
@@ -52,16 +54,27 @@ impl Aws {
         Self { sdk, account: tokio::sync::Mutex::new(SignIn::NotTried) }
     }
 
-    /// Whom the credentials belong to; asked once.
+    /// Whom the credentials belong to; asked once. An object that does not get on with its own question holds up no other.
     pub async fn identity(&self) -> Result<Identity, Problem> {
-        let mut sign_in = self.account.lock().await;
+        let Ok(mut sign_in) = tokio::time::timeout(SIGN_IN_WAIT, self.account.lock()).await else {
+            return self.ask_identity().await;
+        };
         match &*sign_in {
             SignIn::Done(identity) => return Ok(identity.clone()),
             SignIn::Failed(when, problem) if when.elapsed() < SIGN_IN_PAUSE => return Err(problem.clone()),
             SignIn::Failed(..) | SignIn::NotTried => {}
         }
+        let identity = self.ask_identity().await;
+        *sign_in = match &identity {
+            Ok(identity) => SignIn::Done(identity.clone()),
+            Err(problem) => SignIn::Failed(Instant::now(), problem.clone()),
+        };
+        identity
+    }
+
+    async fn ask_identity(&self) -> Result<Identity, Problem> {
         let answer = self.sdk.call("sts:GetCallerIdentity", self.sdk.sts.get_caller_identity().send()).await;
-        let identity = answer.and_then(|identity| {
+        answer.and_then(|identity| {
             let arn = identity.arn.unwrap_or_default();
             match (arn.split(':').nth(1), identity.account) {
                 (Some(partition), Some(id)) => {
@@ -75,16 +88,31 @@ impl Aws {
                     format!("unexpected identity {arn:?}"),
                 )),
             }
-        });
-        *sign_in = match &identity {
-            Ok(identity) => SignIn::Done(identity.clone()),
-            Err(problem) => SignIn::Failed(Instant::now(), problem.clone()),
-        };
-        identity
+        })
     }
 
     /// Calls on `name`, a bucket in `region` that must belong to `account`.
     pub fn bucket<'a>(&'a self, region: &str, name: &'a str, account: &'a str) -> BucketCalls<'a> {
         self.sdk.bucket(region, name, account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+
+    use super::*;
+
+    /// Time is virtual: nothing here is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_in_that_hangs_holds_up_no_other() {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .endpoint_url("http://127.0.0.1:1")
+            .build();
+        let aws = Aws::new(Sdk::new(config));
+        let _hangs = aws.account.lock().await;
+        assert!(aws.identity().await.is_err(), "it asks by itself, and here nothing answers");
     }
 }

@@ -3,6 +3,7 @@
 mod crds;
 mod file;
 mod iam_policy;
+mod log;
 mod plan;
 mod run;
 
@@ -12,6 +13,8 @@ use clap::{Parser, Subcommand};
 use kube::Client;
 use kube::config::KubeConfigOptions;
 use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::render::printable;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -114,7 +117,8 @@ fn close_memory() {
 
 /// Tells a person something on standard error.
 fn warn(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {text}\n").as_bytes());
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {}\n", lines.join("\n")).as_bytes());
 }
 
 /// Writes to standard output; a reader that has gone is no error.

@@ -14,7 +14,7 @@ use super::{Cluster, Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::controller::{Others, Preview, PreviewError, preview};
-use crate::kubernetes::{Kubernetes, call};
+use crate::kubernetes::{Kubernetes, call, find, named};
 use crate::problem::Problem;
 use crate::render;
 use crate::sdk;
@@ -121,8 +121,9 @@ impl Plan {
 /// not there will be younger than all that are, and than those before it in the file.
 async fn join_live(object: &mut BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<(), Problem> {
     let namespace = object.namespace().unwrap_or_default();
+    named("get bucketconnections", &namespace)?;
     let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
-    let live = call("get bucketconnections", objects.get_opt(&object.name_any())).await?;
+    let live = find(&objects, "bucketconnections", &object.name_any()).await?;
     if let Some(live) = live {
         let same = live.spec == object.spec;
         object.metadata.uid = live.metadata.uid;

@@ -1,6 +1,5 @@
 //! `bucketconnection run`.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -12,10 +11,8 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::prelude::*;
 
+use super::log::{self, LogFormat};
 use super::{Cluster, Failure};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
@@ -25,9 +22,6 @@ use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
 
 const PAUSE: Duration = Duration::from_secs(5);
-/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never logged,
-/// whatever the filter; that the call failed is told by whoever made it.
-const TELLS_ANSWERS: &str = "kube_client::client";
 /// Name of the lease.
 const LEASE: &str = "bucketconnection";
 
@@ -86,15 +80,10 @@ impl FromStr for Listen {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum LogFormat {
-    Human,
-    Json,
-}
-
 impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
-        self.log()?;
+        log::start(&self.log, self.log_format)?;
+        controller::log_panics();
         let stop = stop_on_signals()?;
         let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;
@@ -142,19 +131,6 @@ impl Run {
         work(fence).await;
         ended.cancel();
         kept.await?.map_err(Failure)
-    }
-
-    fn log(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log).map_err(|error| Failure(format!("--log {}: {error}", self.log)))?;
-        let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let lines = match self.log_format.unwrap_or(default) {
-            LogFormat::Human => lines.with_target(false).boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
-        };
-        let quiet = filter_fn(|metadata| metadata.target() != TELLS_ANSWERS);
-        tracing_subscriber::registry().with(lines).with(filter).with(quiet).init();
-        Ok(())
     }
 
     /// Served from the start: also one that waits is well.

@@ -195,7 +195,7 @@ async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -
         context.kubernetes.write_account_status(&account.name_any(), &status).await?;
     }
     if let Some(ready) = find(&status.conditions, ConditionType::Ready) {
-        tracing::info!(ready = ready.status, reason = ready.reason, message = ready.message, "account checked");
+        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "account checked");
     }
     Ok(Some(if matches!(finding, Finding::SignedIn(..)) { CHECK } else { CHECK_TROUBLED }))
 }

@@ -3,27 +3,23 @@
 //! What is told is computed when it is asked for, from what the watch saw last: nothing is counted or stored for it. No metric has a
 //! secret or the id of a key.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 
 use super::Guarded;
+use super::progress::Progress;
+use super::server::Server;
 use crate::api::BucketConnection;
 use crate::api::conditions::ConditionType;
 use crate::status;
@@ -46,29 +42,27 @@ const OF_A_CONNECTION: [Metric; 4] = [
 ];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Anybody who reaches the port may ask: those who ask slowly, or much at once, wait for each other.
-const REQUESTS_AT_ONCE: usize = 8;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What the metrics are computed from.
 #[derive(Default)]
 pub struct Metrics {
     /// Empty as long as another operator works.
     connections: OnceLock<Store<Guarded<BucketConnection>>>,
+    progress: OnceLock<Arc<Progress>>,
 }
 
 impl Metrics {
-    /// From now on tells of these connections.
-    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>) {
+    /// From now on tells of these connections, and whether their reconciles end.
+    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
+        let _ = self.progress.set(progress);
     }
 
     /// Serves on `address` as long as the process lives; returns where it listens.
     pub async fn serve(self: &Arc<Self>, address: SocketAddr) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
-        tokio::spawn(listen(listener, Arc::clone(self)));
+        tokio::spawn(Server::new(Arc::clone(self)).listen(listener));
         Ok(bound)
     }
 
@@ -94,13 +88,16 @@ impl Metrics {
         Ok(text)
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<String> {
         let (status, kind, text) = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => match self.text() {
                 Ok(text) => (StatusCode::OK, OPENMETRICS, text),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
             },
-            (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            (&Method::GET | &Method::HEAD, "/healthz") => match self.progress.get().and_then(|progress| progress.stuck()) {
+                None => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+                Some(text) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", text),
+            },
             (_, "/metrics" | "/healthz") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
             _ => (StatusCode::NOT_FOUND, "text/plain", "/metrics and /healthz are here\n".to_owned()),
         };
@@ -109,30 +106,4 @@ impl Metrics {
         response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
         response
     }
-}
-
-async fn listen(listener: TcpListener, metrics: Arc<Metrics>) {
-    let permits = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let metrics = Arc::clone(&metrics);
-                tokio::spawn(async move {
-                    // Whoever asked and went away is not told.
-                    let _ = tokio::time::timeout(REQUEST_TIMEOUT, serve_one(stream, &metrics)).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "metrics");
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
-        }
-    }
-}
-
-async fn serve_one(stream: TcpStream, metrics: &Metrics) -> hyper::Result<()> {
-    let service = service_fn(async |request| Ok::<_, Infallible>(metrics.answer(&request)));
-    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await
 }

@@ -2,10 +2,16 @@
 
 mod accounts;
 mod backoff;
+mod forget;
 mod metrics;
+mod panics;
+mod pass;
 mod preview;
+mod progress;
 mod reconcile;
 mod revoke;
+mod server;
+mod stages;
 mod watch;
 
 use std::collections::HashMap;
@@ -21,6 +27,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Standing};
+use crate::desired::names;
 use crate::execute::Clock;
 use crate::fair::Turns;
 use crate::fence::Fence;
@@ -30,6 +37,7 @@ use crate::plan::Blocker;
 use crate::problem::Place;
 
 pub use metrics::Metrics;
+pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
 
@@ -59,6 +67,8 @@ struct Context {
     backoff: backoff::Backoff,
     /// Reconciles at once.
     slots: Arc<Turns>,
+    stages: stages::Stages,
+    progress: Arc<progress::Progress>,
     /// What time it is.
     clock: Clock,
 }
@@ -75,6 +85,12 @@ impl Context {
 
     async fn find_account(&self, name: &str) -> Result<Option<AWSAccount>, Blocker> {
         let part = ConditionType::AccountReady;
+        if !names::is_object_name(name) {
+            let message = format!(
+                "accountRef.name {name:?} is not the name of an AWSAccount, so nothing was asked for it: use lower-case letters, digits, dots and hyphens"
+            );
+            return Err(Blocker { part, reason: Reason::InvalidSpec, message, stalled: true, problem: None });
+        }
         let seen = self.accounts.get(&ObjectRef::new(name));
         match seen.as_ref().map(|guarded| &guarded.0) {
             Some(Ok(account)) => Ok(Some(account.clone())),

@@ -8,7 +8,9 @@ use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::{self, Opened};
+use super::panics::caught_async;
 use super::revoke::revoke;
+use super::stages::{Unfit, internal_error};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::{Aws, Look};
@@ -22,8 +24,21 @@ use crate::problem::{Class, Problem};
 use crate::settings::Reading;
 use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
-/// One pass; returns the time until the next one, or `None` when the object is done with.
+/// One pass; returns the time until the next one, or `None` when the object is done with. A panic is told by the object, too.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
+    // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
+    match caught_async(Box::pin(pass(object, context))).await {
+        Ok(ended) => ended,
+        Err(place) => {
+            // As it is by now: the pass may have noted what it was about to do.
+            let mut object = context.kubernetes.fresh(object).await?;
+            context.seal.check(&mut object);
+            finish(&object, Stage::Refused(&internal_error(place.as_deref())), context).await
+        }
+    }
+}
+
+async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.holds(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
         // Deleted meanwhile.
@@ -52,9 +67,9 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
         Ok(opened) => opened,
         Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,
     };
-    let desired = match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
+    let desired = match resolve(object, &opened, context).await {
         Ok(desired) => desired,
-        Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
+        Err(unfit) => return finish(object, unfit.stage(), context).await,
     };
     // Before anything is created, so that nothing is ever left behind.
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
@@ -65,18 +80,22 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let now = (context.clock)();
     let looked = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now));
-    // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
     let observed = Box::pin(looked).await;
     remembered.recall(object, &desired, &observed);
-    let cluster = &context.kubernetes.cluster;
-    let desired = match desired::adapted(desired, observed.versioned(), object, cluster, &opened.terms) {
-        Ok(desired) => desired,
-        Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
+    let (own, cluster, terms) = (object.clone(), context.kubernetes.cluster.clone(), opened.terms.clone());
+    let now = (context.clock)();
+    let planned = context.stages.run(object, move || {
+        let desired = desired::adapted(desired, observed.versioned(), &own, &cluster, &terms)?;
+        let plan = plan::plan(&desired, &observed, &remembered, now);
+        Ok((desired, observed, remembered, plan))
+    });
+    let (desired, observed, remembered, mut plan) = match planned.await {
+        Ok(planned) => planned,
+        Err(unfit) => return finish(object, unfit.stage(), context).await,
     };
     for (what, owner) in observed.foreign(&desired) {
         tracing::info!(what, owner, "belongs to another BucketConnection");
     }
-    let mut plan = plan::plan(&desired, &observed, &remembered, (context.clock)());
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
         context.fence.holds(Duration::ZERO)?;
@@ -97,6 +116,13 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     let checked =
         Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     finish(object, Stage::Checked(checked), context).await
+}
+
+/// Resolves the spec, with a copy of all that this takes.
+async fn resolve(object: &BucketConnection, opened: &Opened, context: &Context) -> Result<Desired, Unfit> {
+    let (own, cluster) = (object.clone(), context.kubernetes.cluster.clone());
+    let (account, terms) = (opened.account.clone(), opened.terms.clone());
+    context.stages.run(object, move || desired::resolve(&own, &cluster, &account, &terms)).await
 }
 
 /// Opens the object's account on its terms, and makes sure that no other object has what this one asks for.
@@ -122,7 +148,7 @@ pub(super) fn rival<'a>(
         return None;
     }
     let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
-    tracing::info!(holder, message, "name taken");
+    tracing::info!(holder, detail = message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
@@ -232,7 +258,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
             }
             Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,
         };
-        match desired::resolve(object, &context.kubernetes.cluster, &opened.account, &opened.terms) {
+        match resolve(object, &opened, context).await {
             Ok(desired) => {
                 let seen = secrets(object, &desired, &remembered, &context.kubernetes, (context.clock)()).await;
                 let access = access(object, remembered.access_names(&desired, &seen.secret), &context.kubernetes).await;
@@ -254,8 +280,8 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 (plan, report)
             }
             // A spec that could never be carried out has left nothing behind.
-            Err(_) if remembered.bucket.is_none() && remembered.user.is_none() => Default::default(),
-            Err(errors) => return finish(object, Stage::Invalid(&errors), context).await,
+            Err(Unfit::Invalid(_)) if remembered.bucket.is_none() && remembered.user.is_none() => Default::default(),
+            Err(unfit) => return finish(object, unfit.stage(), context).await,
         }
     };
     if !plan.blockers.is_empty() || report.outcomes.iter().any(|outcome| !outcome.is_done()) {
@@ -290,8 +316,9 @@ async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Dur
 }
 
 fn forget(object: &BucketConnection, context: &Context) {
-    context.backoff.forget(&object.uid().unwrap_or_default());
-    context.kubernetes.forget(object);
+    let uid = object.uid().unwrap_or_default();
+    context.backoff.forget(&uid);
+    context.kubernetes.forget(&uid);
 }
 
 /// Carries out the steps of `Retain`, which need neither AWS nor a valid spec.
@@ -366,6 +393,6 @@ fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>
         }
     }
     if let Some(ready) = crate::status::condition(status, crate::api::conditions::ConditionType::Ready) {
-        tracing::info!(ready = ready.status, reason = ready.reason, message = ready.message, "pass ended");
+        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "pass ended");
     }
 }

@@ -1,36 +1,37 @@
 //! Wiring: from the API server's watch to passes, one at a time for each object.
 
+use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
+use futures::future::{Ready, ready};
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::backoff::Backoff;
-use super::reconcile::reconcile;
-use super::{Context, Guarded, Metrics, accounts};
+use super::forget::trim;
+use super::progress::Progress;
+use super::stages::Stages;
+use super::{Context, Guarded, Metrics, pass};
 use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use crate::aws::Sessions;
 use crate::execute::Clock;
-use crate::fair::{Caller, Turns, Urgency};
+use crate::fair::Turns;
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
-use crate::problem::Problem;
-use crate::sdk::counted;
-use crate::status;
 
 /// Passes at once. Most of a pass is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
 const PASSES_AT_ONCE: usize = 500;
 /// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
+/// Objects in one answer to a list. Each may have more than a megabyte.
+const PAGE: u32 = 50;
 
 /// What an operator works with.
 pub struct Setup {
@@ -55,7 +56,8 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let Setup { sessions, kubernetes, seal, clock, namespace, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
-    metrics.tell_of(connections.clone());
+    let progress = Arc::<Progress>::default();
+    metrics.tell_of(connections.clone(), progress.clone());
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
@@ -71,6 +73,8 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         fence,
         backoff,
         slots: Turns::new(PASSES_AT_ONCE),
+        stages: Stages::default(),
+        progress,
         clock,
     });
 
@@ -78,10 +82,10 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let of_changed = context.clone();
-    let stream = seen(of_connections, connection_writer)
+    let (of_seen, of_changed) = (context.clone(), context.clone());
+    let stream = seen(of_connections, connection_writer, move |event| of_seen.connection_seen(event))
         .predicate_filter(worth_a_pass, PredicateConfig::default())
-        .inspect_ok(move |object| of_changed.hurry(object));
+        .inspect_ok(move |object| pass::hurry(object, &of_changed));
     let of_woken = context.clone();
     let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
         .flat_map(move |account| futures::stream::iter(of_woken.connections_of(&account)));
@@ -89,27 +93,25 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let on_connections = Controller::for_stream(stream, context.connections.clone())
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(pass, failed, context.clone())
-        .for_each(async |ended| told(ended.err()));
+        .run(pass::connection, never, context.clone())
+        .for_each(telling(&context));
     let on_connections = to_the_end(on_connections, &context.connections, &context.stop);
 
-    let of_account = context.clone();
-    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
+    let (of_seen, of_account) = (context.clone(), context.clone());
+    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
         .predicate_filter(worth_a_pass, PredicateConfig::default())
         .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
     let ended = async move { stop.cancelled().await };
     if namespace.is_some() {
-        let only_seen = stream.take_until(ended).for_each(async |account| {
-            told(account.err().map(controller::Error::<Failure, _>::QueueError));
-        });
+        let only_seen = stream.take_until(ended).map_err(controller::Error::QueueError).for_each(telling(&context));
         futures::join!(on_connections, only_seen);
         return;
     }
     let on_accounts = Controller::for_stream(stream, context.accounts.clone())
         .graceful_shutdown_on(ended)
-        .run(account_pass, account_failed, context.clone())
-        .for_each(async |ended| told(ended.err()));
+        .run(pass::account, never, context.clone())
+        .for_each(telling(&context));
     let on_accounts = to_the_end(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
 }
@@ -132,15 +134,20 @@ where
     }
 }
 
-/// Watches, and keeps what was seen.
-fn seen<K>(api: Api<K>, writer: reflector::store::Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+/// Watches, and keeps what was seen; `told` of each event then.
+fn seen<K>(
+    api: Api<K>,
+    writer: reflector::store::Writer<K>,
+    told: impl Fn(&watcher::Event<K>) + Send,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE))
         .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
+        .modify(trim)
         .reflect(writer)
+        .inspect_ok(told)
         .applied_objects()
 }
 
@@ -154,105 +161,23 @@ fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
     Some(hash.finish())
 }
 
-impl Context {
-    /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
-    fn hurry(&self, object: &Guarded<BucketConnection>) {
-        if urgency(object) == Urgency::Prompt {
-            self.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
-        }
-    }
-}
-
-/// Says what went wrong around the passes; those that failed have said so themselves.
-fn told<E: std::error::Error>(error: Option<controller::Error<E, watcher::Error>>) {
-    match error {
-        None | Some(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
-        Some(error) => tracing::warn!(%error, "watching the API server"),
-    }
-}
-
-async fn account_pass(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) -> Result<Action, Failure> {
-    let span = tracing::info_span!("pass", account = account.name_any());
-    async {
-        match &account.0 {
-            Ok(account) => {
-                let next = accounts::reconcile(account, &context).await;
-                next.inspect_err(|problem| tracing::warn!(%problem, "pass broken off")).map_err(Failure)
+/// Says what went wrong around the passes.
+fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<Infallible, watcher::Error>>) -> Ready<()> {
+    let context = context.clone();
+    move |ended| {
+        match ended {
+            Ok(_) => {}
+            // Its next pass was due, but it is gone.
+            Err(controller::Error::ObjectNotFound(gone)) => {
+                context.progress.forget(&pass::id(gone.namespace.as_deref(), &gone.name));
             }
-            Err(invalid) => {
-                tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
-                Ok(None)
-            }
+            Err(error) => tracing::warn!(%error, "watching the API server"),
         }
-        .map(|next| next.map_or_else(Action::await_change, Action::requeue))
-    }
-    .instrument(span)
-    .await
-}
-
-fn account_failed(account: Arc<Guarded<AWSAccount>>, Failure(problem): &Failure, context: Arc<Context>) -> Action {
-    Action::requeue(context.backoff.broken(&account.uid().unwrap_or_default(), problem))
-}
-
-async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> Result<Action, Failure> {
-    let reference = ObjectRef::from_obj(&*object);
-    let (namespace, name) = (reference.namespace.clone().unwrap_or_default(), reference.name.clone());
-    let span =
-        tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
-    async {
-        let caller = Caller { urgency: urgency(&object), namespace };
-        let _slot = tokio::select! {
-            slot = context.slots.turn(&caller, &name) => slot,
-            () = context.stop.cancelled() => return Ok(Action::await_change()),
-        };
-        // It may have waited.
-        let Some(object) = context.connections.get(&reference) else { return Ok(Action::await_change()) };
-        let began = Instant::now();
-        let (result, calls) = counted(caller.run(Box::pin(one_pass(&object, &context)))).await;
-        let span = tracing::Span::current();
-        span.record("calls", calls);
-        span.record("ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        match &result {
-            Ok(next) => tracing::debug!(?next, "next pass"),
-            Err(Failure(problem)) => tracing::warn!(%problem, "pass broken off"),
-        }
-        result
-    }
-    .instrument(span)
-    .await
-}
-
-/// What somebody waits for comes before a routine check.
-fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
-    let Ok(object) = &object.0 else { return Urgency::Routine };
-    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
-    let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
-    let revoked = object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled);
-    let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
-    let prompt = object.metadata.deletion_timestamp.is_some() || revoked || first_key;
-    if prompt { Urgency::Prompt } else { Urgency::Routine }
-}
-
-async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Result<Action, Failure> {
-    match &object.0 {
-        Ok(object) => Ok(reconcile(object, context).await.map_err(Failure)?.map_or_else(Action::await_change, Action::requeue)),
-        Err(invalid) => {
-            // One object that cannot be read must not stop the others, and its owner should see why.
-            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-            let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
-            tracing::warn!(%text);
-            let status = status::unreadable(object.meta().generation, &text, (context.clock)());
-            context.kubernetes.write_unreadable(&namespace, &name, &status).await.map_err(Failure)?;
-            Ok(Action::requeue(Duration::from_secs(600)))
-        }
+        ready(())
     }
 }
 
-/// A pass that could not write what it found.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct Failure(Problem);
-
-fn failed(object: Arc<Guarded<BucketConnection>>, Failure(problem): &Failure, context: Arc<Context>) -> Action {
-    Action::requeue(context.backoff.broken(&object.uid().unwrap_or_default(), problem))
+/// Passes never fail: they say themselves what went wrong.
+fn never<K>(_: Arc<K>, error: &Infallible, _: Arc<Context>) -> Action {
+    match *error {}
 }

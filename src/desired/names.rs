@@ -43,6 +43,16 @@ const USER_LIMIT: usize = 64;
 /// Longest value of a tag.
 const TAG_LIMIT: usize = 256;
 
+/// Whether the API server may have an object of this name. Names become a part of a request's address as they are, so one with other
+/// characters could lead to another object.
+pub fn is_object_name(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(alphanumeric) && label.ends_with(alphanumeric) && label.chars().all(|c| alphanumeric(c) || c == '-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 /// Name of the object; the API server gives every object one.
 pub fn of(object: &BucketConnection) -> &str {
     object.metadata.name.as_deref().unwrap_or_default()

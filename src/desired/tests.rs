@@ -277,3 +277,33 @@ fn each_sid_is_there_once() {
     );
     assert_eq!(errors("Custom", &["List"]), [""; 0]);
 }
+
+/// DNS subdomains (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and nothing that could leave its place in
+/// a request's address.
+#[test]
+fn names_that_the_api_server_may_have() {
+    for name in ["a", "0", "default", "a-b.c-d.e", &"a".repeat(253)] {
+        assert!(names::is_object_name(name), "{name}");
+    }
+    for name in [
+        "",
+        ".",
+        "..",
+        "../../etc",
+        "a/b?x=y",
+        "small?anything=1",
+        "a b",
+        "A",
+        "a_b",
+        "-a",
+        "a-",
+        "a..b",
+        "a%2fb",
+        "a#b",
+        "é",
+        "a\n",
+        &"a".repeat(254),
+    ] {
+        assert!(!names::is_object_name(name), "{name}");
+    }
+}

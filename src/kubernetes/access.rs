@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::owned::Whose;
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::BucketConnection;
 use crate::observed::{Access, Grant, Held, OwnBinding, OwnRole};
 use crate::problem::Problem;
@@ -43,7 +43,7 @@ impl Kubernetes {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api: Api<K> = self.beside(object);
-        match call(&format!("get {}", resource(kind)), api.get_opt(name)).await {
+        match find(&api, resource(kind), name).await {
             Ok(None) => Held::Absent,
             Err(problem) => Held::Unreadable(problem),
             Ok(Some(live)) => match self.whose(live.meta(), object) {
@@ -80,7 +80,9 @@ impl Kubernetes {
         patch["metadata"] = self.claim(object, name, std::iter::empty());
         let parameters = PatchParams::apply(&format!("{MANAGER}/access")).force();
         let api: Api<K> = self.beside(object);
-        call(&format!("patch {}", resource(kind)), api.patch(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+        let action = format!("patch {}", resource(kind));
+        named(&action, name)?;
+        call(&action, api.patch(name, &parameters, &Patch::Apply(patch))).await.map(drop)
     }
 
     /// Deletes a Role or RoleBinding, if it still is ours.

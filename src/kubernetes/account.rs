@@ -5,7 +5,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
 use crate::credentials::{AccountKey, Sensitive};
 use crate::desired::tenancy::Labels;
@@ -18,15 +18,16 @@ impl Kubernetes {
 
     /// The account `name`, if there is one.
     pub async fn account(&self, name: &str) -> Result<Option<AWSAccount>, Problem> {
-        call("get awsaccounts", self.accounts().get_opt(name)).await
+        find(&self.accounts(), "awsaccounts", name).await
     }
 
     /// The access key in the Secret that an account names.
     pub async fn account_key(&self, reference: &SecretReference) -> Result<AccountKey, Problem> {
+        named("get secrets", &reference.namespace)?;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &reference.namespace);
         let shown = format!("Secret {}/{}", reference.namespace, reference.name);
         let missing = |text: String| Problem::at(Source::Kubernetes, Class::BadKey, "credentials.secretRef", "NoKey", text);
-        let secret = call("get secrets", secrets.get_opt(&reference.name)).await?;
+        let secret = find(&secrets, "secrets", &reference.name).await?;
         let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect();

@@ -14,15 +14,18 @@ mod seal;
 mod secret;
 mod workloads;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 
 pub use lease::Lease;
 pub use secret::Seen;
 
+use crate::desired::names;
 use crate::problem::{Class, Problem, Source};
 
 /// Field manager of the Secret, and of everything else one each: a field that a manager stops sending is removed.
@@ -52,6 +55,33 @@ impl Kubernetes {
         };
         Ok(Self { client, cluster, written: object::Written::default() })
     }
+}
+
+/// The object `name`, if there is one. What is asked for is nothing but an object of that name, and what is answered is it.
+pub(crate) async fn find<K>(api: &Api<K>, resource: &str, name: &str) -> Result<Option<K>, Problem>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let action = format!("get {resource}");
+    named(&action, name)?;
+    match call(&action, api.get_opt(name)).await? {
+        Some(other) if other.meta().name.as_deref() != Some(name) => {
+            let text = format!("the API server answered with another object than {name:?}");
+            Err(Problem::at(Source::Kubernetes, Class::Refused, &action, "OtherName", text))
+        }
+        found => Ok(found),
+    }
+}
+
+/// Refuses a name that would be more than a name in the request's address: kube takes any.
+pub(crate) fn named(action: &str, name: &str) -> Result<(), Problem> {
+    if names::is_object_name(name) {
+        return Ok(());
+    }
+    let text = format!(
+        "{name:?} is not the name of a Kubernetes object, so nothing was asked: use lower-case letters, digits, dots and hyphens"
+    );
+    Err(Problem::at(Source::Operator, Class::Refused, action, "InvalidName", text))
 }
 
 /// Makes one call; `action` is the verb and resource that RBAC must allow.

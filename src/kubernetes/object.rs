@@ -1,6 +1,6 @@
 //! The object itself: its finalizer and its status. The spec is never written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,8 +28,13 @@ impl Kubernetes {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, object: &BucketConnection) {
-        self.written().remove(&object.uid().unwrap_or_default());
+    pub fn forget(&self, uid: &str) {
+        self.written().remove(uid);
+    }
+
+    /// Forgets all others.
+    pub fn forget_all_but(&self, uids: &HashSet<String>) {
+        self.written().retain(|uid, _| uids.contains(uid));
     }
 
     fn remember(&self, object: &BucketConnection) {

@@ -10,7 +10,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find};
 use crate::api::BucketConnection;
 use crate::desired::names;
 use crate::problem::{Problem, gone};
@@ -73,7 +73,7 @@ impl Kubernetes {
         object: &BucketConnection,
         name: &str,
     ) -> Result<(), Problem> {
-        let Some(live) = call(&format!("get {resource}"), api.get_opt(name)).await? else { return Ok(()) };
+        let Some(live) = find(api, resource, name).await? else { return Ok(()) };
         let owners = live.meta().owner_references.iter().flatten();
         let others: Vec<_> = owners.filter(|r| Some(&r.uid) != object.metadata.uid.as_ref()).collect();
         let patch = json!({ "metadata": {
@@ -93,7 +93,7 @@ impl Kubernetes {
         object: &BucketConnection,
         name: &str,
     ) -> Result<(), Problem> {
-        let Some(live) = call(&format!("get {resource}"), api.get_opt(name)).await? else { return Ok(()) };
+        let Some(live) = find(api, resource, name).await? else { return Ok(()) };
         let ObjectMeta { uid, resource_version, .. } = live.meta().clone();
         if let Whose::Foreign(_) = self.whose(live.meta(), object) {
             return Ok(());

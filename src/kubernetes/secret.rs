@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::owned::Whose;
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, Sensitive, secret_data};
 use crate::desired::{DesiredSecret, names};
@@ -44,6 +44,11 @@ fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensiti
     data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect()
 }
 
+/// Whoever may write the Secret may write any number there; one that no key ever reaches is none.
+fn key_version(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number))
+}
+
 impl Kubernetes {
     fn secrets(&self, object: &BucketConnection) -> Api<ApiSecret> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
@@ -51,7 +56,7 @@ impl Kubernetes {
 
     /// Reads the Secret `name`, and tells whether it is ours.
     pub async fn secret(&self, object: &BucketConnection, name: &str) -> Secret {
-        let answer = call("get secrets", self.secrets(object).get_opt(name)).await;
+        let answer = find(&self.secrets(object), "secrets", name).await;
         let secret = match answer {
             Ok(Some(secret)) => secret,
             Ok(None) => return Secret::Absent,
@@ -67,7 +72,7 @@ impl Kubernetes {
         Secret::Ours(OwnSecret {
             key_created_at: created,
             claimed,
-            version: secret.annotations().get(KEY_VERSION).and_then(|text| text.parse().ok()),
+            version: secret.annotations().get(KEY_VERSION).and_then(|text| key_version(text)),
             data: texts(secret.data),
         })
     }
@@ -75,7 +80,7 @@ impl Kubernetes {
     /// Reads the Secret `name`, which somebody else keeps: whose it is does not matter, because it is only read, and in the object's
     /// own namespace.
     pub async fn given_secret(&self, object: &BucketConnection, name: &str) -> Secret {
-        match call("get secrets", self.secrets(object).get_opt(name)).await {
+        match find(&self.secrets(object), "secrets", name).await {
             Ok(Some(secret)) => Secret::Given(texts(secret.data)),
             Ok(None) => Secret::Absent,
             Err(problem) => Secret::Unreadable(problem),
@@ -170,6 +175,7 @@ impl Kubernetes {
 
     /// Server-side apply: fields and keys that others put on our Secret stay.
     async fn apply(&self, object: &BucketConnection, name: &str, body: Value, dry_run: bool) -> Result<ApiSecret, Problem> {
+        named("patch secrets", name)?;
         let parameters = PatchParams { dry_run, ..PatchParams::apply(&field_manager()).force() };
         call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
@@ -182,5 +188,20 @@ impl Kubernetes {
     /// Deletes the Secret, if it still is the one that was found to be ours.
     pub async fn delete_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.delete(&self.secrets(object), "secrets", object, name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_number_that_a_key_may_have() {
+        for (text, number) in [("1", Some(1)), ("1000000000", Some(1_000_000_000)), ("007", Some(7))] {
+            assert_eq!(key_version(text), number);
+        }
+        for text in ["0", "-1", "1000000001", "9223372036854775807", "9223372036854775808", "1e9", "1.0", " 1", "", "x"] {
+            assert_eq!(key_version(text), None, "{text}");
+        }
     }
 }

@@ -20,24 +20,37 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
         writeln!(text, "{name}: {}", counted(plan))
     };
     for step in &plan.steps {
-        let _ = writeln!(text, "\n{} {}", sign(&step.action), summary(step, desired));
+        let _ = writeln!(text, "\n{} {}", sign(&step.action), printable(&summary(step, desired)));
         for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
             text.push_str(&field(diff));
         }
     }
     for step in &plan.observed {
-        let _ = writeln!(text, "\n= only observed: {}", summary(step, desired));
+        let _ = writeln!(text, "\n= only observed: {}", printable(&summary(step, desired)));
         for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
             text.push_str(&field(diff));
         }
     }
     for blocker in &plan.blockers {
-        let _ = writeln!(text, "\n! {} ({}): {}", blocker.part, blocker.reason, blocker.message);
+        let _ = writeln!(text, "\n! {} ({}): {}", blocker.part, blocker.reason, printable(&blocker.message));
     }
     for diff in plan.adoption.iter().flat_map(|adoption| &adoption.changes) {
         text.push_str(&field(diff));
     }
     text
+}
+
+/// The same text in one line, with control characters, line separators and changes of direction spelled out: what a tenant wrote can
+/// neither look like a line of ours nor hide one.
+pub fn printable(text: &str) -> String {
+    let moves = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        let _ = if moves(c) { write!(line, "{}", c.escape_default()) } else { line.write_char(c) };
+        line
+    })
 }
 
 fn counted(plan: &Plan) -> String {
@@ -161,5 +174,16 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
 
 fn field(diff: &FieldDiff) -> String {
     let [live, desired] = diff.shown(VALUE_LENGTH);
-    format!("    {}: {live} -> {desired}\n", diff.path)
+    format!("    {}\n", printable(&format!("{}: {live} -> {desired}", diff.path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_words_are_no_line_of_the_plan() {
+        let forged = FieldDiff::new("bucket.lifecycle.rules[x\n+ create user\u{1b}[2K]", None, Some("\u{202e}\r".into()));
+        assert_eq!(field(&forged), "    bucket.lifecycle.rules[x\\n+ create user\\u{1b}[2K]: (none) -> \"\\u{202e}\\r\"\n");
+    }
 }

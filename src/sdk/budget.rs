@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use governor::clock::DefaultClock;
+use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::api::sign_in::Budget;
@@ -17,10 +19,17 @@ pub(super) struct Limits {
     iam: Limit,
 }
 
+/// Calls of a namespace that may be immediate at once, and then one more each second: revocations of dozens of keys. A namespace that
+/// asks for more gets them in its turn, since it could use up what the account allows to all.
+const IMMEDIATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Namespaces whose immediate calls are remembered before those are forgotten that made none lately.
+const REMEMBERED: usize = 1_000;
+
 /// One call at a time waits for the limiter, and namespaces take turns at that.
 struct Limit {
     limiter: DefaultDirectRateLimiter,
     turns: Arc<Turns>,
+    immediate: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
 }
 
 impl Limits {
@@ -28,7 +37,11 @@ impl Limits {
         let limiter = |calls: u32| {
             let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
             let burst = calls.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
-            Limit { limiter: RateLimiter::direct(Quota::per_second(calls).allow_burst(burst)), turns: Turns::new(1) }
+            Limit {
+                limiter: RateLimiter::direct(Quota::per_second(calls).allow_burst(burst)),
+                turns: Turns::new(1),
+                immediate: RateLimiter::hashmap(Quota::per_second(NonZeroU32::MIN).allow_burst(IMMEDIATE)),
+            }
         };
         Self { s3: limiter(budget.s3), iam: limiter(budget.iam) }
     }
@@ -41,15 +54,18 @@ impl Limits {
             _ => return,
         };
         // An immediate call goes out at once, and is missing from the budget of those that come after it.
-        if caller.urgency == Urgency::Immediate {
+        if caller.urgency == Urgency::Immediate && limit.immediate.check_key(&caller.namespace).is_ok() {
             let _ = limit.limiter.check();
+            if limit.immediate.len() > REMEMBERED {
+                limit.immediate.retain_recent();
+            }
             return;
         }
         // Turns are for those that must wait.
         if limit.turns.is_free() && limit.limiter.check().is_ok() {
             return;
         }
-        let _turn = limit.turns.turn(caller, action).await;
+        let _turn = limit.turns.turn(&Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller.clone() }, action).await;
         limit.limiter.until_ready().await;
     }
 }
@@ -69,6 +85,22 @@ mod tests {
             assert!(goes_out(Urgency::Routine));
         }
         assert!(!goes_out(Urgency::Routine) && !goes_out(Urgency::Prompt));
-        assert!(goes_out(Urgency::Immediate));
+        for _ in 0..IMMEDIATE.get() {
+            assert!(goes_out(Urgency::Immediate));
+        }
+    }
+
+    /// A tenant may ask for revocations without end.
+    #[test]
+    fn immediate_calls_have_an_end_for_each_namespace() {
+        let limits = Limits::new(Budget { s3: 1, iam: 1 });
+        let goes_out = |namespace: &str| {
+            let caller = Caller { namespace: namespace.into(), urgency: Urgency::Immediate };
+            limits.wait("iam:DeleteAccessKey", &caller).now_or_never().is_some()
+        };
+        // One comes back each second, so the count may be a little more on a slow machine.
+        let went = (0..100 * IMMEDIATE.get()).take_while(|_| goes_out("a")).count();
+        assert!(went >= IMMEDIATE.get() as usize && went < 50 * IMMEDIATE.get() as usize);
+        assert!(goes_out("b"));
     }
 }

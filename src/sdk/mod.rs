@@ -33,6 +33,9 @@ pub use visit::{Allowed, routed, visit};
 /// How many AWS calls may run at once. Waiting for a key to propagate does not count.
 const CALLS_AT_ONCE: usize = 64;
 
+/// How many regions have a client at once: more than AWS has.
+const REGIONS: usize = 64;
+
 tokio::task_local! {
     static CALLS: Cell<usize>;
 }
@@ -98,6 +101,10 @@ impl Sdk {
 
     fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names of regions are a tenant's to choose, and may be of none that there is.
+        if clients.len() >= REGIONS && !clients.contains_key(region) {
+            clients.clear();
+        }
         clients
             .entry(region.to_owned())
             .or_insert_with(|| client::s3(&self.config, &self.endpoints, Region::new(region.to_owned())))
@@ -129,7 +136,7 @@ impl Sdk {
             let answer = send.await.map_err(|failure| error::problem(action, &failure));
             match &answer {
                 Ok(_) => tracing::debug!(action, "AWS call"),
-                Err(problem) => tracing::debug!(action, code = problem.code, message = problem.message, "AWS call failed"),
+                Err(problem) => tracing::debug!(action, code = problem.code, detail = problem.message, "AWS call failed"),
             }
             answer
         })

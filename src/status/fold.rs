@@ -383,7 +383,7 @@ impl Fold<'_> {
         let found: Vec<_> = repaired.iter().flat_map(|(step, _)| &step.diffs).collect();
         if !found.is_empty() {
             let drift = self.status.drift.get_or_insert_default();
-            drift.count += i64::try_from(found.len()).unwrap_or(i64::MAX);
+            drift.count = drift.count.saturating_add(i64::try_from(found.len()).unwrap_or(i64::MAX));
             drift.last_detected_at = Some(Time(self.pass.now));
             let entry = |diff: &&crate::settings::FieldDiff| {
                 DriftEntry::repaired(&diff.path, diff.live.as_ref(), diff.desired.as_ref(), self.pass.now)

@@ -40,7 +40,7 @@ pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
             let soon = |last: &Time| (0..SPACING_SECONDS).contains(&(now.as_second() - last.0.as_second()));
             let (count, last_written_at) = match last.filter(soon) {
                 Some(last) if count < LIMIT => (count, last),
-                _ => (LIMIT.min(count + 1), Time(now)),
+                _ => (LIMIT.min(count.saturating_add(1)), Time(now)),
             };
             now_known.push(Repeat { condition, path, fingerprint, count, last_written_at });
         } else {

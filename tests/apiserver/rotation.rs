@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bucketconnection::api::{BucketConnection, CredentialsStatus, REVOKE_AT, ROTATE_AT};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, told, writes};
@@ -151,6 +151,22 @@ async fn each_key_in_a_secret_of_its_own_and_workloads_restarted() {
     lab.delete("c").await;
     lab.gone("c").await;
     assert_eq!(lab.secret("key-v2").await, new);
+}
+
+/// What a tenant writes into an annotation is no number to count on.
+#[tokio::test]
+async fn a_number_of_a_key_that_no_key_has() {
+    let lab = Lab::new("numbers").await;
+    let mut spec = spec(json!({ "overlap": "1h" }));
+    spec["credentials"]["secret"] = json!({ "name": "key", "versioned": true });
+    lab.apply(&lab.connection("bucket-numbers", spec)).await;
+    lab.ready("c").await;
+    let old = lab.secret("key").await;
+    let patch = json!({ "metadata": { "annotations": { "bucketconnection.dev/key-version": "9223372036854775807" } } });
+    lab.secrets().patch("key", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    ask(&lab, ROTATE_AT, "1").await;
+    another(&lab, &old["AWS_ACCESS_KEY_ID"]).await;
+    assert_eq!(lab.secret("key-v2").await, lab.secret("key").await, "the status knows which number is next");
 }
 
 #[tokio::test]

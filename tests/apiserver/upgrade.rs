@@ -6,21 +6,24 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, CustomResourceExt};
 use serde_json::{Value, json};
 
-use crate::support::lab::Lab;
+use crate::support::lab::{Lab, told};
 use crate::support::stack::Stack;
 
 /// Installs a CRD and waits until the API server goes by it, which an object tells that is applied as a dry run.
 async fn install(lab: &Lab, crd: &Value, holds: impl Fn(&Value) -> bool) {
+    let object = named(&lab.connection("bucket-probe", json!({})), "probe");
+    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("probe").force() };
+    install_until(lab, crd, async || {
+        let probe = raw(lab).patch("probe", &parameters, &Patch::Apply(&object)).await;
+        probe.is_ok_and(|probe| holds(&probe.data["spec"]))
+    })
+    .await;
+}
+
+async fn install_until(lab: &Lab, crd: &Value, holds: impl AsyncFn() -> bool) {
     let crds: Api<CustomResourceDefinition> = Api::all(lab.client.clone());
     crds.patch(BucketConnection::crd_name(), &PatchParams::apply("user").force(), &Patch::Apply(crd)).await.unwrap();
-    let objects = raw(lab);
-    let object = lab.connection("bucket-probe", json!({}));
-    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("probe").force() };
-    loop {
-        let probe = objects.patch("probe", &parameters, &Patch::Apply(named(&object, "probe"))).await;
-        if probe.is_ok_and(|probe| holds(&probe.data["spec"])) {
-            return;
-        }
+    while !holds().await {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -54,4 +57,45 @@ async fn an_object_of_before_accounts_works_with_the_account_default() {
     // And its spec can be applied again as it was.
     lab.apply(&lab.connection("bucket-upgrade", json!({}))).await;
     lab.ready("c").await;
+}
+
+/// An object of before names were checked, or under an old CRD.
+#[tokio::test]
+async fn an_account_of_a_name_that_is_none_is_not_asked_for() {
+    let stack = Box::leak(Box::new(Stack::start("names", &["--no-aws"])));
+    let mut lab = Lab::idle("names", stack, &[]).await;
+    let new = serde_json::to_value(BucketConnection::crd()).unwrap();
+    let mut old = new.clone();
+    let name = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/accountRef/properties/name";
+    old.pointer_mut(name).unwrap().as_object_mut().unwrap().remove("x-kubernetes-validations").unwrap();
+    lab.account("small", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    let of_lab = lab.connection("bucket-names", json!({}));
+    let connection = |account: &str, name: &str| {
+        let mut object = named(&of_lab, name);
+        object["spec"]["accountRef"] = json!({ "name": account });
+        object
+    };
+    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+    for name in ["../../etc", "a/b?x=y", "small?anything=1"] {
+        let refused = raw(&lab).patch("refused", &parameters, &Patch::Apply(connection(name, "refused"))).await;
+        assert!(refused.unwrap_err().to_string().contains("accountRef.name must be the name of an AWSAccount"), "{name}");
+    }
+    install_until(&lab, &old, async || {
+        raw(&lab).patch("refused", &parameters, &Patch::Apply(connection("a?b", "refused"))).await.is_ok()
+    })
+    .await;
+    lab.start();
+    for (n, account) in ["../../etc", "a/b?x=y", "small?anything=1"].into_iter().enumerate() {
+        let name = format!("c{n}");
+        lab.apply(&connection(account, &name)).await;
+        let object = lab.condition(&name, "Stalled", "True").await;
+        let (_, reason, message) = told(&object, "AccountReady");
+        assert_eq!(reason, "InvalidSpec", "{message}");
+        assert!(message.contains(&format!("accountRef.name {account:?} is not the name of an AWSAccount")), "{message}");
+        lab.delete(&name).await;
+        lab.gone(&name).await;
+    }
+    assert_eq!(lab.proxy.take().into_iter().filter(|request| request.action != "sts:GetCallerIdentity").collect::<Vec<_>>(), []);
+    let asked = |address: &String| ["/etc", "x=y", "anything"].iter().any(|part| address.contains(part));
+    assert_eq!(lab.api_addresses().into_iter().filter(asked).collect::<Vec<_>>(), [""; 0]);
 }

@@ -409,3 +409,20 @@ async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
         assert!(refused.contains("choose among AWS's own addresses"), "{refused}");
     }
 }
+
+/// Names become a part of the address of a request as they are.
+#[tokio::test]
+async fn what_an_account_names_are_names() {
+    let lab = Lab::idle("account-names", Stack::cluster(), &[]).await;
+    for (reference, expected) in [
+        (json!({ "namespace": "a", "name": "../b" }), "secretRef.name must be"),
+        (json!({ "namespace": "a", "name": "b?x=y" }), "secretRef.name must be"),
+        (json!({ "namespace": "a/../b", "name": "c" }), "secretRef.namespace must be"),
+    ] {
+        let spec = json!({ "credentials": { "source": "Secret", "secretRef": reference } });
+        let account = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "names" }, "spec": spec });
+        let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+        let refused = lab.accounts().patch("names", &parameters, &Patch::Apply(account)).await.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}

@@ -358,10 +358,19 @@ impl Lab {
         self.api_requests().into_iter().filter(reads).collect()
     }
 
-    fn api_requests(&self) -> Vec<String> {
+    /// The address of each request to the API server.
+    pub fn api_addresses(&self) -> Vec<String> {
+        self.audit().into_iter().map(|entry| entry["requestURI"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    fn audit(&self) -> Vec<Value> {
         let place = PathBuf::from(&self.kubeconfig).with_file_name("audit.log");
         let log = std::fs::read_to_string(place).unwrap();
-        let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    fn api_requests(&self) -> Vec<String> {
+        let entries = self.audit().into_iter();
         let ours = entries.filter(|entry| entry["objectRef"]["namespace"] == self.namespace.as_str());
         let real = ours.filter(|entry| !entry["requestURI"].as_str().unwrap_or_default().contains("dryRun"));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

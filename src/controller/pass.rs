@@ -1,0 +1,126 @@
+//! One pass over one object, as the controller runs it: in its turn, with what it took in the log, and never failing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tracing::Instrument;
+
+use super::panics::caught_async;
+use super::reconcile::reconcile;
+use super::{Context, Guarded, accounts};
+use crate::api::{AWSAccount, BucketConnection, REVOKE_AT};
+use crate::fair::{Caller, Urgency};
+use crate::problem::{Class, Problem, Source};
+use crate::sdk::counted;
+use crate::status;
+
+/// An object that cannot be read is looked at this often.
+const UNREADABLE: Duration = Duration::from_secs(600);
+
+/// How progress knows an object.
+pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", namespace.unwrap_or_default())
+}
+
+/// A pass over an account.
+pub(super) async fn account(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
+    let span = tracing::info_span!("pass", account = account.name_any());
+    let work = async {
+        match &account.0 {
+            Ok(account) => accounts::reconcile(account, &context).await,
+            Err(invalid) => {
+                tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
+                Ok(None)
+            }
+        }
+    };
+    Ok(ended(&*account, work, &context).instrument(span).await)
+}
+
+/// A pass over a connection.
+pub(super) async fn connection(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> Result<Action, Infallible> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let span =
+        tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
+    let work = in_turn(&object, &context);
+    Ok(ended(&*object, work, &context).instrument(span).await)
+}
+
+/// Runs a pass to its end, whatever that is, and says when the next one is due.
+async fn ended<K: ResourceExt>(
+    object: &K,
+    work: impl Future<Output = Result<Option<Duration>, Problem>>,
+    context: &Context,
+) -> Action {
+    let id = id(object.namespace().as_deref(), &object.name_any());
+    context.progress.begins(&id);
+    let ended = caught_async(work).await.unwrap_or_else(|place| {
+        let text = format!("panic at {}", place.unwrap_or_default());
+        Err(Problem::at(Source::Operator, Class::Refused, "reconcile", "InternalError", text))
+    });
+    let next = ended.unwrap_or_else(|problem| {
+        tracing::warn!(%problem, "pass broken off");
+        Some(context.backoff.broken(&object.uid().unwrap_or_default(), &problem))
+    });
+    tracing::debug!(?next, "next pass");
+    context.progress.ends(&id, next);
+    next.map_or_else(Action::await_change, Action::requeue)
+}
+
+async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
+    let caller = Caller { urgency: urgency(object), namespace: object.namespace().unwrap_or_default() };
+    let name = object.name_any();
+    let _slot = tokio::select! {
+        slot = context.slots.turn(&caller, &name) => slot,
+        () = context.stop.cancelled() => return Ok(None),
+    };
+    // It may have waited.
+    let Some(object) = context.connections.get(&ObjectRef::from_obj(object)) else { return Ok(None) };
+    let began = Instant::now();
+    // What of a revocation is immediate, it says itself.
+    let caller = Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller };
+    let (result, calls) = counted(caller.run(Box::pin(readable(&object, context)))).await;
+    let span = tracing::Span::current();
+    span.record("calls", calls);
+    span.record("ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    result
+}
+
+/// What somebody waits for comes before a routine check, and a revocation before everything.
+fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
+    let Ok(object) = &object.0 else { return Urgency::Routine };
+    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+    let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
+    if object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled) {
+        return Urgency::Immediate;
+    }
+    let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
+    let prompt = object.metadata.deletion_timestamp.is_some() || first_key;
+    if prompt { Urgency::Prompt } else { Urgency::Routine }
+}
+
+/// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
+pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
+    if urgency(object) > Urgency::Routine {
+        context.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
+    }
+}
+
+async fn readable(object: &Guarded<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
+    match &object.0 {
+        Ok(object) => reconcile(object, context).await,
+        Err(invalid) => {
+            // One object that cannot be read must not stop the others, and its owner should see why.
+            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+            let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
+            tracing::warn!(%text);
+            let status = status::unreadable(object.meta().generation, &text, (context.clock)());
+            context.kubernetes.write_unreadable(&namespace, &name, &status).await?;
+            Ok(Some(UNREADABLE))
+        }
+    }
+}
