@@ -6,6 +6,7 @@ mod metrics;
 mod preview;
 mod reconcile;
 mod revoke;
+mod unreadable;
 mod watch;
 
 use std::collections::HashMap;

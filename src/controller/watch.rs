@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{self, Action, Controller};
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::backoff::Backoff;
-use super::reconcile::reconcile;
-use super::{Context, Guarded, Metrics, accounts};
-use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
+use super::reconcile::{has_begun, reconcile};
+use super::{Context, Guarded, Metrics, accounts, unreadable};
+use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP, REVOKE_AT};
 use crate::aws::Sessions;
 use crate::execute::Clock;
 use crate::fair::{Caller, Turns, Urgency};
@@ -25,7 +25,6 @@ use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::problem::Problem;
 use crate::sdk::counted;
-use crate::status;
 
 /// Passes at once. Most of a pass is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
 const PASSES_AT_ONCE: usize = 500;
@@ -80,7 +79,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     };
     let of_changed = context.clone();
     let stream = seen(of_connections, connection_writer)
-        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .predicate_filter(|object: &_| worth_a_pass(object, lost_finalizer(object)), PredicateConfig::default())
         .inspect_ok(move |object| of_changed.hurry(object));
     let of_woken = context.clone();
     let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
@@ -95,7 +94,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
 
     let of_account = context.clone();
     let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer)
-        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .predicate_filter(|account: &_| worth_a_pass(account, account_lost_finalizer(account)), PredicateConfig::default())
         .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
     let ended = async move { stop.cancelled().await };
@@ -144,14 +143,33 @@ where
         .applied_objects()
 }
 
-/// What wakes the controller: another spec, the beginning of deletion, or somebody asking. Not our own status.
-fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
+/// What wakes the controller: another spec, the beginning of deletion, and what is ours in the metadata, which is how people ask for
+/// something; also a finalizer of ours that somebody took away. Not our own status, and not the finalizer that we add.
+fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
-    let requests = [REQUESTED_AT, ROTATE_AT, REVOKE_AT].map(|request| object.annotations().get(request));
-    (metadata.generation, metadata.deletion_timestamp.is_some(), requests).hash(&mut hash);
+    let ours = |(name, _): &(&String, &String)| {
+        let domain = name.split('/').next().unwrap_or_default();
+        domain.strip_suffix(GROUP).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    for ours in [object.annotations(), object.labels()].map(|noted| noted.iter().filter(ours)) {
+        ours.collect::<Vec<_>>().hash(&mut hash);
+    }
+    (metadata.generation, metadata.deletion_timestamp.is_some(), lost_finalizer).hash(&mut hash);
     (metadata.deletion_timestamp.as_ref().map(|_| &metadata.finalizers)).hash(&mut hash);
     Some(hash.finish())
+}
+
+/// Whether our finalizer is missing on an object that has something in AWS.
+fn lost_finalizer(object: &Guarded<BucketConnection>) -> bool {
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    !held && object.0.as_ref().map_or(true, has_begun)
+}
+
+/// The same of an account that was reconciled before.
+fn account_lost_finalizer(account: &Guarded<AWSAccount>) -> bool {
+    let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
+    !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
 }
 
 impl Context {
@@ -175,15 +193,11 @@ async fn account_pass(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) 
     let span = tracing::info_span!("pass", account = account.name_any());
     async {
         match &account.0 {
-            Ok(account) => {
-                let next = accounts::reconcile(account, &context).await;
-                next.inspect_err(|problem| tracing::warn!(%problem, "pass broken off")).map_err(Failure)
-            }
-            Err(invalid) => {
-                tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
-                Ok(None)
-            }
+            Ok(account) => accounts::reconcile(account, &context).await,
+            Err(invalid) => accounts::reconcile_unreadable(invalid, &context).await,
         }
+        .inspect_err(|problem| tracing::warn!(%problem, "pass broken off"))
+        .map_err(Failure)
         .map(|next| next.map_or_else(Action::await_change, Action::requeue))
     }
     .instrument(span)
@@ -224,28 +238,22 @@ async fn pass(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> 
 
 /// What somebody waits for comes before a routine check.
 fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
-    let Ok(object) = &object.0 else { return Urgency::Routine };
-    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
-    let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
-    let revoked = object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled);
-    let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
-    let prompt = object.metadata.deletion_timestamp.is_some() || revoked || first_key;
-    if prompt { Urgency::Prompt } else { Urgency::Routine }
+    let (deleted, lost) = (object.meta().deletion_timestamp.is_some(), lost_finalizer(object));
+    let asked = object.0.as_ref().is_ok_and(|object| {
+        let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+        let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
+        let revoked = object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled);
+        revoked || credentials.is_none_or(|credentials| credentials.verified_at.is_none())
+    });
+    if deleted || lost || asked { Urgency::Prompt } else { Urgency::Routine }
 }
 
 async fn one_pass(object: &Guarded<BucketConnection>, context: &Context) -> Result<Action, Failure> {
-    match &object.0 {
-        Ok(object) => Ok(reconcile(object, context).await.map_err(Failure)?.map_or_else(Action::await_change, Action::requeue)),
-        Err(invalid) => {
-            // One object that cannot be read must not stop the others, and its owner should see why.
-            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-            let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
-            tracing::warn!(%text);
-            let status = status::unreadable(object.meta().generation, &text, (context.clock)());
-            context.kubernetes.write_unreadable(&namespace, &name, &status).await.map_err(Failure)?;
-            Ok(Action::requeue(Duration::from_secs(600)))
-        }
-    }
+    let next = match &object.0 {
+        Ok(object) => reconcile(object, context).await,
+        Err(invalid) => unreadable::reconcile(invalid, context).await,
+    };
+    Ok(next.map_err(Failure)?.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// A pass that could not write what it found.
@@ -255,4 +263,47 @@ struct Failure(Problem);
 
 fn failed(object: Arc<Guarded<BucketConnection>>, Failure(problem): &Failure, context: Arc<Context>) -> Action {
     Action::requeue(context.backoff.broken(&object.uid().unwrap_or_default(), problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::{REQUESTED_AT, ROTATE_AT};
+
+    fn worth(metadata: Value, status: Value) -> Option<u64> {
+        let mut object = json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
+            "metadata": { "name": "c", "generation": 1, "finalizers": [FINALIZER], "annotations": { "example.org/note": "1" } },
+            "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "data" } }, "status": status,
+        });
+        for (name, value) in metadata.as_object().unwrap() {
+            object["metadata"][name] = value.clone();
+        }
+        let object: Guarded<BucketConnection> = serde_json::from_value(object).unwrap();
+        worth_a_pass(&object, lost_finalizer(&object))
+    }
+
+    #[test]
+    fn metadata_that_matters_wakes_and_our_own_writes_do_not() {
+        let begun = json!({ "accountId": "123456789012" });
+        let usual = worth(json!({}), begun.clone());
+        for ours in [REQUESTED_AT, ROTATE_AT, REVOKE_AT, "bucketconnection.dev/later"] {
+            assert_ne!(worth(json!({ "annotations": { ours: "x" } }), begun.clone()), usual, "{ours}");
+            assert_ne!(worth(json!({ "labels": { ours: "x" } }), begun.clone()), usual, "{ours}");
+        }
+        for theirs in ["example.org/note", "notbucketconnection.dev/x", "bucketconnection.dev.example.org/x"] {
+            assert_eq!(worth(json!({ "annotations": { theirs: "2" } }), begun.clone()), usual, "{theirs}");
+        }
+        assert_ne!(worth(json!({ "generation": 2 }), begun.clone()), usual);
+        assert_ne!(worth(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), begun.clone()), usual);
+        assert_ne!(worth(json!({ "finalizers": [] }), begun.clone()), usual, "kubectl replace");
+        assert_eq!(worth(json!({ "finalizers": [FINALIZER, "example.org/theirs"] }), begun), usual);
+        // Our own writes: the first finalizer, the intent, the status.
+        let first = worth(json!({ "finalizers": [] }), json!({}));
+        assert_eq!(worth(json!({}), json!({})), first);
+        assert_eq!(worth(json!({}), json!({ "credentials": { "secretName": "c-s3" } })), first);
+        assert_eq!(usual, first);
+    }
 }

@@ -80,7 +80,8 @@ impl Kubernetes {
         patch["metadata"] = self.claim(object, name, std::iter::empty());
         let parameters = PatchParams::apply(&format!("{MANAGER}/access")).force();
         let api: Api<K> = self.beside(object);
-        call(&format!("patch {}", resource(kind)), api.patch(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+        let live = call(&format!("patch {}", resource(kind)), api.patch(name, &parameters, &Patch::Apply(patch))).await?;
+        self.disown(&api, resource(kind), live.meta()).await
     }
 
     /// Deletes a Role or RoleBinding, if it still is ours.
@@ -91,7 +92,7 @@ impl Kubernetes {
         }
     }
 
-    /// Takes our owner reference off a Role or RoleBinding, so that it outlives the object, and marks it.
+    /// Marks a Role or RoleBinding as released: it outlives the object.
     pub async fn release_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
         match kind {
             Grant::Role => self.release::<Role>(&self.beside(object), resource(kind), object, name).await,
