@@ -3,12 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a period is written.
-const PATTERN: &str = "^([0-9]{1,5}(d|h|m|s))+$";
+/// How a period is written: each unit at most once, the larger before the smaller. The parser takes exactly this, so that no object is
+/// stored that cannot be read.
+const PATTERN: &str = "^([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$";
+/// The units and their seconds, in the order of the pattern.
+const UNITS: [(char, i64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+/// Digits of a number at most.
+const DIGITS: usize = 5;
 
 /// A length of time as a spec writes it: `90d`, `36h` or `1d12h`. A day has 24 hours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +33,19 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no period: it is written like 90d, 36h or 1d12h");
-        let span = Span::from_str(text).map_err(|_| wrong())?;
-        let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-        if length.is_negative() {
+        let wrong = || format!("{text:?} is not a period: write it like 90d, 36h or 1d12h, each unit once and the larger first");
+        let (mut rest, mut seconds) = (text, 0);
+        for (unit, length) in UNITS {
+            let Some((number, after)) = rest.split_once(unit) else { continue };
+            let digits = number.len() <= DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
+            // No digits at all are no number.
+            let number = number.parse::<i64>().ok().filter(|_| digits).ok_or_else(wrong)?;
+            (rest, seconds) = (after, seconds + number * length);
+        }
+        if text.is_empty() || !rest.is_empty() {
             return Err(wrong());
         }
+        let length = SignedDuration::from_secs(seconds);
         Ok(Self { text: text.to_owned(), length })
     }
 }
@@ -66,12 +78,15 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 32 })
+        json_schema!({ "type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 32 })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kube::core::cel::{Validator, compile_schema};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -80,8 +95,28 @@ mod tests {
         assert_eq!(hours("90d"), Ok(90 * 24));
         assert_eq!(hours("1d12h"), Ok(36));
         assert_eq!("45s".parse::<Period>().unwrap().length(), SignedDuration::from_secs(45));
-        for wrong in ["", "90", "d", "-1d", "one day"] {
+        for wrong in ["", "90", "d", "-1d", "+1d", "one day", "12h1d", "1h1h", "1d1d", "60m1h", "123456s", "1d "] {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");
         }
+    }
+
+    /// All short strings of the characters that matter, by the pattern as CEL matches it and by the parser.
+    #[test]
+    fn the_pattern_is_what_the_parser_takes() {
+        let rule = json!([{ "rule": format!("self == '' || self.matches('{PATTERN}')"), "message": "differs" }]);
+        let schema = compile_schema(&json!({ "type": "string", "x-kubernetes-validations": rule }));
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            let longer = texts.iter().flat_map(|text| "1dhms".chars().map(move |character| format!("{text}{character}")));
+            texts = std::iter::once(String::new()).chain(longer).collect();
+        }
+        texts.extend(
+            ["12345d", "123456d", "99999d99999h99999m99999s", " 1d", "1d\n", "1D", "\u{661}d", "1.5h", "P1D"].map(str::to_owned),
+        );
+        for text in &texts {
+            let fits = Validator::new().validate_compiled(&schema, &json!(text), None).is_ok() && !text.is_empty();
+            assert_eq!(text.parse::<Period>().is_ok(), fits, "{text:?}");
+        }
+        assert!(texts.len() > 3_900);
     }
 }

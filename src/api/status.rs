@@ -114,6 +114,13 @@ pub struct Memory {
     pub written: BTreeMap<String, String>,
 }
 
+impl Memory {
+    /// Whether nothing is remembered: no plan was ever about to be carried out, so nothing is there that needs to be deleted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What was found of the bucket's versioning.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]

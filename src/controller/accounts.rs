@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
+use kube::core::error_boundary::InvalidObject;
 
 use super::Context;
 use crate::api::conditions::{ConditionType, Reason};
@@ -167,19 +168,34 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
         if users.is_empty() {
             context.sessions.close(&name);
             if held {
-                context.kubernetes.hold_account(account, false).await?;
+                context.kubernetes.hold_account(&account.metadata, false).await?;
             }
             return Ok(None);
         }
         return write(account, &Finding::InUse(&users), context).await;
     }
     if !held {
-        context.kubernetes.hold_account(account, true).await?;
+        context.kubernetes.hold_account(&account.metadata, true).await?;
     }
     match sign_in(account, &context.sessions, &context.kubernetes, Fresh::Yes).await {
         Ok((_, identity)) => write(account, &Finding::SignedIn(&identity.account, &identity.arn), context).await,
         Err(blocker) => write(account, &Finding::Failed(&blocker), context).await,
     }
+}
+
+/// The same over an account that cannot be read: it is let go once no connection needs it.
+pub(super) async fn reconcile_unreadable(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
+    context.fence.holds(Duration::ZERO)?;
+    tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
+    let metadata = &invalid.metadata;
+    if metadata.deletion_timestamp.is_none() {
+        return Ok(None);
+    }
+    if !context.users_of(metadata.name.as_deref().unwrap_or_default()).is_empty() {
+        return Ok(Some(CHECK_TROUBLED));
+    }
+    context.kubernetes.hold_account(metadata, false).await?;
+    Ok(None)
 }
 
 async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -> Result<Option<Duration>, Problem> {

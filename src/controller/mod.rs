@@ -12,6 +12,7 @@ mod reconcile;
 mod revoke;
 mod server;
 mod stages;
+mod unreadable;
 mod watch;
 
 use std::collections::HashMap;

@@ -11,15 +11,12 @@ use tracing::Instrument;
 
 use super::panics::caught_async;
 use super::reconcile::reconcile;
-use super::{Context, Guarded, accounts};
+use super::watch::lost_finalizer;
+use super::{Context, Guarded, accounts, unreadable};
 use crate::api::{AWSAccount, BucketConnection, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
 use crate::problem::{Class, Problem, Source};
 use crate::sdk::counted;
-use crate::status;
-
-/// An object that cannot be read is looked at this often.
-const UNREADABLE: Duration = Duration::from_secs(600);
 
 /// How progress knows an object.
 pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
@@ -32,10 +29,7 @@ pub(super) async fn account(account: Arc<Guarded<AWSAccount>>, context: Arc<Cont
     let work = async {
         match &account.0 {
             Ok(account) => accounts::reconcile(account, &context).await,
-            Err(invalid) => {
-                tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
-                Ok(None)
-            }
+            Err(invalid) => accounts::reconcile_unreadable(invalid, &context).await,
         }
     };
     Ok(ended(&*account, work, &context).instrument(span).await)
@@ -92,15 +86,25 @@ async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Resul
 
 /// What somebody waits for comes before a routine check, and a revocation before everything.
 fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
-    let Ok(object) = &object.0 else { return Urgency::Routine };
-    let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+    let urgent = object.meta().deletion_timestamp.is_some() || lost_finalizer(object);
+    let asked = object.annotations().get(REVOKE_AT);
+    let Ok(readable) = &object.0 else {
+        // What of it is done already, the reconcile finds out.
+        return if asked.is_some() {
+            Urgency::Immediate
+        } else if urgent {
+            Urgency::Prompt
+        } else {
+            Urgency::Routine
+        };
+    };
+    let credentials = readable.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
     let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
-    if object.annotations().get(REVOKE_AT).is_some_and(|asked| Some(asked) != handled) {
+    if asked.is_some_and(|asked| Some(asked) != handled) {
         return Urgency::Immediate;
     }
     let first_key = credentials.is_none_or(|credentials| credentials.verified_at.is_none());
-    let prompt = object.metadata.deletion_timestamp.is_some() || first_key;
-    if prompt { Urgency::Prompt } else { Urgency::Routine }
+    if urgent || first_key { Urgency::Prompt } else { Urgency::Routine }
 }
 
 /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
@@ -113,14 +117,6 @@ pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
 async fn readable(object: &Guarded<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
     match &object.0 {
         Ok(object) => reconcile(object, context).await,
-        Err(invalid) => {
-            // One object that cannot be read must not stop the others, and its owner should see why.
-            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-            let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
-            tracing::warn!(%text);
-            let status = status::unreadable(object.meta().generation, &text, (context.clock)());
-            context.kubernetes.write_unreadable(&namespace, &name, &status).await?;
-            Ok(Some(UNREADABLE))
-        }
+        Err(invalid) => unreadable::reconcile(invalid, context).await,
     }
 }

@@ -51,15 +51,16 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     if let Some(forgotten) = context.seal.check(&mut object) {
         context.kubernetes.forget_status(&object, &forgotten).await?;
     }
-    let object = &object;
-    let remembered = Remembered::of(object);
+    let remembered = Remembered::of(&object);
     if remembered.revoke {
-        return Box::pin(revoke(object, &remembered, context)).await;
+        return Box::pin(revoke(&object, &remembered, context)).await;
     }
     if object.metadata.deletion_timestamp.is_some() {
         // On the heap: it is the largest of all passes, and a thread's stack is not.
-        return Box::pin(delete(object, context)).await;
+        return Box::pin(delete(&object, context)).await;
     }
+    // Whatever becomes of this reconcile: without the finalizer the object could be deleted and leave everything behind.
+    let object = &if has_begun(&object) { hold(object, context).await? } else { object };
     if object.spec.suspend {
         return finish(object, Stage::Suspended, context).await;
     }
@@ -72,10 +73,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
         Err(unfit) => return finish(object, unfit.stage(), context).await,
     };
     // Before anything is created, so that nothing is ever left behind.
-    let held = object.finalizers().iter().any(|name| name == FINALIZER);
-    let mut object = if held { object.clone() } else { context.kubernetes.add_finalizer(object).await? };
-    context.seal.check(&mut object);
-    let object = &mut object;
+    let object = &mut hold(object.clone(), context).await?;
     let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let now = (context.clock)();
@@ -123,6 +121,12 @@ async fn resolve(object: &BucketConnection, opened: &Opened, context: &Context) 
     let (own, cluster) = (object.clone(), context.kubernetes.cluster.clone());
     let (account, terms) = (opened.account.clone(), opened.terms.clone());
     context.stages.run(object, move || desired::resolve(&own, &cluster, &account, &terms)).await
+}
+
+/// Makes sure that the object has our finalizer.
+async fn hold(object: BucketConnection, context: &Context) -> Result<BucketConnection, Problem> {
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    if held { Ok(object) } else { context.kubernetes.add_finalizer(&object).await }
 }
 
 /// Opens the object's account on its terms, and makes sure that no other object has what this one asks for.
@@ -235,25 +239,12 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     }
     let mut remembered = Remembered::of(object);
     let (plan, report) = if object.spec.deletion_policy == DeletionPolicy::Retain {
-        let mut secrets = BTreeMap::new();
-        for name in deletion::retained_secrets(object, &remembered) {
-            let live = context.kubernetes.secret(object, &name).await;
-            // The status may not tell yet of the one that its key has for itself.
-            if let Some(own) = live.own_of(&name) {
-                let of_key = context.kubernetes.secret(object, &own).await;
-                secrets.insert(own, of_key);
-            }
-            secrets.insert(name, live);
-        }
-        let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;
-        let plan = deletion::retain(&remembered, &secrets, &readers);
-        let report = release(object, context, &plan).await;
-        (plan, report)
+        retain(object, context).await
     } else {
         let opened = match open_for_deletion(object, context).await {
             Ok(opened) => opened,
-            // No pass ever came to its end: there is nothing to delete.
-            Err(blocker) if blocker.stalled && object.status.as_ref().is_none_or(|status| status.memory.account_id.is_none()) => {
+            // There is nothing to delete.
+            Err(blocker) if blocker.stalled && !has_begun(object) => {
                 return done(object, context).await;
             }
             Err(blocker) => return finish(object, Stage::Refused(&blocker), context).await,
@@ -266,7 +257,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
                 remembered.recall(&mut object.clone(), &desired, &observed);
                 // None of them is the next one's or the last one's any more.
-                let mut others = remembered.all_secrets(&desired);
+                let mut others = remembered.all_secrets(&desired, &observed);
                 others.retain(|name| !observed.earlier_secrets.contains_key(name));
                 for name in others {
                     let live = context.kubernetes.secret(object, &name).await;
@@ -284,13 +275,42 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
             Err(unfit) => return finish(object, unfit.stage(), context).await,
         }
     };
-    if !plan.blockers.is_empty() || report.outcomes.iter().any(|outcome| !outcome.is_done()) {
+    if !completed(&plan, &report) {
         return finish(object, Stage::Deleting(&plan, &report), context).await;
     }
     done(object, context).await
 }
 
+/// Whether nothing is left to be done.
+pub(super) fn completed(plan: &Plan, report: &Report) -> bool {
+    plan.blockers.is_empty() && report.outcomes.iter().all(Outcome::is_done)
+}
+
+/// Releases what `object` has in Kubernetes, which needs neither AWS nor a spec that can be read.
+pub(super) async fn retain(object: &BucketConnection, context: &Context) -> (Plan, Report) {
+    let remembered = Remembered::of(object);
+    let mut secrets = BTreeMap::new();
+    for name in deletion::retained_secrets(object, &remembered) {
+        let live = context.kubernetes.secret(object, &name).await;
+        // The status may not tell yet of the one that its key has for itself.
+        if let Some(own) = live.own_of(&name) {
+            let of_key = context.kubernetes.secret(object, &own).await;
+            secrets.insert(own, of_key);
+        }
+        secrets.insert(name, live);
+    }
+    let readers = access(object, remembered.roles.clone(), &context.kubernetes).await;
+    let plan = deletion::retain(&remembered, &secrets, &readers);
+    let report = release(object, context, &plan).await;
+    (plan, report)
+}
+
+/// The account's rules do not keep what was made by them from being deleted, but where nothing was they hold as ever: the finalizer may
+/// be one that the object was created with.
 async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
+    if !has_begun(object) {
+        return open(object, context).await;
+    }
     let account = context.account_of(object).await?;
     let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await;
     opened.map_err(|blocker| Blocker {
@@ -303,7 +323,7 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
 }
 
 /// The end of deletion.
-async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
+pub(super) async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     let text = match object.spec.deletion_policy {
         DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
         DeletionPolicy::Release => "released, without our tags: another connection may adopt bucket, user and policy",
@@ -313,6 +333,11 @@ async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     context.kubernetes.remove_finalizer(object).await?;
     forget(object, context);
     Ok(None)
+}
+
+/// Whether a plan for `object` was ever about to be carried out, so that there may be something in AWS.
+pub(super) fn has_begun(object: &BucketConnection) -> bool {
+    object.status.as_ref().is_some_and(|status| !status.memory.is_empty())
 }
 
 fn forget(object: &BucketConnection, context: &Context) {

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::forget::trim;
 use super::progress::Progress;
+use super::reconcile::has_begun;
 use super::stages::Stages;
 use super::{Context, Guarded, Metrics, pass};
-use crate::api::{AWSAccount, BucketConnection, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
+use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP};
 use crate::aws::Sessions;
 use crate::execute::Clock;
 use crate::fair::Turns;
@@ -84,7 +85,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     };
     let (of_seen, of_changed) = (context.clone(), context.clone());
     let stream = seen(of_connections, connection_writer, move |event| of_seen.connection_seen(event))
-        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .predicate_filter(|object: &_| worth_a_pass(object, lost_finalizer(object)), PredicateConfig::default())
         .inspect_ok(move |object| pass::hurry(object, &of_changed));
     let of_woken = context.clone();
     let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
@@ -99,7 +100,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
 
     let (of_seen, of_account) = (context.clone(), context.clone());
     let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
-        .predicate_filter(worth_a_pass, PredicateConfig::default())
+        .predicate_filter(|account: &_| worth_a_pass(account, account_lost_finalizer(account)), PredicateConfig::default())
         .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
     let ended = async move { stop.cancelled().await };
@@ -151,14 +152,33 @@ where
         .applied_objects()
 }
 
-/// What wakes the controller: another spec, the beginning of deletion, or somebody asking. Not our own status.
-fn worth_a_pass<K: ResourceExt>(object: &K) -> Option<u64> {
+/// What wakes the controller: another spec, the beginning of deletion, and what is ours in the metadata, which is how people ask for
+/// something; also a finalizer of ours that somebody took away. Not our own status, and not the finalizer that we add.
+fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
-    let requests = [REQUESTED_AT, ROTATE_AT, REVOKE_AT].map(|request| object.annotations().get(request));
-    (metadata.generation, metadata.deletion_timestamp.is_some(), requests).hash(&mut hash);
+    let ours = |(name, _): &(&String, &String)| {
+        let domain = name.split('/').next().unwrap_or_default();
+        domain.strip_suffix(GROUP).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    for ours in [object.annotations(), object.labels()].map(|noted| noted.iter().filter(ours)) {
+        ours.collect::<Vec<_>>().hash(&mut hash);
+    }
+    (metadata.generation, metadata.deletion_timestamp.is_some(), lost_finalizer).hash(&mut hash);
     (metadata.deletion_timestamp.as_ref().map(|_| &metadata.finalizers)).hash(&mut hash);
     Some(hash.finish())
+}
+
+/// Whether our finalizer is missing on an object that has something in AWS.
+pub(super) fn lost_finalizer(object: &Guarded<BucketConnection>) -> bool {
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    !held && object.0.as_ref().map_or(true, has_begun)
+}
+
+/// The same of an account that was reconciled before.
+fn account_lost_finalizer(account: &Guarded<AWSAccount>) -> bool {
+    let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
+    !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
 }
 
 /// Says what went wrong around the passes.
@@ -180,4 +200,47 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
 /// Passes never fail: they say themselves what went wrong.
 fn never<K>(_: Arc<K>, error: &Infallible, _: Arc<Context>) -> Action {
     match *error {}
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::{REQUESTED_AT, ROTATE_AT};
+
+    fn worth(metadata: Value, status: Value) -> Option<u64> {
+        let mut object = json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
+            "metadata": { "name": "c", "generation": 1, "finalizers": [FINALIZER], "annotations": { "example.org/note": "1" } },
+            "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "data" } }, "status": status,
+        });
+        for (name, value) in metadata.as_object().unwrap() {
+            object["metadata"][name] = value.clone();
+        }
+        let object: Guarded<BucketConnection> = serde_json::from_value(object).unwrap();
+        worth_a_pass(&object, lost_finalizer(&object))
+    }
+
+    #[test]
+    fn metadata_that_matters_wakes_and_our_own_writes_do_not() {
+        let begun = json!({ "accountId": "123456789012" });
+        let usual = worth(json!({}), begun.clone());
+        for ours in [REQUESTED_AT, ROTATE_AT, REVOKE_AT, "bucketconnection.dev/later"] {
+            assert_ne!(worth(json!({ "annotations": { ours: "x" } }), begun.clone()), usual, "{ours}");
+            assert_ne!(worth(json!({ "labels": { ours: "x" } }), begun.clone()), usual, "{ours}");
+        }
+        for theirs in ["example.org/note", "notbucketconnection.dev/x", "bucketconnection.dev.example.org/x"] {
+            assert_eq!(worth(json!({ "annotations": { theirs: "2" } }), begun.clone()), usual, "{theirs}");
+        }
+        assert_ne!(worth(json!({ "generation": 2 }), begun.clone()), usual);
+        assert_ne!(worth(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), begun.clone()), usual);
+        assert_ne!(worth(json!({ "finalizers": [] }), begun.clone()), usual, "kubectl replace");
+        assert_eq!(worth(json!({ "finalizers": [FINALIZER, "example.org/theirs"] }), begun), usual);
+        // Our own writes: the first finalizer, the intent, the status.
+        let first = worth(json!({ "finalizers": [] }), json!({}));
+        assert_eq!(worth(json!({}), json!({})), first);
+        assert_eq!(worth(json!({}), json!({ "credentials": { "secretName": "c-s3" } })), first);
+        assert_eq!(usual, first);
+    }
 }

@@ -82,7 +82,8 @@ impl Kubernetes {
         let api: Api<K> = self.beside(object);
         let action = format!("patch {}", resource(kind));
         named(&action, name)?;
-        call(&action, api.patch(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+        let live = call(&action, api.patch(name, &parameters, &Patch::Apply(patch))).await?;
+        self.disown(&api, resource(kind), live.meta()).await
     }
 
     /// Deletes a Role or RoleBinding, if it still is ours.
@@ -93,7 +94,7 @@ impl Kubernetes {
         }
     }
 
-    /// Takes our owner reference off a Role or RoleBinding, so that it outlives the object, and marks it.
+    /// Marks a Role or RoleBinding as released: it outlives the object.
     pub async fn release_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
         match kind {
             Grant::Role => self.release::<Role>(&self.beside(object), resource(kind), object, name).await,

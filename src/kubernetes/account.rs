@@ -1,8 +1,8 @@
 //! `AWSAccount`s, the Secrets that they name, and the labels of namespaces that they ask for.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Resource};
 use serde_json::json;
 
 use super::{Kubernetes, MANAGER, call, find, named};
@@ -41,14 +41,15 @@ impl Kubernetes {
         Ok(namespace.metadata.labels.unwrap_or_default())
     }
 
-    /// Adds our finalizer to an account, or takes it off.
-    pub async fn hold_account(&self, account: &AWSAccount, hold: bool) -> Result<(), Problem> {
-        let mut finalizers = account.finalizers().to_vec();
+    /// Adds our finalizer to the account with this metadata, or takes it off.
+    pub async fn hold_account(&self, metadata: &ObjectMeta, hold: bool) -> Result<(), Problem> {
+        let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != ACCOUNT_FINALIZER);
         finalizers.extend(hold.then(|| ACCOUNT_FINALIZER.to_owned()));
-        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": account.resource_version() } });
+        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": metadata.resource_version } });
+        let name = metadata.name.as_deref().unwrap_or_default();
         let (accounts, parameters, patch) = (self.accounts(), PatchParams::default(), Patch::Merge(patch));
-        gone(call("patch awsaccounts", accounts.patch(&account.name_any(), &parameters, &patch)).await)
+        gone(call("patch awsaccounts", accounts.patch_metadata(name, &parameters, &patch)).await)
     }
 
     /// Writes the status of an account.

@@ -19,6 +19,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
@@ -57,14 +58,31 @@ impl Kubernetes {
     }
 }
 
-/// The object `name`, if there is one. What is asked for is nothing but an object of that name, and what is answered is it.
+/// The object `name`, if there is one.
 pub(crate) async fn find<K>(api: &Api<K>, resource: &str, name: &str) -> Result<Option<K>, Problem>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
+    of_name(resource, name, api.get_opt(name)).await
+}
+
+/// The metadata of the object `name`, if there is one.
+pub(crate) async fn find_metadata<K>(api: &Api<K>, resource: &str, name: &str) -> Result<Option<ObjectMeta>, Problem>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    Ok(of_name(resource, name, api.get_metadata_opt(name)).await?.map(|found| found.metadata))
+}
+
+/// Makes a request for nothing but the object `name`, and accepts no other in the answer.
+async fn of_name<K: Resource>(
+    resource: &str,
+    name: &str,
+    request: impl Future<Output = kube::Result<Option<K>>>,
+) -> Result<Option<K>, Problem> {
     let action = format!("get {resource}");
     named(&action, name)?;
-    match call(&action, api.get_opt(name)).await? {
+    match call(&action, request).await? {
         Some(other) if other.meta().name.as_deref() != Some(name) => {
             let text = format!("the API server answered with another object than {name:?}");
             Err(Problem::at(Source::Kubernetes, Class::Refused, &action, "OtherName", text))

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{Kubernetes, MANAGER, call};
+use super::{Kubernetes, MANAGER, call, find};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, Memory};
 use crate::desired::names;
-use crate::problem::{Class, Problem, gone};
+use crate::observed::Partial;
+use crate::problem::{Class, Problem, Source, gone};
 
 /// The version of each object, by uid, as our last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
@@ -24,7 +26,18 @@ impl Kubernetes {
         if written.is_none() || written == object.resource_version() {
             return Ok(object.clone());
         }
-        call("get bucketconnections", self.objects(object).get(names::of(object))).await
+        let objects: Api<BucketConnection> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        call("get bucketconnections", objects.get(names::of(object))).await
+    }
+
+    /// An object that cannot be read as a whole, as far as it can be read; `None` when it is gone.
+    pub async fn partial(&self, namespace: &str, name: &str) -> Result<Option<Partial>, Problem> {
+        let kind = ApiResource::erase::<BucketConnection>(&());
+        let objects: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let unreadable = |error: serde_json::Error| {
+            Problem::at(Source::Operator, Class::Refused, "get bucketconnections", "Unreadable", error.to_string())
+        };
+        find(&objects, "bucketconnections", name).await?.map(|stored| Partial::of(stored).map_err(unreadable)).transpose()
     }
 
     /// Forgets an object that is gone.
@@ -37,9 +50,9 @@ impl Kubernetes {
         self.written().retain(|uid, _| uids.contains(uid));
     }
 
-    fn remember(&self, object: &BucketConnection) {
-        if let (Some(uid), Some(version)) = (object.uid(), object.resource_version()) {
-            self.written().insert(uid, version);
+    fn remember(&self, written: &ObjectMeta) {
+        if let (Some(uid), Some(version)) = (&written.uid, &written.resource_version) {
+            self.written().insert(uid.clone(), version.clone());
         }
     }
 
@@ -47,7 +60,8 @@ impl Kubernetes {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn objects(&self, object: &BucketConnection) -> Api<BucketConnection> {
+    /// For writes: of the answer only the metadata is read, because the rest may be unreadable.
+    fn objects(&self, object: &BucketConnection) -> Api<PartialObjectMeta<BucketConnection>> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
@@ -55,7 +69,8 @@ impl Kubernetes {
     pub async fn add_finalizer(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
         let mut finalizers = object.finalizers().to_vec();
         finalizers.push(FINALIZER.to_owned());
-        self.set_finalizers(object, &finalizers).await
+        let metadata = self.set_finalizers(object, &finalizers).await?;
+        Ok(BucketConnection { metadata, ..object.clone() })
     }
 
     /// Removes our finalizer; the object may be gone already.
@@ -64,13 +79,13 @@ impl Kubernetes {
         gone(self.set_finalizers(object, &others).await)
     }
 
-    async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<BucketConnection, Problem> {
+    async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<ObjectMeta, Problem> {
         let version = object.resource_version();
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
         let (objects, parameters, patch) = (self.objects(object), PatchParams::default(), Patch::Merge(patch));
         let patched = call("patch bucketconnections", objects.patch(names::of(object), &parameters, &patch)).await?;
-        self.remember(&patched);
-        Ok(patched)
+        self.remember(&patched.metadata);
+        Ok(patched.metadata)
     }
 
     /// Writes the status.
@@ -91,17 +106,16 @@ impl Kubernetes {
         let patch = Patch::Merge(json!({ "status": fields }));
         let (objects, parameters) = (self.objects(object), PatchParams::default());
         let patched = self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await?;
-        self.remember(&patched);
+        self.remember(&patched.metadata);
         Ok(())
     }
 
-    /// Writes the status of an object that cannot even be read.
-    pub async fn write_unreadable(&self, namespace: &str, name: &str, status: &BucketConnectionStatus) -> Result<(), Problem> {
-        let kind = ApiResource::erase::<BucketConnection>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
-        let patch = status_patch(name, json!(status), None);
+    /// Writes the status of an object that cannot be read; what else is in its status stays.
+    pub async fn write_unreadable(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
+        let patch = Patch::Apply(status_patch(names::of(object), json!(status), None));
         let parameters = PatchParams::apply(&format!("{MANAGER}/unreadable")).force();
-        self.patched(api.patch_status(name, &parameters, &Patch::Apply(patch))).await.map(drop)
+        let objects = self.objects(object);
+        gone(self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await)
     }
 
     async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<(), Problem> {
@@ -118,7 +132,7 @@ impl Kubernetes {
             }
             patched => patched?,
         };
-        self.remember(&patched);
+        self.remember(&patched.metadata);
         Ok(())
     }
 

@@ -1,17 +1,22 @@
 //! What the Secret, the Role and the RoleBinding of a connection have in common: whose they are, and the way from one state to
 //! the next: owned, released, deleted.
+//!
+//! None of them has an owner reference to the connection. They may have to outlive it, and the garbage collector does not wait for a
+//! finalizer: with `kubectl delete --cascade=foreground`, which is the default of Argo CD, it deletes them first, and in another
+//! cluster, where the owner's uid is not known, it deletes them as soon as they are restored. So an annotation tells whose they are,
+//! and the finalizer releases or deletes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Kubernetes, MANAGER, call, find};
-use crate::api::BucketConnection;
+use super::{Kubernetes, MANAGER, call, find_metadata};
+use crate::api::{BucketConnection, GROUP};
 use crate::desired::names;
 use crate::problem::{Problem, gone};
 
@@ -24,29 +29,28 @@ const LABEL_LIMIT: usize = 63;
 
 /// Whose something is.
 pub(super) enum Whose {
-    /// Ours; claimed where owner reference, labels and annotations are as we write them.
+    /// Ours; claimed where labels, annotations and owner references are as we write them.
     Ours { claimed: bool },
     /// Not ours: why.
     Foreign(String),
 }
 
 impl Kubernetes {
-    /// Ours by its owner reference, or by the annotation that is left of one.
+    /// Ours by its annotation alone: one of the same name that others create has none, and one that is restored still has it.
     pub(super) fn whose(&self, metadata: &ObjectMeta, object: &BucketConnection) -> Whose {
-        let owners = metadata.owner_references.iter().flatten().filter(|r| r.kind == BucketConnection::kind(&()));
-        let owned = owners.clone().any(|r| Some(&r.uid) == object.metadata.uid.as_ref());
         let noted = |place: &Option<BTreeMap<String, String>>, name: &str| place.as_ref().and_then(|p| p.get(name).cloned());
-        let marked = noted(&metadata.annotations, OWNER) == Some(names::owner(object, &self.cluster));
-        if !owned && !marked {
-            return Whose::Foreign(match owners.clone().next() {
-                Some(other) => format!("belongs to BucketConnection {}", other.name),
-                None => "exists and was not created by this BucketConnection".to_owned(),
-            });
+        match noted(&metadata.annotations, OWNER) {
+            Some(owner) if owner == names::owner(object, &self.cluster) => {}
+            Some(owner) => {
+                let here = owner.strip_prefix(&self.cluster).and_then(|rest| rest.strip_prefix('/'));
+                return Whose::Foreign(format!("belongs to BucketConnection {}", here.unwrap_or(&owner)));
+            }
+            None => return Whose::Foreign("exists and was not created by this BucketConnection".to_owned()),
         }
         let labelled = noted(&metadata.labels, MANAGED_BY).as_deref() == Some(MANAGER)
             && noted(&metadata.labels, CONNECTION) == Some(label(names::of(object)));
-        let state = noted(&metadata.annotations, STATE);
-        Whose::Ours { claimed: owned && marked && labelled && state.as_deref() == Some("owned") }
+        let owned = noted(&metadata.annotations, STATE).as_deref() == Some("owned");
+        Whose::Ours { claimed: labelled && owned && !refers(metadata) }
     }
 
     /// The metadata of something that is ours.
@@ -61,11 +65,26 @@ impl Kubernetes {
             "name": name,
             "labels": { MANAGED_BY: MANAGER, CONNECTION: label(names::of(object)) },
             "annotations": ours.into_iter().chain(annotations).collect::<BTreeMap<_, _>>(),
-            "ownerReferences": [object.controller_owner_ref(&())],
         })
     }
 
-    /// Takes our owner reference off, so that it outlives the object, and marks it.
+    /// Removes owner references to connections, which earlier versions set, from what was just written.
+    pub(super) async fn disown<K: Resource + Clone + Debug + DeserializeOwned>(
+        &self,
+        api: &Api<K>,
+        resource: &str,
+        live: &ObjectMeta,
+    ) -> Result<(), Problem> {
+        if !refers(live) {
+            return Ok(());
+        }
+        let patch = json!({ "metadata": { "resourceVersion": live.resource_version, "ownerReferences": other_owners(live) } });
+        let name = live.name.as_deref().unwrap_or_default();
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        gone(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
+    }
+
+    /// Marks it as released, if it still is ours: it outlives the object, and the same object applied again claims it.
     pub(super) async fn release<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -73,19 +92,17 @@ impl Kubernetes {
         object: &BucketConnection,
         name: &str,
     ) -> Result<(), Problem> {
-        let Some(live) = find(api, resource, name).await? else { return Ok(()) };
-        let owners = live.meta().owner_references.iter().flatten();
-        let others: Vec<_> = owners.filter(|r| Some(&r.uid) != object.metadata.uid.as_ref()).collect();
+        let Some(live) = self.ours(api, resource, object, name).await? else { return Ok(()) };
         let patch = json!({ "metadata": {
-            "resourceVersion": live.meta().resource_version,
-            "ownerReferences": if others.is_empty() { Value::Null } else { json!(others) },
+            "resourceVersion": live.resource_version,
+            "ownerReferences": other_owners(&live),
             "annotations": { STATE: "retained", OWNER: names::owner(object, &self.cluster) },
         }});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-        gone(call(&format!("patch {resource}"), api.patch(name, &parameters, &patch)).await)
+        gone(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
-    /// Deletes it, if it still is what was found to be ours.
+    /// Deletes it, if it still is ours.
     pub(super) async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -93,14 +110,38 @@ impl Kubernetes {
         object: &BucketConnection,
         name: &str,
     ) -> Result<(), Problem> {
-        let Some(live) = find(api, resource, name).await? else { return Ok(()) };
-        let ObjectMeta { uid, resource_version, .. } = live.meta().clone();
-        if let Whose::Foreign(_) = self.whose(live.meta(), object) {
-            return Ok(());
-        }
+        let Some(live) = self.ours(api, resource, object, name).await? else { return Ok(()) };
+        let ObjectMeta { uid, resource_version, .. } = live;
         let parameters = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
         gone(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
     }
+
+    /// Its metadata, if it is there and still ours.
+    async fn ours<K: Resource + Clone + Debug + DeserializeOwned>(
+        &self,
+        api: &Api<K>,
+        resource: &str,
+        object: &BucketConnection,
+        name: &str,
+    ) -> Result<Option<ObjectMeta>, Problem> {
+        let live = find_metadata(api, resource, name).await?;
+        Ok(live.filter(|live| matches!(self.whose(live, object), Whose::Ours { .. })))
+    }
+}
+
+/// Whether an owner reference names a connection.
+fn refers(metadata: &ObjectMeta) -> bool {
+    metadata.owner_references.iter().flatten().any(is_connection)
+}
+
+/// The owner references to anything else, as a patch sets them.
+fn other_owners(metadata: &ObjectMeta) -> Value {
+    let others: Vec<_> = metadata.owner_references.iter().flatten().filter(|owner| !is_connection(owner)).collect();
+    if others.is_empty() { Value::Null } else { json!(others) }
+}
+
+fn is_connection(owner: &OwnerReference) -> bool {
+    owner.kind == BucketConnection::kind(&()) && owner.api_version.split('/').next() == Some(GROUP)
 }
 
 /// A label value holds 63 characters, a name up to 253; the annotation has all of it.

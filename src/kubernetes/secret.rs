@@ -107,7 +107,8 @@ impl Kubernetes {
         version: Option<i64>,
     ) -> Result<(), Problem> {
         let body = self.body(object, secret, key, created_at, version);
-        self.apply(object, &secret.name, body, false).await.map(drop)
+        let live = self.apply(object, &secret.name, body, false).await?;
+        self.disown(&self.secrets(object), "secrets", &live.metadata).await
     }
 
     /// The same for a key that was just issued, if the Secret still is as it was `seen`: another operator that took over meanwhile
@@ -180,7 +181,7 @@ impl Kubernetes {
         call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
 
-    /// Takes our owner reference off, so that the Secret outlives the object, and marks it; the key in it goes on working.
+    /// Marks the Secret as released: it outlives the object, and the key in it goes on working.
     pub async fn release_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.release(&self.secrets(object), "secrets", object, name).await
     }

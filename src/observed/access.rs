@@ -53,7 +53,7 @@ pub enum Held<T> {
 pub struct OwnRole {
     /// Its rules, as Kubernetes writes them.
     pub rules: Value,
-    /// Whether owner reference, labels and annotations are as we write them.
+    /// Whether labels, annotations and owner references are as we write them.
     pub claimed: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct OwnBinding {
     pub others: Vec<String>,
     /// What it grants, as `<kind> <name>`. Kubernetes lets nobody change it.
     pub role: String,
-    /// Whether owner reference, labels and annotations are as we write them.
+    /// Whether labels, annotations and owner references are as we write them.
     pub claimed: bool,
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod ledger;
+mod partial;
 mod remembered;
 mod seal;
 mod tried;
@@ -24,8 +25,8 @@ use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
-
 pub use ledger::{Ledger, announcement, recall};
+pub use partial::Partial;
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;
@@ -293,7 +294,7 @@ pub struct OwnSecret {
     pub key_created_at: Option<Timestamp>,
     /// Number of the key, by an annotation, where keys are kept by version.
     pub version: Option<i64>,
-    /// Whether owner reference, labels and annotations are as we write them; false after `Retain`.
+    /// Whether labels, annotations and owner references are as we write them; false after `Retain`.
     pub claimed: bool,
 }
 

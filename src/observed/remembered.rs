@@ -127,7 +127,11 @@ impl Remembered {
         // In a rotation that was broken off the current key's own Secret is about to be that of the key before.
         let last = self.version_secret().filter(|_| credentials.next.is_none());
         let own = self.own_secret(desired, secret);
-        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(last);
+        // What the key had for itself under another name may have been written just before the operator ended: no number tells of it.
+        let renamed =
+            credentials.secret_name.as_ref().filter(|name| **name != desired.secret.name && credentials.version.is_none());
+        let first = renamed.map(|name| names::version(name, 1));
+        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(last).chain(first);
         all.filter(|name| *name != desired.secret.name && Some(name) != own.as_ref()).collect()
     }
 
@@ -148,9 +152,16 @@ impl Remembered {
         Some(names::version(credentials.secret_name.as_ref()?, credentials.version?))
     }
 
-    /// Every Secret of ours that may be there beside the desired one.
-    pub fn all_secrets(&self, desired: &Desired) -> BTreeSet<String> {
-        self.secrets().into_iter().filter(|name| *name != desired.secret.name).collect()
+    /// Every Secret of ours that may be there beside the desired one: also those that were written just before the operator ended, under
+    /// the names that follow from those that are known.
+    pub fn all_secrets(&self, desired: &Desired, observed: &Observed) -> BTreeSet<String> {
+        let main = &desired.secret.name;
+        let known = std::iter::once((main, &observed.secret)).chain(&observed.earlier_secrets);
+        let beside = known.flat_map(|(name, secret)| {
+            let number = self.number(secret).unwrap_or(1);
+            [names::version(name, number), names::version(name, number - 1), names::next(name)]
+        });
+        self.secrets().into_iter().chain(beside).filter(|name| name != main).collect()
     }
 
     /// Every Secret of ours that may be there.

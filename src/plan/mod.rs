@@ -162,7 +162,7 @@ pub enum Action {
     DeleteSecret {
         name: String,
     },
-    /// Takes our owner reference from the Secret and marks it as retained.
+    /// Marks the Secret as retained.
     ReleaseSecret {
         name: String,
     },
@@ -191,7 +191,7 @@ pub enum Action {
         kind: Grant,
         name: String,
     },
-    /// Takes our owner reference from a Role or RoleBinding and marks it as retained.
+    /// Marks a Role or RoleBinding as retained.
     ReleaseGrant {
         kind: Grant,
         name: String,

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::credentials::{credentials, rotation};
+use super::deletion::deletion_trouble;
 use super::denials::denials;
 use super::existing;
 use super::parts::{Verdict, verdict};
@@ -119,27 +120,16 @@ impl Fold<'_> {
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
-        let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
-            let problem = outcome.problem()?;
-            Some((step.part, problem.reason(), problem.to_string(), matches!(outcome, Outcome::Failed(p) if p.needs_a_person())))
-        });
         let text = "deleted, or about to be";
         for part in ConditionType::PARTS.into_iter().filter(|part| *part != ConditionType::AccountReady) {
             self.set(part, false, Reason::Deleting, text);
         }
         self.status.capabilities.clear();
-        let blocked = plan.blockers.iter().map(|b| (b.part, b.reason, b.message.clone(), b.stalled));
-        let cause = blocked.chain(failed).max_by_key(|(.., stalled)| *stalled);
-        let all = denials(plan, report, None);
-        let cause = cause.map(|(part, reason, message, stalled)| match &all {
-            Some(all) if reason == Reason::AccessDenied => (part, reason, all.clone(), stalled),
-            _ => (part, reason, message, stalled),
-        });
-        match cause {
-            Some((part, reason, message, true)) => self.stalled(part, reason, &message),
-            other => {
-                let (reason, message) = match other {
-                    Some((_, reason, message, _)) => (reason, format!("deletion goes on: {message}")),
+        match deletion_trouble(plan, report) {
+            Some(Blocker { part, reason, message, stalled: true, .. }) => self.stalled(part, reason, &message),
+            trouble => {
+                let (reason, message) = match trouble {
+                    Some(Blocker { reason, message, .. }) => (reason, format!("deletion goes on: {message}")),
                     None => (Reason::Deleting, "deletion goes on".to_owned()),
                 };
                 self.set(ConditionType::Ready, false, reason, &message);

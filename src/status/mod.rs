@@ -6,6 +6,7 @@ mod account;
 mod capabilities;
 mod conditions;
 mod credentials;
+mod deletion;
 mod denials;
 mod existing;
 mod fold;
@@ -22,6 +23,7 @@ mod written;
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};
 pub use credentials::{due, rotates};
+pub use deletion::deletion_trouble;
 pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};
@@ -96,13 +98,24 @@ pub struct Checked<'a> {
     pub report: &'a Report,
 }
 
-/// The status of an object that cannot even be read.
-pub fn unreadable(generation: Option<i64>, text: &str, now: Timestamp) -> BucketConnectionStatus {
-    let mut status = BucketConnectionStatus { observed_generation: generation, ..BucketConnectionStatus::default() };
-    for (kind, value) in [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)] {
-        set(&mut status.conditions, generation, now, kind, Some(value), Reason::InvalidSpec, text);
+/// What the status says of an object that cannot be read, before and after a reconcile that found `text`: nothing else in it changes.
+pub fn unreadable(object: &BucketConnection, text: &str, now: Timestamp) -> (BucketConnectionStatus, BucketConnectionStatus) {
+    const TOLD: [(ConditionType, bool); 3] =
+        [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)];
+    let status = object.status.clone().unwrap_or_default();
+    let told = |kind: &str| TOLD.iter().any(|(told, _)| told.to_string() == kind);
+    let conditions = status.conditions.into_iter().filter(|condition| told(&condition.type_)).collect();
+    let before = BucketConnectionStatus {
+        observed_generation: status.observed_generation,
+        conditions,
+        ..BucketConnectionStatus::default()
+    };
+    let generation = object.metadata.generation;
+    let mut after = BucketConnectionStatus { observed_generation: generation, ..before.clone() };
+    for (kind, value) in TOLD {
+        set(&mut after.conditions, generation, now, kind, Some(value), Reason::InvalidSpec, text);
     }
-    status
+    (before, after)
 }
 
 /// Whether `new` should be written over `old`: something but the time of the check differs, or that is due.

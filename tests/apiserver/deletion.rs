@@ -1,12 +1,14 @@
 //! The finalizer: what stays, what goes, and what stands in the way.
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use bucketconnection::api::FINALIZER;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::DeleteParams;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::support::lab::{LIMIT, Lab, drift_count, told, writes};
+use crate::support::lab::{LIMIT, Lab, condition, drift_count, told, writes};
 use crate::support::proxy::Fault;
 
 const BUCKET: &str = "bucket-deleted";
@@ -61,8 +63,74 @@ async fn retain_keeps_everything_and_the_same_object_picks_it_up() {
     assert_eq!((lab.secret("c-s3").await, lab.keys("leaver").await), before, "with the same key");
     assert_eq!(drift_count(&object), 0);
     let secret = lab.secrets().get("c-s3").await.unwrap();
-    assert_eq!(secret.metadata.owner_references.unwrap()[0].uid, object.metadata.uid.unwrap());
     assert_eq!(secret.metadata.annotations.unwrap()["bucketconnection.dev/state"], "owned");
+}
+
+/// The Secret, and the Role and RoleBinding of its readers.
+async fn kept(lab: &Lab) -> [Option<ObjectMeta>; 3] {
+    let roles: Api<Role> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    [
+        lab.secrets().get_opt("c-s3").await.unwrap().map(|secret| secret.metadata),
+        roles.get_opt("c-s3-readers").await.unwrap().map(|role| role.metadata),
+        bindings.get_opt("c-s3-readers").await.unwrap().map(|binding| binding.metadata),
+    ]
+}
+
+/// As Argo CD deletes: the object goes only when the garbage collector has deleted whatever refers to it as its owner.
+#[tokio::test]
+async fn foreground_deletion_takes_nothing_that_stays() {
+    for policy in ["Retain", "Release"] {
+        let lab = connected("foreground", json!({ "deletionPolicy": policy, "access": { "groups": ["lab-a"] } })).await;
+        let before = lab.secret("c-s3").await;
+        lab.objects().delete("c", &DeleteParams::foreground()).await.unwrap();
+        lab.gone("c").await;
+        for metadata in kept(&lab).await {
+            assert_eq!(metadata.expect(policy).annotations.unwrap()["bucketconnection.dev/state"], "retained", "{policy}");
+        }
+        assert_eq!(lab.secret("c-s3").await, before, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn owner_references_of_earlier_versions_are_removed() {
+    let lab = connected("referred", json!({ "access": { "groups": ["lab-a"] } })).await;
+    let uid = lab.get("c").await.metadata.uid;
+    let owner = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "name": "c", "uid": uid });
+    let uid = Api::<Namespace>::all(lab.client.clone()).get(&lab.namespace).await.unwrap().metadata.uid;
+    let theirs = json!({ "apiVersion": "v1", "kind": "Namespace", "name": lab.namespace, "uid": uid });
+    let earlier = Patch::Merge(json!({ "metadata": { "ownerReferences": [owner] } }));
+    for resource in ["roles", "rolebindings"] {
+        let place = ApiResource { plural: resource.into(), ..ApiResource::erase::<Role>(&()) };
+        let api: Api<DynamicObject> = Api::namespaced_with(lab.client.clone(), &lab.namespace, &place);
+        api.patch("c-s3-readers", &PatchParams::default(), &earlier).await.unwrap();
+    }
+    let both = Patch::Merge(json!({ "metadata": { "ownerReferences": [owner, theirs] } }));
+    lab.secrets().patch("c-s3", &PatchParams::default(), &both).await.unwrap();
+    let before = (lab.secret("c-s3").await, lab.keys("leaver").await);
+    lab.check("c").await;
+    lab.ready("c").await;
+    let [secret, role, binding] = kept(&lab).await.map(|metadata| metadata.unwrap().owner_references);
+    assert_eq!(json!(secret), json!([theirs]), "those of others stay");
+    assert_eq!((role, binding), (None, None));
+    assert_eq!((lab.secret("c-s3").await, lab.keys("leaver").await), before);
+}
+
+#[tokio::test]
+async fn a_secret_that_another_made_under_the_same_name_is_not_ours() {
+    let lab = connected("remade", json!({})).await;
+    let uid = lab.get("c").await.metadata.uid;
+    lab.secrets().delete("c-s3", &DeleteParams::default()).await.unwrap();
+    let owner = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "name": "c", "uid": uid });
+    let theirs = json!({ "metadata": { "name": "c-s3", "ownerReferences": [owner] }, "data": { "AWS_ACCESS_KEY_ID": "eA==" } });
+    lab.secrets().create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    lab.check("c").await;
+    let (_, reason, _) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(reason, "SecretNotOwned");
+    lab.delete("c").await;
+    lab.gone("c").await;
+    let [secret, ..] = kept(&lab).await;
+    assert!(secret.is_none_or(|secret| secret.annotations.is_none()), "it was marked as ours");
 }
 
 #[tokio::test]
@@ -226,6 +294,54 @@ async fn a_namespace_that_is_deleted() {
         let left = if policy == "Retain" { 1 } else { 0 };
         assert_eq!((buckets(&lab).await, users(&lab).await.len()), (left, left), "{policy}");
     }
+}
+
+async fn held(lab: &Lab) {
+    lab.until("c", "finalizer", |object| object.finalizers().iter().any(|name| name == FINALIZER)).await;
+}
+
+/// Long before the next check is due, which comes after ten minutes.
+#[tokio::test]
+async fn a_finalizer_that_was_dropped_comes_back_at_once() {
+    let lab = connected("dropped", json!({ "deletionPolicy": "Delete" })).await;
+    // As `kubectl replace` and GitOps tools do that replace.
+    let mut object = serde_json::to_value(lab.get("c").await).unwrap();
+    object["metadata"]["finalizers"] = json!([]);
+    object.as_object_mut().unwrap().remove("status");
+    lab.objects().replace("c", &PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    held(&lab).await;
+    lab.patch("c", json!({ "spec": { "suspend": true } })).await;
+    lab.until("c", "suspension", |object| condition(object, "Reconciling").is_some_and(|c| c.reason == "Suspended")).await;
+    lab.patch("c", json!({ "metadata": { "finalizers": null } })).await;
+    held(&lab).await;
+    lab.delete("c").await;
+    lab.gone("c").await;
+    assert_eq!((users(&lab).await, buckets(&lab).await), (vec![], 0));
+}
+
+/// What the account does not allow is not done for an object that brings our finalizer along, either.
+#[tokio::test]
+async fn a_finalizer_that_the_object_was_created_with() {
+    let lab = connected("preset", json!({ "user": { "name": "leaver" } })).await;
+    lab.delete("c").await;
+    lab.gone("c").await;
+    let narrow = lab
+        .account(
+            &format!("narrow-{}", lab.namespace),
+            json!({ "allowedNamespaces": [lab.rule(json!({ "buckets": ["other-*"] }))] }),
+        )
+        .await;
+    lab.proxy.take();
+    for account in [narrow.as_str(), "none-of-that-name"] {
+        let spec = json!({ "accountRef": { "name": account }, "deletionPolicy": "Delete", "forceDestroy": true, "user": { "name": "leaver" } });
+        let mut object = lab.connection(BUCKET, spec);
+        object["metadata"]["finalizers"] = json!([FINALIZER]);
+        lab.apply(&object).await;
+        lab.delete("c").await;
+        lab.gone("c").await;
+    }
+    assert_eq!(lab.proxy.take(), []);
+    assert_eq!((users(&lab).await.len(), buckets(&lab).await), (1, 1), "what was retained stays");
 }
 
 #[tokio::test]

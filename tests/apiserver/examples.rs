@@ -28,6 +28,15 @@ fn files(place: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// All documents of all examples.
+pub fn all() -> Vec<Value> {
+    let text = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
+    files(Path::new(&format!("{ROOT}/examples")))
+        .iter()
+        .flat_map(|file| serde_saphyr::from_multiple::<Value>(&text(file)).unwrap())
+        .collect()
+}
+
 fn kind(document: &Value) -> &str {
     document["kind"].as_str().unwrap_or_default()
 }

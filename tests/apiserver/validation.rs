@@ -1,7 +1,10 @@
 //! The CRD on a real API server: what it refuses, in words that name the field and what is allowed, and what it explains.
 
-use bucketconnection::api::BucketConnection;
-use kube::api::{Patch, PatchParams};
+use std::collections::BTreeSet;
+
+use bucketconnection::api::{AWSAccount, BucketConnection};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::lab::Lab;
@@ -54,6 +57,9 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "bucket": { "name": "xn--bucket" } }), vec!["spec.bucket.name", "keeps for itself"]),
         (json!({ "bucket": { "name": "bucket*" } }), vec!["spec.bucket.name"]),
         (json!({ "bucket": { "name": "bucket-${aws" } }), vec!["spec.bucket.name"]),
+        (json!({ "credentials": { "rotation": { "interval": "12h1d" } } }), vec!["spec.credentials.rotation.interval"]),
+        (json!({ "credentials": { "rotation": { "interval": "1d1d" } } }), vec!["spec.credentials.rotation.interval"]),
+        (json!({ "credentials": { "rotation": { "overlap": "" } } }), vec!["spec.credentials.rotation.overlap"]),
         (json!({ "bucket": { "prefix": "/runs/" } }), vec!["spec.bucket.prefix", "must not begin with"]),
         (json!({ "bucket": { "prefix": "runs" } }), vec!["spec.bucket.prefix", "must end in"]),
         (json!({ "bucket": { "prefix": "./" } }), vec!["spec.bucket.prefix", "./"]),
@@ -425,4 +431,74 @@ async fn what_an_account_names_are_names() {
         let refused = lab.accounts().patch("names", &parameters, &Patch::Apply(account)).await.unwrap_err().to_string();
         assert!(refused.contains(expected), "{refused}");
     }
+}
+
+/// What a field is set to: borders of numbers, and texts that a pattern may let through.
+fn others(value: &Value) -> Vec<Value> {
+    match value {
+        Value::String(_) => {
+            ["", "x", "X_1", "0", "0s", "1h1h", "12h1d", "99999h", "1.5h", "999999999999999999999h", "2030-01-01", "2030-13-41"]
+                .map(Value::from)
+                .to_vec()
+        }
+        Value::Number(_) => {
+            let whole = [0_i64, 1, -1, 1 << 16, 1 << 31, 1 << 32, i64::MAX].map(Value::from);
+            whole.into_iter().chain([json!(1.0), json!(1.5), json!(1e30)]).collect()
+        }
+        Value::Bool(on) => vec![json!(!on), json!("true")],
+        _ => Vec::new(),
+    }
+}
+
+/// JSON pointers of all values that have no parts.
+fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| leaves(field, &format!("{pointer}/{}", name.replace('/', "~1")), found))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| leaves(item, &format!("{pointer}/{index}"), found))
+        }
+        _ => found.push(pointer.to_owned()),
+    }
+}
+
+/// An object that the API server stores and the operator cannot read does nothing, and needs a person to be deleted.
+#[tokio::test]
+async fn what_the_schema_takes_can_be_read() {
+    let lab = Lab::idle("readable", Stack::cluster(), &[]).await;
+    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
+    let (mut seen, mut taken, mut wrong) = (BTreeSet::new(), 0, Vec::new());
+    for object in crate::examples::all() {
+        let kind = object["kind"].as_str().unwrap();
+        let place = match kind {
+            "BucketConnection" => ApiResource::erase::<BucketConnection>(&()),
+            "AWSAccount" => ApiResource::erase::<AWSAccount>(&()),
+            _ => continue,
+        };
+        let api: Api<DynamicObject> = match kind {
+            "AWSAccount" => Api::all_with(lab.client.clone(), &place),
+            _ => Api::namespaced_with(lab.client.clone(), &lab.namespace, &place),
+        };
+        let mut pointers = Vec::new();
+        leaves(&object["spec"], "/spec", &mut pointers);
+        pointers.retain(|pointer| seen.insert((kind.to_owned(), pointer.clone())));
+        for pointer in pointers {
+            for value in others(object.pointer(&pointer).unwrap()) {
+                let mut changed = object.clone();
+                changed["metadata"] = json!({ "name": "readable" });
+                *changed.pointer_mut(&pointer).unwrap() = value.clone();
+                let Ok(stored) = api.patch("readable", &parameters, &Patch::Apply(&changed)).await else { continue };
+                taken += 1;
+                let stored = serde_json::to_value(stored).unwrap();
+                let read = match kind {
+                    "AWSAccount" => serde_json::from_value::<AWSAccount>(stored).map(drop),
+                    _ => serde_json::from_value::<BucketConnection>(stored).map(drop),
+                };
+                wrong.extend(read.err().map(|error| format!("{kind} {pointer}: {value}: {error}")));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    assert!(taken > 300, "only {taken} were taken");
 }

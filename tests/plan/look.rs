@@ -90,7 +90,7 @@ impl World {
         let next = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
         seen.next_proof = self.proof(desired, next.collect());
         if deletion {
-            let all = remembered.all_secrets(desired).into_iter();
+            let all = remembered.all_secrets(desired, &seen).into_iter();
             seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
         }
         let previous = remembered.credentials.previous.as_ref();

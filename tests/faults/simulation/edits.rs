@@ -147,7 +147,8 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
             names.iter().for_each(|name| patch("secrets", name, json!({ "data": { "AWS_SECRET_ACCESS_KEY": "eA==" } })));
         }
         "Secret disowned" => {
-            names.iter().for_each(|name| patch("secrets", name, json!({ "metadata": { "ownerReferences": null } })))
+            let marks = json!({ "labels": null, "annotations": { "bucketconnection.dev/state": null } });
+            names.iter().for_each(|name| patch("secrets", name, json!({ "metadata": marks })));
         }
         "binding deleted" => {
             for name in names {

@@ -181,9 +181,10 @@ pub fn ready(object: &Value) -> bool {
 }
 
 pub fn secrets_of<'a>(object: &Value, store: &'a Store) -> Vec<&'a Value> {
+    let name = format!("/{}/{}", object["metadata"]["namespace"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
     let owned = |secret: &&Value| {
-        let owners = secret["metadata"]["ownerReferences"].as_array();
-        owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == object["metadata"]["uid"]))
+        let owner = secret["metadata"]["annotations"]["bucketconnection.dev/owner"].as_str();
+        owner.is_some_and(|owner| owner.ends_with(&name))
     };
     store.all("secrets").filter(owned).collect()
 }

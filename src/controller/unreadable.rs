@@ -1,0 +1,67 @@
+//! Reconciles an object that cannot be read as a whole. What needs no spec is done: a revocation, and a deletion that keeps what there
+//! is in AWS. The status says what is wrong with the rest.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::core::error_boundary::InvalidObject;
+
+use super::Context;
+use super::reconcile::{completed, done, has_begun, retain};
+use super::revoke::revoke;
+use crate::api::{BucketConnection, DeletionPolicy, FINALIZER};
+use crate::observed::Remembered;
+use crate::problem::Problem;
+use crate::status::{self, deletion_trouble};
+
+/// Time until the next reconcile: only another spec or another operator helps, and both wake one.
+const CHECK: Duration = Duration::from_secs(600);
+/// The same while something keeps the object from being released.
+const CHECK_TROUBLED: Duration = Duration::from_secs(15);
+
+/// One reconcile; returns the time until the next one, or `None` when the object is done with.
+pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
+    context.fence.holds(Duration::ZERO)?;
+    let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
+    let read = context.kubernetes.partial(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
+    let Some(mut partial) = read.await? else { return Ok(None) };
+    // What the status says counts here whoever has written it: it only keeps the object from being let go too soon.
+    let begun = has_begun(&partial.object);
+    context.seal.check(&mut partial.object);
+    let object = &partial.object;
+    let remembered = Remembered::of(object);
+    if remembered.revoke {
+        return Box::pin(revoke(object, &remembered, context)).await;
+    }
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    let text = format!("the object cannot be read: {}; correct it, or install the CRDs of this version", invalid.error);
+    if object.metadata.deletion_timestamp.is_none() {
+        if begun && !held {
+            context.kubernetes.add_finalizer(object).await?;
+        }
+        return tell(object, &text, CHECK, context).await;
+    }
+    if !held {
+        return Ok(None);
+    }
+    // A policy that cannot be read either is the default one, which keeps everything.
+    if object.spec.deletion_policy != DeletionPolicy::Retain && begun {
+        let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep what it has in AWS");
+        return tell(object, &text, CHECK, context).await;
+    }
+    let (plan, report) = retain(object, context).await;
+    if completed(&plan, &report) {
+        return done(object, context).await;
+    }
+    let text = deletion_trouble(&plan, &report).map_or(text, |trouble| trouble.message);
+    tell(object, &text, CHECK_TROUBLED, context).await
+}
+
+async fn tell(object: &BucketConnection, text: &str, next: Duration, context: &Context) -> Result<Option<Duration>, Problem> {
+    tracing::warn!(text);
+    let (before, after) = status::unreadable(object, text, (context.clock)());
+    if before != after {
+        context.kubernetes.write_unreadable(object, &after).await?;
+    }
+    Ok(Some(next))
+}

@@ -1,0 +1,21 @@
+//! What keeps an object from being deleted.
+
+use super::denials::denials;
+use crate::api::conditions::Reason;
+use crate::execute::{Outcome, Report};
+use crate::plan::{Blocker, Plan};
+use crate::problem::Place;
+
+/// What stands in the way of a deletion; `None` where nothing failed.
+pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
+    let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
+        let problem = outcome.problem()?;
+        let stalled = matches!(outcome, Outcome::Failed(_)) && problem.needs_a_person();
+        Some(Blocker { stalled, ..Blocker::unreadable(step.part, problem, &Place::default()) })
+    });
+    let cause = plan.blockers.iter().cloned().chain(failed).max_by_key(|blocker| blocker.stalled)?;
+    match denials(plan, report, None) {
+        Some(message) if cause.reason == Reason::AccessDenied => Some(Blocker { message, ..cause }),
+        _ => Some(cause),
+    }
+}
