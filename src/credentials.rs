@@ -98,7 +98,7 @@ pub fn secret_data(fields: &BTreeMap<&'static str, String>, key: &KeyPair) -> BT
 /// chance when somebody edited the first.
 pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     let plain = match (data.get(ID), data.get(SECRET)) {
-        // A line break that somebody's edit has left is mended with the rest of the field.
+        // A line break that an edit left is corrected with the rest of the field.
         (Some(id), Some(secret)) => pair(id.reveal().trim(), secret.reveal().trim()),
         _ => None,
     };
@@ -107,8 +107,8 @@ pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     keys
 }
 
-/// The key that somebody wrote into a Secret for others to use, just as they will find it; or which field has no part of a key, and
-/// why. What the field holds is never told.
+/// The key that a person wrote into a Secret, just as other readers of the Secret find it; or which field has no part of a key, and why.
+/// The text never has what the field holds.
 pub fn written_key(data: &BTreeMap<String, Sensitive>) -> Result<KeyPair, String> {
     let (id, secret) = match (data.get(ID), data.get(SECRET)) {
         (None, None) => return in_file(data).ok_or_else(|| format!("it has no {ID} and no {SECRET}")),
@@ -243,7 +243,7 @@ mod tests {
             let said = written_key(&data).unwrap_err();
             assert!(said.contains(expected), "{said}");
             assert!(!said.contains(id) && !said.contains(&secret[..20]), "{said}");
-            // Nobody but the operator reads an account's key: what stands around it is cut off, from both parts alike.
+            // Only the operator reads an account's key, so blanks around it are cut off, from both parts alike.
             let around = expected.contains("ends in") || expected.contains("begins with");
             match AccountKey::in_data(&data) {
                 Ok(account) => assert!(around && account.key == key(id, secret), "{expected}"),

@@ -152,7 +152,7 @@ pub enum Reason {
     Throttled,
     /// AWS could not be reached, or answered with an error of its own.
     AWSUnavailable,
-    /// The region never answered, or does not know the operator's credentials: it may be misspelled or not enabled.
+    /// The region does not answer, or does not know the operator's credentials: it may be misspelled or not enabled.
     RegionUnavailable,
     /// Another change was under way at the same time.
     Conflict,

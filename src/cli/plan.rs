@@ -23,8 +23,8 @@ use crate::sdk;
 ///
 /// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
 /// An AWSAccount of the file is used only with --accounts-from-file. An object that is invalid or refused, or that names what another
-/// BucketConnection has, is told on standard error, and keeps no other from being planned. Exit code: 0 everything is in sync, 2 there are changes or problems, 1 there is an
-/// object for which no plan could be made.
+/// BucketConnection has, is reported on standard error; the others are planned all the same. Exit code: 0 everything is in sync, 2
+/// there are changes or problems, 1 there is an object for which no plan could be made.
 #[derive(clap::Args)]
 pub(super) struct Plan {
     /// YAML file with BucketConnections, or a directory of such files; - reads standard input

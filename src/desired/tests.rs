@@ -233,7 +233,7 @@ fn an_action_of_many_stars_is_resolved_like_any_other() {
     assert_eq!(desired.proofs.first, [Proof::Identity], "it allows nothing that could be tried");
 }
 
-/// An applier without strict validation is told of no field that is dropped, and what is left means more.
+/// Without strict validation the API server would drop such a field silently, and what is left means more.
 #[test]
 fn what_no_type_knows_is_refused() {
     let error = |spec: Value| {

@@ -407,7 +407,7 @@ impl Keys<'_, '_, '_> {
         }
         let action = Action::WriteSecret { name: name.to_owned(), key: Some(key.clone()), created_at, version };
         let step = self.planner.step(PART, action, diffs, after);
-        // One that was retained, or restored from a backup, was changed by nobody.
+        // A Secret that was retained, or restored from a backup, has not drifted.
         self.planner.plan.steps[step].drift &= !claims;
         Some(step)
     }

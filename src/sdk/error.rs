@@ -160,6 +160,8 @@ mod tests {
             ("AccessDenied", 403, None, Class::Denied),
             ("PermanentRedirect", 301, Some("eu-west-1"), Class::Elsewhere(Some("eu-west-1".into()))),
             ("HTTP 400", 400, Some("eu-south-2"), Class::Elsewhere(Some("eu-south-2".into()))),
+            ("InvalidToken", 400, None, Class::BadKey),
+            ("OptInRequired", 403, None, Class::BadKey),
             ("SomethingNew", 400, None, Class::Refused),
             ("SomethingNew", 403, None, Class::Denied),
             ("SomethingNew", 500, None, Class::Unavailable),
@@ -169,6 +171,14 @@ mod tests {
         for (code, status, region, expected) in cases {
             assert_eq!(class(code, status, region), expected, "{code} {status}");
         }
+    }
+
+    /// It would be retried for ever, and blamed on AWS.
+    #[test]
+    fn what_no_request_can_carry_is_refused() {
+        type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+        let found = problem("s3:PutLifecycleConfiguration", &Failure::construction_failure("a date before the year 1"));
+        assert_eq!((found.class, found.message.as_str()), (Class::Refused, "a date before the year 1"));
     }
 
     #[test]

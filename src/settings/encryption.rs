@@ -15,7 +15,7 @@ use crate::api::conditions::ConditionType;
 
 /// Default encryption of new objects.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("(self.type != 'SSE-S3') == has(self.kmsKeyArn)").message("kmsKeyArn is needed with type SSE-KMS and DSSE-KMS, and only then: without it S3 would use the AWS managed key aws/s3, whose key policy nobody can change, so that no other account, such as ICA's, could ever be given rights on it"))]
+#[x_kube(validation = Rule::new("(self.type != 'SSE-S3') == has(self.kmsKeyArn)").message("kmsKeyArn is needed with type SSE-KMS and DSSE-KMS, and only then: without it S3 would use the AWS managed key aws/s3, whose key policy cannot be changed, so that no other account, such as ICA's, could ever be given rights on it"))]
 #[x_kube(validation = Rule::new("self.type == 'SSE-KMS' || !has(self.bucketKey) || !self.bucketKey").message("bucketKey: true goes with type SSE-KMS only: S3 has no bucket keys for the others"))]
 #[serde(rename_all = "camelCase")]
 pub struct EncryptionSpec {

@@ -56,8 +56,8 @@ pub(crate) fn without_default(schema: &mut schemars::Schema) {
 }
 
 /// Fields of an item that its type does not have. The API server keeps them (`x-kubernetes-preserve-unknown-fields`), so that the
-/// operator can refuse the item: without a misspelled `conditions` or `filter` it would mean more than what was written, and only
-/// appliers that ask for strict validation are told of a field that is dropped.
+/// operator can refuse the item: without a misspelled `conditions` or `filter` it would mean more than what was written, and the API server
+/// reports a dropped field only to appliers that ask for strict validation.
 pub type Unknown = BTreeMap<String, Value>;
 
 /// What is wrong with an item that has `unknown` fields.

@@ -9,6 +9,7 @@ use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
 use crate::plan::Blocker;
 use crate::problem::listed;
+use crate::settings::wrong_fields;
 
 /// What came of looking at an account.
 pub enum Finding<'a> {
@@ -32,17 +33,21 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
             status.identity = Some((*identity).to_owned());
             let rules = account.spec.allowed_namespaces.len();
             let nobody = if rules == 0 { "; no namespace may use it: spec.allowedNamespaces is empty" } else { "" };
+            let void = account.spec.allowed_namespaces.iter().enumerate().filter_map(|(index, rule)| {
+                Some(format!("; allowedNamespaces[{index}] counts for nothing: {}", wrong_fields(&rule.unknown)?))
+            });
+            let void: String = void.collect();
             (
                 true,
                 Reason::SignedIn,
-                format!("signed in to account {} ({}) as {identity}{nobody}", found.id, found.partition),
+                format!("signed in to account {} ({}) as {identity}{nobody}{void}", found.id, found.partition),
                 false,
             )
         }
         Finding::Failed(blocker)
             if blocker.reason == Reason::AWSUnavailable && status.identity.is_none() && outlasts(&status.conditions, now) =>
         {
-            let advice = "AWS has never answered: check signIn.region and signIn.endpoints, then network and proxy";
+            let advice = "AWS does not answer, and the operator never signed in here: check signIn.region and signIn.endpoints, then network and proxy";
             (false, Reason::RegionUnavailable, format!("{}; {advice}", blocker.message), true)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),

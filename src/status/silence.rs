@@ -1,4 +1,4 @@
-//! An address that never answered: more likely wrong than out of order.
+//! An address that does not answer and has led to nothing yet: more likely wrong than out of order.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -11,7 +11,7 @@ use crate::api::conditions::{ConditionType, Reason};
 /// For how long a passing trouble leaves the last knowledge standing, and is not blamed on a person.
 pub(super) const GRACE_SECONDS: i64 = 300;
 
-/// The verdict on `part`, where AWS never answered this connection there for longer than a passing trouble lasts.
+/// The verdict on `part`, where AWS does not answer for longer than a passing trouble lasts, and this connection has nothing there yet.
 pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &Verdict, now: Timestamp) -> Option<Verdict> {
     use ConditionType::{AccountReady, BucketReady, CORSInSync, RegionMatched};
     let status = object.status.as_ref()?;
@@ -21,12 +21,12 @@ pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &V
     let advice = match part {
         AccountReady if status.memory.account_id.is_none() => {
             format!(
-                "AWS has never answered: check signIn.region and signIn.endpoints of AWSAccount {}, then network and proxy",
+                "AWS does not answer, and this connection never signed in: check signIn.region and signIn.endpoints of AWSAccount {}, then network and proxy",
                 object.spec.account_ref.name
             )
         }
         RegionMatched | BucketReady | CORSInSync if status.memory.bucket.is_none() => format!(
-            "S3 in region {region} has never answered this connection: check that {region} is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy",
+            "S3 in region {region} does not answer, and this connection has no bucket there yet: check that {region} is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy",
             region = object.spec.region
         ),
         _ => return None,

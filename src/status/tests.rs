@@ -294,7 +294,7 @@ fn a_region_that_never_answers_stalls_after_a_while() {
         assert_eq!(at(later, bucket()), ("True".into(), "RegionUnavailable".into()), "and stays so");
     }
     let text = condition(object.status.as_ref().unwrap(), ConditionType::Ready).unwrap().message.clone();
-    assert!(text.ends_with("S3 in region us-east-1 has never answered this connection: check that us-east-1 is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy"), "{text}");
+    assert!(text.ends_with("S3 in region us-east-1 does not answer, and this connection has no bucket there yet: check that us-east-1 is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy"), "{text}");
     // Where the bucket was seen before, it is an outage.
     let mut known = healthy();
     let bucket_known = json!({ "arn": "arn:aws:s3:::lab-bucket", "region": "us-east-1" });

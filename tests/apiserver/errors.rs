@@ -108,6 +108,17 @@ async fn all_rights_that_are_missing_are_told_at_once() {
     lab.ready("c").await;
 }
 
+/// The operator's own policy is for one path.
+#[tokio::test]
+async fn a_user_path_of_ones_own_says_how_to_allow_it() {
+    let lab = Lab::new("path").await;
+    lab.apply(&lab.connection(BUCKET, json!({ "user": { "name": "worker", "path": "/lab/" } }))).await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    let (_, reason, message) = told(&object, "UserReady");
+    assert_eq!(reason, "AccessDenied");
+    assert!(message.contains("(bucketconnection iam-policy --user-path /lab/ prints the policy it needs)"), "{message}");
+}
+
 /// A quota and an admission policy forbid with the code of RBAC.
 #[tokio::test]
 async fn what_the_cluster_forbids_is_not_told_as_missing_rights() {

@@ -1,8 +1,8 @@
 //! When a check is made: on request, by interval, never while suspended, and not because of our own status.
 
-use bucketconnection::api::REQUESTED_AT;
 use std::time::Duration;
 
+use bucketconnection::api::{BucketConnection, REQUESTED_AT};
 use serde_json::json;
 
 use crate::support::lab::{Lab, told, writes};
@@ -68,10 +68,16 @@ async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
     assert_eq!(object.status.as_ref().unwrap().observed_generation, object.metadata.generation);
     lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
     lab.proxy.take();
-    lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "while suspended" } } })).await;
-    lab.until("c", "word of the request", |object| told(object, "Reconciling").2.contains("a check was requested")).await;
+    lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "now" } } })).await;
+    let waits = |object: &BucketConnection| {
+        told(object, "Reconciling").2.ends_with("a check was requested, and waits until spec.suspend is false")
+    };
+    let object = lab.until("c", "word of the request", waits).await;
+    let handled = |object: &BucketConnection| object.status.as_ref().unwrap().last_handled_reconcile_at.clone();
+    assert_ne!(handled(&object).as_deref(), Some("now"));
     assert_eq!(lab.proxy.take(), [], "no call to AWS");
     lab.patch("c", json!({ "spec": { "suspend": false } })).await;
+    lab.until("c", "check that was asked for", |object| handled(object).as_deref() == Some("now")).await;
     lab.ready("c").await;
     assert!(lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok());
 

@@ -126,6 +126,8 @@ async fn put_encryption_sends_back_what_is_blocked() {
         </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType>\
         </BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>";
     assert_eq!(sent(Write::Encryption(rule)).await, expected);
+    let layers = EncryptionRule { algorithm: "aws:kms:dsse".into(), ..EncryptionRule::default() };
+    assert!(sent(Write::Encryption(layers)).await.contains("<SSEAlgorithm>aws:kms:dsse</SSEAlgorithm>"));
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storage_class_that_nobody_knows_is_named_when_aws_refuses() {
+    fn an_unknown_storage_class_is_named_when_aws_refuses() {
         let hint = |class: &str, refused| {
             let rule = rule(json!({ "id": "cold", "transitions": [{ "days": 1, "storageClass": class }] }));
             let problem = Problem::new(refused, "s3:PutLifecycleConfiguration", "MalformedXML", "");
