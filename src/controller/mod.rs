@@ -29,6 +29,7 @@ use crate::observed::Seal;
 use crate::plan::Blocker;
 use crate::problem::Place;
 
+pub use accounts::NotOpened;
 pub use metrics::Metrics;
 pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
