@@ -126,6 +126,10 @@ fn tagged(world: &World, object: &BucketConnection) -> bool {
     bucket && user && !renamed && !earlier && world.policies.values().all(|policy| policy.tags.contains_key(OWNER_TAG))
 }
 
+fn dated(status: &BucketConnectionStatus) -> bool {
+    status.memory.bucket.as_ref().is_some_and(|bucket| bucket.created.is_some())
+}
+
 fn issuing(status: &BucketConnectionStatus) -> bool {
     status.memory.credentials.as_ref().is_some_and(|credentials| credentials.intent.is_some())
 }
@@ -155,8 +159,8 @@ proptest! {
             match event {
                 Event::Edit(which) if EDITS[which] == "wait" => world.wait(),
                 Event::Edit(which) if EDITS[which] == "nothing" => {}
-                // What lost its tag before any pass knew it as ours is foreign, and rightly so.
-                Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, |status| status.memory.bucket.is_some()) => {}
+                // What lost its tag before a pass knew when it was created is foreign, and rightly so.
+                Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, dated) => {}
                 Event::Edit(which) if EDITS[which] == "user untagged" && !same_user(&object, &world) => {}
                 // The one thing that nobody can tell: a key made by hand on our user just while we are issuing one
                 // (docs/decisions/0004-keys.md; tests/plan/keys.txt has the case of two).
@@ -169,6 +173,7 @@ proptest! {
                 }
                 // Nor of one that was written before the memory was lost, once the spec names another.
                 Event::Spec(_) if world.user.is_some() && !same_user(&object, &world) => {}
+                Event::Spec(_) if !world.policies.is_empty() && !known(&object, |status| status.memory.user.is_some()) => {}
                 Event::Spec(which) => {
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
                     let annotations = object.metadata.annotations.take();
@@ -278,7 +283,13 @@ proptest! {
         // And deletion leaves nothing of ours.
         object.spec.deletion_policy = bucketconnection::api::DeletionPolicy::Delete;
         object.spec.force_destroy = true;
-        let (desired, plan) = world.plan_deletion(&object);
+        let (mut desired, mut plan) = world.plan_deletion(&object);
+        // A bucket whose tags were put back once is deleted with consent only.
+        if let Some(blocker) = plan.blockers.iter().find(|blocker| blocker.reason == Reason::AwaitingApproval) {
+            let (_, asked) = blocker.message.split_once("spec.approvedPlan: ").unwrap();
+            object.spec.approved_plan = asked.split(';').next().map(str::to_owned);
+            (desired, plan) = world.plan_deletion(&object);
+        }
         let report = world.execute(&desired, &plan, |_| None);
         prop_assert!(report.outcomes.iter().all(Outcome::is_done), "{:?}", report.outcomes);
         prop_assert!(world.bucket.is_none() && world.user.is_none() && world.secret.is_empty() && world.policies.is_empty());
