@@ -2,10 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Preset;
 use super::sign_in::{Budget, SignIn};
+use super::{Period, Preset};
 use crate::settings::tags::{self, Tags};
 
 /// Finalizer on every account: it stays as long as a connection needs it.
@@ -123,7 +124,7 @@ pub struct NamespaceRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 
-    /// Patterns of bucket names, such as lab-a-*.
+    /// Patterns of bucket names, such as lab-a-*. They are for the bucket, and for the one that gets its access logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     pub buckets: Vec<String>,
@@ -144,20 +145,28 @@ pub struct NamespaceRule {
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub users: Vec<String>,
 
+    /// Patterns of ARNs of permissions boundaries that a connection may choose. Where the account has a default, that one alone is
+    /// allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
+    pub permissions_boundaries: Vec<String>,
+
     /// Patterns of ARNs of KMS keys. The account's default key is always allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     pub kms_keys: Vec<String>,
 
+    /// Patterns of keys of tags on bucket and user, in any case. A key that defaults.tags has may be overridden only where it is listed here
+    /// by itself: no pattern stands for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub tags: Vec<String>,
+
     /// Patterns of hosts that verification.genomicsCloud.url may name, with the port where the address has one. The operator asks them from
     /// its own network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
-    pub genomics_cloud_hosts: Vec<String>,
-
-    /// Whether existing buckets, users and policies may be taken over, where the connection asks for it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub adoption: bool,
+    pub hosts: Vec<String>,
 
     /// Whether the connection may add statements to its user's policy and to its bucket's policy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -167,10 +176,102 @@ pub struct NamespaceRule {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom_policy: bool,
 
+    /// Patterns of S3 actions that statements may allow although they change the configuration of the bucket, who may reach its objects, or
+    /// retention, such as s3:PutBucketCORS. With s3:PutBucketTagging, s3:TagResource or s3:UntagResource a key can make its bucket another
+    /// connection's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub actions: Vec<String>,
+
+    /// Settings of the bucket, as bucket.allowWeaker names them, that may be weaker than a new bucket has them, or than they are, such as
+    /// publicAccessBlock; * stands for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
+    pub weaken: Vec<String>,
+
+    /// Whether objects may be locked with mode COMPLIANCE, which not even the account's root user can end before its time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compliance_retention: bool,
+
+    /// Whether Illumina's role of another AWS account may be let in by illuminaICA.crossAccountCopy. A roleArn of one's own also
+    /// needs statements.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cross_account_copy: bool,
+
+    /// Whether forceDestroy may be used: also while an object is being deleted, when no other rule counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_destroy: bool,
+
+    /// What exists already and may be taken over.
+    #[serde(default, skip_serializing_if = "AdoptionRule::is_empty")]
+    pub adoption: AdoptionRule,
+
+    /// How many connections a namespace may have in the account; the oldest ones count. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_connections: Option<u32>,
+
+    /// The shortest resyncInterval. Default: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_resync_interval: Option<Period>,
+
+    /// The shortest credentials.rotation.interval. Default: 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_rotation_interval: Option<Period>,
+
     /// Fields that a rule does not have.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
+}
+
+/// What exists already and may be taken over, where the connection asks for it. What belongs to another connection never may.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptionRule {
+    /// Buckets, and single tags, lifecycle rules and policy statements on the connection's own bucket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub buckets: bool,
+
+    /// IAM users, without policies, groups and access keys of their own; and single tags on the connection's own user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub users: bool,
+
+    /// Managed policies, and inline policies of the connection's own user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub policies: bool,
+
+    /// Who approves the changes that a takeover makes. Account (default): approvedPlans here. Connection: spec.approvedPlan of the
+    /// connection too, so that its author does.
+    #[serde(default, skip_serializing_if = "ApprovedBy::is_account")]
+    #[schemars(transform = crate::settings::without_default)]
+    pub approval: ApprovedBy,
+
+    /// Hashes of plans that are approved, as status.adoption.planHash of a connection has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    pub approved_plans: Vec<String>,
+}
+
+impl AdoptionRule {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who approves a takeover.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ApprovedBy {
+    #[default]
+    Account,
+    Connection,
+}
+
+impl ApprovedBy {
+    fn is_account(&self) -> bool {
+        *self == Self::Account
+    }
 }
 
 /// What was found about an account.

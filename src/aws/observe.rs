@@ -85,14 +85,16 @@ impl Aws {
         let identify = remembered.asks_creation(desired, &observed.bucket);
         let home = if desired.account.partition == "aws" { HOME } else { &desired.region };
         let at_home = self.bucket(home, &desired.bucket.name, &desired.account.id);
-        let (keys, contents, created) = futures::join!(
+        let taken = observed.takes_user(desired, remembered);
+        let (keys, contents, created, rights) = futures::join!(
             async { if keys { reading(self.keys(&desired.user.name).await) } else { Reading::NotLooked } },
             async {
                 if owned && look == Look::Deletion { reading(bucket.contents().await.map(Some)) } else { Reading::NotLooked }
             },
             async { if identify { reading(at_home.created().await) } else { Reading::NotLooked } },
+            looked(taken, async { reading(self.user_rights(user_name).await) }).boxed(),
         );
-        (observed.keys, observed.contents, observed.bucket_created) = (keys, contents, created);
+        (observed.keys, observed.contents, observed.bucket_created, observed.rights) = (keys, contents, created, rights);
         observed
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Aws;
 use super::user::iam_tags;
 use crate::desired::{DesiredPolicy, Document};
-use crate::observed::ManagedPolicy;
+use crate::observed::{ManagedPolicy, UserRights};
 use crate::problem::{Problem, gone};
 use crate::sdk::unset;
 use crate::settings::tags::Tags;
@@ -116,6 +116,18 @@ impl Aws {
         let answer = unset(self.sdk.call("iam:ListAttachedUserPolicies", call.send()).await, &ABSENT)?;
         let attached = answer.map(|answer| answer.attached_policies.unwrap_or_default());
         Ok(attached.map(|attached| attached.into_iter().filter_map(|policy| policy.policy_arn).collect()))
+    }
+
+    /// What gives the user rights beside the policies attached to it.
+    pub async fn user_rights(&self, user: &str) -> Result<Option<UserRights>, Problem> {
+        let (inline, groups) =
+            (self.sdk.iam.list_user_policies().user_name(user), self.sdk.iam.list_groups_for_user().user_name(user));
+        let (inline, groups) = futures::try_join!(
+            self.sdk.call("iam:ListUserPolicies", inline.send()),
+            self.sdk.call("iam:ListGroupsForUser", groups.send()),
+        )?;
+        let groups = groups.groups.into_iter().map(|group| group.group_name).collect();
+        Ok(Some(UserRights { inline: inline.policy_names, groups }))
     }
 
     /// Sets some tags of a managed policy and removes others.

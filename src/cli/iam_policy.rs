@@ -137,11 +137,11 @@ impl IamPolicy {
             return Err(format!("its status says {}: {}", condition.reason, condition.message));
         }
         let name = &object.spec.account_ref.name;
-        let mut terms = Terms::default();
+        let mut terms = Terms::of_unknown_account();
         if let Some(account) = contents.account(name)? {
             let namespace = object.namespace().unwrap_or_default();
             let labels = contents.labels.get(&namespace);
-            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), account).map_err(|refusal| {
+            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), account, 0).map_err(|refusal| {
                 let unknown = labels.is_none() && tenancy::asks_labels(&account.spec, &namespace);
                 let hint = if unknown { "; a selector decides: add the Namespace to the file, with its labels" } else { "" };
                 format!("{}{hint}", refusal.message)

@@ -13,7 +13,7 @@ use super::file::{self, Contents, Entry};
 use super::{Cluster, Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::controller::{Others, Preview, PreviewError, preview};
+use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call, find, named};
 use crate::problem::Problem;
 use crate::render;
@@ -68,10 +68,11 @@ impl Plan {
         let (mut in_sync, mut failed) = (true, false);
         for entry in &contents.connections {
             match self.planned(entry, &contents, &others, &sessions, &kubernetes).await {
-                Ok((title, Preview { desired, plan, doubts })) => {
+                Ok((title, Preview { desired, plan, doubts, report })) => {
                     doubts.iter().for_each(|doubt| warn(&format!("not believed: {}: {doubt}", entry.name)));
                     in_sync &= plan.in_sync();
                     print(&render::plan(&title, &plan, &desired));
+                    print(&format!("\n{report}"));
                 }
                 // The others are planned all the same.
                 Err(text) => {
@@ -159,7 +160,10 @@ async fn others(contents: &Contents, kubernetes: &Kubernetes) -> Result<Others, 
 
 fn explained(name: &str, error: PreviewError) -> String {
     match error {
-        PreviewError::Refused(blocker) => format!("{name}: {} ({})", blocker.message, blocker.reason),
+        PreviewError::Refused(NotOpened { blocker, report }) => {
+            let report = if report.decisions.is_empty() { String::new() } else { format!("\n{}", report.to_string().trim_end()) };
+            format!("{name}: {} ({}){report}", blocker.message, blocker.reason)
+        }
         PreviewError::Invalid(errors) => format!("{name} cannot be carried out:{}", file::lines(&errors)),
     }
 }

@@ -12,8 +12,8 @@ use crate::api::{
     ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SecretReference, SignIn,
 };
 use crate::aws::{Aws, Identity, Sessions};
-use crate::desired::tenancy::{self, Labels};
-use crate::desired::{Account, Terms};
+use crate::desired::tenancy::{self, Labels, Report};
+use crate::desired::{Account, Terms, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
 use crate::problem::{Class, Place, Problem, Source};
@@ -36,24 +36,45 @@ pub struct Opened {
     pub sign_in: SignIn,
 }
 
-/// Opens the account that `object` names, if it allows what `object` asks for.
+/// Opens the account that `object` names, if it allows what `object` asks for; its namespace has so many `earlier` connections there.
 pub(super) async fn open(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
+    earlier: usize,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
-) -> Result<Opened, Blocker> {
+) -> Result<Opened, NotOpened> {
     let account = account.ok_or_else(|| not_found(object))?;
-    let namespace = object.namespace().unwrap_or_default();
-    let labels = match tenancy::asks_labels(&account.spec, &namespace) {
-        true => kubernetes.namespace_labels(&namespace).await.map_err(|problem| failed(&problem))?,
-        false => Labels::new(),
-    };
-    let terms = tenancy::terms(object, &labels, account).map_err(|refused| refusal(refused.reason, refused.message))?;
+    let labels = labels(object, account, kubernetes).await?;
+    let terms = tenancy::terms(object, &labels, account, earlier)
+        .map_err(|refused| NotOpened { blocker: refusal(refused.reason, refused.message), report: refused.report })?;
     let (aws, identity) = sign_in(account, sessions, kubernetes, Fresh::No).await?;
     let sign_in = account.spec.sign_in.clone();
-    let terms = Terms { operator: tenancy::principals(&identity.arn, &sign_in), ..terms };
+    let terms = Terms { operator: names::principals(&identity.arn, &sign_in), ..terms };
     Ok(Opened { aws, account: identity.account, terms, sign_in })
+}
+
+/// Why an account is not opened.
+pub struct NotOpened {
+    /// What stands in the way.
+    pub blocker: Blocker,
+    /// What the account's rules say, where they are why.
+    pub report: Report,
+}
+
+impl From<Blocker> for NotOpened {
+    fn from(blocker: Blocker) -> Self {
+        Self { blocker, report: Report::default() }
+    }
+}
+
+/// The labels of the object's namespace, where the rules of `account` ask for them.
+async fn labels(object: &BucketConnection, account: &AWSAccount, kubernetes: &Kubernetes) -> Result<Labels, Blocker> {
+    let namespace = object.namespace().unwrap_or_default();
+    match tenancy::asks_labels(&account.spec, &namespace) {
+        true => kubernetes.namespace_labels(&namespace).await.map_err(|problem| failed(&problem)),
+        false => Ok(Labels::new()),
+    }
 }
 
 /// Opens the account of what `object` has already: whatever its rules say by now, and from what the status remembers when it is gone.
@@ -73,7 +94,9 @@ pub(super) async fn open_remembered(
     };
     let account = account.cloned().unwrap_or_else(remembered);
     let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
-    let terms = Terms { defaults: account.spec.defaults.clone(), ..Terms::default() };
+    // Without them nothing is destroyed.
+    let labels = labels(object, &account, kubernetes).await.unwrap_or_default();
+    let terms = tenancy::deletion_terms(object, &labels, &account);
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
 }
 

@@ -37,6 +37,7 @@ use crate::observed::Seal;
 use crate::plan::Blocker;
 use crate::problem::Place;
 
+pub use accounts::NotOpened;
 pub use metrics::Metrics;
 pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::accounts::{self, Opened};
+use super::accounts::{self, NotOpened, Opened};
 use super::reconcile::{Creation, observe, rival};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Standing};
+use crate::desired::tenancy::Report;
 use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Remembered, distrust};
-use crate::plan::{self, Blocker, Plan, revocation};
+use crate::plan::{self, Plan, revocation};
 
 /// The connections and accounts beside those that are previewed. What their statuses say is believed.
 #[derive(Default)]
@@ -49,6 +50,8 @@ pub struct Preview {
     pub plan: Plan,
     /// What the status says and is not believed, for people.
     pub doubts: Vec<String>,
+    /// Which rule of the account allows it.
+    pub report: Report,
 }
 
 /// What the next pass would do to `object` with the account that it names, beside `others`, for the `plan` subcommand. Looks, and
@@ -60,11 +63,12 @@ pub async fn preview(
     sessions: &Sessions,
     kubernetes: &Kubernetes,
 ) -> Result<Preview, PreviewError> {
-    let opened = accounts::open(&object, account, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+    let earlier = claims::earlier(&object, others.beside(&object));
+    let opened = accounts::open(&object, account, earlier, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
     let Opened { aws, account, terms, .. } = opened;
     let doubts = distrust(&mut object, &account, &terms.defaults);
     if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.standing(other)) {
-        return Err(PreviewError::Refused(blocker));
+        return Err(PreviewError::Refused(blocker.into()));
     }
     let desired = desired::resolve(&object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
     let mut remembered = Remembered::of(&object);
@@ -72,20 +76,20 @@ pub async fn preview(
     if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
         let observed = aws.observe_user(&user.name).await;
         let plan = revocation::cut_off(&remembered, &observed, false, now);
-        return Ok(Preview { desired, plan, doubts });
+        return Ok(Preview { desired, plan, doubts, report: terms.report });
     }
     let observed = observe(&object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
     remembered.recall(&mut object, &desired, &observed);
     let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &terms);
     let desired = adapted.map_err(PreviewError::Invalid)?;
     let plan = plan::plan(&desired, &observed, &remembered, now);
-    Ok(Preview { desired, plan, doubts })
+    Ok(Preview { desired, plan, doubts, report: terms.report })
 }
 
 /// Why there is no plan.
 pub enum PreviewError {
     /// The account does not allow it, or could not be signed in to.
-    Refused(Blocker),
+    Refused(NotOpened),
     /// The spec cannot be carried out.
     Invalid(Vec<SpecError>),
 }

@@ -132,10 +132,12 @@ async fn hold(object: BucketConnection, context: &Context) -> Result<BucketConne
 /// Opens the object's account on its terms, and makes sure that no other object has what this one asks for.
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
-    let opened = accounts::open(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;
     let others = context.connections.state();
-    let others = others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    match rival(object, others, &opened.terms, |other| context.standing(other)) {
+    let others = || others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let earlier = claims::earlier(object, others());
+    let opened = accounts::open(object, account.as_ref(), earlier, &context.sessions, &context.kubernetes).await;
+    let opened = opened.map_err(|not_opened| not_opened.blocker)?;
+    match rival(object, others(), &opened.terms, |other| context.standing(other)) {
         Some(blocker) => Err(blocker),
         None => Ok(opened),
     }

@@ -207,7 +207,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{REQUESTED_AT, ROTATE_AT};
+    use crate::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 
     fn worth(metadata: Value, status: Value) -> Option<u64> {
         let mut object = json!({

@@ -42,7 +42,7 @@ pub fn standing(object: &BucketConnection, account: Option<&AWSAccount>) -> Stan
     let allowed = account.is_some_and(|account| {
         let namespace = object.namespace().unwrap_or_default();
         let known = !tenancy::asks_labels(&account.spec, &namespace);
-        known && tenancy::terms(object, &Labels::new(), account).is_ok_and(|terms| is_valid(object, account, &terms))
+        known && tenancy::terms(object, &Labels::new(), account, 0).is_ok_and(|terms| is_valid(object, account, &terms))
     });
     if wants(object) && allowed { Standing::Claims } else { Standing::Nothing }
 }
@@ -55,6 +55,16 @@ fn is_valid(object: &BucketConnection, account: &AWSAccount, terms: &Terms) -> b
     let region = account.spec.sign_in.region.as_ref().unwrap_or(&object.spec.region);
     let partition = status.partition.unwrap_or_else(|| names::partition_of(region).to_owned());
     resolve(object, "", &Account { id, partition }, terms).is_ok()
+}
+
+/// How many connections of its namespace in the same account are older than `object`.
+pub fn earlier<'a>(object: &BucketConnection, others: impl IntoIterator<Item = &'a BucketConnection>) -> usize {
+    let same = |other: &&BucketConnection| {
+        other.namespace() == object.namespace()
+            && other.spec.account_ref == object.spec.account_ref
+            && other.uid() != object.uid()
+    };
+    others.into_iter().filter(same).filter(|other| age(other) < age(object)).count()
 }
 
 /// A bucket or user that another connection has.

@@ -9,7 +9,9 @@ pub mod management;
 pub mod names;
 pub mod presets;
 mod proofs;
+mod reaches;
 mod rotation;
+mod statements;
 pub mod tenancy;
 mod validate;
 
@@ -18,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::api::{
-    AccountDefaults, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus, PolicyType, Preset,
+    AccountDefaults, AdoptionRule, ApprovedBy, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus,
+    PolicyType, Preset,
 };
 use crate::problem::Place;
 use crate::settings::encryption::{EncryptionSpec, EncryptionType};
@@ -72,14 +75,14 @@ pub struct Desired {
     pub proofs: Proofs,
     /// What is enforced, observed or ignored.
     pub management: Management,
-    /// The takeover that is approved.
-    pub approved_plan: Option<String>,
+    /// The takeovers that are approved.
+    pub approval: Approval,
     /// Whether the bucket is taken to have versions; `None` where that does not matter, or the spec says so.
     pub versioned: Option<bool>,
     /// What to do on deletion.
     pub deletion: DeletionPolicy,
     /// Whether deletion may destroy objects and foreign keys.
-    pub force_destroy: bool,
+    pub force_destroy: Destroy,
     /// What the preset cannot give here; shown, no error.
     pub limits: Option<String>,
 }
@@ -110,6 +113,49 @@ impl Desired {
     /// The key, for people.
     pub fn key(&self) -> String {
         self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
+    }
+}
+
+/// Who approves takeovers, and which are approved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Approval {
+    /// Whether the account's keeper approves, or the author of the connection.
+    pub by: ApprovedBy,
+    /// The hash of the plan that the author of the connection approves.
+    pub own: Option<String>,
+    /// Hashes of the plans that the account's keeper approves.
+    pub keepers: Vec<String>,
+}
+
+impl Approval {
+    fn of(own: Option<&String>, rule: &AdoptionRule) -> Self {
+        Self { by: rule.approval, own: own.cloned(), keepers: rule.approved_plans.clone() }
+    }
+
+    /// Whether the plan with this hash may take something over.
+    pub fn covers(&self, hash: &String) -> bool {
+        self.keepers.contains(hash) || (self.by == ApprovedBy::Connection && self.own.as_ref() == Some(hash))
+    }
+}
+
+/// Whether deletion may destroy what is in a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Destroy {
+    /// The spec does not ask for it.
+    No,
+    /// The spec asks for it, and the account does not allow it.
+    NotAllowed,
+    /// It may.
+    Yes,
+}
+
+impl Destroy {
+    fn of(asked: bool, allowed: bool) -> Self {
+        match (asked, allowed) {
+            (false, _) => Self::No,
+            (true, false) => Self::NotAllowed,
+            (true, true) => Self::Yes,
+        }
     }
 }
 
@@ -307,16 +353,8 @@ fn resolve_on(
         errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is no setting; it takes {known}")));
     }
 
-    let mut document = Document { statements: preset.statements };
-    errors.extend(validate::sids(&document, &policy_spec.statements, spec.preset));
-    for (index, statement) in policy_spec.statements.iter().enumerate() {
-        errors.extend(validate::statement(index, statement, &scope, spec.preset));
-        let mut statement = statement.clone();
-        if statement.resources.is_empty() {
-            statement.resources = vec![bucket_arn.clone(), objects_arn.clone()];
-        }
-        document.statements.push(statement);
-    }
+    let statements = statements::all(preset.statements, &policy_spec.statements, &scope, spec.preset, terms, &mut errors);
+    let document = Document { statements };
     errors.extend(validate::document_size(&document, policy_spec.kind));
 
     // A user keeps name and path when the account's defaults change.
@@ -355,7 +393,7 @@ fn resolve_on(
             tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
             boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
             boundary_of_account: defaults.permissions_boundary.is_some(),
-            adopt: user_spec.adopt && terms.adoption,
+            adopt: user_spec.adopt && terms.adoption.users,
             name: user_name,
             path: path.clone(),
         },
@@ -388,7 +426,7 @@ fn resolve_on(
             kind: policy_spec.kind,
             arn: format!("{iam}:policy{path}{policy_name}"),
             name: policy_name,
-            adopt: policy_spec.adopt && terms.adoption,
+            adopt: policy_spec.adopt && terms.adoption.policies,
             path,
             document,
         },
@@ -398,12 +436,12 @@ fn resolve_on(
             prefix,
             settings,
             allow_weaker: spec.bucket.allow_weaker.clone(),
-            adopt: spec.bucket.adopt && terms.adoption,
+            adopt: spec.bucket.adopt && terms.adoption.buckets,
         },
         management,
-        approved_plan: spec.approved_plan.clone(),
+        approval: Approval::of(spec.approved_plan.as_ref(), &terms.adoption),
         deletion: spec.deletion_policy,
-        force_destroy: spec.force_destroy,
+        force_destroy: Destroy::of(spec.force_destroy, terms.force_destroy),
         versioned: (spec.preset == Preset::IlluminaICA && spec.bucket.settings.versioning.is_none()).then_some(versioned),
         limits: limits(spec.preset, &spec.region),
         owner,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use crate::api::{AccountDefaults, BucketConnection};
+use crate::api::{AccountDefaults, BucketConnection, SignIn};
 
 /// Tag on everything of ours in AWS; its value tells which object of which cluster it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
@@ -17,6 +17,8 @@ pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
 pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
 /// Tag on our users: the keys that are ours (`observed/ledger.rs`).
 pub const KEYS_TAG: &str = "bucketconnection.dev/keys";
+/// Tag on buckets that were taken over: they are never emptied.
+pub const ADOPTED_TAG: &str = "bucketconnection.dev/adopted";
 /// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.
 pub const DEFAULT_PATH: &str = "/bucketconnection/";
 /// Name of an inline policy.
@@ -130,9 +132,59 @@ pub fn partition_of(region: &str) -> &'static str {
     PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
+/// What the hosts of AWS's services end in, by partition (botocore's partitions.json).
+pub fn dns_suffix(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-iso" => "c2s.ic.gov",
+        "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
+}
+
+/// ARNs by which policies know the operator: `identity` is what STS calls it, `sign_in` how it came there. STS does not tell the path of an
+/// assumed role, so where the account does not name the role, `*` stands for any path.
+pub fn principals(identity: &str, sign_in: &SignIn) -> Vec<String> {
+    if let Some(role) = sign_in.credentials.assume_role.last() {
+        return vec![role.role_arn.clone()];
+    }
+    let parts: Vec<_> = identity.splitn(6, ':').collect();
+    match (parts.as_slice(), identity.split('/').collect::<Vec<_>>().as_slice()) {
+        (["arn", partition, "sts", _, account, resource], [_, name, _]) if resource.starts_with("assumed-role/") => {
+            let role = format!("arn:{partition}:iam::{account}:role");
+            vec![format!("{role}/{name}"), format!("{role}/*/{name}")]
+        }
+        _ => vec![identity.to_owned()],
+    }
+}
+
 fn hash(text: &str, bytes: usize) -> String {
     Sha256::digest(text).iter().take(bytes).fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_operator_has_these_names_in_policies() {
+        let signed_in = |sign_in: Value, identity: &str| principals(identity, &serde_json::from_value(sign_in).unwrap());
+        let user = "arn:aws:iam::123456789012:user/platform/operator";
+        assert_eq!(signed_in(json!({}), user), [user]);
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/operator/botocore";
+        assert_eq!(
+            signed_in(json!({}), session),
+            ["arn:aws-cn:iam::123456789012:role/operator", "arn:aws-cn:iam::123456789012:role/*/operator"]
+        );
+        let role = "arn:aws-cn:iam::123456789012:role/teams/operator";
+        assert_eq!(signed_in(json!({ "credentials": { "assumeRole": [{ "roleArn": role }] } }), session), [role]);
+    }
 }

@@ -104,7 +104,12 @@ fn kms_rights_go_with_the_key() {
         let desired = resolved(json!({ "preset": preset, "bucket": encryption }));
         desired.policy.document.to_json()["Statement"].as_array().unwrap().last().unwrap().clone()
     };
-    let statement = |actions: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": [key] });
+    // Through S3 only, and for this bucket only: one key may be that of many tenants.
+    let conditions = json!({
+        "StringEquals": { "kms:ViaService": ["s3.us-east-1.amazonaws.com"] },
+        "StringLike": { "kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::lab-bucket", "arn:aws:s3:::lab-bucket/runs/*"] },
+    });
+    let statement = |actions: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": [key], "Condition": conditions });
     assert_eq!(last("ReadOnly"), statement(json!(["kms:Decrypt"])));
     assert_eq!(last("ReadWrite"), statement(json!(["kms:Decrypt", "kms:GenerateDataKey"])));
     assert_eq!(last("IlluminaICA"), statement(json!(["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"])));

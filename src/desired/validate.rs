@@ -3,7 +3,6 @@
 //! The API server has checked the rules already, unless an older or edited CRD is installed; since names go into policies, they
 //! are checked here again, by the very same rules.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -12,10 +11,7 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde::Serialize;
 
 use super::Document;
-use super::presets::Scope;
-use crate::api::{AWSAccount, BucketConnection, Effect, PolicyStatement, PolicyType, Preset};
-use crate::policy_language::wrong_condition;
-use crate::settings::wrong_fields;
+use crate::api::{AWSAccount, BucketConnection, PolicyType};
 
 /// Something that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,70 +90,4 @@ pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<Spe
     (size > limit).then(|| {
         SpecError::new("spec.policy", format!("the policy has {size} characters, and at most {limit} are possible: {advice}"))
     })
-}
-
-/// Sids that are there twice: AWS refuses the whole document, and names neither.
-pub(super) fn sids(presets: &Document, statements: &[PolicyStatement], preset: Preset) -> Vec<SpecError> {
-    let of_preset = |sid: &String| presets.statements.iter().any(|statement| statement.sid.as_ref() == Some(sid));
-    let mut seen = BTreeSet::new();
-    let twice = statements.iter().enumerate().filter_map(|(index, statement)| {
-        let sid = statement.sid.as_ref()?;
-        let whose = match (of_preset(sid), seen.insert(sid)) {
-            (true, _) => format!("of a statement of preset {preset:?}"),
-            (false, false) => "of another statement".to_owned(),
-            (false, true) => return None,
-        };
-        let message = format!("{sid} is the sid {whose} already: choose another, or leave it out");
-        Some(SpecError::new(format!("spec.policy.statements[{index}].sid"), message))
-    });
-    twice.collect()
-}
-
-/// What AWS would refuse without naming the field is wrong in any statement. Beyond that, a statement may refuse anything, but allow only this connection's own bucket and key: the operator's rights are larger than
-/// those of whoever writes the object, and must not be lent.
-pub(super) fn statement(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: Preset) -> Vec<SpecError> {
-    let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
-    let unknown = wrong_fields(&statement.unknown);
-    let mut errors: Vec<_> =
-        unknown.map(|text| SpecError::new(format!("spec.policy.statements[{index}]"), text)).into_iter().collect();
-    if statement.resources.iter().any(|resource| resource.contains("${")) {
-        errors.push(SpecError::new(field("resources"), "policy variables (${…}) are not accepted"));
-    }
-    errors.extend(wrong_condition(&statement.conditions).map(|text| SpecError::new(field("conditions"), text)));
-    if statement.effect == Effect::Deny {
-        return errors;
-    }
-    // Sessions made by it outlive the key: for ICA, which works with them, and for policies that are written as a whole.
-    let federates = matches!(preset, Preset::IlluminaICA | Preset::Custom);
-    let account_wide = |action: &str| {
-        let action = action.to_lowercase();
-        action == "s3:listallmybuckets" || (federates && action == "sts:getfederationtoken")
-    };
-    for action in &statement.actions {
-        let service = action.to_lowercase();
-        let on_key = service.starts_with("kms:") && scope.kms_key_arn.is_some();
-        if !(service.starts_with("s3:") || on_key || account_wide(action)) {
-            errors.push(SpecError::new(
-                field("actions"),
-                format!("{action} cannot be allowed: only s3: actions, sts:GetFederationToken with preset IlluminaICA or Custom, and kms: actions with bucket.encryption of type SSE-KMS"),
-            ));
-        }
-    }
-    let everywhere = statement.actions.iter().all(|action| account_wide(action));
-    for resource in &statement.resources {
-        let own = resource == scope.bucket_arn
-            || resource.strip_prefix(scope.bucket_arn).is_some_and(|rest| rest.starts_with('/'))
-            || Some(resource.as_str()) == scope.kms_key_arn
-            || (everywhere && resource == "*");
-        if !own {
-            errors.push(SpecError::new(
-                field("resources"),
-                format!(
-                    "{resource} cannot be allowed: only {bucket}, {bucket}/… and the key of bucket.encryption (\"*\" for s3:ListAllMyBuckets and sts:GetFederationToken alone)",
-                    bucket = scope.bucket_arn
-                ),
-            ));
-        }
-    }
-    errors
 }

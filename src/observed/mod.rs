@@ -46,6 +46,8 @@ pub struct Observed {
     pub contents: Reading<Contents>,
     /// The user.
     pub user: Reading<User>,
+    /// What gives the user rights beside attached policies; looked at before it is taken over.
+    pub rights: Reading<UserRights>,
     /// The document of the inline policy, by its desired name.
     pub inline_policy: Reading<Value>,
     /// The managed policy, by its desired ARN.
@@ -136,6 +138,15 @@ impl Observed {
             Ownership::Ours | Ownership::Untagged => None,
         };
         tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
+    }
+
+    /// Whether the user is nobody's and to be taken over, unless a takeover is under way already.
+    pub fn takes_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
+        let nobodys = |user: &User| {
+            let known = remembered.user.as_ref().is_some_and(|known| known.id == user.id);
+            Ownership::of(&user.tags, desired) == Ownership::Untagged && !known
+        };
+        desired.user.adopt && remembered.credentials.intent.is_none() && self.user.set().is_some_and(nobodys)
     }
 
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
@@ -234,6 +245,16 @@ pub struct User {
     pub tags: Tags,
     /// ARN of the managed policy that bounds its rights.
     pub boundary: Option<String>,
+}
+
+/// What gives a user rights beside the managed policies that are attached to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UserRights {
+    /// Names of its inline policies.
+    pub inline: Vec<String>,
+    /// Names of the groups that it is in.
+    pub groups: Vec<String>,
 }
 
 /// A managed policy.

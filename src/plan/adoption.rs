@@ -6,6 +6,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Planner};
+use crate::api::ApprovedBy;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::problem::listed;
@@ -38,7 +39,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
         return;
     }
     let hash = hash(desired, &changes);
-    if desired.approved_plan.as_ref() == Some(&hash) {
+    if desired.approval.covers(&hash) {
         return;
     }
     let named = listed(&changes.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>());
@@ -47,11 +48,15 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
         ConditionType::PolicyInSync => format!("policy {}", desired.policy.name),
         _ => format!("bucket {}", desired.bucket.name),
     };
+    let go_on = match desired.approval.by {
+        ApprovedBy::Connection => format!("set spec.approvedPlan: {hash}"),
+        ApprovedBy::Account => format!("have {hash} added to adoption.approvedPlans in the AWSAccount"),
+    };
     let message = if changes.is_empty() {
-        format!("{what} is not the one that was ours under this name; to adopt it, set spec.approvedPlan: {hash}")
+        format!("{what} is not the one that was ours under this name; to adopt it, {go_on}")
     } else {
         format!(
-            "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, set spec.approvedPlan: {hash}"
+            "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, {go_on}"
         )
     };
     planner.freeze(first, Reason::AwaitingApproval, message);

@@ -1,12 +1,14 @@
 //! The bucket's part of a plan.
 
+use serde_json::json;
+
 use super::{Action, Blocker, Planner, whole};
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
 use crate::problem::{Class, Problem};
-use crate::settings::{self, Reading, SettingChange};
+use crate::settings::{self, FieldDiff, Reading, SettingChange};
 
 const TAGS: &str = "bucket.tags";
 
@@ -91,7 +93,8 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     }
     // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
     let (marks, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| adopts && change.field == TAGS);
-    let first = planner.plan.steps.len();
+    let (first, hands_off) = (planner.plan.steps.len(), planner.plan.hands_off);
+    let marks = marks.into_iter().map(|change| if hands_off { change } else { marked_as_adopted(change) }).collect();
     settings(planner, desired, marks, &[]);
     let marked = (planner.plan.steps.len() > first).then_some(first);
     if adopts {
@@ -144,6 +147,17 @@ fn mark_restored(change: &mut SettingChange) {
         more.insert(names::RESTORED_TAG.to_owned(), "true".to_owned());
         *tags = tags.replaced(more);
     }
+}
+
+/// A write of tags that also tells that the bucket was there before: deletion never empties it.
+fn marked_as_adopted(mut change: SettingChange) -> SettingChange {
+    if let settings::Write::BucketTags(tags) = &mut change.write {
+        let mut more = (**tags).clone();
+        more.insert(names::ADOPTED_TAG.to_owned(), "true".to_owned());
+        *tags = tags.replaced(more);
+        change.diffs.push(FieldDiff::new(format!("bucket.tags[{}]", names::ADOPTED_TAG), None, Some(json!("true"))));
+    }
+    change
 }
 
 fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingChange>, after: &[usize]) {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Action, Plan, Planner, access, adoption, key, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
-use crate::desired::{Desired, names};
+use crate::desired::{Desired, Destroy, names};
 use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
 use crate::settings::tags::Tags;
@@ -156,7 +156,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
                 orphans.retain(|id| !known(id));
                 for key in listed {
                     let orphan = orphans.len() == 1 && orphans.contains(&key.id);
-                    let ours = known(&key.id) || orphan || desired.force_destroy;
+                    let ours = known(&key.id) || orphan || desired.force_destroy == Destroy::Yes;
                     if ours {
                         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
                         keys.push(planner.step(CredentialsReady, Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
@@ -231,16 +231,24 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
             if let Some(message) = lacks_consent(desired, observed) {
                 return planner.stall(part, Reason::AwaitingApproval, message);
             }
+            let adopted = observed.bucket.tags().is_some_and(|tags| tags.contains_key(names::ADOPTED_TAG));
             match &observed.contents {
                 Reading::Unreadable(problem) => planner.unreadable(part, problem),
                 Reading::Set(contents) if contents.versions + contents.uploads > 0 => {
-                    if desired.force_destroy {
+                    if desired.force_destroy == Destroy::Yes && !adopted {
                         let diff = FieldDiff::new("bucket.contents", Some(json!(describe(contents))), None);
                         let emptied = planner.step(part, Action::EmptyBucket, vec![diff], keys);
                         planner.step(part, Action::DeleteBucket, gone("bucket"), &[emptied]);
                     } else if contents.versions > 0 {
+                        let ways_out = match desired.force_destroy {
+                            _ if adopted => {
+                                "it was there before this BucketConnection, so forceDestroy does not empty it: empty it yourself"
+                            }
+                            Destroy::NotAllowed => "forceDestroy is not allowed here by the AWSAccount: empty it yourself",
+                            Destroy::No | Destroy::Yes => "empty it, or set forceDestroy: true to delete them with it",
+                        };
                         let message = format!(
-                            "bucket {} holds {}, so it is not deleted: empty it, or set forceDestroy: true to delete them with it, or deletionPolicy: Retain to keep the bucket",
+                            "bucket {} holds {}, so it is not deleted: {ways_out}, or set deletionPolicy: Retain to keep the bucket",
                             desired.bucket.name,
                             describe(contents)
                         );
@@ -264,7 +272,7 @@ fn lacks_consent(desired: &Desired, observed: &Observed) -> Option<String> {
     observed.bucket.tags()?.get(names::RESTORED_TAG)?;
     let hash = adoption::hash(desired, &[FieldDiff::new("bucket", Some(json!("present")), None)]);
     let name = &desired.bucket.name;
-    (desired.approved_plan.as_ref() != Some(&hash)).then(|| {
+    (desired.approval.own.as_ref() != Some(&hash)).then(|| {
         format!("the ownership tag of bucket {name} was removed once, and put back: the bucket is not deleted before you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
     })
 }

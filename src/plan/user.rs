@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::{Action, Planner, tag_changes, whole};
+use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ownership, User};
+use crate::problem::listed;
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::UserReady;
@@ -59,6 +61,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Reading::Set(user) => {
             if !owned(planner, desired, user) {
                 planner.adopts.push(PART);
+                refuse_rights_of_its_own(planner, desired, observed);
             }
             bound(planner, desired, user);
             let diffs = desired.user.tags.diffs("user.tags", &user.tags);
@@ -68,6 +71,37 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             }
             None
         }
+    }
+}
+
+/// A user that is taken over has no rights, and no keys, but those that it gets: its new key would have the rights too, and whoever has an old
+/// key would have those of the connection.
+fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
+    if !observed.takes_user(desired, planner.remembered) || planner.plan.hands_off {
+        return;
+    }
+    let (name, policy) = (&desired.user.name, &desired.policy);
+    let mut own = Vec::new();
+    match (&observed.rights, &observed.attached, &observed.keys) {
+        (Reading::Unreadable(problem), ..) | (_, Reading::Unreadable(problem), _) | (.., Reading::Unreadable(problem)) => {
+            planner.unreadable(PART, problem);
+        }
+        (rights, attached, keys) => {
+            let rights = rights.set().cloned().unwrap_or_default();
+            let inline = rights.inline.into_iter().filter(|name| policy.kind != PolicyType::Inline || *name != policy.name);
+            own.extend(inline.map(|name| format!("inline policy {name}")));
+            let attached = attached.set().into_iter().flatten();
+            own.extend(attached.filter(|arn| **arn != policy.arn).map(|arn| format!("policy {arn}")));
+            own.extend(rights.groups.into_iter().map(|group| format!("group {group}")));
+            own.extend(keys.set().into_iter().flatten().map(|key| format!("access key {}", key.id)));
+        }
+    }
+    if !own.is_empty() {
+        let message = format!(
+            "IAM user {name} has rights or keys of its own, so it is not taken over ({}): remove them, or create a BucketConnection with another user.name",
+            listed(&own)
+        );
+        planner.freeze(PART, Reason::UserNotOwned, message);
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{DeletionPolicy, PolicyType};
-use crate::desired::{Desired, names};
+use crate::desired::{Desired, Destroy, names};
 use crate::observed::Remembered;
 use crate::settings;
 
@@ -95,6 +95,7 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
                 user: true,
                 settings: settings::ACTIONS.iter().flat_map(|(_, actions)| actions.iter().copied()).collect(),
                 managed: true,
+                adopts_user: true,
                 boundary: true,
                 delete: true,
                 destroy: true,
@@ -136,9 +137,10 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
             user: desired.existing.is_none(),
             settings: settings_of(desired),
             managed: desired.policy.kind == PolicyType::Managed,
+            adopts_user: desired.user.adopt,
             boundary: desired.user.boundary.is_some(),
             delete,
-            destroy: delete && desired.force_destroy,
+            destroy: delete && desired.force_destroy == Destroy::Yes,
         };
         grants.connection(&needs, &names);
         // Policies of earlier specs go when the new one is in place.
@@ -165,6 +167,7 @@ struct Needs {
     /// Actions of the managed settings, and of those that are only looked at.
     settings: Vec<&'static str>,
     managed: bool,
+    adopts_user: bool,
     boundary: bool,
     delete: bool,
     destroy: bool,
@@ -248,6 +251,9 @@ impl<'a> Grants<'a> {
             "iam:GetUserPolicy",
         ];
         self.allow(Purpose::Users, &actions, user);
+        if needs.adopts_user {
+            self.allow(Purpose::Users, &["iam:ListUserPolicies", "iam:ListGroupsForUser"], user);
+        }
         self.allow(Purpose::UserRights, &["iam:CreateUser"], user);
         if needs.boundary {
             self.allow(Purpose::UserRights, &["iam:PutUserPermissionsBoundary"], user);
@@ -353,7 +359,7 @@ mod tests {
         }
         let object: BucketConnection = serde_json::from_value(object).unwrap();
         let account = Account { id: "123456789012".into(), partition: names::partition_of(&object.spec.region).to_owned() };
-        (resolve(&object, "", &account, &Terms::default()).unwrap(), Remembered::of(&object))
+        (resolve(&object, "", &account, &Terms::of_unknown_account()).unwrap(), Remembered::of(&object))
     }
 
     /// Each action, with its resources and the condition of its statement.

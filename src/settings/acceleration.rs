@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reach::Reach;
 use super::{Change, Context, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -31,6 +32,10 @@ impl Setting for Acceleration {
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
+    }
+
+    fn reaches(_: &Self) -> Vec<Reach> {
+        Vec::new()
     }
 
     fn on_new_bucket(_: &Self) -> Option<Change<Self>> {

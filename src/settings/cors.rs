@@ -10,6 +10,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -75,6 +76,25 @@ impl Setting for Cors {
 
     fn desired(spec: Option<&CorsSpec>, context: &Context<'_>) -> Result<Option<Vec<CorsRule>>, String> {
         Ok(spec.map(|spec| spec.rules.clone()).or_else(|| context.preset_cors.clone()))
+    }
+
+    /// Pages of any origin may use a bucket from the browsers of whoever has a key.
+    fn reaches(spec: &CorsSpec) -> Vec<Reach> {
+        let CorsSpec { rules } = spec;
+        let any = |origin: &String| ["*", "http://*", "https://*"].contains(&origin.as_str());
+        let weak = |rule: &CorsRule| {
+            let CorsRule {
+                id: _,
+                allowed_headers: _,
+                allowed_methods: _,
+                allowed_origins,
+                expose_headers: _,
+                max_age_seconds: _,
+            } = rule;
+            allowed_origins.iter().any(any)
+        };
+        let weaker = rules.iter().any(weak).then(|| Reach::new("cors.rules[].allowedOrigins *", Need::Weaker("cors".to_owned())));
+        weaker.into_iter().collect()
     }
 
     fn on_new_bucket(desired: &Vec<CorsRule>) -> Option<Change<Vec<CorsRule>>> {

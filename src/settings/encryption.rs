@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -132,6 +133,14 @@ impl Setting for Encryption {
             }
         }
         Ok(Some(DesiredEncryption::Exactly(spec.clone())))
+    }
+
+    fn reaches(spec: &EncryptionSpec) -> Vec<Reach> {
+        let EncryptionSpec { kind: _, kms_key_arn, bucket_key: _, blocked_types } = spec;
+        let key = kms_key_arn.iter().map(|arn| Reach::new("bucket.encryption.kmsKeyArn", Need::KmsKey(arn.clone())));
+        let unblocks = blocked_types.as_ref().is_some_and(|types| types.contains(&BlockedType::None));
+        let weaker = unblocks.then(|| Reach::new("bucket.encryption.blockedTypes", Need::Weaker("encryption".to_owned())));
+        key.chain(weaker).collect()
     }
 
     fn on_new_bucket(desired: &DesiredEncryption) -> Option<Change<EncryptionRule>> {

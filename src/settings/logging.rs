@@ -7,6 +7,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -76,6 +77,11 @@ impl Setting for Logging {
             return Err("targetBucket is the bucket itself, and each log would cause the next: choose another bucket".to_owned());
         }
         Ok(spec.cloned())
+    }
+
+    fn reaches(spec: &LoggingSpec) -> Vec<Reach> {
+        let LoggingSpec { target_bucket, target_prefix: _ } = spec;
+        vec![Reach::new("bucket.logging.targetBucket", Need::Bucket(target_bucket.clone()))]
     }
 
     fn on_new_bucket(desired: &LoggingSpec) -> Option<Change<LiveLogging>> {

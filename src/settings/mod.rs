@@ -15,6 +15,8 @@ pub mod logging;
 pub mod object_lock;
 pub mod ownership;
 pub mod public_access_block;
+pub mod reach;
+pub mod reserved;
 pub mod tags;
 pub mod versioning;
 
@@ -26,6 +28,7 @@ use serde_json::Value;
 
 use crate::api::conditions::ConditionType;
 use crate::problem::{Problem, listed};
+use reach::Reach;
 
 /// What a setting may know when it turns its part of a spec into what is wanted.
 pub struct Context<'a> {
@@ -94,6 +97,9 @@ pub trait Setting {
     /// What to send to a bucket that was created a moment ago, with S3's defaults for new buckets and our tags; `None` when that
     /// is what is wanted already.
     fn on_new_bucket(desired: &Self::Desired) -> Option<Change<Self::Write>>;
+
+    /// What a spec names or weakens that an account must allow. It takes the spec apart field by field, so that a new field is thought of.
+    fn reaches(spec: &Self::Spec) -> Vec<Reach>;
 
     /// What has to change in `live`; `None` when nothing.
     fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
@@ -237,6 +243,15 @@ macro_rules! settings {
                 match self {
                     $($(Self::$variant(write) => <$name::$variant as Setting>::hint(write, problem),)*)*
                 }
+            }
+        }
+
+        impl Specs<'_> {
+            /// What the settings name or weaken that an account must allow.
+            pub fn reaches(&self) -> Vec<Reach> {
+                let mut reaches = Vec::new();
+                $($(reaches.extend(self.$group.$name.iter().flat_map(<$name::$variant as Setting>::reaches));)*)*
+                reaches
             }
         }
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -74,6 +75,14 @@ impl Setting for ObjectLock {
 
     fn desired(spec: Option<&ObjectLockSpec>, _: &Context<'_>) -> Result<Option<ObjectLockSpec>, String> {
         Ok(spec.cloned())
+    }
+
+    fn reaches(spec: &ObjectLockSpec) -> Vec<Reach> {
+        let ObjectLockSpec { mode, days: _, years: _ } = spec;
+        match mode {
+            RetentionMode::Governance => Vec::new(),
+            RetentionMode::Compliance => vec![Reach::new("bucket.objectLock.mode COMPLIANCE", Need::ComplianceRetention)],
+        }
     }
 
     fn on_new_bucket(desired: &ObjectLockSpec) -> Option<Change<Retention>> {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -32,6 +33,15 @@ impl Setting for Ownership {
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
+    }
+
+    fn reaches(spec: &Self) -> Vec<Reach> {
+        match spec {
+            Self::BucketOwnerEnforced => Vec::new(),
+            Self::BucketOwnerPreferred | Self::ObjectWriter => {
+                vec![Reach::new(Self::FIELD, Need::Weaker("ownership".to_owned()))]
+            }
+        }
     }
 
     fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {

@@ -7,6 +7,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -54,6 +55,13 @@ impl Setting for PublicAccessBlock {
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(Some(spec.copied().unwrap_or(ALL_ON)))
+    }
+
+    fn reaches(spec: &Self) -> Vec<Reach> {
+        let Self { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } = spec;
+        let all_on = *block_public_acls && *ignore_public_acls && *block_public_policy && *restrict_public_buckets;
+        let off = (!all_on).then(|| Reach::new(Self::FIELD, Need::Weaker("publicAccessBlock".to_owned())));
+        off.into_iter().collect()
     }
 
     fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {

@@ -8,6 +8,7 @@ use kube::core::Rule;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting, map_diffs};
 use crate::api::conditions::ConditionType;
 
@@ -88,6 +89,11 @@ pub(crate) fn unlike() -> Rule {
         .message("two keys of tags must not differ in case only")
 }
 
+/// The keys of tags, each of which an account must allow: policies may go by them.
+pub(crate) fn reaches(field: &str, tags: &Tags) -> Vec<Reach> {
+    tags.keys().map(|key| Reach::new(field, Need::Tag(key.clone()))).collect()
+}
+
 /// Tags that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DesiredTags {
@@ -138,6 +144,10 @@ impl Setting for BucketTags {
     }
 
     /// CreateBucket sent them already.
+    fn reaches(spec: &Tags) -> Vec<Reach> {
+        reaches(Self::FIELD, spec)
+    }
+
     fn on_new_bucket(_: &DesiredTags) -> Option<Change<StoredTags>> {
         None
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::reach::Reach;
 use super::{Change, Context, Setting};
 use crate::api::conditions::ConditionType;
 
@@ -32,6 +33,11 @@ impl Setting for Versioning {
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
+    }
+
+    /// Suspending is weaker only than what is there, for which `bucket.allowWeaker` is asked.
+    fn reaches(_: &Self) -> Vec<Reach> {
+        Vec::new()
     }
 
     fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {

@@ -180,7 +180,8 @@ async fn an_account_that_is_missing_wakes_its_connections_when_it_comes() {
 #[tokio::test]
 async fn defaults_and_their_change() {
     let lab = Lab::new("defaults").await;
-    let spec = |defaults: Value| json!({ "defaults": defaults, "allowedNamespaces": [lab.rule(json!({}))] });
+    let rule = lab.rule(json!({ "tags": ["team"] }));
+    let spec = |defaults: Value| json!({ "defaults": defaults, "allowedNamespaces": [rule.clone()] });
     let defaults = json!({ "tags": { "cost": "7", "team": "x" }, "userPath": "/bucketconnection/labs/", "namePrefix": "bc-" });
     lab.account("with-defaults", spec(defaults)).await;
     lab.apply(&lab.connection(

@@ -167,16 +167,14 @@ async fn the_address_of_genomics_cloud_is_for_the_account_to_allow() {
     let lab = Lab::new("cloud").await;
     let cloud = json!({ "verification": { "genomicsCloud": { "url": "https://localhost:9/health" } } });
     let mut object = lab.connection("bucket-cloud", cloud);
-    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "genomicsCloudHosts": ["*.example.org"] }))] }))
-        .await;
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "hosts": ["*.example.org"] }))] })).await;
     object["spec"]["accountRef"] = json!({ "name": lab.namespace });
     lab.apply(&object).await;
     let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
     assert_eq!(reason, "NotAllowed");
     assert!(message.contains("verification.genomicsCloud.url localhost:9 (allowed: *.example.org)"), "{message}");
 
-    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "genomicsCloudHosts": ["localhost:*"] }))] }))
-        .await;
+    lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({ "hosts": ["localhost:*"] }))] })).await;
     let object = lab.ready("c").await;
     assert_eq!(states(&object, CapabilityState::Invalid), ["genomicsCloud"], "the key works all the same");
     assert!(capabilities(&object).1.contains("may not be asked"), "{}", capabilities(&object).1);

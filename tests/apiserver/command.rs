@@ -40,7 +40,8 @@ async fn before_during_and_after() {
     );
     assert!(out.starts_with(&expected), "{out}");
     assert!(out.contains("+ issue an access key for user planned into Secret c-s3\n"), "{out}");
-    assert!(out.ends_with("? try the key: Identity, List\n"), "{out}");
+    let allowed = "? try the key: Identity, List\n\nAWSAccount default, spec.allowedNamespaces[0]:\n    allowed: bucket.name bucket-plan (buckets: *)\n";
+    assert!(out.contains(allowed) && out.contains("    allowed: user.name planned (users: *)\n"), "{out}");
     assert_eq!(writes(&lab.proxy.take()), [""; 0], "it only looks");
 
     lab.apply(&object).await;
@@ -58,7 +59,8 @@ async fn before_during_and_after() {
     );
     lab.check("c").await;
     let (code, out, _) = plan(&lab, &object);
-    assert_eq!((code, out), (0, format!("{}/c: in sync, nothing to change\n", lab.namespace)));
+    let in_sync = format!("{}/c: in sync, nothing to change\n\nAWSAccount default, ", lab.namespace);
+    assert!(code == 0 && out.starts_with(&in_sync), "{out}");
 
     let changed = lab.connection(
         "bucket-plan",
@@ -231,4 +233,5 @@ async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_of_the_fi
     {
         assert!(err.contains(&format!("{ns}/{expected}")), "{err}");
     }
+    assert!(err.contains("    refused: bucket.name bucket-refused (allowed: bucket-n*)\n    allowed: region us-east-1"), "{err}");
 }

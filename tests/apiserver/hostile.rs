@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use crate::support::lab::{Lab, told};
 use crate::support::merge::merge;
 
-/// A tenant with a namespace.
-struct Tenant<'a> {
-    lab: &'a Lab,
+/// A tenant with a namespace, and the account of its lab.
+struct Tenant {
+    account: String,
     namespace: String,
     objects: Api<BucketConnection>,
 }
 
-impl<'a> Tenant<'a> {
+impl Tenant {
     /// The tenant `user` of the namespace `namespace`.
-    async fn new(lab: &'a Lab, user: &str, namespace: &str) -> Self {
+    async fn new(lab: &Lab, user: &str, namespace: &str) -> Self {
         let rule = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["*"] });
         let metadata = json!({ "name": "tenant", "namespace": namespace });
         let role =
@@ -34,13 +34,20 @@ impl<'a> Tenant<'a> {
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         config.auth_info.impersonate = Some(user.to_owned());
         let objects = Api::namespaced(Client::try_from(config).unwrap(), namespace);
-        Self { lab, namespace: namespace.to_owned(), objects }
+        Self { account: lab.namespace.clone(), namespace: namespace.to_owned(), objects }
     }
 
-    /// A connection of the lab's own account, named after its namespace.
+    /// A connection in the lab's own account.
     fn connection(&self, name: &str, bucket: &str, spec: Value) -> Value {
-        let mut object = self.lab.connection(bucket, json!({ "accountRef": { "name": self.lab.namespace } }));
-        object["metadata"] = json!({ "name": name, "namespace": self.namespace });
+        let mut object = json!({
+            "apiVersion": "bucketconnection.dev/v1alpha1",
+            "kind": "BucketConnection",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": {
+                "accountRef": { "name": self.account },
+                "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": bucket, "prefix": "runs/" },
+            },
+        });
         merge(&mut object["spec"], spec);
         object
     }
@@ -147,4 +154,142 @@ async fn an_object_that_can_never_become_valid_holds_no_name() {
     assert_eq!(refused(&lab, "squatter").await.0, "InvalidSpec");
     bob.apply(&bob.connection("honest", "squatted-data", json!({}))).await.unwrap();
     lab.ready("honest").await;
+}
+
+/// Attributes that policies go by, and what cannot be undone: none of it without a rule, and none of it with a call to AWS.
+#[tokio::test]
+async fn what_no_rule_lists_a_plain_tenant_does_not_get() {
+    let lab = Lab::new("plain").await;
+    let rule = json!({ "names": [lab.namespace], "buckets": ["plain-*"], "regions": ["us-east-1"], "presets": ["ReadWrite", "IlluminaICA"] });
+    let defaults = json!({ "tags": { "team": "platform", "cost-center": "4711" } });
+    lab.account(&lab.namespace, json!({ "defaults": defaults, "allowedNamespaces": [rule] })).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let open = json!({ "blockPublicAcls": false, "blockPublicPolicy": false, "ignorePublicAcls": false, "restrictPublicBuckets": false });
+    for (name, spec, expected) in [
+        (
+            "tags",
+            json!({ "user": { "tags": { "clearance": "top", "Team": "security" } }, "bucket": { "tags": { "backup": "never" } } }),
+            "bucket.tags backup (tags: none); user.tags Team (the account sets it; needs tags: [Team]); user.tags clearance (tags: none)",
+        ),
+        (
+            "open",
+            json!({ "bucket": { "publicAccessBlock": open, "ownership": "ObjectWriter", "allowWeaker": ["publicAccessBlock", "ownership"] } }),
+            "needs weaken: [publicAccessBlock]",
+        ),
+        (
+            "locked",
+            json!({ "bucket": { "versioning": "Enabled", "objectLock": { "mode": "COMPLIANCE", "years": 100 } } }),
+            "needs complianceRetention: true",
+        ),
+        ("copied", json!({ "preset": "IlluminaICA", "illuminaICA": { "crossAccountCopy": {} } }), "needs crossAccountCopy: true"),
+        ("destroyer", json!({ "deletionPolicy": "Delete", "forceDestroy": true }), "needs forceDestroy: true"),
+        (
+            "unbound",
+            json!({ "user": { "permissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess" } }),
+            "user.permissionsBoundary arn:aws:iam::aws:policy/AdministratorAccess (allowed: none)",
+        ),
+        (
+            "hasty",
+            json!({ "resyncInterval": "10s", "credentials": { "rotation": { "interval": "10s" } } }),
+            "minRotationInterval: 3600s",
+        ),
+    ] {
+        lab.proxy.take();
+        bob.apply(&bob.connection(name, &format!("plain-{name}"), spec)).await.unwrap();
+        let (reason, message) = refused(&lab, name).await;
+        assert_eq!(reason, "NotAllowed");
+        assert!(message.contains(expected), "{name}: {message}");
+        assert_eq!(lab.proxy.take(), [], "{name}");
+    }
+}
+
+/// Deletion asks no rules, but a tenant who was never allowed to destroy objects must not get there by deleting.
+#[tokio::test]
+async fn forced_destruction_is_not_to_be_had_in_the_moment_of_deletion() {
+    let mut lab = lab("destroy", json!({ "forceDestroy": false })).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    bob.apply(&bob.connection("c", "destroy-data", json!({ "deletionPolicy": "Delete" }))).await.unwrap();
+    lab.ready("c").await;
+    lab.s3().put_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
+    lab.kill();
+    bob.patch("c", json!({ "forceDestroy": true })).await.unwrap();
+    bob.objects.delete("c", &Default::default()).await.unwrap();
+    lab.start();
+    let (reason, message) = refused(&lab, "c").await;
+    assert_eq!(reason, "BucketNotEmpty", "{message}");
+    assert!(message.contains("forceDestroy is not allowed here by the AWSAccount"), "{message}");
+    lab.s3().get_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
+}
+
+/// A key with s3:* on its own bucket could make the bucket another tenant's, or nobody's, and manage the KMS key of all.
+#[tokio::test]
+async fn a_custom_policy_reaches_neither_the_ownership_tag_nor_the_key_of_all_tenants() {
+    let lab = Lab::new("trojan").await;
+    let kms = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let rule = lab.rule(json!({ "actions": null }));
+    lab.account(&lab.namespace, json!({ "defaults": { "kmsKeyArn": kms }, "allowedNamespaces": [rule] })).await;
+    let sam = Tenant::new(&lab, "sam", &lab.namespace).await;
+    let custom =
+        |statement: Value| json!({ "preset": "Custom", "policy": { "statements": [statement] }, "user": { "name": "sam" } });
+    sam.apply(&sam.connection("trojan", "trojan-data", custom(json!({ "actions": ["s3:*"] })))).await.unwrap();
+    lab.ready("trojan").await;
+    let s3 = lab.s3_with_key("trojan-s3", "us-east-1").await;
+    s3.put_object().bucket("trojan-data").key("runs/a").send().await.unwrap();
+    let tag = aws_sdk_s3::types::Tag::builder().key("bucketconnection.dev/owner").value("other").build().unwrap();
+    let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
+    let stolen = s3.put_bucket_tagging().bucket("trojan-data").tagging(tagging).send().await;
+    assert!(format!("{stolen:?}").contains("AccessDenied"), "{stolen:?}");
+    let deleted = s3.delete_bucket_tagging().bucket("trojan-data").send().await;
+    assert!(format!("{deleted:?}").contains("AccessDenied"), "{deleted:?}");
+    for (statement, expected) in [
+        (json!({ "actions": ["s3:PutBucketTagging"] }), "policy.statements[0].actions s3:PutBucketTagging (actions: none)"),
+        (json!({ "actions": ["kms:*"], "resources": [kms] }), "kms:* cannot be allowed: of a KMS key only"),
+    ] {
+        sam.patch("trojan", custom(statement)).await.unwrap();
+        let (_, message) = refused(&lab, "trojan").await;
+        assert!(message.contains(expected), "{message}");
+    }
+    sam.patch("trojan", custom(json!({ "actions": ["kms:Decrypt"], "resources": [kms] }))).await.unwrap();
+    lab.condition("trojan", "PolicyInSync", "True").await;
+    let policy = lab.iam().get_user_policy().user_name("sam").policy_name("bucketconnection").send().await.unwrap();
+    let document = percent_encoding::percent_decode_str(policy.policy_document()).decode_utf8().unwrap().into_owned();
+    for expected in ["s3.us-east-1.amazonaws.com", "kms:EncryptionContext:aws:s3:arn", "arn:aws:s3:::trojan-data"] {
+        assert!(document.contains(expected), "{document}");
+    }
+}
+
+/// A user that somebody else made keeps its rights to itself, and a bucket that was there before keeps its objects.
+#[tokio::test]
+async fn adoption_gives_no_more_than_it_says() {
+    let lab = lab("adopter", json!({ "adoption": { "approval": "Account" } })).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let ci = format!("{}.ci", lab.namespace);
+    lab.iam().create_user().user_name(&ci).path("/bucketconnection/").send().await.unwrap();
+    let wide = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "iam:*", "Resource": "*" }] });
+    lab.iam().put_user_policy().user_name(&ci).policy_name("admin").policy_document(wide.to_string()).send().await.unwrap();
+    bob.apply(&bob.connection("ci", "adopter-new", json!({ "user": { "adopt": true } }))).await.unwrap();
+    let (reason, message) = refused(&lab, "ci").await;
+    assert!(reason == "UserNotOwned" && message.contains("inline policy admin"), "{message}");
+    assert!(lab.keys(&ci).await.is_empty());
+
+    lab.s3().create_bucket().bucket("adopter-archive").send().await.unwrap();
+    lab.s3().put_object().bucket("adopter-archive").key("old").send().await.unwrap();
+    let spec = json!({ "bucket": { "adopt": true, "versioning": "Enabled" }, "deletionPolicy": "Delete", "forceDestroy": true });
+    bob.apply(&bob.connection("archive", "adopter-archive", spec)).await.unwrap();
+    let object = lab.until("archive", "a plan", |o| o.status.as_ref().is_some_and(|status| status.adoption.is_some())).await;
+    let hash = object.status.unwrap().adoption.unwrap().plan_hash;
+    // What a tenant approves for itself, nobody has approved.
+    bob.patch("archive", json!({ "approvedPlan": hash })).await.unwrap();
+    let (reason, message) = refused(&lab, "archive").await;
+    assert!(
+        reason == "AwaitingApproval" && message.contains(&format!("have {hash} added to adoption.approvedPlans")),
+        "{message}"
+    );
+    let rule = lab.rule(json!({ "adoption": { "approval": "Account", "approvedPlans": [hash] } }));
+    lab.account(&lab.namespace, json!({ "accountId": "123456789012", "allowedNamespaces": [rule] })).await;
+    lab.ready("archive").await;
+    bob.objects.delete("archive", &Default::default()).await.unwrap();
+    let (reason, message) = refused(&lab, "archive").await;
+    assert!(reason == "BucketNotEmpty" && message.contains("it was there before this BucketConnection"), "{message}");
+    lab.s3().get_object().bucket("adopter-archive").key("old").send().await.unwrap();
 }

@@ -125,7 +125,7 @@ async fn a_key_of_another_account_or_region_is_refused() {
 
 #[tokio::test]
 async fn a_status_edited_by_hand_makes_nothing_ours() {
-    let lab = tenant("forged", json!({ "users": ["*"] })).await;
+    let lab = tenant("forged", json!({ "users": ["*"], "forceDestroy": true })).await;
     lab.s3().create_bucket().bucket("lab-a-foreign").send().await.unwrap();
     let id = lab.iam().create_user().user_name("foreign").path("/bucketconnection/").send().await.unwrap().user.unwrap().user_id;
     lab.apply(&connection(

@@ -6,7 +6,7 @@ use bucketconnection::api::{LastUsed, PolicyType};
 use bucketconnection::credentials::KeyPair;
 use bucketconnection::desired::{Desired, Proof, names};
 use bucketconnection::observed::{
-    Access, AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret,
+    Access, AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, UserRights,
 };
 use bucketconnection::plan;
 use bucketconnection::problem::{Class, Problem};
@@ -142,6 +142,10 @@ impl World {
                 })
                 .collect(),
             attached: attached(),
+            rights: user.map_or(Reading::Unset, |user| {
+                let inline = user.inline.keys().cloned().collect();
+                Reading::Set(UserRights { inline, groups: user.groups.clone() })
+            }),
             keys: keys.map_or(Reading::NotLooked, listed),
             last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
             denial: if remembered.credentials.revocation.is_some() || remembered.user.is_none() || deletion {

@@ -27,6 +27,7 @@
 //! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
+//! | `> approve [<hash>]` | from now on the account approves takeovers itself: these |
 //! | `> user` | prints the user's permissions boundary and inline policies |
 //! | `> capabilities` | prints what the status says of them |
 //! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
@@ -295,6 +296,10 @@ impl Story {
                 let status = self.object.status.as_ref().and_then(|status| status.memory.permissions.clone()).unwrap_or_default();
                 text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
             }
+            ["approve", ref hashes @ ..] => {
+                self.world.approved = Some(hashes.iter().map(|&hash| hash.to_owned()).collect());
+                String::new()
+            }
             ["user"] => {
                 let user = self.world.user.clone().unwrap_or_default();
                 let boundary = user.user.boundary.unwrap_or_else(|| "none".into());
@@ -447,6 +452,9 @@ pub fn edit(world: &mut World, what: &str) {
             let user = json!({ "id": "AIDA9", "path": "/icav2/", "tags": {} });
             world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
         }
+        "user in a group" => user(world, |user| user.groups.push("administrators".into())),
+        "user in no group" => user(world, |user| user.groups.clear()),
+        "lockdown lifted" => user(world, |user| drop(user.inline.remove("SecurityLockdown"))),
         "objects in the bucket" => bucket(world, |bucket| bucket.objects = 3),
         "policy edited" => {
             let wide =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bucketconnection::api::conditions::ConditionType;
-use bucketconnection::api::{AccountDefaults, BucketConnection, BucketConnectionStatus, SignIn};
+use bucketconnection::api::{AccountDefaults, ApprovedBy, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
@@ -35,6 +35,8 @@ pub struct World {
     /// What asked to be restarted after a change of the key.
     pub workloads: Vec<Workload>,
     pub now: Timestamp,
+    /// What the account approves, where it keeps that to itself.
+    pub approved: Option<Vec<String>>,
     /// Defaults of the account.
     pub defaults: AccountDefaults,
     /// AWS makes something else of each write of CORS rules.
@@ -63,6 +65,7 @@ pub struct TheUser {
     pub user: User,
     pub inline: BTreeMap<String, Value>,
     pub attached: Vec<String>,
+    pub groups: Vec<String>,
     pub keys: Vec<TheKey>,
 }
 
@@ -111,12 +114,18 @@ impl World {
     }
 
     pub fn resolve(&self, object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(
-            object,
-            CLUSTER,
-            &account(),
-            &Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() },
-        )
+        desired::resolve(object, CLUSTER, &account(), &self.terms())
+    }
+
+    /// All that an account can allow; takeovers are approved in the spec, unless the account keeps that to itself.
+    fn terms(&self) -> Terms {
+        let mut terms = Terms { defaults: self.defaults.clone(), ..Terms::of_unknown_account() };
+        terms.adoption.approval = ApprovedBy::Connection;
+        if let Some(plans) = &self.approved {
+            terms.adoption.approval = ApprovedBy::Account;
+            terms.adoption.approved_plans.clone_from(plans);
+        }
+        terms
     }
 
     /// What the next pass would do.
@@ -140,7 +149,7 @@ impl World {
             _ => Reading::NotLooked,
         };
         let observed = Observed { versioning, ..observed };
-        let terms = Terms { adoption: true, defaults: self.defaults.clone(), ..Terms::default() };
+        let terms = self.terms();
         let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &terms)?;
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))

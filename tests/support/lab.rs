@@ -239,9 +239,13 @@ impl Lab {
     /// An entry of allowedNamespaces that allows this namespace everything, but for `change`.
     pub fn rule(&self, change: Value) -> Value {
         let mut rule = json!({
-            "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "kmsKeys": ["*"], "genomicsCloudHosts": ["*"],
+            "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "permissionsBoundaries": ["*"],
+            "kmsKeys": ["*"], "tags": ["*"], "hosts": ["*"],
             "presets": ["IlluminaICA", "CLCGenomics", "ReadOnly", "ReadWrite", "WriteOnly", "Custom"],
-            "adoption": true, "statements": true, "customPolicy": true,
+            "statements": true, "customPolicy": true, "actions": ["*"], "weaken": ["*"], "complianceRetention": true,
+            "crossAccountCopy": true, "forceDestroy": true,
+            "adoption": { "buckets": true, "users": true, "policies": true, "approval": "Connection" },
+            "minResyncInterval": "10s", "minRotationInterval": "10s",
         });
         merge(&mut rule, change);
         rule

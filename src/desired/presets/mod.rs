@@ -4,8 +4,11 @@ mod clc_genomics;
 mod illumina_ica;
 mod objects;
 
-use super::SpecError;
+use std::collections::BTreeSet;
+
+use super::{SpecError, names};
 use crate::api::{Effect, IlluminaICASpec, PolicyStatement, Preset};
+use crate::policy_language::WrittenConditions;
 use crate::settings::bucket_policy::BucketStatement;
 use crate::settings::cors::CorsRule;
 
@@ -60,9 +63,23 @@ pub fn parts(preset: Preset, scope: &Scope<'_>) -> Result<Parts, SpecError> {
             Preset::IlluminaICA => &["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
             _ => &["kms:Decrypt", "kms:GenerateDataKey"],
         };
-        parts.statements.push(allow(None, actions, &[key]));
+        parts.statements.push(PolicyStatement { conditions: through_s3(scope), ..allow(None, actions, &[key]) });
     }
     Ok(parts)
+}
+
+/// The conditions on the use of the bucket's key: by S3 in the bucket's region, for this bucket. S3 gives KMS the ARN of the object, or that of
+/// the bucket where it uses a bucket key. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context>
+pub(super) fn through_s3(scope: &Scope<'_>) -> WrittenConditions {
+    // Outside the partition aws it is not documented which of the two KMS sees.
+    let partition = names::partition_of(scope.region);
+    let hosts = BTreeSet::from(["amazonaws.com", names::dns_suffix(partition)]);
+    let services = hosts.into_iter().map(|suffix| format!("s3.{}.{suffix}", scope.region)).collect();
+    let context = vec![scope.bucket_arn.to_owned(), scope.objects_arn.to_owned()];
+    WrittenConditions::from([
+        ("StringEquals".to_owned(), [("kms:ViaService".to_owned(), services)].into()),
+        ("StringLike".to_owned(), [("kms:EncryptionContext:aws:s3:arn".to_owned(), context)].into()),
+    ])
 }
 
 fn allow(sid: Option<&str>, actions: &[&str], resources: &[&str]) -> PolicyStatement {

@@ -17,6 +17,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reach::{Need, Reach};
 use super::{Change, Context, FieldDiff, Setting, wrong_fields};
 use crate::api::conditions::ConditionType;
 use crate::policy_language::{canonical_statement, parts, wrong_condition};
@@ -140,6 +141,15 @@ impl Setting for BucketPolicy {
         let (dropped, left): (Vec<_>, Vec<_>) = earlier.partition(|name| spec.policy_statements.is_some() || *name == ICA_COPY);
         let managed = spec.policy_statements.is_some() || !ours.is_empty() || !dropped.is_empty();
         Ok(managed.then_some(DesiredPolicy { ours, dropped, left }))
+    }
+
+    fn reaches(spec: &BucketPolicySpec) -> Vec<Reach> {
+        let BucketPolicySpec { policy_statements, tls } = spec;
+        // Both statements for TLS only refuse.
+        let _ = tls.as_ref().map(|TlsSpec { minimum_version: _ }| ());
+        let statements = policy_statements.as_deref().unwrap_or_default();
+        let any = (!statements.is_empty()).then(|| Reach::new(Self::FIELD, Need::Statements));
+        any.into_iter().chain(statements.iter().flat_map(BucketStatement::reaches)).collect()
     }
 
     fn on_new_bucket(desired: &DesiredPolicy) -> Option<Change<PolicyText>> {

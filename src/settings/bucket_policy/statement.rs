@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
+use crate::settings::reach::{Need, Reach};
+use crate::settings::reserved::is_reserved;
 
 /// What all Sids of our own making begin with.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -84,6 +86,14 @@ pub enum TlsVersion {
 }
 
 impl BucketStatement {
+    /// What it allows that an account must allow first. Whoever it lets in may be the connection's own user.
+    pub(super) fn reaches(&self) -> Vec<Reach> {
+        let Self { sid, effect, principals: _, actions, resources: _, conditions: _, unknown: _ } = self;
+        let field = format!("bucket.policyStatements[{sid}]");
+        let reserved = actions.iter().filter(|action| *effect == Effect::Allow && is_reserved(action));
+        reserved.map(|action| Reach::new(&field, Need::Action(action.clone()))).collect()
+    }
+
     /// The statement in AWS's policy language.
     pub(super) fn to_json(&self, bucket_arn: &str) -> Value {
         let resources = if self.resources.is_empty() {

@@ -14,6 +14,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reach::Reach;
 use super::{Change, Context, FieldDiff, Setting};
 use crate::api::conditions::ConditionType;
 use crate::problem::{Class, Problem};
@@ -72,6 +73,12 @@ impl Setting for Lifecycle {
         let earlier = context.earlier.get("lifecycle").into_iter().flatten();
         let dropped = earlier.filter(|id| !ids.contains(id)).cloned().collect();
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped }))
+    }
+
+    /// Rules act on the objects of this bucket only; those of others stay.
+    fn reaches(spec: &LifecycleSpec) -> Vec<Reach> {
+        let LifecycleSpec { rules: _ } = spec;
+        Vec::new()
     }
 
     fn on_new_bucket(desired: &DesiredLifecycle) -> Option<Change<Rules>> {

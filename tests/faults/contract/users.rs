@@ -88,6 +88,7 @@ async fn a_missing_user_is_no_such_entity(lab: Lab, checks: &mut Checks) {
     checks.is("put policy", code(&put), "NoSuchEntity");
     checks.is("policy", code(&iam.get_user_policy().user_name(user).policy_name("p").send().await), "NoSuchEntity");
     checks.is("attached", code(&iam.list_attached_user_policies().user_name(user).send().await), "NoSuchEntity");
+    checks.is("groups", code(&iam.list_groups_for_user().user_name(user).send().await), "NoSuchEntity");
     checks.is("tag", code(&iam.tag_user().user_name(user).tags(tag("a", "b")).send().await), "NoSuchEntity");
 }
 

@@ -210,12 +210,11 @@ async fn changed(rig: &Rig, spec: Value) {
     rig.lab.apply(&rig.connection(spec)).await;
 }
 
-/// A bucket and a user with a key, all made by hand, and a connection that may take them over.
+/// A bucket and a user, both made by hand, and a connection that may take them over.
 async fn awaiting_approval(rig: &mut Rig) {
     rig.lab.s3().create_bucket().bucket(rig.bucket()).send().await.unwrap();
     rig.lab.s3().delete_public_access_block().bucket(rig.bucket()).send().await.unwrap();
     rig.lab.iam().create_user().user_name(rig.user()).path("/bucketconnection/").send().await.unwrap();
-    rig.foreign_key().await;
     let spec = json!({ "bucket": { "adopt": true, "versioning": "Enabled" }, "user": { "adopt": true } });
     rig.lab.apply(&rig.connection(spec)).await;
     let object = rig.lab.condition("c", "Stalled", "True").await;

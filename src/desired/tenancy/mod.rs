@@ -1,0 +1,289 @@
+//! What an account allows a connection to do: the rules of `AWSAccount.spec.allowedNamespaces`.
+//!
+//! The operator's rights in AWS are larger than those of the author of a connection, so whatever a connection names or weakens must be
+//! listed. What that is stands in `reaches.rs`; here it is compared with the rules, before AWS is asked anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::claims;
+use super::reaches::{name_of, reaches};
+use crate::api::conditions::Reason;
+use crate::api::{AWSAccount, AWSAccountSpec, AccountDefaults, AdoptionRule, BucketConnection, NamespaceRule, Period};
+use crate::settings::reach::{Adopted, Need, Reach};
+use crate::settings::wrong_fields;
+use crate::wildcard::rule_matches;
+
+/// Limits of a rule that sets none.
+const MAX_CONNECTIONS: u32 = 100;
+const MIN_RESYNC_INTERVAL: Duration = Duration::from_secs(60);
+const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What an account grants to one connection, and gives to all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Terms {
+    /// What connections get that do not say otherwise.
+    pub defaults: AccountDefaults,
+    /// What exists already and may be taken over.
+    pub adoption: AdoptionRule,
+    /// Patterns of reserved S3 actions that statements may allow.
+    pub actions: Vec<String>,
+    /// Whether the bucket may be emptied on deletion.
+    pub force_destroy: bool,
+    /// ARNs by which policies know the operator, once it is signed in: see [`super::names::principals`].
+    pub operator: Vec<String>,
+    /// What was allowed by what, for people.
+    #[serde(skip)]
+    pub report: Report,
+}
+
+impl Terms {
+    fn of(rule: &NamespaceRule, account: &AWSAccountSpec, report: Report) -> Self {
+        Self {
+            defaults: account.defaults.clone(),
+            adoption: rule.adoption.clone(),
+            actions: rule.actions.clone(),
+            force_destroy: rule.force_destroy,
+            operator: Vec::new(),
+            report,
+        }
+    }
+
+    /// Of an account that is not known: objects are taken to be allowed.
+    pub fn of_unknown_account() -> Self {
+        let adoption = AdoptionRule { buckets: true, users: true, policies: true, ..AdoptionRule::default() };
+        Self { adoption, actions: vec!["*".to_owned()], force_destroy: true, ..Self::default() }
+    }
+
+    /// Whether statements may allow a reserved action.
+    pub fn allows_action(&self, action: &str) -> bool {
+        among_ignoring_case(&self.actions, action)
+    }
+}
+
+/// Why a connection may not use an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// In one word.
+    pub reason: Reason,
+    /// Why, and who can change that.
+    pub message: String,
+    /// What the rule that allows most says of each reach.
+    pub report: Report,
+}
+
+/// Which rule allowed or refused what.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Name of the AWSAccount.
+    pub account: String,
+    /// The rule, by its place in `allowedNamespaces`.
+    pub rule: usize,
+    /// What it says of each reach.
+    pub decisions: Vec<Decision>,
+}
+
+/// What a rule says of one reach.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What is reached.
+    pub reach: Reach,
+    /// Whether the rule allows it.
+    pub allowed: bool,
+    /// What of the rule says so.
+    pub why: String,
+}
+
+impl Report {
+    /// What is refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().filter(|decision| !decision.allowed)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "AWSAccount {}, spec.allowedNamespaces[{}]:", self.account, self.rule)?;
+        for Decision { reach, allowed, why } in &self.decisions {
+            writeln!(f, "    {}: {reach} ({why})", if *allowed { "allowed" } else { "refused" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
+
+/// Whether the labels of `namespace` decide anything in `account`.
+pub fn asks_labels(account: &AWSAccountSpec, namespace: &str) -> bool {
+    account.allowed_namespaces.iter().any(|rule| rule.selector.is_some() && named(rule, namespace))
+}
+
+/// The terms on which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`; or why it may not. One rule
+/// must allow all of it. What its status says is believed.
+pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Terms, Refusal> {
+    let (name, namespace) = (account.name_any(), object.namespace().unwrap_or_default());
+    // It would never go.
+    if account.metadata.deletion_timestamp.is_some() && !claims::has(object) {
+        let message = format!(
+            "AWSAccount {name} is being deleted and takes no new connections: delete this BucketConnection, or create one that names another AWSAccount in accountRef"
+        );
+        return Err(Refusal { reason: Reason::AccountNotFound, message, report: Report::default() });
+    }
+    let reaches = reaches(object, &account.spec, earlier);
+    let mut nearest: Option<Report> = None;
+    for (place, rule) in rules_for(&account.spec, &namespace, labels) {
+        let decisions = reaches.iter().map(|reach| decide(reach, rule, &account.spec));
+        let report = Report { account: name.clone(), rule: place, decisions: decisions.chain(misspelled(rule)).collect() };
+        let refused = report.refused().count();
+        if refused == 0 {
+            return Ok(Terms::of(rule, &account.spec, report));
+        }
+        if nearest.as_ref().is_none_or(|nearest| refused < nearest.refused().count()) {
+            nearest = Some(report);
+        }
+    }
+    let ask = format!("whoever keeps AWSAccount {name} can allow it in spec.allowedNamespaces");
+    let report = nearest.unwrap_or_default();
+    let refused: Vec<_> = report.refused().map(|refused| format!("{} ({})", refused.reach, refused.why)).collect();
+    let message = if refused.is_empty() {
+        format!("AWSAccount {name} allows nothing to namespace {namespace}; {ask}")
+    } else {
+        format!(
+            "AWSAccount {name} does not allow namespace {namespace}: {}; {ask}[{}], the entry that allows most of it",
+            refused.join("; "),
+            report.rule
+        )
+    };
+    Err(Refusal { reason: Reason::NotAllowed, message, report })
+}
+
+/// The terms on which `object` is deleted. Deletion asks no rules, or keys would be left behind that nobody can remove; only to destroy what is
+/// in the bucket is more than that.
+pub fn deletion_terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount) -> Terms {
+    let namespace = object.namespace().unwrap_or_default();
+    let force_destroy = rules_for(&account.spec, &namespace, labels).any(|(_, rule)| rule.force_destroy);
+    Terms { defaults: account.spec.defaults.clone(), force_destroy, ..Terms::default() }
+}
+
+/// The rules that are for a namespace, with their places.
+fn rules_for<'a>(
+    account: &'a AWSAccountSpec,
+    namespace: &'a str,
+    labels: &'a Labels,
+) -> impl Iterator<Item = (usize, &'a NamespaceRule)> {
+    account.allowed_namespaces.iter().enumerate().filter(move |(_, rule)| {
+        named(rule, namespace) && rule.selector.as_ref().is_none_or(|selector| selects(selector, labels))
+    })
+}
+
+/// A rule with a field that nobody knows allows nothing: the field may have been meant to narrow it.
+fn misspelled(rule: &NamespaceRule) -> Option<Decision> {
+    let why = format!("the rule counts for nothing: {}", wrong_fields(&rule.unknown)?);
+    Some(Decision { reach: Reach::new("everything", Need::Statements), allowed: false, why })
+}
+
+/// What `rule` says of `reach`.
+fn decide(reach: &Reach, rule: &NamespaceRule, account: &AWSAccountSpec) -> Decision {
+    let (allowed, why) = match &reach.need {
+        Need::Bucket(name) => listed("buckets", &rule.buckets, name),
+        Need::Region(name) => listed("regions", &rule.regions, name),
+        Need::Preset(name) => listed("presets", &rule.presets.iter().map(|preset| name_of(*preset)).collect::<Vec<_>>(), name),
+        Need::User(name) => listed("users", &rule.users, name),
+        Need::Host(name) => listed("hosts", &rule.hosts, name),
+        Need::KmsKey(arn) if account.defaults.kms_key_arn.as_ref() == Some(arn) => (true, "the account's own".to_owned()),
+        Need::KmsKey(arn) => listed("kmsKeys", &rule.kms_keys, arn),
+        Need::PermissionsBoundary(arn) => match &account.defaults.permissions_boundary {
+            Some(set) => (arn == set, format!("the account sets {set}")),
+            None => listed("permissionsBoundaries", &rule.permissions_boundaries, arn),
+        },
+        Need::Tag(key) => tag(key, rule, account),
+        Need::Action(action) => (among_ignoring_case(&rule.actions, action), shown("actions", &rule.actions)),
+        Need::Weaker(setting) => {
+            let allowed = rule.weaken.iter().any(|name| name == setting || name == "*");
+            (allowed, if allowed { shown("weaken", &rule.weaken) } else { format!("needs weaken: [{setting}]") })
+        }
+        Need::Statements => flag("statements", rule.statements),
+        Need::CustomPolicy => flag("customPolicy", rule.custom_policy),
+        Need::CrossAccountCopy => flag("crossAccountCopy", rule.cross_account_copy),
+        Need::ComplianceRetention => flag("complianceRetention", rule.compliance_retention),
+        Need::ForceDestroy => flag("forceDestroy", rule.force_destroy),
+        Need::Adoption(Adopted::Bucket) => flag("adoption.buckets", rule.adoption.buckets),
+        Need::Adoption(Adopted::User) => flag("adoption.users", rule.adoption.users),
+        Need::Adoption(Adopted::Policy) => flag("adoption.policies", rule.adoption.policies),
+        Need::Connection(earlier) => {
+            let most = rule.max_connections.unwrap_or(MAX_CONNECTIONS);
+            (*earlier < usize::try_from(most).unwrap_or(usize::MAX), format!("maxConnections: {most}"))
+        }
+        Need::ResyncInterval(time) => {
+            at_least("minResyncInterval", rule.min_resync_interval.as_ref(), MIN_RESYNC_INTERVAL, *time)
+        }
+        Need::RotationInterval(time) => {
+            at_least("minRotationInterval", rule.min_rotation_interval.as_ref(), MIN_ROTATION_INTERVAL, *time)
+        }
+    };
+    Decision { reach: reach.clone(), allowed, why }
+}
+
+fn listed(field: &str, patterns: &[String], value: &str) -> (bool, String) {
+    let fits = patterns.iter().find(|pattern| rule_matches(pattern, value));
+    fits.map_or_else(|| (false, shown("allowed", patterns)), |pattern| (true, format!("{field}: {pattern}")))
+}
+
+/// Policies go by the tags that the platform gives, so one of those is overridden only where the rule names it.
+fn tag(key: &str, rule: &NamespaceRule, account: &AWSAccountSpec) -> (bool, String) {
+    let of_account = account.defaults.tags.keys().any(|default| default.eq_ignore_ascii_case(key));
+    if of_account {
+        let named = rule.tags.iter().any(|listed| listed.eq_ignore_ascii_case(key));
+        return (named, format!("the account sets it; needs tags: [{key}]"));
+    }
+    (among_ignoring_case(&rule.tags, key), shown("tags", &rule.tags))
+}
+
+fn among_ignoring_case(patterns: &[String], value: &str) -> bool {
+    patterns.iter().any(|pattern| rule_matches(&pattern.to_lowercase(), &value.to_lowercase()))
+}
+
+fn shown(what: &str, patterns: &[String]) -> String {
+    if patterns.is_empty() { format!("{what}: none") } else { format!("{what}: {}", patterns.join(", ")) }
+}
+
+fn flag(field: &str, allowed: bool) -> (bool, String) {
+    (allowed, if allowed { format!("{field}: true") } else { format!("needs {field}: true") })
+}
+
+fn at_least(field: &str, least: Option<&Period>, default: Duration, time: Duration) -> (bool, String) {
+    let (least, shown) = match least {
+        Some(period) => (period.length().unsigned_abs(), period.to_string()),
+        None => (default, format!("{}s", default.as_secs())),
+    };
+    (time >= least, format!("{field}: {shown}"))
+}
+
+fn named(rule: &NamespaceRule, namespace: &str) -> bool {
+    (rule.names.is_empty() && rule.selector.is_some()) || rule.names.iter().any(|pattern| rule_matches(pattern, namespace))
+}
+
+/// Kubernetes' rules for label selectors; one that it would refuse selects nothing.
+fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
+    let equal = |(key, value): (&String, &String)| labels.get(key) == Some(value);
+    let expressed = selector.match_expressions.iter().flatten().all(|expression| {
+        let (live, values) = (labels.get(&expression.key), expression.values.as_deref().unwrap_or_default());
+        match expression.operator.as_str() {
+            "In" => live.is_some_and(|live| values.contains(live)),
+            "NotIn" => !live.is_some_and(|live| values.contains(live)),
+            "Exists" => live.is_some(),
+            "DoesNotExist" => live.is_none(),
+            _ => false,
+        }
+    });
+    selector.match_labels.iter().flatten().all(equal) && expressed
+}
+
+#[cfg(test)]
+mod tests;
