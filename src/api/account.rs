@@ -202,6 +202,11 @@ pub struct NamespaceRule {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_destroy: bool,
 
+    /// Whether a namespace goes on with the buckets, users and policies that a deleted namespace of the same name left in AWS. Without
+    /// it they are another tenant's. A cluster that was built again needs no leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherit: bool,
+
     /// What exists already and may be taken over.
     #[serde(default, skip_serializing_if = "AdoptionRule::is_empty")]
     pub adoption: AdoptionRule,

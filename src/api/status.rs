@@ -80,6 +80,11 @@ pub struct Memory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignIn>,
 
+    /// The namespace, by the uids of its cluster (of the namespace kube-system) and its own: the tag bucketconnection.dev/namespace of
+    /// what is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_id: Option<String>,
+
     /// The bucket, once it is ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketStatus>,
@@ -202,6 +207,9 @@ pub struct PolicyStatus {
     /// ARN of a managed policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
+    /// Id of a managed policy, which AWS never gives to another one of its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Default version of a managed policy, once it is known to be ours. A version's document never changes, so one read tells
     /// whether all is as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

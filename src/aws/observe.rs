@@ -9,7 +9,7 @@ use super::Aws;
 use crate::api::PolicyType;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
-use crate::observed::{Bucket, KeyProof, ManagedPolicy, Observed, Ownership, Remembered, Secret};
+use crate::observed::{Bucket, ManagedPolicy, Observed, Ownership, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
@@ -38,7 +38,7 @@ impl Aws {
             // Boxed: side by side in one future they would take a good part of a thread's stack.
             settings::read(&bucket, &desired.bucket.settings).boxed(),
             looked(ours, async { reading(self.user(user_name).await) }),
-            async { if ours { self.policy(desired, remembered).await } else { Default::default() } }.boxed(),
+            async { if ours { self.policy(desired, remembered, look).await } else { Default::default() } }.boxed(),
             self.earlier_policies(desired, remembered).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
             looked(ours, async { reading(self.attached_policies(user_name).await) }),
@@ -75,12 +75,7 @@ impl Aws {
             denial,
             ..seen
         };
-        let settled = matches!(observed.proof, KeyProof::Works(_))
-            && remembered.credentials.intent.is_none()
-            && matches!(observed.next, Secret::NotLooked)
-            && previous.is_none()
-            && remembered.user.is_some();
-        let keys = matches!(observed.user, Reading::Set(_)) && (!settled || look == Look::Deletion);
+        let keys = observed.asks_keys(desired, remembered, look == Look::Deletion);
         let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
         let identify = remembered.asks_creation(desired, &observed.bucket);
         let home = if desired.account.partition == "aws" { HOME } else { &desired.region };
@@ -103,12 +98,14 @@ impl Aws {
         settings::read_versioning(&self.bucket(&desired.region, &desired.bucket.name, &desired.account.id)).await
     }
 
-    async fn policy(&self, desired: &Desired, remembered: &Remembered) -> (Reading<Value>, Reading<ManagedPolicy>) {
+    async fn policy(&self, desired: &Desired, remembered: &Remembered, look: Look) -> (Reading<Value>, Reading<ManagedPolicy>) {
         let (user, policy) = (&desired.user.name, &desired.policy);
         match policy.kind {
             PolicyType::Inline => (reading(self.inline_policy(user, &policy.name).await), Reading::NotLooked),
             PolicyType::Managed => {
                 let known = remembered.policies.iter().find(|known| known.is(&policy.identity()));
+                // Id and tags are looked at before it is deleted, and where the tags may not name the namespace yet.
+                let known = known.filter(|_| look == Look::Check && remembered.namespace == desired.namespace.id);
                 let version = known.and_then(|known| known.version.as_deref());
                 (Reading::NotLooked, reading(self.managed_policy(policy, version).await))
             }

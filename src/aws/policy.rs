@@ -45,7 +45,7 @@ impl Aws {
             && let Some((true, document)) = self.policy_version(&policy.arn, version).await?
             && policy.document.same_as(&document)
         {
-            return Ok(Some(ManagedPolicy { version: version.to_owned(), document, tags: None, other_versions: Vec::new() }));
+            return Ok(Some(ManagedPolicy { version: version.to_owned(), document, ..ManagedPolicy::default() }));
         }
         let call = self.sdk.iam.get_policy().policy_arn(&policy.arn);
         let answer = unset(self.sdk.call("iam:GetPolicy", call.send()).await, &ABSENT)?;
@@ -55,6 +55,7 @@ impl Aws {
             futures::try_join!(self.policy_version(&policy.arn, &version), self.policy_versions(&policy.arn))?;
         versions.retain(|other| *other != version);
         Ok(document.map(|(_, document)| ManagedPolicy {
+            id: live.policy_id().map(str::to_owned),
             version,
             document,
             tags: Some(live.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()),
@@ -86,13 +87,19 @@ impl Aws {
         Ok(versions)
     }
 
-    /// Creates a managed policy; returns its version.
-    pub async fn create_policy(&self, policy: &DesiredPolicy, document: &Document, tags: &Tags) -> Result<String, Problem> {
+    /// Creates a managed policy; returns its version and its id.
+    pub async fn create_policy(
+        &self,
+        policy: &DesiredPolicy,
+        document: &Document,
+        tags: &Tags,
+    ) -> Result<(String, Option<String>), Problem> {
         const ACTION: &str = "iam:CreatePolicy";
         let call = self.sdk.iam.create_policy().policy_name(&policy.name).path(&policy.path);
         let call = call.policy_document(document.to_json().to_string()).set_tags(Some(iam_tags(ACTION, tags)?));
         let answer = self.sdk.call(ACTION, call.send()).await?;
-        Ok(answer.policy.and_then(|policy| policy.default_version_id).unwrap_or_else(|| "v1".to_owned()))
+        let (version, id) = answer.policy.map(|policy| (policy.default_version_id, policy.policy_id)).unwrap_or_default();
+        Ok((version.unwrap_or_else(|| "v1".to_owned()), id))
     }
 
     /// Writes a new default version, after deleting `prune`; returns it.

@@ -36,22 +36,49 @@ pub struct Opened {
     pub sign_in: SignIn,
 }
 
-/// Opens the account that `object` names, if it allows what `object` asks for; its namespace has so many `earlier` connections there.
+/// Opens the account that `object` names, if it allows `tenant` what `object` asks for.
 pub(super) async fn open(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
-    earlier: usize,
+    tenant: Tenant,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
 ) -> Result<Opened, NotOpened> {
     let account = account.ok_or_else(|| not_found(object))?;
-    let labels = labels(object, account, kubernetes).await?;
-    let terms = tenancy::terms(object, &labels, account, earlier)
+    let terms = tenancy::terms(object, &tenant.labels, account, tenant.earlier)
         .map_err(|refused| NotOpened { blocker: refusal(refused.reason, refused.message), report: refused.report })?;
     let (aws, identity) = sign_in(account, sessions, kubernetes, Fresh::No).await?;
     let sign_in = account.spec.sign_in.clone();
-    let terms = Terms { operator: names::principals(&identity.arn, &sign_in), ..terms };
+    let terms = Terms { operator: names::principals(&identity.arn, &sign_in), namespace: tenant.namespace, ..terms };
     Ok(Opened { aws, account: identity.account, terms, sign_in })
+}
+
+/// What an account's rules ask of a namespace.
+#[derive(Default)]
+pub(super) struct Tenant {
+    /// Its labels, where rules go by them.
+    pub labels: Labels,
+    /// Its identity, as tags have it.
+    pub namespace: Option<String>,
+    /// How many of its connections in the account come before the object.
+    pub earlier: usize,
+}
+
+/// The tenant that `object` is of. The namespace is read once for an object, and whenever rules go by labels.
+pub(super) async fn tenant(
+    object: &BucketConnection,
+    account: Option<&AWSAccount>,
+    earlier: usize,
+    kubernetes: &Kubernetes,
+) -> Result<Tenant, Problem> {
+    let name = object.namespace().unwrap_or_default();
+    let known = object.status.as_ref().and_then(|status| status.memory.namespace_id.clone());
+    let asks = account.is_some_and(|account| tenancy::asks_labels(&account.spec, &name));
+    if account.is_none() || (known.is_some() && !asks) {
+        return Ok(Tenant { namespace: known, earlier, ..Tenant::default() });
+    }
+    let (labels, id) = kubernetes.namespace(&name).await?;
+    Ok(Tenant { labels, namespace: Some(known.unwrap_or(id)), earlier })
 }
 
 /// Why an account is not opened.
@@ -65,15 +92,6 @@ pub struct NotOpened {
 impl From<Blocker> for NotOpened {
     fn from(blocker: Blocker) -> Self {
         Self { blocker, report: Report::default() }
-    }
-}
-
-/// The labels of the object's namespace, where the rules of `account` ask for them.
-async fn labels(object: &BucketConnection, account: &AWSAccount, kubernetes: &Kubernetes) -> Result<Labels, Blocker> {
-    let namespace = object.namespace().unwrap_or_default();
-    match tenancy::asks_labels(&account.spec, &namespace) {
-        true => kubernetes.namespace_labels(&namespace).await.map_err(|problem| failed(&problem)),
-        false => Ok(Labels::new()),
     }
 }
 
@@ -95,8 +113,8 @@ pub(super) async fn open_remembered(
     let account = account.cloned().unwrap_or_else(remembered);
     let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
     // Without them nothing is destroyed.
-    let labels = labels(object, &account, kubernetes).await.unwrap_or_default();
-    let terms = tenancy::deletion_terms(object, &labels, &account);
+    let Tenant { labels, namespace, .. } = tenant(object, Some(&account), 0, kubernetes).await.unwrap_or_default();
+    let terms = Terms { namespace, ..tenancy::deletion_terms(object, &labels, &account) };
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
 }
 
@@ -161,7 +179,8 @@ fn refusal(reason: Reason, message: String) -> Blocker {
     Blocker { part: ConditionType::AccountReady, reason, message, stalled: true, problem: None }
 }
 
-fn failed(problem: &Problem) -> Blocker {
+/// Why an account is not opened, where a call failed.
+pub(super) fn failed(problem: &Problem) -> Blocker {
     let reason = match problem.reason() {
         reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
         _ => Reason::SignInFailed,

@@ -110,7 +110,8 @@ mod tests {
     impl World {
         async fn new() -> Self {
             let unused = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-                Ok::<_, std::io::Error>(http::Response::new(kube::client::Body::empty()))
+                let namespace = br#"{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"name":"kube-system","uid":"uid"}}"#;
+                Ok::<_, std::io::Error>(http::Response::new(kube::client::Body::from(namespace.to_vec())))
             });
             let client = kube::Client::new(unused, "default");
             let kubernetes = Kubernetes::new(client, Some("cluster".to_owned())).await.unwrap();
@@ -129,6 +130,7 @@ mod tests {
                 backoff: Backoff::default(),
                 slots: Turns::new(1),
                 stages: Stages::default(),
+                running: super::super::running::Running::default(),
                 progress: Arc::default(),
                 clock: jiff::Timestamp::now,
             };

@@ -10,6 +10,7 @@ mod preview;
 mod progress;
 mod reconcile;
 mod revoke;
+mod running;
 mod server;
 mod stages;
 mod unreadable;
@@ -70,6 +71,7 @@ struct Context {
     /// Reconciles at once.
     slots: Arc<Turns>,
     stages: stages::Stages,
+    running: running::Running,
     progress: Arc<progress::Progress>,
     /// What time it is.
     clock: Clock,

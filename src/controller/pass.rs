@@ -75,6 +75,7 @@ async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Resul
     // It may have waited.
     let Some(object) = context.connections.get(&ObjectRef::from_obj(object)) else { return Ok(None) };
     let began = Instant::now();
+    let _run = context.running.begins(object.uid().unwrap_or_default(), &context.stop);
     // What of a revocation is immediate, it says itself.
     let caller = Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller };
     let (result, calls) = counted(caller.run(Box::pin(readable(&object, context)))).await;
@@ -107,8 +108,12 @@ fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
     if urgent || first_key { Urgency::Prompt } else { Urgency::Routine }
 }
 
-/// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile.
+/// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and only waits ends
+/// for a revocation.
 pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
+    if urgency(object) == Urgency::Immediate {
+        context.running.interrupt(&object.uid().unwrap_or_default());
+    }
     if urgency(object) > Urgency::Routine {
         context.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
     }

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::accounts::{self, NotOpened, Opened};
+use super::accounts::{self, NotOpened, Opened, Tenant};
 use super::reconcile::{Creation, observe, rival};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Standing};
-use crate::desired::tenancy::Report;
+use crate::desired::tenancy::{self, Report};
 use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
+use crate::problem::Class;
 
 /// The connections and accounts beside those that are previewed. What their statuses say is believed.
 #[derive(Default)]
@@ -64,7 +65,14 @@ pub async fn preview(
     kubernetes: &Kubernetes,
 ) -> Result<Preview, PreviewError> {
     let earlier = claims::earlier(&object, others.beside(&object));
-    let opened = accounts::open(&object, account, earlier, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
+    let name = object.namespace().unwrap_or_default();
+    let asks = account.is_some_and(|account| tenancy::asks_labels(&account.spec, &name));
+    let tenant = match accounts::tenant(&object, account, earlier, kubernetes).await {
+        // Authors of connections often may not read namespaces: whether this one is a later one of its name stays open.
+        Err(problem) if problem.class == Class::Denied && !asks => Tenant { earlier, ..Tenant::default() },
+        tenant => tenant.map_err(|problem| PreviewError::Refused(accounts::failed(&problem).into()))?,
+    };
+    let opened = accounts::open(&object, account, tenant, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
     let Opened { aws, account, terms, .. } = opened;
     let doubts = distrust(&mut object, &account, &terms.defaults);
     if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.standing(other)) {

@@ -135,7 +135,9 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     let others = context.connections.state();
     let others = || others.iter().filter_map(|guarded| guarded.0.as_ref().ok());
     let earlier = claims::earlier(object, others());
-    let opened = accounts::open(object, account.as_ref(), earlier, &context.sessions, &context.kubernetes).await;
+    let tenant = accounts::tenant(object, account.as_ref(), earlier, &context.kubernetes).await;
+    let tenant = tenant.map_err(|problem| accounts::failed(&problem))?;
+    let opened = accounts::open(object, account.as_ref(), tenant, &context.sessions, &context.kubernetes).await;
     let opened = opened.map_err(|not_opened| not_opened.blocker)?;
     match rival(object, others(), &opened.terms, |other| context.standing(other)) {
         Some(blocker) => Err(blocker),
@@ -364,7 +366,8 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
 }
 
 pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, context: &'a Context) -> Ports<'a> {
-    let Context { kubernetes, stop, fence, clock, .. } = context;
+    let Context { kubernetes, fence, clock, .. } = context;
+    let stop = context.running.token(&object.uid().unwrap_or_default());
     Ports { aws: &opened.aws, kubernetes, object, stop, fence, clock: *clock }
 }
 

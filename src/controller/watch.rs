@@ -17,6 +17,7 @@ use super::backoff::Backoff;
 use super::forget::trim;
 use super::progress::Progress;
 use super::reconcile::has_begun;
+use super::running::Running;
 use super::stages::Stages;
 use super::{Context, Guarded, Metrics, pass};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP};
@@ -75,6 +76,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         backoff,
         slots: Turns::new(PASSES_AT_ONCE),
         stages: Stages::default(),
+        running: Running::default(),
         progress,
         clock,
     });

@@ -57,6 +57,8 @@ pub struct Desired {
     pub region: String,
     /// The bucket.
     pub bucket: DesiredBucket,
+    /// The namespace, by which a tenant is told from one that had the name before.
+    pub namespace: DesiredNamespace,
     /// The IAM user.
     pub user: DesiredUser,
     /// Its policy.
@@ -94,6 +96,11 @@ impl Desired {
         self.management.enforces_all() && !adopts && self.existing.is_none()
     }
 
+    /// The tags that say whose something is.
+    pub fn marks(&self) -> Tags {
+        marks(&self.owner, &self.namespace)
+    }
+
     /// What the advice on a problem depends on.
     pub fn place(&self) -> Place {
         let path = Some(self.user.path.clone()).filter(|path| path != names::DEFAULT_PATH);
@@ -114,6 +121,32 @@ impl Desired {
     pub fn key(&self) -> String {
         self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
     }
+}
+
+/// The namespace of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DesiredNamespace {
+    /// Value of its tag, `<uid of the cluster>/<uid of the namespace>`; `None` where the uid could not be read, for a preview.
+    pub id: Option<String>,
+    /// Whether it may go on with what an earlier namespace of its name had.
+    pub inherits: bool,
+}
+
+impl DesiredNamespace {
+    /// Whether what is tagged like this is of this namespace, or of the same one in a cluster that was built again. A tag that is missing
+    /// says nothing.
+    pub fn is(&self, tags: &Tags) -> bool {
+        let Some(id) = self.id.as_ref().filter(|_| !self.inherits) else { return true };
+        let Some(tag) = tags.get(names::NAMESPACE_TAG) else { return false };
+        let cluster = |id: &str| id.split('/').next().unwrap_or_default().to_owned();
+        let rebuilt = ![cluster(id), cluster(tag)].contains(&names::UNKNOWN_CLUSTER.to_owned()) && cluster(id) != cluster(tag);
+        tag == id || rebuilt
+    }
+}
+
+fn marks(owner: &str, namespace: &DesiredNamespace) -> Tags {
+    let owner = std::iter::once((names::OWNER_TAG.to_owned(), owner.to_owned()));
+    owner.chain(namespace.id.clone().map(|id| (names::NAMESPACE_TAG.to_owned(), id))).collect()
 }
 
 /// Who approves takeovers, and which are approved.
@@ -216,7 +249,7 @@ impl DesiredPolicy {
     /// The policy as the status names it, of no known version.
     pub fn identity(&self) -> PolicyStatus {
         let arn = (self.kind == PolicyType::Managed).then(|| self.arn.clone());
-        PolicyStatus { kind: self.kind, name: self.name.clone(), arn, version: None }
+        PolicyStatus { kind: self.kind, name: self.name.clone(), arn, id: None, version: None }
     }
 }
 
@@ -300,6 +333,8 @@ fn resolve_on(
         ));
     }
     let owner = names::owner(object, cluster);
+    let namespace = DesiredNamespace { id: terms.namespace.clone(), inherits: terms.inherits };
+    let marks = marks(&owner, &namespace);
     let prefix = spec.bucket.prefix.clone().unwrap_or_default();
     let bucket_arn = format!("arn:{}:s3:::{bucket_name}", account.partition);
     let policy_spec = spec.policy.clone().unwrap_or_default();
@@ -324,7 +359,7 @@ fn resolve_on(
     let context = settings::Context {
         preset_cors: preset.cors,
         preset_statements: &preset.bucket_statements,
-        owner_tag: (names::OWNER_TAG, &owner),
+        marks: &marks,
         earlier: &earlier,
         bucket_arn: &bucket_arn,
         account_id: &account.id,
@@ -386,11 +421,12 @@ fn resolve_on(
     Ok(Desired {
         account: account.clone(),
         region: spec.region.clone(),
+        namespace,
         preset: spec.preset,
         existing,
         user: DesiredUser {
             arn: format!("{iam}:user{path}{user_name}"),
-            tags: DesiredTags::new(&user_tags, (names::OWNER_TAG, &owner), &earlier_user_tags),
+            tags: DesiredTags::new(&user_tags, &marks, &earlier_user_tags),
             boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
             boundary_of_account: defaults.permissions_boundary.is_some(),
             adopt: user_spec.adopt && terms.adoption.users,

@@ -6,11 +6,14 @@ use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use crate::api::{AccountDefaults, BucketConnection, SignIn};
+pub use crate::settings::tags::TAG_PREFIX;
 
 /// Tag on everything of ours in AWS; its value tells which object of which cluster it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
-/// Begins the keys of all tags that are ours whatever the spec says.
-pub const TAG_PREFIX: &str = "bucketconnection.dev/";
+/// Tag beside it: which namespace of which cluster that object is in, by their uids. A name may be given to another tenant.
+pub const NAMESPACE_TAG: &str = "bucketconnection.dev/namespace";
+/// Stands for the uid of a cluster that the operator may not read.
+pub const UNKNOWN_CLUSTER: &str = "unknown";
 /// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
 pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
 /// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.

@@ -23,8 +23,8 @@ pub struct Ports<'a> {
     pub kubernetes: &'a Kubernetes,
     /// The object.
     pub object: &'a BucketConnection,
-    /// Cancelled when the process should end: then nothing is waited for any more.
-    pub stop: &'a CancellationToken,
+    /// Cancelled when the process should end, or something urgent is asked for the object: then nothing is waited for any more.
+    pub stop: CancellationToken,
     /// What time it is.
     pub clock: Clock,
     /// Closed when another operator may be at work.

@@ -41,7 +41,11 @@ pub enum Fact {
     User {
         id: String,
     },
-    PolicyVersion(String),
+    /// The managed policy has this version now; a new one has this id.
+    Policy {
+        version: String,
+        id: Option<String>,
+    },
     /// What the user's tag says of our keys.
     Recorded(String),
     Key {

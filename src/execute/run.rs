@@ -113,10 +113,12 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),
         Action::PutInlinePolicy { name, document } => aws.put_inline_policy(user, name, document).await.into(),
         Action::CreatePolicy { document, tags } => {
-            aws.create_policy(&desired.policy, document, tags).await.map(Fact::PolicyVersion).into()
+            let created = aws.create_policy(&desired.policy, document, tags).await;
+            created.map(|(version, id)| Fact::Policy { version, id }).into()
         }
         Action::UpdatePolicy { document, prune } => {
-            aws.update_policy(&desired.policy.arn, document, prune.as_deref()).await.map(Fact::PolicyVersion).into()
+            let updated = aws.update_policy(&desired.policy.arn, document, prune.as_deref()).await;
+            updated.map(|version| Fact::Policy { version, id: None }).into()
         }
         Action::TagPolicy { arn, set, remove } => aws.tag_policy(arn, set, remove).await.into(),
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),

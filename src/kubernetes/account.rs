@@ -34,11 +34,12 @@ impl Kubernetes {
         AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} holds no access key: {why}")))
     }
 
-    /// The labels of a namespace.
-    pub async fn namespace_labels(&self, namespace: &str) -> Result<Labels, Problem> {
+    /// A namespace: its labels, and the value of the tag that tells it from others of its name.
+    pub async fn namespace(&self, namespace: &str) -> Result<(Labels, String), Problem> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let namespace = call("get namespaces", namespaces.get_metadata(namespace)).await?;
-        Ok(namespace.metadata.labels.unwrap_or_default())
+        let id = format!("{}/{}", self.uid, namespace.metadata.uid.unwrap_or_default());
+        Ok((namespace.metadata.labels.unwrap_or_default(), id))
     }
 
     /// Adds our finalizer to the account with this metadata, or takes it off.

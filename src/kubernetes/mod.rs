@@ -40,21 +40,22 @@ pub struct Kubernetes {
     pub client: Client,
     /// Tells this cluster from others that work on the same AWS account: part of every ownership tag.
     pub cluster: String,
+    /// Uid of the cluster, which one that is built again does not keep.
+    uid: String,
     written: object::Written,
 }
 
 impl Kubernetes {
-    /// Uses `client`. The cluster is known by `cluster` or, without it, by the uid of its namespace kube-system.
+    /// Uses `client`. The cluster is known by `cluster` or, without it, by the uid of its namespace kube-system. With it the operator goes on
+    /// without the right to read that namespace, and then takes no cluster for one that was built again.
     pub async fn new(client: Client, cluster: Option<String>) -> Result<Self, Problem> {
-        let cluster = match cluster {
-            Some(cluster) => cluster,
-            None => {
-                let namespaces = Api::<Namespace>::all(client.clone());
-                let system = call("get namespaces kube-system", namespaces.get("kube-system")).await?;
-                system.metadata.uid.unwrap_or_default()
-            }
+        let namespaces = Api::<Namespace>::all(client.clone());
+        let uid = match call("get namespaces kube-system", namespaces.get_metadata("kube-system")).await {
+            Ok(system) => system.metadata.uid.unwrap_or_default(),
+            Err(problem) if cluster.is_some() && problem.class == Class::Denied => names::UNKNOWN_CLUSTER.to_owned(),
+            Err(problem) => return Err(problem),
         };
-        Ok(Self { client, cluster, written: object::Written::default() })
+        Ok(Self { client, cluster: cluster.unwrap_or_else(|| uid.clone()), uid, written: object::Written::default() })
     }
 }
 

@@ -17,9 +17,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{KeyIntent, LastUsed};
+use crate::api::{KeyIntent, LastUsed, PolicyType};
 use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
-use crate::desired::{Desired, names};
+use crate::desired::{Desired, DesiredPolicy, names};
 use crate::problem::{Class, Problem};
 use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
@@ -135,7 +135,7 @@ impl Observed {
         ];
         let owner = |tags: Option<Tags>| match Ownership::of(&tags?, desired) {
             Ownership::Foreign(owner) => Some(owner),
-            Ownership::Ours | Ownership::Untagged => None,
+            Ownership::Ours | Ownership::EarlierNamespace | Ownership::Untagged => None,
         };
         tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
     }
@@ -147,6 +147,32 @@ impl Observed {
             Ownership::of(&user.tags, desired) == Ownership::Untagged && !known
         };
         desired.user.adopt && remembered.credentials.intent.is_none() && self.user.set().is_some_and(nobodys)
+    }
+
+    /// Whether the user's keys are to be listed, once all else of it was looked at: for a deletion, while something is done about the key, and
+    /// before the user gets rights, which all of its keys get.
+    pub fn asks_keys(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> bool {
+        let settled = matches!(self.proof, KeyProof::Works(_))
+            && remembered.credentials.intent.is_none()
+            && remembered.credentials.previous.is_none()
+            && remembered.user.is_some()
+            && self.next == Secret::NotLooked;
+        matches!(self.user, Reading::Set(_)) && (!settled || deletion || self.lacks_rights(desired))
+    }
+
+    /// Whether the user's policy was found not to be the desired one.
+    fn lacks_rights(&self, desired: &Desired) -> bool {
+        let DesiredPolicy { kind, document, arn, .. } = &desired.policy;
+        match kind {
+            PolicyType::Inline => match &self.inline_policy {
+                Reading::Set(live) => !document.same_as(live),
+                live => *live == Reading::Unset,
+            },
+            PolicyType::Managed => {
+                let written = self.managed_policy.set().is_some_and(|live| document.same_as(&live.document));
+                !written || self.attached.set().is_none_or(|arns| !arns.contains(arn))
+            }
+        }
     }
 
     /// Whether the key has changed, or is about to, so that workloads may have an old one.
@@ -179,6 +205,8 @@ pub enum Bucket {
 pub enum Ownership {
     /// Ours by its tag.
     Ours,
+    /// Of a connection of our name in an earlier namespace of the same name: another tenant's, as far as anybody knows.
+    EarlierNamespace,
     /// Without any ownership tag.
     Untagged,
     /// Somebody else's: the value of the tag. Not for messages: see [`Desired::whose`].
@@ -186,11 +214,12 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Reads the ownership tag in `tags`.
+    /// Reads the tags that say whose something is.
     pub fn of(tags: &Tags, desired: &Desired) -> Self {
         match tags.get(names::OWNER_TAG) {
             None => Self::Untagged,
-            Some(owner) if *owner == desired.owner => Self::Ours,
+            Some(owner) if *owner == desired.owner && desired.namespace.is(tags) => Self::Ours,
+            Some(owner) if *owner == desired.owner => Self::EarlierNamespace,
             Some(owner) => Self::Foreign(owner.clone()),
         }
     }
@@ -261,6 +290,8 @@ pub struct UserRights {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ManagedPolicy {
+    /// The id that AWS never gives to another policy; `None` when only the version was read.
+    pub id: Option<String>,
     /// Its default version, such as v3.
     pub version: String,
     /// The document of that version.

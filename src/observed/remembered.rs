@@ -17,6 +17,8 @@ use crate::observed::{Bucket, Observed, Ownership, Secret, recall};
 pub struct Remembered {
     /// Whether any pass over this object has ended: before the first, creation is optimistic and nothing is looked at.
     pub seen: bool,
+    /// The namespace, as the tags of what is ours have it.
+    pub namespace: Option<String>,
     /// The bucket, once it was ours.
     pub bucket: Option<BucketStatus>,
     /// The user, once it was ours.
@@ -72,6 +74,7 @@ impl Remembered {
             revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             repeats: status.repeats,
             seen,
+            namespace: status.memory.namespace_id,
             bucket: status.memory.bucket,
             user: status.memory.user,
             policies: status.memory.policy.into_iter().chain(status.memory.earlier_policies).collect(),
@@ -106,13 +109,15 @@ impl Remembered {
             // Observing alone remembers nothing.
             Some(Ownership::Ours) => known.is_none_or(|known| known.created.is_none()) && !desired.management.hands_off(),
             Some(Ownership::Untagged) => known.is_some() || desired.bucket.adopt,
+            Some(Ownership::EarlierNamespace) => known.is_some(),
             Some(Ownership::Foreign(_)) | None => false,
         }
     }
 
-    /// Whether the managed policy `arn` was found to be ours.
-    pub fn owns_policy(&self, arn: &str) -> bool {
-        self.policies.iter().any(|policy| policy.arn.as_deref() == Some(arn) && policy.version.is_some())
+    /// Whether the managed policy `arn`, of that id where it was read, was found to be ours.
+    pub fn owns_policy(&self, arn: &str, id: Option<&String>) -> bool {
+        let same = |known: &PolicyStatus| known.id.as_ref().zip(id).is_none_or(|(known, id)| known == id);
+        self.policies.iter().any(|known| known.arn.as_deref() == Some(arn) && known.version.is_some() && same(known))
     }
 
     /// Policies that may be there, other than the desired one.

@@ -119,6 +119,7 @@ mod tests {
         let full = json!({
             "accountId": "123456789012",
             "signIn": { "region": "eu-west-1" },
+            "namespaceId": "cluster/namespace",
             "bucket": { "arn": "arn:aws:s3:::data", "region": "us-east-1" },
             "user": { "name": "u", "arn": "arn:aws:iam::123456789012:user/u", "id": "AIDA1" },
             "policy": { "type": "Inline", "name": "p" },

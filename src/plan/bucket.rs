@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Action, Blocker, Planner, whole};
+use super::{Action, Blocker, Planner, of_earlier_namespace, whole};
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
@@ -59,6 +59,8 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     let known = identity(planner, desired, observed);
     let ownership = Ownership::of(&observed.bucket.tags().unwrap_or_default(), desired);
     let adopt = desired.bucket.adopt || planner.plan.hands_off;
+    let undated =
+        planner.remembered.bucket.as_ref().is_some_and(|known| known.arn == desired.bucket.arn && known.created.is_none());
     match (&ownership, &known) {
         (Ownership::Foreign(owner), _) => {
             let message = format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(owner));
@@ -66,7 +68,14 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
             planner.withdraws = planner.remembered.bucket.is_some();
             return None;
         }
-        (Ownership::Untagged, Identity::Unclear(problem)) => {
+        // An older version of the operator did not tag the namespace, nor note the date: the memory knows the bucket.
+        (Ownership::EarlierNamespace, Identity::Another | Identity::Unknown) if !undated => {
+            let message = of_earlier_namespace(&format!("bucket {name}"));
+            planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
+            planner.withdraws = planner.remembered.bucket.is_some();
+            return None;
+        }
+        (Ownership::Untagged | Ownership::EarlierNamespace, Identity::Unclear(problem)) => {
             planner.unreadable(BucketReady, problem);
             planner.frozen = true;
             return None;

@@ -157,20 +157,13 @@ impl Keys<'_, '_, '_> {
 
     /// The same without what an intent explains.
     fn ours_for_sure(&self) -> Vec<String> {
-        self.planner.remembered.credentials.keys().cloned().chain(self.held()).collect()
+        self.planner.remembered.credentials.keys().cloned().chain(held(self.observed)).collect()
     }
 
     /// Whether the key is known from more than the Secret, where anything is.
     pub(super) fn issued_here(&self, id: &str) -> bool {
         let known = &self.planner.remembered.credentials;
         known.access_key_id.is_none() || known.keys().any(|known| known == id) || self.explained().as_deref() == Some(id)
-    }
-
-    /// Ids of the keys that Secrets of ours hold.
-    fn held(&self) -> Vec<String> {
-        let Observed { secret, next, version, .. } = self.observed;
-        let secrets = [secret, next, version].into_iter().chain(self.observed.earlier_secrets.values());
-        secrets.flat_map(Secret::keys).map(|key| key.id).collect()
     }
 
     /// The key works, or is about to: the Secret is made right, a proof is asked for where one is due, replaced keys go.
@@ -491,6 +484,21 @@ impl Keys<'_, '_, '_> {
     pub(super) fn is_new(&self, created: Timestamp) -> bool {
         self.now.as_second() - created.as_second() < PROPAGATION_SECONDS
     }
+}
+
+/// Ids of the keys that Secrets of ours hold.
+fn held(observed: &Observed) -> Vec<String> {
+    let Observed { secret, next, version, .. } = observed;
+    let secrets = [secret, next, version].into_iter().chain(observed.earlier_secrets.values());
+    secrets.flat_map(Secret::keys).map(|key| key.id).collect()
+}
+
+/// Ids of active keys on the user that nobody accounts for: whoever has one would get every right that the user gets.
+pub(super) fn unaccounted(remembered: &Remembered, observed: &Observed) -> Vec<String> {
+    let (foreign, held) = (revocation::foreign(remembered, observed), held(observed));
+    let listed = observed.keys.set().into_iter().flatten();
+    let active = listed.filter(|key| key.active).map(|key| key.id.clone());
+    active.filter(|id| foreign.contains(id) && !held.contains(id)).collect()
 }
 
 /// Keys that an intent of ours would explain.

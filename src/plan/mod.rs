@@ -374,6 +374,13 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Why `what`, which has our name, is not ours.
+fn of_earlier_namespace(what: &str) -> String {
+    format!(
+        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: nothing is changed; choose another name, or have inherit: true set for this namespace in the AWSAccount (spec.allowedNamespaces)"
+    )
+}
+
 /// The diff of something that is there as a whole or not at all.
 fn whole(path: &str, live: bool) -> Vec<FieldDiff> {
     let present = |is: bool| is.then(|| serde_json::json!("present"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner};
+use super::{Action, Planner, Step, key, of_earlier_namespace};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::{Desired, DesiredPolicy, names};
@@ -22,15 +22,42 @@ pub(super) fn plan(
     new_user: bool,
     base: &[usize],
 ) -> Vec<usize> {
-    let steps = match desired.policy.kind {
+    let first = planner.plan.steps.len();
+    let mut steps = match desired.policy.kind {
         PolicyType::Inline => inline(planner, desired, observed, new_user, base),
         PolicyType::Managed => managed(planner, desired, observed, new_user, base),
     };
+    if withheld(planner, desired, observed, first) {
+        steps.clear();
+    }
     if let Reading::Unreadable(problem) = &observed.versioning {
         planner.unreadable(PART, problem);
     }
     remove_earlier(planner, desired, observed, !new_user, &steps);
     steps
+}
+
+/// Takes back the steps from `first` on that would give rights to a key that nobody accounts for; says whether there were any.
+fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, first: usize) -> bool {
+    let unknown = key::unaccounted(planner.remembered, observed);
+    let grants = |step: &Step| {
+        let written = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
+        written || matches!(step.action, Action::UpdatePolicy { .. } | Action::AttachPolicy { .. })
+    };
+    let enforced = desired.management.of("policy") == ManagementMode::Enforce;
+    if planner.frozen || unknown.is_empty() || !enforced || !planner.plan.steps[first..].iter().any(grants) {
+        return false;
+    }
+    planner.plan.steps.truncate(first);
+    let message = format!(
+        "IAM user {user} has active access keys that are not known to this operator ({}), and they would get the rights of the policy, so it is not written: delete them (aws iam delete-access-key --user-name {user} --access-key-id ...), or make them Inactive",
+        unknown.join(", "),
+        user = desired.user.name,
+    );
+    planner.stall(PART, Reason::ForeignAccessKeys, message);
+    // Of a user that was found by its tag alone nothing is known but that.
+    planner.frozen |= planner.remembered.user.is_none();
+    true
 }
 
 fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
@@ -85,8 +112,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         Reading::NotLooked if planner.remembered.seen => {}
         Reading::NotLooked | Reading::Unset => {
             let diff = FieldDiff::new("policy", None, Some(document.to_json()));
-            let tags = Tags::from([(names::OWNER_TAG.to_owned(), desired.owner.clone())]);
-            steps.push(planner.step(PART, Action::CreatePolicy { document, tags }, vec![diff], base));
+            steps.push(planner.step(PART, Action::CreatePolicy { document, tags: desired.marks() }, vec![diff], base));
         }
         Reading::Unreadable(problem) => planner.unreadable(PART, problem),
         Reading::Set(live) => {
@@ -98,6 +124,11 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
                 planner.freeze_foreign(PART, Reason::PolicyNotOwned, message);
                 return steps;
             }
+            if let (Some(Ownership::EarlierNamespace), false) = (&ownership, ours) {
+                let message = of_earlier_namespace(&format!("managed policy {}", policy.name));
+                planner.freeze_foreign(PART, Reason::PolicyNotOwned, message);
+                return steps;
+            }
             if !(ours || policy.adopt || planner.plan.hands_off) {
                 let message =
                     left("exists and was not created by this BucketConnection") + ", or set policy.adopt: true to take it over";
@@ -106,15 +137,8 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
             }
             if !ours {
                 planner.adopts.push(PART);
-                let set = Tags::from([(names::OWNER_TAG.to_owned(), desired.owner.clone())]);
-                let diff = FieldDiff::new(format!("policy.tags[{}]", names::OWNER_TAG), None, Some(json!(desired.owner)));
-                steps.push(planner.step(
-                    PART,
-                    Action::TagPolicy { arn: policy.arn.clone(), set, remove: Vec::new() },
-                    vec![diff],
-                    base,
-                ));
             }
+            steps.extend(mark(planner, desired, live, ours, base));
             if !document.same_as(&live.document) {
                 let diffs = document.diffs("policy", &live.document);
                 let full = live.other_versions.len() + 1 >= MAX_VERSIONS;
@@ -142,6 +166,18 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
     steps
 }
 
+/// Marks the policy as ours, where its tags were looked at and do not say so, or name another namespace.
+fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours: bool, base: &[usize]) -> Option<usize> {
+    let tags = live.tags.clone().or_else(|| (!ours).then(Tags::new))?;
+    let set: Tags = desired.marks().into_iter().filter(|(key, value)| tags.get(key) != Some(value)).collect();
+    let diff = |(key, value): (&String, &String)| {
+        FieldDiff::new(format!("policy.tags[{key}]"), tags.get(key).map(|live| json!(live)), Some(json!(value)))
+    };
+    let diffs: Vec<_> = set.iter().map(diff).collect();
+    let action = Action::TagPolicy { arn: desired.policy.arn.clone(), set, remove: Vec::new() };
+    (!diffs.is_empty()).then(|| planner.step(PART, action, diffs, base))
+}
+
 /// Takes the user's rights back where the bucket is not ours any more. What differs is written again once it is.
 pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     let ours = matches!(&observed.user, Reading::Set(user) if super::user::owned(planner, desired, user));
@@ -160,11 +196,13 @@ pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &
     planner.plan.steps[step].drift = false;
 }
 
-/// Ours by its tag; without a tag, by what the status remembers.
+/// Ours by its tags; without them, by the id that the status remembers.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPolicy) -> bool {
     match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
         Some(Ownership::Ours) => true,
-        None | Some(Ownership::Untagged) => planner.remembered.owns_policy(&desired.policy.arn),
+        None | Some(Ownership::Untagged | Ownership::EarlierNamespace) => {
+            planner.remembered.owns_policy(&desired.policy.arn, policy.id.as_ref())
+        }
         Some(Ownership::Foreign(_)) => false,
     }
 }
@@ -185,7 +223,10 @@ pub(super) fn remove_earlier(
             None if user => Action::DeleteInlinePolicy { name: earlier.name.clone() },
             None => continue,
             Some(arn) => match observed.earlier_policies.get(arn) {
-                Some(Reading::Set(tags)) if Ownership::of(tags, desired) == Ownership::Ours => {
+                // Tags of earlier versions name no namespace.
+                Some(Reading::Set(tags))
+                    if matches!(Ownership::of(tags, desired), Ownership::Ours | Ownership::EarlierNamespace) =>
+                {
                     Action::RemovePolicy { arn: arn.clone() }
                 }
                 Some(Reading::Unreadable(problem)) => {

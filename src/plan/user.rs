@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Action, Planner, tag_changes, whole};
+use super::{Action, Planner, of_earlier_namespace, tag_changes, whole};
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
@@ -33,6 +33,9 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                 Ownership::Foreign(owner) => {
                     let message = left(&format!("belongs to {}", desired.whose(&owner)), "");
                     planner.freeze_foreign(PART, Reason::UserNotOwned, message);
+                }
+                Ownership::EarlierNamespace => {
+                    planner.freeze_foreign(PART, Reason::UserNotOwned, of_earlier_namespace(&format!("IAM user {name}")));
                 }
                 Ownership::Ours | Ownership::Untagged => {
                     let or = ", or set user.adopt: true to take it over";
@@ -127,11 +130,13 @@ fn may_look(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     (desired.user.adopt || planner.plan.hands_off) && Ownership::of(&user.tags, desired) == Ownership::Untagged
 }
 
-/// Ours by its tag; without a tag, by the id that AWS never gives twice.
+/// Ours by its tags; without them, by the id that AWS never gives twice.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     match Ownership::of(&user.tags, desired) {
         Ownership::Ours => true,
-        Ownership::Untagged => planner.remembered.user.as_ref().is_some_and(|known| known.id == user.id),
+        Ownership::Untagged | Ownership::EarlierNamespace => {
+            planner.remembered.user.as_ref().is_some_and(|known| known.id == user.id)
+        }
         Ownership::Foreign(_) => false,
     }
 }

@@ -36,8 +36,8 @@ pub struct Context<'a> {
     pub preset_cors: Option<Vec<cors::CorsRule>>,
     /// The preset's statements of the bucket policy.
     pub preset_statements: &'a [bucket_policy::BucketStatement],
-    /// The ownership tag.
-    pub owner_tag: (&'a str, &'a str),
+    /// The tags that say whose the bucket is.
+    pub marks: &'a tags::Tags,
     /// What of settings that are shared with others we wrote earlier, by the setting's short name.
     pub earlier: &'a Owned,
     /// ARN of the bucket.

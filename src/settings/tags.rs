@@ -15,6 +15,9 @@ use crate::api::conditions::ConditionType;
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
+/// Begins the keys of all tags that are ours whatever the spec says.
+pub const TAG_PREFIX: &str = "bucketconnection.dev/";
+
 /// Tags as a bucket has them: in an order of their own, in which foreign ones are sent back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredTags {
@@ -97,7 +100,7 @@ pub(crate) fn reaches(field: &str, tags: &Tags) -> Vec<Reach> {
 /// Tags that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DesiredTags {
-    /// Ours, the ownership tag among them.
+    /// Ours, those that say whose it is among them.
     pub ours: Tags,
     /// Keys that were ours and are not any more.
     #[serde(skip)]
@@ -105,11 +108,11 @@ pub struct DesiredTags {
 }
 
 impl DesiredTags {
-    /// Tags of the spec, with the ownership tag, and what earlier specs had.
-    pub fn new(spec: &Tags, owner: (&str, &str), earlier: &[String]) -> Self {
-        let mut ours = spec.clone();
-        ours.insert(owner.0.to_owned(), owner.1.to_owned());
-        let dropped = earlier.iter().filter(|key| !ours.contains_key(*key)).cloned().collect();
+    /// Tags of the spec, with the `marks` that say whose it is, and what earlier specs had. A mark is never dropped.
+    pub fn new(spec: &Tags, marks: &Tags, earlier: &[String]) -> Self {
+        let ours: Tags = spec.iter().chain(marks).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let gone = |key: &&String| !ours.contains_key(*key) && !key.starts_with(TAG_PREFIX);
+        let dropped = earlier.iter().filter(gone).cloned().collect();
         Self { ours, dropped }
     }
 
@@ -140,7 +143,7 @@ impl Setting for BucketTags {
     fn desired(spec: Option<&Tags>, context: &Context<'_>) -> Result<Option<DesiredTags>, String> {
         let none = Tags::new();
         let earlier = context.earlier.get("tags").map_or(&[][..], Vec::as_slice);
-        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.owner_tag, earlier)))
+        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.marks, earlier)))
     }
 
     /// CreateBucket sent them already.
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn foreign_tags_stay_and_dropped_ones_go() {
-        let desired = DesiredTags::new(&tags(&[("team", "a")]), ("owner", "me"), &["team".into(), "old".into()]);
+        let desired = DesiredTags::new(&tags(&[("team", "a")]), &tags(&[("owner", "me")]), &["team".into(), "old".into()]);
         let live = tags(&[("team", "b"), ("old", "x"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z")]);
         let change = BucketTags::change(&desired, Some(&live)).unwrap();
         assert_eq!(change.write, tags(&[("team", "a"), ("foreign", "y"), ("aws:cloudformation:stack-id", "z"), ("owner", "me")]));

@@ -141,6 +141,7 @@ impl Fold<'_> {
 
     fn checked(&mut self, check: &Checked<'_>) {
         self.status.memory.account_id = Some(check.desired.account.id.clone());
+        self.status.memory.namespace_id = check.desired.namespace.id.clone();
         self.status.partition = Some(check.desired.account.partition.clone());
         self.status.memory.sign_in = Some(check.sign_in.clone()).filter(|sign_in| *sign_in != SignIn::default());
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
@@ -325,14 +326,14 @@ impl Fold<'_> {
         let identity = desired.policy.identity();
         let steps = || check.plan.steps.iter().zip(&check.report.outcomes);
         let written = steps().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(Fact::PolicyVersion(version)) => Some(version.clone()),
+            Outcome::Done(Fact::Policy { version, id }) => Some((version.clone(), id.clone())),
             _ => None,
         });
-        let live = match &observed.managed_policy {
-            Reading::Set(policy) => Some(policy.version.clone()),
-            _ => None,
-        };
-        let version = written.or(live).filter(|_| identity.arn.is_some());
+        let live = observed.managed_policy.set().filter(|_| identity.arn.is_some());
+        let known = remembered.policies.iter().find(|known| known.is(&identity)).and_then(|known| known.id.clone());
+        let (version, made) = written.unzip();
+        let version = version.or(live.map(|policy| policy.version.clone())).filter(|_| identity.arn.is_some());
+        let id = made.flatten().or(live.and_then(|policy| policy.id.clone())).or(known).filter(|_| version.is_some());
         let in_place = matches!(observed.inline_policy, Reading::Set(_))
             || version.is_some()
             || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
@@ -341,7 +342,7 @@ impl Fold<'_> {
             writes && matches!(outcome, Outcome::Doubtful(_))
         });
         if in_place {
-            self.status.memory.policy = Some(PolicyStatus { version, ..identity });
+            self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
         } else if !unanswered && !remembered.policies.iter().any(|known| known.is(&identity)) {
             // It was announced and never written: a policy of that name that comes later is somebody else's.
             self.status.memory.policy = remembered.policies.first().cloned();

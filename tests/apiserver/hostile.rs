@@ -10,15 +10,15 @@ use crate::support::lab::{Lab, told};
 use crate::support::merge::merge;
 
 /// A tenant with a namespace, and the account of its lab.
-struct Tenant {
+pub struct Tenant {
     account: String,
     namespace: String,
-    objects: Api<BucketConnection>,
+    pub objects: Api<BucketConnection>,
 }
 
 impl Tenant {
     /// The tenant `user` of the namespace `namespace`.
-    async fn new(lab: &Lab, user: &str, namespace: &str) -> Self {
+    pub async fn new(lab: &Lab, user: &str, namespace: &str) -> Self {
         let rule = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["*"] });
         let metadata = json!({ "name": "tenant", "namespace": namespace });
         let role =
@@ -38,7 +38,7 @@ impl Tenant {
     }
 
     /// A connection in the lab's own account.
-    fn connection(&self, name: &str, bucket: &str, spec: Value) -> Value {
+    pub fn connection(&self, name: &str, bucket: &str, spec: Value) -> Value {
         let mut object = json!({
             "apiVersion": "bucketconnection.dev/v1alpha1",
             "kind": "BucketConnection",
@@ -52,7 +52,7 @@ impl Tenant {
         object
     }
 
-    async fn apply(&self, object: &Value) -> Result<BucketConnection, String> {
+    pub async fn apply(&self, object: &Value) -> Result<BucketConnection, String> {
         let name = object["metadata"]["name"].as_str().unwrap();
         let parameters = PatchParams::apply("tenant").force();
         self.objects.patch(name, &parameters, &Patch::Apply(object)).await.map_err(|error| error.to_string())
@@ -72,7 +72,7 @@ async fn lab(name: &str, rule: Value) -> Lab {
 }
 
 /// Why the object is not ready, once it is not: reason and message.
-async fn refused(lab: &Lab, name: &str) -> (String, String) {
+pub async fn refused(lab: &Lab, name: &str) -> (String, String) {
     let (_, reason, message) = told(&lab.condition(name, "Stalled", "True").await, "Ready");
     (reason, message)
 }
@@ -140,7 +140,7 @@ async fn observing_shows_nothing_of_another_tenants_bucket() {
 }
 
 /// The cluster's id in ownership tags.
-async fn uid(lab: &Lab) -> String {
+pub async fn uid(lab: &Lab) -> String {
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(lab.client.clone());
     namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap()
 }

@@ -5,6 +5,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, told, writes};
+use crate::support::proxy::Fault;
 
 /// The cluster is rebuilt: object and Secret go without the operator.
 async fn forget(lab: &mut Lab) {
@@ -146,4 +147,18 @@ async fn a_connection_whose_bucket_is_taken_is_cut_off() {
     cut_off(&lab, "user-cutbucket", "1").await;
     assert_eq!(lab.keys("user-cutbucket").await, [""; 0]);
     assert!(lab.get("c").await.metadata.finalizers.unwrap().iter().any(|name| name == FINALIZER));
+}
+
+/// A reconcile that waits for a key to spread does not keep a revocation waiting.
+#[tokio::test]
+async fn a_connection_whose_key_spreads_is_cut_off() {
+    let lab = Lab::new("spreading").await;
+    lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "AccessDenied"), usize::MAX);
+    lab.apply(&lab.connection("bucket-spreading", json!({ "preset": "ReadWrite", "user": { "name": "spreading" } }))).await;
+    while lab.proxy.count("s3:ListBucket") < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let tried = lab.proxy.count("s3:ListBucket");
+    cut_off(&lab, "spreading", "1").await;
+    assert!(lab.proxy.count("s3:ListBucket") <= tried + 3, "it went on trying the key");
 }

@@ -135,10 +135,11 @@ async fn a_known_managed_policy_takes_one_call_and_a_changed_one_is_read_whole()
 #[tokio::test]
 async fn writing_managed_policies() {
     let policy = desired(json!({ "type": "Managed", "name": "guide" })).policy;
-    let created = "<CreatePolicyResponse><CreatePolicyResult><Policy><DefaultVersionId>v1</DefaultVersionId></Policy></CreatePolicyResult></CreatePolicyResponse>";
+    let created = "<CreatePolicyResponse><CreatePolicyResult><Policy><PolicyId>ANPA1</PolicyId><DefaultVersionId>v1</DefaultVersionId></Policy></CreatePolicyResult></CreatePolicyResponse>";
     let script = Script::new(vec![ok(created)]);
     let tags = [("t".to_owned(), "x".to_owned())].into();
-    assert_eq!(script.aws.create_policy(&policy, &policy.document, &tags).await.unwrap(), "v1");
+    let made = script.aws.create_policy(&policy, &policy.document, &tags).await.unwrap();
+    assert_eq!(made, ("v1".to_owned(), Some("ANPA1".to_owned())));
     let request = parameters(&script.request());
     assert_eq!((request[0].as_str(), request[1].as_str()), ("Action=CreatePolicy", "Path=/bucketconnection/"));
     assert!(

@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
+use super::connection;
+use super::edits::edit;
 use super::world::{World, nobody};
-use super::{connection, edit};
 
 const EDITS: [&str; 34] = [
     "key expired",
@@ -220,9 +221,9 @@ proptest! {
             let mut keys = world.user.as_mut().map(|user| &mut user.keys);
             for blocker in passed.plan.blockers.iter().filter(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
                 // Where the lost key cannot be told from a foreign one, a person deletes what is not theirs; or the foreign one, which is
-                // in the way of a rotation.
-                let of_rotation = blocker.part == ConditionType::RotationComplete;
-                keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != of_rotation));
+                // in the way of a rotation, or would get the rights of the policy.
+                let in_the_way = matches!(blocker.part, ConditionType::RotationComplete | ConditionType::PolicyInSync);
+                keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != in_the_way));
             }
             // And deletes a key before that was used since, once nobody does any more.
             let previous = credentials.previous.map(|previous| previous.access_key_id);

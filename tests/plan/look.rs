@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::world::{TheBucket, TheKey, TheUser, World, nobody};
+use super::world::{TheBucket, TheKey, ThePolicy, TheUser, World, nobody};
 
 impl World {
     /// What a revocation looks at.
@@ -94,19 +94,13 @@ impl World {
             seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
         }
         let previous = remembered.credentials.previous.as_ref();
-        let settled = matches!(seen.proof, KeyProof::Works(_))
-            && remembered.credentials.intent.is_none()
-            && seen.next == Secret::NotLooked
-            && previous.is_none()
-            && remembered.user.is_some();
         let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
         let ours = desired.existing.is_none();
-        let keys = self.user.as_ref().filter(|_| ours && (!settled || deletion));
         let inline = desired.policy.kind == PolicyType::Inline;
         let user = self.user.as_ref().filter(|_| ours);
         let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
         let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
-        Observed {
+        let mut observed = Observed {
             unread: Vec::new(),
             bucket_created: self.created(desired, remembered),
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
@@ -123,9 +117,10 @@ impl World {
                 _ if inline => Reading::NotLooked,
                 None => Reading::Unset,
                 Some(policy) => Reading::Set(ManagedPolicy {
+                    id: Some(policy.id.clone()).filter(|_| deletion || !knows(remembered, policy, desired)),
                     version: format!("v{}", policy.default),
                     document: policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone(),
-                    tags: Some(policy.tags.clone()),
+                    tags: Some(policy.tags.clone()).filter(|_| deletion || !knows(remembered, policy, desired)),
                     other_versions: policy
                         .versions
                         .iter()
@@ -146,7 +141,6 @@ impl World {
                 let inline = user.inline.keys().cloned().collect();
                 Reading::Set(UserRights { inline, groups: user.groups.clone() })
             }),
-            keys: keys.map_or(Reading::NotLooked, listed),
             last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
             denial: if remembered.credentials.revocation.is_some() || remembered.user.is_none() || deletion {
                 reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned()))
@@ -156,7 +150,11 @@ impl World {
             workloads,
             access: self.readers(desired, remembered),
             ..seen
+        };
+        if let Some(user) = user.filter(|_| observed.asks_keys(desired, remembered, deletion)) {
+            observed.keys = listed(user);
         }
+        observed
     }
 
     pub(super) fn last_used(&self, id: &str) -> Reading<LastUsed> {
@@ -228,4 +226,14 @@ fn listed(user: &TheUser) -> Reading<Vec<AccessKey>> {
 /// Only managed settings are read; the tags always.
 fn managed(bucket: &TheBucket, desired: &Desired) -> Live {
     bucket.live.managed(&desired.bucket.settings)
+}
+
+/// Whether the status remembers the managed policy, and it says the same: then nothing but its version is read.
+fn knows(remembered: &Remembered, policy: &ThePolicy, desired: &Desired) -> bool {
+    let known = remembered.policies.iter().find(|known| known.is(&desired.policy.identity()));
+    let version = known.and_then(|known| known.version.clone());
+    let (_, document) = policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap();
+    version == Some(format!("v{}", policy.default))
+        && desired.policy.document.same_as(document)
+        && remembered.namespace == desired.namespace.id
 }

@@ -37,6 +37,9 @@ pub struct World {
     pub now: Timestamp,
     /// What the account approves, where it keeps that to itself.
     pub approved: Option<Vec<String>>,
+    /// The namespace, by the uids of cluster and namespace; and whether the account lets it inherit.
+    pub namespace: Option<String>,
+    pub inherits: bool,
     /// Defaults of the account.
     pub defaults: AccountDefaults,
     /// AWS makes something else of each write of CORS rules.
@@ -79,8 +82,9 @@ pub struct TheKey {
     pub used_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ThePolicy {
+    pub id: String,
     pub tags: Tags,
     /// Oldest first; the default is marked.
     pub versions: Vec<(usize, Value)>,
@@ -121,6 +125,7 @@ impl World {
     fn terms(&self) -> Terms {
         let mut terms = Terms { defaults: self.defaults.clone(), ..Terms::of_unknown_account() };
         terms.adoption.approval = ApprovedBy::Connection;
+        (terms.namespace, terms.inherits) = (self.namespace.clone(), self.inherits);
         if let Some(plans) = &self.approved {
             terms.adoption.approval = ApprovedBy::Account;
             terms.adoption.approved_plans.clone_from(plans);
@@ -358,9 +363,12 @@ impl World {
                 return failed(Class::Exists, "EntityAlreadyExists");
             }
             Action::CreatePolicy { document, tags } => {
-                let policy = ThePolicy { tags: tags.clone(), versions: vec![(1, document.to_json())], default: 1 };
+                self.count += 1;
+                let id = format!("ANPA{:04}", self.count);
+                let versions = vec![(1, document.to_json())];
+                let policy = ThePolicy { id: id.clone(), tags: tags.clone(), versions, default: 1 };
                 self.policies.insert(desired.policy.arn.clone(), policy);
-                return Outcome::Done(Fact::PolicyVersion("v1".into()));
+                return Outcome::Done(Fact::Policy { version: "v1".into(), id: Some(id) });
             }
             Action::UpdatePolicy { document, prune } => {
                 let policy = self.policies.get_mut(&desired.policy.arn).unwrap();
@@ -369,7 +377,13 @@ impl World {
                 let next = policy.versions.iter().map(|(n, _)| n + 1).max().unwrap();
                 policy.versions.push((next, document.to_json()));
                 policy.default = next;
-                return Outcome::Done(Fact::PolicyVersion(format!("v{next}")));
+                return Outcome::Done(Fact::Policy { version: format!("v{next}"), id: None });
+            }
+            Action::TagPolicy { arn, set, remove } => {
+                if let Some(policy) = self.policies.get_mut(arn) {
+                    policy.tags.retain(|key, _| !remove.contains(key));
+                    policy.tags.extend(set.clone());
+                }
             }
             Action::RemovePolicy { arn } => {
                 self.policies.remove(arn);

@@ -35,6 +35,10 @@ pub struct Terms {
     pub actions: Vec<String>,
     /// Whether the bucket may be emptied on deletion.
     pub force_destroy: bool,
+    /// The namespace, as tags have it: see [`super::DesiredNamespace`].
+    pub namespace: Option<String>,
+    /// Whether it may go on with what an earlier namespace of its name had.
+    pub inherits: bool,
     /// ARNs by which policies know the operator, once it is signed in: see [`super::names::principals`].
     pub operator: Vec<String>,
     /// What was allowed by what, for people.
@@ -49,6 +53,8 @@ impl Terms {
             adoption: rule.adoption.clone(),
             actions: rule.actions.clone(),
             force_destroy: rule.force_destroy,
+            namespace: None,
+            inherits: rule.inherit,
             operator: Vec::new(),
             report,
         }

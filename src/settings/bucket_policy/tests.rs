@@ -1,5 +1,6 @@
 use super::*;
 use crate::settings::Owned;
+use crate::settings::tags::Tags;
 
 const ARN: &str = "arn:aws:s3:::b";
 
@@ -13,7 +14,7 @@ fn resolved(spec: Value, earlier: &[&str]) -> Result<Option<DesiredPolicy>, Stri
     let context = Context {
         preset_cors: None,
         preset_statements: &[],
-        owner_tag: ("", ""),
+        marks: &Tags::new(),
         earlier: &earlier,
         bucket_arn: ARN,
         account_id: "123456789012",
