@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::calls::{How, Strike};
 use super::end::differences;
 use super::run::Simulation;
-use super::scenarios::{self, ALL, Scenario};
+use super::scenarios::{self, Scenario, all, named};
 use super::tally::Tally;
 use crate::model::Behaviour;
 
@@ -20,7 +20,7 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
         simulation.calls.strike(Strike { call: base + strike.call, how: strike.how });
     }
     scenario.act(&mut simulation);
-    simulation.settle();
+    scenario.end(&mut simulation);
     // A takeover that was broken off shows what is left of it, and waits for approval of that.
     for _ in 0..3 {
         let rest = simulation.status("c")["adoption"]["planHash"].clone();
@@ -81,7 +81,7 @@ pub fn none(found: &[String]) {
 
 #[test]
 fn undisturbed_runs_are_well_and_repeat() {
-    for scenario in &ALL {
+    for scenario in &all() {
         let (simulation, calls) = played(scenario, &[], Behaviour::default());
         assert_eq!(simulation.wrong(), Vec::<String>::new(), "{}: {}", scenario.name, simulation.status("c"));
         let (again, other) = played(scenario, &[], Behaviour::default());
@@ -93,7 +93,7 @@ fn undisturbed_runs_are_well_and_repeat() {
 /// Strikes each call of each scenario in each way that `chosen` picks, by the number of the scenario.
 pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for (number, scenario) in ALL.iter().enumerate() {
+    for (number, scenario) in all().iter().enumerate() {
         let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
         let expected = undisturbed.end();
         let strikes = (0..calls.len()).flat_map(|call| How::ALL.map(|how| Strike { call, how }));
@@ -105,12 +105,13 @@ pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Ve
 
 /// Two strikes in one run, so many times: the second often at a call that only the first one's aftermath makes.
 pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
-    let ends: Vec<_> = ALL.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
+    let all = all();
+    let ends: Vec<_> = all.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
     let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut pairs = Vec::new();
     for _ in 0..count {
-        let number = random.usize(..ALL.len());
+        let number = random.usize(..all.len());
         let mut strike = |from: usize, within: usize| Strike {
             call: from + random.usize(..within),
             how: How::ALL[random.usize(..How::ALL.len())],
@@ -118,7 +119,7 @@ pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
         let first = strike(0, ends[number].1);
         pairs.push((number, [first, strike(first.call + 1, 20)]));
     }
-    in_parallel(&pairs, |(number, strikes)| judged(&ALL[*number], strikes, &ends[*number].0, tally))
+    in_parallel(&pairs, |(number, strikes)| judged(&all[*number], strikes, &ends[*number].0, tally))
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn struck_twice() {
 /// has its time all the same.
 #[test]
 fn a_published_key_is_not_forgotten() {
-    let scenario = ALL.iter().find(|scenario| scenario.name == "rotate").unwrap();
+    let scenario = &named("rotate");
     let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
     let call = calls.iter().position(|call| call == "delete secrets").unwrap();
     // The start makes seven calls before that.
@@ -151,7 +152,7 @@ fn a_published_key_is_not_forgotten() {
 fn repeated() {
     let Ok(told) = std::env::var("SIMULATE") else { return };
     let (name, strikes) = told.split_once('/').unwrap();
-    let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
+    let scenario = &named(name);
     let how = |text: &str| How::ALL.into_iter().find(|how| format!("{how:?}") == text).unwrap();
     let strikes: Vec<_> = strikes.split(',').filter_map(|strike| strike.split_once(':')).collect();
     let strikes: Vec<_> =
