@@ -63,7 +63,7 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         (Ownership::Foreign(owner), _) => {
             let message = format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(owner));
             planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
-            planner.withdraws = planner.remembered.bucket.is_some();
+            planner.withdraws = true;
             return None;
         }
         (Ownership::Untagged, Identity::Unclear(problem)) => {
@@ -133,10 +133,10 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
     }
 }
 
-/// Changes nothing at all; where the bucket was ours, what we granted on its name is taken back.
+/// Changes nothing at all; what we granted on its name, when a bucket of ours had it, is taken back.
 fn not_ours(planner: &mut Planner<'_>, known: Identity<'_>, message: String) -> Option<usize> {
     planner.freeze(ConditionType::BucketReady, Reason::BucketNotOwned, message);
-    planner.withdraws = planner.remembered.bucket.is_some() && !matches!(known, Identity::Same);
+    planner.withdraws = !matches!(known, Identity::Same);
     None
 }
 

@@ -12,6 +12,8 @@ use super::scenarios::annotate;
 
 const USER: &str = "user-c";
 const BUCKET: &str = "bucket-c";
+/// The cluster is known by the uid of kube-system.
+const OUR_TAG: &str = "00000000-0000-4000-8000-000000000002/default/c";
 const GROUP: &str = "foreign-group";
 const THEIR_POLICY: &str = "foreign-policy";
 
@@ -199,9 +201,8 @@ async fn remove_obstacles(person: &Person) {
     let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.map(|answer| answer.tag_set).unwrap_or_default();
     if tags.iter().any(|tag| tag.key == "team" && tag.value == "imaging") {
         delete_bucket(s3).await;
-    }
-    if tags.iter().any(|tag| tag.key == OWNER_TAG && tag.value == THEIR_TAG) {
-        tag_bucket(s3, OWNER_TAG, None).await;
+    } else if !tags.iter().any(|tag| tag.key == OWNER_TAG && tag.value != THEIR_TAG) {
+        tag_bucket(s3, OWNER_TAG, Some(OUR_TAG)).await;
     }
     let _ = iam.remove_user_from_group().group_name(GROUP).user_name(USER).send().await;
     let _ = iam.delete_user_policy().user_name(USER).policy_name(THEIR_POLICY).send().await;
