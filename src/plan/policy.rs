@@ -149,6 +149,8 @@ pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &
     if !(ours && enforced) {
         return;
     }
+    // The spec may have changed, and the rights still be those of the one before.
+    remove_earlier(planner, desired, observed, true, &[]);
     let action = match (&observed.inline_policy, &observed.managed_policy) {
         (Reading::Set(live), _) if owns_inline(planner, desired, live) => {
             Action::DeleteInlinePolicy { name: desired.policy.name.clone() }

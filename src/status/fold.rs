@@ -21,7 +21,7 @@ use crate::api::{
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
-use crate::observed::Bucket;
+use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::{FieldDiff, Reading, short_name};
 
@@ -317,7 +317,13 @@ impl Fold<'_> {
     fn versioning(&mut self, check: &Checked<'_>) {
         let memory = &mut self.status.memory;
         let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
-        memory.versioning = found.or(memory.versioning.take()).filter(|_| check.desired.versioned.is_some());
+        // One that is read at each check, because nothing is proven, and is as it was, is no news.
+        let stands = |known: &VersioningStatus| {
+            let same = found.as_ref().is_none_or(|found| found.versioned == known.versioned);
+            same && (found.is_none() || is_fresh(known, self.pass.now))
+        };
+        let known = memory.versioning.take().filter(stands);
+        memory.versioning = known.or(found).filter(|_| check.desired.versioned.is_some());
     }
 
     fn policy(&mut self, check: &Checked<'_>) {
@@ -340,20 +346,25 @@ impl Fold<'_> {
             let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
             writes && matches!(outcome, Outcome::Doubtful(_))
         });
+        let removal = |policy: &PolicyStatus| {
+            let removes = |action: &Action| match action {
+                Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
+                Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
+                _ => false,
+            };
+            steps().find(|(step, _)| removes(&step.action)).map(|(_, outcome)| outcome.is_done())
+        };
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { version, ..identity });
         } else if !unanswered && !remembered.policies.iter().any(|known| known.is(&identity)) {
             // It was announced and never written: a policy of that name that comes later is somebody else's.
-            self.status.memory.policy = remembered.policies.first().cloned();
+            self.status.memory.policy = remembered.policies.iter().find(|known| removal(known) != Some(true)).cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
-            let removal = steps().find(|(step, _)| match &step.action {
-                Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
-                Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
-                _ => false,
-            });
-            match removal {
-                Some((_, outcome)) => !outcome.is_done(),
+            match removal(policy) {
+                Some(removed) => !removed,
+                // Nothing was removed, nor looked at.
+                None if check.plan.frozen => true,
                 // It is gone, was not ours, went with its user, or could not be looked at.
                 None => policy
                     .arn

@@ -81,13 +81,14 @@ pub fn none(found: &[String]) {
 
 #[test]
 fn undisturbed_runs_are_well_and_repeat() {
-    for scenario in &all() {
+    none(&in_parallel(&all(), |scenario| {
         let (simulation, calls) = played(scenario, &[], Behaviour::default());
-        assert_eq!(simulation.wrong(), Vec::<String>::new(), "{}: {}", scenario.name, simulation.status("c"));
         let (again, other) = played(scenario, &[], Behaviour::default());
-        assert_eq!(calls, other, "the same seed, the same calls");
-        assert_eq!(differences(&simulation.end(), &again.end()), Vec::<String>::new());
-    }
+        let mut wrong = simulation.wrong();
+        wrong.extend((calls != other).then(|| "the same seed, other calls".to_owned()));
+        wrong.extend(differences(&simulation.end(), &again.end()));
+        (!wrong.is_empty()).then(|| format!("{}: {}\n    {}", scenario.name, simulation.status("c"), wrong.join("\n    ")))
+    }));
 }
 
 /// Strikes each call of each scenario in each way that `chosen` picks, by the number of the scenario.
