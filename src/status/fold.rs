@@ -258,6 +258,12 @@ impl Fold<'_> {
     /// Names and ids that later passes build on: only of what is ours.
     fn identities(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
+        if check.plan.frozen {
+            // Of all that is remembered only rights that were withdrawn are not there any more.
+            let memory = &mut self.status.memory;
+            memory.policy.take_if(|policy| removed(check, policy) == Some(true));
+            memory.earlier_policies.retain(|policy| removed(check, policy) != Some(true));
+        }
         if check.plan.frozen || check.plan.hands_off {
             return;
         }
@@ -346,25 +352,15 @@ impl Fold<'_> {
             let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
             writes && matches!(outcome, Outcome::Doubtful(_))
         });
-        let removal = |policy: &PolicyStatus| {
-            let removes = |action: &Action| match action {
-                Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
-                Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
-                _ => false,
-            };
-            steps().find(|(step, _)| removes(&step.action)).map(|(_, outcome)| outcome.is_done())
-        };
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { version, ..identity });
         } else if !unanswered && !remembered.policies.iter().any(|known| known.is(&identity)) {
             // It was announced and never written: a policy of that name that comes later is somebody else's.
-            self.status.memory.policy = remembered.policies.iter().find(|known| removal(known) != Some(true)).cloned();
+            self.status.memory.policy = remembered.policies.first().cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
-            match removal(policy) {
+            match removed(check, policy) {
                 Some(removed) => !removed,
-                // Nothing was removed, nor looked at.
-                None if check.plan.frozen => true,
                 // It is gone, was not ours, went with its user, or could not be looked at.
                 None => policy
                     .arn
@@ -454,4 +450,15 @@ fn merged(mut now: Vec<String>, earlier: Option<Vec<String>>, open: bool) -> Vec
         now.dedup();
     }
     now
+}
+
+/// Whether the policy was removed; `None` where the plan has no step that does it.
+fn removed(check: &Checked<'_>, policy: &PolicyStatus) -> Option<bool> {
+    let removes = |action: &Action| match action {
+        Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
+        Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
+        _ => false,
+    };
+    let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    steps.find(|(step, _)| removes(&step.action)).map(|(_, outcome)| outcome.is_done())
 }

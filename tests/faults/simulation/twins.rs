@@ -48,5 +48,5 @@ pub fn each_asleep(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Ve
 
 #[test]
 fn the_first_wakes_up_late() {
-    none(&each_asleep(&Tally::default(), |number, strike| (strike.call + strike.how as usize) % 16 == number));
+    none(&each_asleep(&Tally::default(), |number, strike| (strike.call + strike.how as usize) % 48 == number));
 }
