@@ -120,8 +120,8 @@ impl Ledger {
         // Of two, one was made by somebody else.
         let mut fits = fits.collect::<Vec<_>>();
         let issued = if fits.len() == 1 { fits.pop() } else { None };
-        // An attempt beside the current key may have left its key in the waiting Secret.
-        let beside = attempt.as_ref().is_some_and(|attempt| !attempt.known_keys.is_empty());
+        // An attempt beside the current key may have left its key in the waiting Secret; one beside other keys is no rotation.
+        let beside = attempt.as_ref().zip(current.as_ref()).is_some_and(|(attempt, id)| attempt.known_keys.contains(id));
         let next = self.next.or(issued.clone().filter(|_| beside));
         if credentials.next.is_none() && (next.is_some() || beside) && next.as_ref().is_none_or(new) {
             let own = number.and_then(|number| number.checked_add(1)).map(|number| names::version(&desired.secret.name, number));

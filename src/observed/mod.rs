@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::{KeyIntent, LastUsed, PolicyType};
+use crate::api::{KeyIntent, LastUsed, PolicyType, VersioningStatus};
 use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
 use crate::desired::{Desired, DesiredPolicy, names};
 use crate::problem::{Class, Problem};
@@ -88,6 +88,11 @@ const CLOCK_SKEW_SECONDS: i64 = 60;
 /// The bucket's versioning is read so often, where only rights depend on it.
 const VERSIONING_SECONDS: i64 = 3_600;
 
+/// Whether what was found of the bucket's versioning need not be read again.
+pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
+    (0..VERSIONING_SECONDS).contains(&(now.as_second() - known.read_at.0.as_second()))
+}
+
 impl Observed {
     /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
     /// for some seconds; one that was revoked is not tried.
@@ -113,7 +118,7 @@ impl Observed {
     /// Whether the bucket's versioning is to be read.
     pub fn asks_versioning(&self, desired: &Desired, remembered: &Remembered, now: Timestamp) -> bool {
         let known = remembered.versioning.as_ref().filter(|_| remembered.verified);
-        let fresh = known.is_some_and(|known| (0..VERSIONING_SECONDS).contains(&(now.as_second() - known.read_at.0.as_second())));
+        let fresh = known.is_some_and(|known| is_fresh(known, now));
         desired.versioned.is_some() && matches!(self.bucket, Bucket::There(_)) && !fresh
     }
 

@@ -65,14 +65,14 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         (Ownership::Foreign(owner), _) => {
             let message = format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(owner));
             planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
-            planner.withdraws = planner.remembered.bucket.is_some();
+            planner.withdraws = true;
             return None;
         }
         // An older version of the operator did not tag the namespace, nor note the date: the memory knows the bucket.
         (Ownership::EarlierNamespace, Identity::Another | Identity::Unknown) if !undated => {
             let message = of_earlier_namespace(&format!("bucket {name}"));
             planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
-            planner.withdraws = planner.remembered.bucket.is_some();
+            planner.withdraws = true;
             return None;
         }
         (Ownership::Untagged | Ownership::EarlierNamespace, Identity::Unclear(problem)) => {
@@ -142,10 +142,10 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
     }
 }
 
-/// Changes nothing at all; where the bucket was ours, what we granted on its name is taken back.
+/// Changes nothing at all; what we granted on its name, when a bucket of ours had it, is taken back.
 fn not_ours(planner: &mut Planner<'_>, known: Identity<'_>, message: String) -> Option<usize> {
     planner.freeze(ConditionType::BucketReady, Reason::BucketNotOwned, message);
-    planner.withdraws = planner.remembered.bucket.is_some() && !matches!(known, Identity::Same);
+    planner.withdraws = !matches!(known, Identity::Same);
     None
 }
 

@@ -293,7 +293,7 @@ struct Planner<'a> {
     adopts: Vec<ConditionType>,
     /// What is to be adopted is not what was ours under its name: that needs approval, whatever it would change.
     replaced: bool,
-    /// The bucket was ours and is not any more: the user loses its rights, though all else is frozen.
+    /// The bucket is not ours: a user of ours loses its rights, though all else is frozen. The status may have forgotten that it has any.
     withdraws: bool,
 }
 

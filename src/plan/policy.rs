@@ -182,12 +182,15 @@ fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours
 pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     let ours = matches!(&observed.user, Reading::Set(user) if super::user::owned(planner, desired, user));
     let enforced = desired.management.of("policy") == ManagementMode::Enforce;
-    let known = planner.remembered.policies.iter().any(|policy| policy.is(&desired.policy.identity()));
-    if !(ours && enforced && known) {
+    if !(ours && enforced) {
         return;
     }
+    // The spec may have changed, and the rights still be those of the one before.
+    remove_earlier(planner, desired, observed, true, &[]);
     let action = match (&observed.inline_policy, &observed.managed_policy) {
-        (Reading::Set(_), _) => Action::DeleteInlinePolicy { name: desired.policy.name.clone() },
+        (Reading::Set(live), _) if owns_inline(planner, desired, live) => {
+            Action::DeleteInlinePolicy { name: desired.policy.name.clone() }
+        }
         (_, Reading::Set(live)) if owned(planner, desired, live) => Action::RemovePolicy { arn: desired.policy.arn.clone() },
         _ => return,
     };

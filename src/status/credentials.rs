@@ -9,7 +9,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::names;
 use crate::execute::{Fact, Outcome};
-use crate::observed::{KeyProof, Secret};
+use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Step, revocation, waiting};
 use crate::problem::Class;
 use crate::settings::Reading;
@@ -92,12 +92,22 @@ impl Keys<'_> {
         self.status.last_handled_rotate_at = self.request(ROTATE_AT);
     }
 
+    /// Whether no key of ours can be from before: the user is new, or not ours yet. The user of an object that was retained or forgotten
+    /// may have keys that are to be cut off.
+    fn had_no_key(&self) -> bool {
+        let Checked { desired, observed, .. } = self.check;
+        let others = matches!(&observed.user, Reading::Set(user) if Ownership::of(&user.tags, desired) != Ownership::Ours);
+        desired.existing.is_some() || others || self.did(|action| matches!(action, Action::CreateUser { .. }))
+    }
+
     /// What the look found in the Secret. A key that AWS rejects is not noted: it may be anything that somebody wrote into it.
     fn seen(&mut self) {
         let Checked { observed, plan, remembered, .. } = self.check;
         if !remembered.seen {
             // Nobody can have wanted to replace a key that was never issued.
             self.status.last_handled_rotate_at = self.request(ROTATE_AT);
+        }
+        if remembered.user.is_none() && self.had_no_key() {
             self.status.last_handled_revoke_at = self.request(REVOKE_AT);
         }
         let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.proof else { return };

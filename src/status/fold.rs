@@ -21,7 +21,7 @@ use crate::api::{
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
 use crate::execute::{Fact, Outcome, Report};
-use crate::observed::Bucket;
+use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::{FieldDiff, Reading, short_name};
 
@@ -259,6 +259,12 @@ impl Fold<'_> {
     /// Names and ids that later passes build on: only of what is ours.
     fn identities(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
+        if check.plan.frozen {
+            // Of all that is remembered only rights that were withdrawn are not there any more.
+            let memory = &mut self.status.memory;
+            memory.policy.take_if(|policy| removed(check, policy) == Some(true));
+            memory.earlier_policies.retain(|policy| removed(check, policy) != Some(true));
+        }
         if check.plan.frozen || check.plan.hands_off {
             return;
         }
@@ -318,7 +324,13 @@ impl Fold<'_> {
     fn versioning(&mut self, check: &Checked<'_>) {
         let memory = &mut self.status.memory;
         let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
-        memory.versioning = found.or(memory.versioning.take()).filter(|_| check.desired.versioned.is_some());
+        // One that is read at each check, because nothing is proven, and is as it was, is no news.
+        let stands = |known: &VersioningStatus| {
+            let same = found.as_ref().is_none_or(|found| found.versioned == known.versioned);
+            same && (found.is_none() || is_fresh(known, self.pass.now))
+        };
+        let known = memory.versioning.take().filter(stands);
+        memory.versioning = known.or(found).filter(|_| check.desired.versioned.is_some());
     }
 
     fn policy(&mut self, check: &Checked<'_>) {
@@ -348,13 +360,8 @@ impl Fold<'_> {
             self.status.memory.policy = remembered.policies.first().cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
-            let removal = steps().find(|(step, _)| match &step.action {
-                Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
-                Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
-                _ => false,
-            });
-            match removal {
-                Some((_, outcome)) => !outcome.is_done(),
+            match removed(check, policy) {
+                Some(removed) => !removed,
                 // It is gone, was not ours, went with its user, or could not be looked at.
                 None => policy
                     .arn
@@ -444,4 +451,15 @@ fn merged(mut now: Vec<String>, earlier: Option<Vec<String>>, open: bool) -> Vec
         now.dedup();
     }
     now
+}
+
+/// Whether the policy was removed; `None` where the plan has no step that does it.
+fn removed(check: &Checked<'_>, policy: &PolicyStatus) -> Option<bool> {
+    let removes = |action: &Action| match action {
+        Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),
+        Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
+        _ => false,
+    };
+    let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    steps.find(|(step, _)| removes(&step.action)).map(|(_, outcome)| outcome.is_done())
 }

@@ -157,6 +157,12 @@ impl Cluster {
         self.answer(&Request::new(Verb::Delete, resource, namespace, name, Value::Null)).0 < 300
     }
 
+    /// Deletes an object, and what it owns, before it may go itself.
+    pub fn delete_in_foreground(&self, resource: &str, namespace: &str, name: &str) -> bool {
+        let options = serde_json::json!({ "propagationPolicy": "Foreground" });
+        self.answer(&Request::new(Verb::Delete, resource, namespace, name, options)).0 < 300
+    }
+
     async fn serve(self, request: http::Request<kube::client::Body>) -> std::io::Result<http::Response<Lines>> {
         let (head, body) = request.into_parts();
         let body = body.collect_bytes().await.map_err(std::io::Error::other)?;

@@ -9,7 +9,8 @@
 //! - Server-side apply knows maps by their fields; each list is one value, which its last manager has as a whole. Enough here, since
 //!   no two managers share a list of the operator's objects.
 //! - A write by patch takes the fields that it changes from whoever managed them, as on a real server; it is given no manager.
-//! - What an owner leaves behind is collected at once, not a moment later.
+//! - What an owner leaves behind is collected at once, not a moment later; what is deleted in the foreground never shows the finalizer
+//!   of that.
 
 mod apply;
 mod client;

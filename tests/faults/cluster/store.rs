@@ -152,7 +152,11 @@ impl Store {
                         metadata["generation"] = json!(generation + 1);
                     }
                 }
+                let uid = next.object["metadata"]["uid"].clone();
                 self.put(key, Some(&stored), next, request);
+                if request.body["propagationPolicy"] == "Foreground" {
+                    self.collect(&uid);
+                }
                 (200, json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success" }))
             }
         }
@@ -249,14 +253,13 @@ impl Store {
         answer
     }
 
-    /// Deletes what only the owner `uid` kept.
+    /// Deletes what only the owner `uid` kept, which is gone or, deleted in the foreground, waits to go.
     fn collect(&mut self, uid: &Value) {
         let owners = |object: &Value| object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
         let owned = |stored: &&Stored| owners(&stored.object).iter().any(|owner| owner["uid"] == *uid);
-        let lives = |stored: &Stored| {
-            let others = owners(&stored.object);
-            others.iter().any(|owner| self.objects.values().any(|other| other.object["metadata"]["uid"] == owner["uid"]))
-        };
+        let is = |other: &Stored, owner: &Value| other.object["metadata"]["uid"] == owner["uid"] && owner["uid"] != *uid;
+        let lives =
+            |stored: &Stored| owners(&stored.object).iter().any(|owner| self.objects.values().any(|other| is(other, owner)));
         let orphans: Vec<_> =
             self.objects.iter().filter(|(_, stored)| owned(stored) && !lives(stored)).map(|(key, _)| key.clone()).collect();
         for (resource, namespace, name) in orphans {

@@ -141,6 +141,24 @@ async fn deletion_waits_for_finalizers_and_takes_what_is_owned_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn deletion_in_the_foreground_takes_what_is_owned_along_first() {
+    let cluster = cluster();
+    let mut held = connection();
+    held["metadata"]["finalizers"] = json!(["x.dev/y"]);
+    cluster.apply("bucketconnections", &held);
+    let owner = objects(&cluster).get("c").await.unwrap();
+    let reference =
+        json!([{ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection", "name": "c", "uid": owner.uid() }]);
+    for (name, owners) in [("owned", reference), ("free", json!([]))] {
+        let metadata = json!({ "name": name, "namespace": "default", "ownerReferences": owners });
+        cluster.apply("secrets", &json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata }));
+    }
+    objects(&cluster).delete("c", &DeleteParams::foreground()).await.unwrap();
+    assert!(cluster.get("bucketconnections", "default", "c").is_some());
+    assert!(cluster.get("secrets", "default", "owned").is_none() && cluster.get("secrets", "default", "free").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn creation_lists_and_metadata() {
     let cluster = cluster();
     let secrets: Api<Secret> = Api::namespaced(cluster.client(), "default");

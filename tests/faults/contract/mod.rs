@@ -42,6 +42,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("a_user_id_has_a_form", EMULATOR, "20 random characters"),
     ("user_names_ignore_case", EMULATOR, "tells names apart by their case"),
     ("user_names_are_checked", EMULATOR, "checks no names of users"),
+    ("a_user_in_a_group_is_not_deleted", EMULATOR, "deletes the user"),
     ("a_user_with_a_key_is_not_deleted", EMULATOR, "deletes the user, and its key"),
     ("inline_policies_have_a_length", EMULATOR, "has no limit"),
     ("attaching_is_done_once", EMULATOR, "counts twice"),

@@ -17,6 +17,7 @@ cases! {
     a_user_with_a_policy_is_not_deleted,
     a_user_with_a_key_is_not_deleted,
     a_user_with_an_attached_policy_is_not_deleted,
+    a_user_in_a_group_is_not_deleted,
     a_user_created_again_is_another,
     a_boundary_is_shown,
 }
@@ -116,6 +117,22 @@ async fn a_user_with_an_attached_policy_is_not_deleted(lab: Lab, checks: &mut Ch
     checks.is("attached", code(&lab.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
     lab.iam().detach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
     checks.is("detached", code(&lab.iam().delete_user().user_name(&user).send().await), "");
+}
+
+async fn a_user_in_a_group_is_not_deleted(lab: Lab, checks: &mut Checks) {
+    let (iam, user) = (lab.iam(), lab.new_user().await);
+    let group = format!("{user}-group");
+    checks.is("missing", code(&iam.add_user_to_group().user_name(&user).group_name(&group).send().await), "NoSuchEntity");
+    checks.is("create", code(&iam.create_group().group_name(&group).send().await), "");
+    checks.is("again", code(&iam.create_group().group_name(&group).send().await), "EntityAlreadyExists");
+    for _ in 0..2 {
+        checks.is("add", code(&iam.add_user_to_group().user_name(&user).group_name(&group).send().await), "");
+    }
+    let listed = iam.list_groups_for_user().user_name(&user).send().await.unwrap().groups;
+    checks.is("listed", listed.iter().map(|group| group.group_name()).collect::<Vec<_>>(), vec![group.as_str()]);
+    checks.is("held", code(&iam.delete_user().user_name(&user).send().await), "DeleteConflict");
+    checks.is("remove", code(&iam.remove_user_from_group().user_name(&user).group_name(&group).send().await), "");
+    checks.is("delete", code(&iam.delete_user().user_name(&user).send().await), "");
 }
 
 async fn a_user_created_again_is_another(lab: Lab, checks: &mut Checks) {

@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::evaluate::Effect;
 use super::state::{Iam, Key, KeyEntry, Named, Owner, PARTITION, Spread, State, Tags, User};
 use super::wire::{Answer, Refusal, element, refuse, result};
-use super::{Call, policies, unknown};
+use super::{Call, groups, policies, unknown};
 
 const KEYS_PER_USER: usize = 2;
 
@@ -27,6 +27,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
         "UpdateAccessKey" => iam.update_key(),
         "DeleteAccessKey" => iam.delete_key(),
         "GetAccessKeyLastUsed" => iam.last_used(),
+        name if name.contains("Group") => groups::answer(&mut iam),
         _ => policies::answer(&mut iam),
     };
     if answer.is_ok() && call.is_write() {
@@ -143,6 +144,7 @@ impl<'a> Request<'a> {
             boundary,
             inline: Default::default(),
             attached: Vec::new(),
+            groups: Default::default(),
             keys: Vec::new(),
         };
         let shown = shown_user(&user, true);
@@ -188,6 +190,9 @@ impl<'a> Request<'a> {
         }
         if !user.attached.is_empty() {
             return conflict("detach all policies");
+        }
+        if !user.groups.is_empty() {
+            return conflict("remove users from group");
         }
         let name = user.name.to_lowercase();
         self.change().users.remove(&name);

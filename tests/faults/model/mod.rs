@@ -12,6 +12,7 @@
 pub mod caller;
 pub mod client;
 pub mod evaluate;
+mod groups;
 mod iam;
 mod objects;
 mod policies;

@@ -19,7 +19,6 @@ pub(super) fn answer(iam: &mut Request<'_>) -> Answer {
         "ListUserPolicies" => list_inline(iam),
         "DeleteUserPolicy" => delete_inline(iam),
         "ListAttachedUserPolicies" => list_attached(iam),
-        "ListGroupsForUser" => list_groups(iam),
         "AttachUserPolicy" => attach(iam),
         "DetachUserPolicy" => detach(iam),
         "CreatePolicy" => create(iam),
@@ -94,12 +93,6 @@ fn list_attached(iam: &mut Request<'_>) -> Answer {
     };
     let members: String = user.attached.iter().map(shown).collect();
     result(&iam.call.action, &format!("<AttachedPolicies>{members}</AttachedPolicies><IsTruncated>false</IsTruncated>"))
-}
-
-/// There are no groups here.
-fn list_groups(iam: &mut Request<'_>) -> Answer {
-    iam.seen_user()?;
-    result(&iam.call.action, "<Groups/><IsTruncated>false</IsTruncated>")
 }
 
 fn attach(iam: &mut Request<'_>) -> Answer {

@@ -176,6 +176,7 @@ fn create(state: &mut State, call: &Call<'_>, caller: &Caller, name: &str) -> An
         account: caller.account.clone(),
         region,
         created: call.now,
+        created_by: caller.arn.clone(),
         settings: settings::of_new_buckets(),
         objects: Default::default(),
         uploads: Default::default(),

@@ -1,6 +1,6 @@
 //! What the model knows: accounts with their IAM, keys as the services see them, buckets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Iam {
     pub users: BTreeMap<String, User>,
     /// Managed policies, by ARN.
     pub policies: BTreeMap<String, Policy>,
+    /// Names of groups.
+    pub groups: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +65,8 @@ pub struct User {
     pub inline: BTreeMap<String, String>,
     /// ARNs of the attached policies.
     pub attached: Vec<String>,
+    /// Names of the groups that it is in.
+    pub groups: BTreeSet<String>,
     pub keys: Vec<KeyEntry>,
 }
 
@@ -193,6 +197,8 @@ pub struct Bucket {
     pub account: String,
     pub region: String,
     pub created: Timestamp,
+    /// ARN of who created it.
+    pub created_by: String,
     /// Bodies of the settings as AWS answers them, by sub-resource.
     pub settings: BTreeMap<&'static str, String>,
     /// Versions of each object, oldest first.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::rig::{Rig, foreign};
-use super::scenarios::Scenario;
+use super::scenarios::{Ends, Scenario};
 use super::state::{differences, state};
 use crate::support::proxy::{Fault, Hook, Request};
 
@@ -126,7 +126,7 @@ async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -
     };
     let mut wrong = rig.watch.broken();
     requests.extend(rig.lab.proxy.take());
-    if !scenario.deletes && requests.iter().any(|request| request.action == "s3:DeleteBucket") {
+    if scenario.ends != Ends::Gone && requests.iter().any(|request| request.action == "s3:DeleteBucket") {
         wrong.push("it would have deleted the bucket".into());
     }
     if foreign(&rig.lab).await != before {
@@ -147,8 +147,10 @@ async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) 
     (scenario.end)(rig).await;
     let (aws, api) = rig.take();
     requests.extend(aws.clone());
-    if !scenario.deletes {
-        rig.quiet().await;
+    match scenario.ends {
+        Ends::Ready => rig.quiet().await,
+        Ends::Refused => rig.still().await,
+        Ends::Gone => {}
     }
     let aws = aws.into_iter().map(|request| (true, request.action, request.write));
     let api = api.into_iter().filter(|request| !request.watch && !request.action.starts_with("list "));

@@ -3,6 +3,7 @@
 //! `make soak` disturbs every call of every scenario in every way; `cargo test --test faults real` the calls around the key.
 
 mod disturb;
+mod memory;
 mod races;
 mod rig;
 mod scenarios;
@@ -16,7 +17,7 @@ use std::sync::Mutex;
 use disturb::{How, Point, disturbed, undisturbed};
 use futures::FutureExt;
 use rig::Rig;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{Scenario, all};
 
 /// What has been run so far.
 #[derive(Default)]
@@ -68,7 +69,7 @@ fn around_the_key(point: &Point) -> bool {
 }
 
 fn scenario(name: &str) -> &'static Scenario {
-    SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap()
+    all().find(|scenario| scenario.name == name).unwrap()
 }
 
 async fn sample(name: &str) {

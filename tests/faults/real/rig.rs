@@ -145,15 +145,20 @@ impl Rig {
         lines[lines.len().saturating_sub(4)..].join("\n")
     }
 
-    /// Checks until one changes nothing in AWS.
+    /// Checks until one changes nothing in AWS, and the connection is ready.
     pub async fn quiet(&self) {
+        self.still().await;
+        self.lab.ready("c").await;
+    }
+
+    /// Checks until one changes nothing in AWS.
+    pub async fn still(&self) {
         let mut wrote = Vec::new();
         for _ in 0..5 {
             let before = self.lab.proxy.len();
             self.lab.check("c").await;
             wrote = writes(&self.lab.proxy.since(before));
             if wrote.is_empty() {
-                self.lab.ready("c").await;
                 return;
             }
         }

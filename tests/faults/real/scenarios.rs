@@ -5,6 +5,7 @@ use bucketconnection::api::{BucketConnection, REVOKE_AT, ROTATE_AT};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::memory::MEMORY;
 use super::rig::{ASKED, Rig};
 use crate::support::lab::told;
 
@@ -19,12 +20,26 @@ pub struct Scenario {
     pub trigger: Step,
     /// Waits until the operator has done what is to be done.
     pub end: Step,
-    /// Whether the bucket may be deleted, and the key.
-    pub deletes: bool,
+    pub ends: Ends,
+}
+
+/// How the connection is in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    Ready,
+    /// Not ready, because of what others did.
+    Refused,
+    /// Deleted, and the bucket and the key may be, too.
+    Gone,
+}
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(&MEMORY)
 }
 
 const NOTHING: Step = |_| Box::pin(async {});
-const CONNECTED: Step = |rig| Box::pin(async { rig.connected(json!({})).await });
+pub const CONNECTED: Step = |rig| Box::pin(async { rig.connected(json!({})).await });
 const BESIDE_A_FOREIGN_KEY: Step = |rig| {
     Box::pin(async {
         rig.connected(json!({})).await;
@@ -38,7 +53,7 @@ const SECRET_LOST: Step = |rig| {
         rig.ask().await;
     })
 };
-const READY: Step = |rig| {
+pub const READY: Step = |rig| {
     Box::pin(async {
         rig.lab.ready("c").await;
     })
@@ -46,7 +61,7 @@ const READY: Step = |rig| {
 const ANSWERED: Step = |rig| Box::pin(async { rig.answered().await });
 const GONE: Step = |rig| Box::pin(async { rig.lab.gone("c").await });
 
-pub const SCENARIOS: [Scenario; 14] = [
+static SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "create",
         setup: NOTHING,
@@ -56,15 +71,15 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: READY,
-        deletes: false,
+        ends: Ends::Ready,
     },
-    Scenario { name: "secret-lost", setup: CONNECTED, trigger: SECRET_LOST, end: ANSWERED, deletes: false },
+    Scenario { name: "secret-lost", setup: CONNECTED, trigger: SECRET_LOST, end: ANSWERED, ends: Ends::Ready },
     Scenario {
         name: "secret-lost-beside-a-foreign-key",
         setup: BESIDE_A_FOREIGN_KEY,
         trigger: SECRET_LOST,
         end: ANSWERED,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "key-inactive",
@@ -79,7 +94,7 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: ANSWERED,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "key-deleted-beside-a-foreign-key",
@@ -93,14 +108,14 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: ANSWERED,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "rotate",
         setup: |rig| Box::pin(async { rig.connected(json!({ "credentials": { "rotation": { "overlap": "1h" } } })).await }),
         trigger: |rig| Box::pin(async { rig.annotate(ROTATE_AT).await }),
         end: |rig| Box::pin(rotated(rig)),
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "rotate-versioned",
@@ -111,14 +126,14 @@ pub const SCENARIOS: [Scenario; 14] = [
         },
         trigger: |rig| Box::pin(async { rig.annotate(ROTATE_AT).await }),
         end: |rig| Box::pin(rotated(rig)),
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "revoke",
         setup: CONNECTED,
         trigger: |rig| Box::pin(async { rig.annotate(REVOKE_AT).await }),
         end: |rig| Box::pin(revoked(rig)),
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "drift",
@@ -131,7 +146,7 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: ANSWERED,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "delete",
@@ -143,7 +158,7 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: GONE,
-        deletes: true,
+        ends: Ends::Gone,
     },
     Scenario {
         name: "adopt",
@@ -155,7 +170,7 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: |rig| Box::pin(approved_again(rig)),
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "statements",
@@ -169,26 +184,26 @@ pub const SCENARIOS: [Scenario; 14] = [
             })
         },
         end: READY,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "secret-renamed",
         setup: CONNECTED,
         trigger: |rig| Box::pin(async { changed(rig, json!({ "credentials": { "secret": { "name": "renamed" } } })).await }),
         end: READY,
-        deletes: false,
+        ends: Ends::Ready,
     },
     Scenario {
         name: "groups",
         setup: CONNECTED,
         trigger: |rig| Box::pin(async { changed(rig, json!({ "access": { "groups": ["lab-a", "lab-b"] } })).await }),
         end: READY,
-        deletes: false,
+        ends: Ends::Ready,
     },
 ];
 
 /// Waits until the Secret has the next key, and nothing of the way there is left.
-async fn rotated(rig: &Rig) {
+pub async fn rotated(rig: &Rig) {
     let done = |object: &BucketConnection| {
         let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
         credentials.last_handled_rotate_at.as_deref() == Some(ASKED) && credentials.next.is_none()
@@ -197,7 +212,7 @@ async fn rotated(rig: &Rig) {
     rig.lab.ready("c").await;
 }
 
-async fn revoked(rig: &Rig) {
+pub async fn revoked(rig: &Rig) {
     let done = |object: &BucketConnection| {
         let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
         credentials.last_handled_revoke_at.as_deref() == Some(ASKED)

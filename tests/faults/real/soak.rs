@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::disturb::{How, Point};
 use super::rig::Rig;
-use super::scenarios::SCENARIOS;
+use super::scenarios::all;
 use super::{Tally, at_each_call};
 use crate::support::figures;
 
@@ -24,7 +24,7 @@ async fn every_call_of_every_scenario() {
     let kills = std::env::var("FAULTS").is_ok_and(|faults| faults == "kills");
     let (ways, points): (&[How], fn(&Point) -> bool) =
         if kills { (&How::KILLS, |point| point.write) } else { (&How::ALL, |_| true) };
-    let queue = Mutex::new(SCENARIOS.iter().filter(|scenario| chosen(scenario.name)));
+    let queue = Mutex::new(all().filter(|scenario| chosen(scenario.name)));
     let wrong = Mutex::new(Vec::new());
     let worker = async || {
         let mut rig = Rig::new("soak").await;
@@ -52,5 +52,6 @@ fn note(name: &str, tally: &Tally) {
     let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
     let figures = [*calls, *runs, *killed, *others, *unmet, *checks];
     println!("{name}: {figures:?}");
-    figures::note(PAGE, MARKER, HEAD, &SCENARIOS.map(|scenario| scenario.name), name, &figures);
+    let names: Vec<_> = all().map(|scenario| scenario.name).collect();
+    figures::note(PAGE, MARKER, HEAD, &names, name, &figures);
 }

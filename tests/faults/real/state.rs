@@ -47,6 +47,10 @@ pub async fn state(rig: &Rig) -> Value {
             credentials.remove("intent");
         }
         status.remove("repeats");
+        // Told only where another key was once on its way.
+        if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions.retain(|condition| condition["type"] != "RotationComplete" || condition["reason"] != "InSync");
+        }
     }
     let mut text = whole.to_string();
     for name in ["c-s3", "c-s3-v2", "renamed"] {

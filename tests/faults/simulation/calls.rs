@@ -76,6 +76,8 @@ struct Inner {
     chance: u32,
     /// How long each call takes on its way, at most.
     slow: Duration,
+    /// The service, and region, that does not answer.
+    silent: Option<String>,
 }
 
 /// The calls of one simulation. A copy is the same.
@@ -122,6 +124,20 @@ impl Calls {
     /// From now on, each call takes up to so long.
     pub fn set_slow(&self, slow: Duration) {
         self.lock().slow = slow;
+    }
+
+    /// From now on this service does not answer: `s3`, or `s3 us-east-1` for one region of it.
+    pub fn set_silent(&self, silent: Option<&str>) {
+        self.lock().silent = silent.map(str::to_owned);
+    }
+
+    /// Waits for as long as the service does not answer there.
+    pub async fn answers(&self, service: &str, region: &str) {
+        let silent =
+            || self.lock().silent.as_ref().is_some_and(|silent| *silent == service || *silent == format!("{service} {region}"));
+        while silent() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// After a kill.

@@ -1,18 +1,24 @@
 //! What persons do behind the operator's back, by name.
 
 use aws_sdk_iam::types::StatusType;
-use bucketconnection::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
+use aws_sdk_s3::types::{Tag, Tagging};
+use bucketconnection::api::{REQUESTED_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::clock;
+use super::judge::{OWNER_TAG, THEIR_TAG};
 use super::run::{Person, Simulation};
 use super::scenarios::annotate;
 
 const USER: &str = "user-c";
 const BUCKET: &str = "bucket-c";
+/// The cluster is known by the uid of kube-system.
+const OUR_TAG: &str = "00000000-0000-4000-8000-000000000002/default/c";
+const GROUP: &str = "foreign-group";
+const THEIR_POLICY: &str = "foreign-policy";
 
 /// In AWS.
-pub const AWS: [&str; 11] = [
+pub const AWS: [&str; 17] = [
     "key deleted",
     "key inactive",
     "foreign key",
@@ -24,10 +30,16 @@ pub const AWS: [&str; 11] = [
     "versioning suspended",
     "public access block deleted",
     "object uploaded",
+    "bucket deleted",
+    "bucket recreated",
+    "owner tag changed",
+    "owner tag removed",
+    "user in a group",
+    "inline room taken",
 ];
 
 /// In the API server.
-pub const KUBERNETES: [&str; 11] = [
+pub const KUBERNETES: [&str; 20] = [
     "rotation requested",
     "revocation requested",
     "Secret deleted",
@@ -39,6 +51,15 @@ pub const KUBERNETES: [&str; 11] = [
     "status edited",
     "status deleted",
     "check requested",
+    "forgotten",
+    "forgotten, annotations kept",
+    "cluster lost",
+    "finalizer dropped",
+    "deleted",
+    "deleted in the foreground",
+    "suspended",
+    "resumed",
+    "rule withdrawn",
 ];
 
 async fn keys(person: &Person) -> Vec<String> {
@@ -90,6 +111,7 @@ pub async fn in_aws(person: Person, edit: &str) {
             for name in inline.map(|inline| inline.policy_names).unwrap_or_default() {
                 let _ = iam.delete_user_policy().user_name(USER).policy_name(name).send().await;
             }
+            let _ = iam.remove_user_from_group().group_name(GROUP).user_name(USER).send().await;
             let _ = iam.delete_user().user_name(USER).send().await;
         }
         "cors deleted" => drop(s3.delete_bucket_cors().bucket(BUCKET).send().await),
@@ -113,8 +135,77 @@ pub async fn in_aws(person: Person, edit: &str) {
             let call = s3.put_object().bucket(BUCKET).key("runs/1.txt");
             let _ = call.body(aws_sdk_s3::primitives::ByteStream::from_static(b"x")).send().await;
         }
+        "bucket deleted" => delete_bucket(s3).await,
+        "bucket recreated" => {
+            if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
+                return;
+            }
+            delete_bucket(s3).await;
+            s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+            tag_bucket(s3, "team", Some("imaging")).await;
+            let theirs = aws_sdk_s3::primitives::ByteStream::from_static(b"theirs");
+            s3.put_object().bucket(BUCKET).key("runs/theirs").body(theirs).send().await.unwrap();
+        }
+        "owner tag changed" => tag_bucket(s3, OWNER_TAG, Some(THEIR_TAG)).await,
+        "owner tag removed" => tag_bucket(s3, OWNER_TAG, None).await,
+        "user in a group" => {
+            let _ = iam.create_group().group_name(GROUP).send().await;
+            let _ = iam.add_user_to_group().group_name(GROUP).user_name(USER).send().await;
+        }
+        "user out of groups" => drop(iam.remove_user_from_group().group_name(GROUP).user_name(USER).send().await),
+        "inline room taken" => {
+            // As much as fits beside what is there.
+            for length in (1..=40).rev() {
+                let filler = "a".repeat(length * 50);
+                let statement =
+                    json!({ "Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": format!("arn:aws:s3:::{filler}") });
+                let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+                let call = iam.put_user_policy().user_name(USER).policy_name(THEIR_POLICY).policy_document(document);
+                if call.send().await.is_ok() {
+                    break;
+                }
+            }
+        }
+        "obstacles removed" => remove_obstacles(&person).await,
         other => panic!("unknown edit {other}"),
     }
+}
+
+/// Empties and deletes the bucket, if it is there.
+async fn delete_bucket(s3: &aws_sdk_s3::Client) {
+    let Ok(listed) = s3.list_object_versions().bucket(BUCKET).send().await else { return };
+    let versions = listed.versions().iter().map(|version| (version.key(), version.version_id()));
+    let markers = listed.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+    for (key, id) in versions.chain(markers) {
+        let call = s3.delete_object().bucket(BUCKET).key(key.unwrap_or_default()).set_version_id(id.map(str::to_owned));
+        call.send().await.unwrap();
+    }
+    s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
+}
+
+/// Sets or removes one tag of the bucket, if that is there.
+async fn tag_bucket(s3: &aws_sdk_s3::Client, key: &str, value: Option<&str>) {
+    if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
+        return;
+    }
+    let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.map(|answer| answer.tag_set).unwrap_or_default();
+    let mut tags: Vec<_> = tags.into_iter().filter(|tag| tag.key != key).collect();
+    tags.extend(value.map(|value| Tag::builder().key(key).value(value).build().unwrap()));
+    let tagging = Tagging::builder().set_tag_set(Some(tags)).build().unwrap();
+    s3.put_bucket_tagging().bucket(BUCKET).tagging(tagging).send().await.unwrap();
+}
+
+/// Takes away what other teams have put in the way: their bucket, tag, group, policy and keys.
+async fn remove_obstacles(person: &Person) {
+    let Person { iam, s3 } = person;
+    let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.map(|answer| answer.tag_set).unwrap_or_default();
+    if tags.iter().any(|tag| tag.key == "team" && tag.value == "imaging") {
+        delete_bucket(s3).await;
+    } else if !tags.iter().any(|tag| tag.key == OWNER_TAG && tag.value != THEIR_TAG) {
+        tag_bucket(s3, OWNER_TAG, Some(OUR_TAG)).await;
+    }
+    let _ = iam.remove_user_from_group().group_name(GROUP).user_name(USER).send().await;
+    let _ = iam.delete_user_policy().user_name(USER).policy_name(THEIR_POLICY).send().await;
 }
 
 /// The names of all Secrets of `c`.
@@ -133,7 +224,7 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
     };
     match edit {
         "rotation requested" => annotate(simulation, ROTATE_AT),
-        "revocation requested" => annotate(simulation, REVOKE_AT),
+        "revocation requested" => super::emergency::revoke(simulation),
         "Secret deleted" => {
             for name in names {
                 simulation.edit(|cluster| cluster.delete("secrets", "default", &name));
@@ -168,6 +259,14 @@ pub fn in_kubernetes(simulation: &Simulation, edit: &str) {
         "check requested" => {
             patch("bucketconnections", "c", json!({ "metadata": { "annotations": { REQUESTED_AT: clock::now().to_string() } } }));
         }
+        "finalizer dropped" => patch("bucketconnections", "c", json!({ "metadata": { "finalizers": null } })),
+        "deleted" => drop(simulation.edit(|cluster| cluster.delete("bucketconnections", "default", "c"))),
+        "deleted in the foreground" => {
+            simulation.edit(|cluster| cluster.delete_in_foreground("bucketconnections", "default", "c"));
+        }
+        "suspended" => patch("bucketconnections", "c", json!({ "spec": { "suspend": true } })),
+        "resumed" => patch("bucketconnections", "c", json!({ "spec": { "suspend": null } })),
+        "rule withdrawn" => simulation.withdraw_rule(),
         other => panic!("unknown edit {other}"),
     }
 }

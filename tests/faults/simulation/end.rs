@@ -43,6 +43,8 @@ fn metadata(object: &Value) -> Value {
 
 fn conditions(object: &Value) -> Vec<Value> {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    // One that is told only where another key was once on its way.
+    let conditions = conditions.filter(|c| c["type"] != "RotationComplete" || c["reason"] != "InSync");
     let mut shown: Vec<_> = conditions.map(|c| json!([c["type"], c["status"], c["reason"]])).collect();
     shown.sort_by_key(Value::to_string);
     shown

@@ -5,16 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bucketconnection::api::REVOKE_AT;
 use bucketconnection::credentials::{KeyPair, Sensitive, keys_in};
+use bucketconnection::desired::names::KEYS_TAG;
+use bucketconnection::observed::Ledger;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::clock;
 use crate::cluster::Store;
-use crate::model::state::State;
+use crate::model::state::{Bucket, Key, State};
 
 /// Account of the operator, and one of somebody else.
 pub const ACCOUNT: &str = "123456789012";
+const OPERATOR: &str = ":user/operator";
+pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
+/// Whose a bucket is, by a tag that another team has put on it.
+pub const THEIR_TAG: &str = "theirs/default/theirs";
 
 #[derive(Default)]
 struct Inner {
@@ -28,6 +34,10 @@ struct Inner {
     held: BTreeSet<String>,
     /// What is foreign, as it should stay.
     foreign: Option<Value>,
+    /// Keys that persons made on our users may go: `forceDestroy` says so.
+    without_keys: bool,
+    /// Keys that somebody asked to cut off.
+    cut_off: BTreeSet<String>,
     buckets: BTreeSet<String>,
 }
 
@@ -58,12 +68,32 @@ impl Judge {
 
     /// What is foreign stays as it is now.
     pub fn keep(&self, store: &Store, state: &State) {
-        self.lock().foreign = Some(foreign(store, state));
+        let mut inner = self.lock();
+        inner.foreign = Some(foreign(store, state, inner.without_keys));
     }
 
-    /// From now on it may go.
-    pub fn forget_foreign(&self) {
-        self.lock().foreign = None;
+    /// From now on keys that persons made on our users may go.
+    pub fn forget_foreign_keys(&self, store: &Store, state: &State) {
+        self.lock().without_keys = true;
+        self.keep(store, state);
+    }
+
+    /// Every key of ours that works now is to be cut off: somebody asks for it.
+    pub fn revoke(&self, state: &State) {
+        let ours = state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).filter(|key| is_ours(key));
+        self.lock().cut_off.extend(ours.map(|key| key.id.clone()));
+    }
+
+    /// Whether none of those keys works any more.
+    pub fn is_cut_off(&self, state: &State) -> bool {
+        let asked = self.lock().cut_off.clone();
+        !asked.is_empty()
+            && !state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).any(|key| key.active() && asked.contains(&key.id))
+    }
+
+    /// The request went with the object that it was made of.
+    pub fn forget_revocation(&self) {
+        self.lock().cut_off.clear();
     }
 
     pub fn written(&self, what: &str, store: &Store, state: &State) {
@@ -96,7 +126,7 @@ impl Judge {
         }
         inner.buckets = buckets;
         if let Some(before) = &inner.foreign {
-            let now = foreign(store, state);
+            let now = foreign(store, state, inner.without_keys);
             if now != *before {
                 wrong.push(format!("what is foreign was changed: {before} became {now}"));
                 inner.foreign = Some(now);
@@ -107,7 +137,7 @@ impl Judge {
             inner.looks += 1;
             inner.violations.extend(wrong.into_iter().map(|wrong| format!("{at} after {what}: {wrong}")));
         } else if inner.foreign.is_some() {
-            inner.foreign = Some(foreign(store, state));
+            inner.foreign = Some(foreign(store, state, inner.without_keys));
         }
     }
 
@@ -124,9 +154,10 @@ impl Judge {
                 wrong.push(format!("{name} still retires {retiring:?}"));
             }
             let credentials = &status["credentials"];
-            if let (Some(user), Some(key)) = (status["user"]["name"].as_str(), credentials["accessKeyId"].as_str()) {
-                let previous = credentials["previous"]["accessKeyId"].as_str();
-                explained.insert(user.to_owned(), previous.into_iter().chain([key]).map(str::to_owned).collect::<BTreeSet<_>>());
+            if let Some(user) = status["user"]["name"].as_str() {
+                let known = [&credentials["accessKeyId"], &credentials["previous"]["accessKeyId"]];
+                let known: BTreeSet<_> = known.into_iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+                explained.insert(user.to_owned(), known);
             }
             if !credentials["next"].is_null() {
                 wrong.push(format!("{name} still has a next key: {}", credentials["next"]));
@@ -137,15 +168,74 @@ impl Judge {
             }
         }
         for user in state.users(ACCOUNT) {
-            let ours: Vec<_> = state.keys_of(user).filter(|key| key.created_by.ends_with(":user/operator")).collect();
-            let expected = explained.get(&user.name).cloned().unwrap_or_default();
+            let ours: Vec<_> = state.keys_of(user).filter(|key| is_ours(key)).collect();
+            // What no status knows, because nothing can be done for the object yet, AWS itself remembers.
+            let recorded = || Ledger::parse(user.tags.get(KEYS_TAG).map_or("", String::as_str)).keys().collect();
+            let expected = explained.get(&user.name).cloned().unwrap_or_else(recorded);
             let found: Vec<_> = ours.iter().map(|key| &key.id).collect();
-            if found.iter().copied().cloned().collect::<BTreeSet<_>>() != expected && !retained(store, state, &found) {
-                wrong.push(format!("user {} has the keys {found:?} of ours, but the status knows {expected:?}", user.name));
+            // Keys that persons have deleted are missed once the object can be looked after again.
+            let settled = store.all("bucketconnections").all(ready);
+            let as_known = found.iter().all(|id| expected.contains(*id)) && (!settled || found.len() == expected.len());
+            if !as_known && !retained(store, state, &found) {
+                wrong.push(format!("user {} has the keys {found:?} of ours, but {expected:?} are known", user.name));
+            }
+            for key in ours.iter().filter(|key| key.active() && self.lock().cut_off.contains(&key.id)) {
+                wrong.push(format!("key {} works, and somebody asked to cut it off", key.id));
             }
         }
+        wrong.extend(orphans(store, state));
+        wrong.extend(rights_on_foreign_buckets(state));
         wrong
     }
+}
+
+/// Users, buckets and policies in AWS that neither persons made nor an object explains; `Retain` leaves those of an object that is gone.
+fn orphans(store: &Store, state: &State) -> Vec<String> {
+    let objects: Vec<_> = store.all("bucketconnections").collect();
+    if objects.is_empty() {
+        return Vec::new();
+    }
+    let is = |value: &Value, name: &str| value.as_str() == Some(name);
+    let explained = |holds: &dyn Fn(&Value) -> bool| objects.iter().any(|object| holds(object));
+    let users = state.users(ACCOUNT).filter(|user| user.tags.contains_key(OWNER_TAG));
+    let users = users.filter(|user| !explained(&|object| is(&object["spec"]["user"]["name"], &user.name)));
+    let buckets = state.buckets.values().filter(|bucket| bucket.created_by.ends_with(OPERATOR));
+    let buckets = buckets.filter(|bucket| !explained(&|object| is(&object["spec"]["bucket"]["name"], &bucket.name)));
+    let policies = state.accounts.get(ACCOUNT).into_iter().flat_map(|account| account.now.policies.keys());
+    let policies = policies.filter(|arn| {
+        let earlier = |object: &Value| object["status"]["earlierPolicies"].to_string().contains(arn.as_str());
+        !explained(&|object| is(&object["status"]["policy"]["arn"], arn) || earlier(object) || !ready(object))
+    });
+    let users = users.map(|user| format!("orphaned: user {}", user.name));
+    let buckets = buckets.map(|bucket| format!("orphaned: bucket {}", bucket.name));
+    users.chain(buckets).chain(policies.map(|arn| format!("orphaned: policy {arn}"))).collect()
+}
+
+/// What users of ours may do in a bucket that another team has created under the name of ours.
+fn rights_on_foreign_buckets(state: &State) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for bucket in state.buckets.values().filter(|bucket| is_theirs(bucket)) {
+        for user in state.users(ACCOUNT).filter(|user| user.tags.contains_key(OWNER_TAG)) {
+            let rights = state.principals.get(&user.id).and_then(|rights| rights.latest());
+            let named = format!(":::{}", bucket.name);
+            let granted = rights.is_some_and(|rights| rights.identity.iter().any(|policy| policy.to_string().contains(&named)));
+            if granted {
+                wrong.push(format!("user {} has rights on another team's bucket {}", user.name, bucket.name));
+            }
+        }
+    }
+    wrong
+}
+
+/// Whether another team created the bucket, or says so by a tag.
+pub fn is_theirs(bucket: &Bucket) -> bool {
+    let tags = bucket.tags();
+    bucket.created_by.ends_with(":root") && tags.get("team").is_some_and(|team| team == "imaging")
+        || tags.get(OWNER_TAG).is_some_and(|owner| owner == THEIR_TAG)
+}
+
+fn is_ours(key: &Key) -> bool {
+    key.created_by.ends_with(OPERATOR)
 }
 
 /// Keys of an object that is gone, which leaves its Secret behind.
@@ -202,10 +292,10 @@ pub fn works(key: &KeyPair, state: &State) -> bool {
 }
 
 /// All that is called foreign-..., and what has no mark of ours.
-fn foreign(store: &Store, state: &State) -> Value {
+fn foreign(store: &Store, state: &State, without_keys: bool) -> Value {
     let named = |name: &str| name.starts_with("foreign");
     let objects: Vec<_> = store.objects().filter(|(key, _)| named(&key.2)).map(|(_, object)| object).collect();
-    let buckets: Vec<_> = state.buckets.values().filter(|bucket| named(&bucket.name)).collect();
+    let buckets: Vec<_> = state.buckets.values().filter(|bucket| named(&bucket.name) || is_theirs(bucket)).collect();
     let buckets: BTreeMap<_, _> = buckets
         .into_iter()
         .map(|bucket| (&bucket.name, json!([bucket.settings, bucket.objects.keys().collect::<Vec<_>>()])))
@@ -215,7 +305,7 @@ fn foreign(store: &Store, state: &State) -> Value {
     // Keys and tags that persons put on what is ours.
     let keys: Vec<_> =
         state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).filter(|key| key.created_by.ends_with(":root")).collect();
-    let keys: Vec<_> = keys.into_iter().map(|key| json!([key.id, key.active()])).collect();
-    let tags = state.buckets.values().flat_map(|bucket| bucket.tags()).filter(|(name, _)| named(name));
+    let keys: Vec<_> = keys.into_iter().map(|key| json!([key.id, key.active()])).filter(|_| !without_keys).collect();
+    let tags = state.buckets.values().flat_map(|bucket| bucket.tags()).filter(|(name, _)| named(name) && !without_keys);
     json!({ "objects": objects, "buckets": buckets, "users": users, "keys": keys, "tags": tags.collect::<Vec<_>>() })
 }

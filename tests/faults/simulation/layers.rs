@@ -34,7 +34,9 @@ impl Faults for OfAws {
     fn before(&self, seen: &Seen) -> BoxFuture<'static, Before> {
         let (calls, request, seen) = (self.0.clone(), format!("{seen:?}"), seen.clone());
         Box::pin(async move {
-            match calls.before(Side::Aws, request, seen.action).await {
+            let verdict = calls.before(Side::Aws, request, seen.action).await;
+            calls.answers(&seen.service, &seen.region).await;
+            match verdict {
                 Verdict::Pass => Before::Pass,
                 Verdict::Cut => Before::Cut,
                 Verdict::Broken => Before::Answer(500, if seen.service == "s3" { "InternalError" } else { "ServiceFailure" }),

@@ -7,10 +7,12 @@
 mod calls;
 pub mod clock;
 mod edits;
+mod emergency;
 mod end;
 mod gate;
 mod judge;
 mod layers;
+mod memory;
 mod operator;
 mod run;
 mod scenarios;

@@ -81,11 +81,7 @@ impl Simulation {
         for name in ["default", "kube-system", NAMESPACE] {
             self.cluster.apply("namespaces", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
         }
-        let text = include_str!("../../../deploy/local/account.yaml");
-        let mut account: Value = serde_saphyr::from_str(text).unwrap();
-        // The budget waits in real time, so it must never have to.
-        account["spec"]["budget"] = json!({ "s3": 10_000_000, "iam": 10_000_000 });
-        self.cluster.apply("awsaccounts", &account);
+        self.restore_rule();
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "foreign", "namespace": "default" }, "data": { "a": "eA==" } });
         self.cluster.apply("secrets", &secret);
         self.act(async |person| {
@@ -98,6 +94,21 @@ impl Simulation {
         self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| judge.written(action, store, state))));
         let (judge, cluster) = (self.judge.clone(), self.cluster.clone());
         self.model.on_write(move |action, state| cluster.look(|store| judge.written(action, store, state)));
+    }
+
+    /// The account allows the namespace nothing any more.
+    pub fn withdraw_rule(&self) {
+        let nothing = json!({ "spec": { "allowedNamespaces": [] } });
+        assert!(self.edit(|cluster| cluster.patch("awsaccounts", "", "default", nothing)));
+    }
+
+    /// The account is there, and allows the namespace everything.
+    pub fn restore_rule(&self) {
+        let text = include_str!("../../../deploy/local/account.yaml");
+        let mut account: Value = serde_saphyr::from_str(text).unwrap();
+        // The budget waits in real time, so it must never have to.
+        account["spec"]["budget"] = json!({ "s3": 10_000_000, "iam": 10_000_000 });
+        self.edit(|cluster| cluster.apply("awsaccounts", &account));
     }
 
     /// Lets a person work on AWS; the operator stands still meanwhile, and no time passes.

@@ -3,19 +3,41 @@
 use bucketconnection::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
+use super::emergency::EMERGENCY;
+use super::memory::MEMORY;
 use super::run::Simulation;
 use crate::cluster::{Request, Verb};
 use crate::model::Behaviour;
 use crate::support::merge::merge;
 
+#[derive(Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,
     /// Comes to rest before anything is counted.
     prepare: fn(&mut Simulation),
     act: fn(&mut Simulation),
+    /// What persons do once that has come to rest.
+    then: fn(&mut Simulation),
+}
+
+/// All of them.
+pub fn all() -> Vec<Scenario> {
+    ALL.into_iter().chain(MEMORY).chain(EMERGENCY).collect()
+}
+
+pub fn named(name: &str) -> Scenario {
+    all().into_iter().find(|scenario| scenario.name == name).unwrap_or_else(|| panic!("no scenario {name}"))
 }
 
 impl Scenario {
+    pub const fn new(name: &'static str, prepare: fn(&mut Simulation), act: fn(&mut Simulation)) -> Self {
+        Self { name, prepare, act, then: nothing }
+    }
+
+    pub const fn then(self, then: fn(&mut Simulation)) -> Self {
+        Self { then, ..self }
+    }
+
     /// A simulation that is about to act.
     pub fn prepared(&self, seed: u64, behaviour: Behaviour) -> Simulation {
         let mut simulation = Simulation::new(seed, behaviour);
@@ -25,6 +47,15 @@ impl Scenario {
 
     pub fn act(&self, simulation: &mut Simulation) {
         (self.act)(simulation);
+    }
+
+    /// Comes to rest, and to the end.
+    pub fn end(&self, simulation: &mut Simulation) {
+        simulation.settle();
+        if self.then as usize != nothing as fn(&mut Simulation) as usize {
+            (self.then)(simulation);
+            simulation.settle();
+        }
     }
 }
 
@@ -51,24 +82,24 @@ pub fn patch(simulation: &Simulation, spec: Value) {
     assert!(simulation.edit(|cluster| cluster.patch("bucketconnections", "default", "c", json!({ "spec": spec }))));
 }
 
-fn created(simulation: &mut Simulation, spec: Value) {
+pub fn created(simulation: &mut Simulation, spec: Value) {
     write(simulation, spec);
     simulation.start();
     simulation.settle();
     assert_eq!(simulation.wrong(), Vec::<String>::new());
 }
 
-fn nothing(_: &mut Simulation) {}
+pub fn nothing(_: &mut Simulation) {}
 
-fn plain(simulation: &mut Simulation) {
+pub fn plain(simulation: &mut Simulation) {
     created(simulation, json!({}));
 }
 
-fn managed(simulation: &mut Simulation) {
+pub fn managed(simulation: &mut Simulation) {
     created(simulation, json!({ "policy": { "type": "Managed" } }));
 }
 
-fn starts(simulation: &mut Simulation, spec: Value) {
+pub fn starts(simulation: &mut Simulation, spec: Value) {
     write(simulation, spec);
     simulation.start();
 }
@@ -95,8 +126,8 @@ fn keys(simulation: &mut Simulation, work: fn(aws_sdk_iam::Client, String) -> fu
     request(simulation);
 }
 
-pub const ALL: [Scenario; 14] = [
-    Scenario { name: "create", prepare: nothing, act: |s| starts(s, json!({})) },
+const ALL: [Scenario; 14] = [
+    Scenario::new("create", nothing, |s| starts(s, json!({}))),
     Scenario {
         name: "create managed",
         prepare: nothing,
@@ -106,6 +137,7 @@ pub const ALL: [Scenario; 14] = [
                 json!({ "policy": { "type": "Managed" }, "access": { "groups": ["lab-a"] }, "bucket": { "encryption": { "type": "SSE-S3" } } }),
             )
         },
+        then: nothing,
     },
     Scenario {
         name: "Secret lost",
@@ -114,6 +146,7 @@ pub const ALL: [Scenario; 14] = [
             s.edit(|cluster| cluster.delete("secrets", "default", "c-s3"));
             request(s);
         },
+        then: nothing,
     },
     Scenario {
         name: "key deleted",
@@ -123,6 +156,7 @@ pub const ALL: [Scenario; 14] = [
                 Box::pin(async move { drop(iam.delete_access_key().user_name("user-c").access_key_id(id).send().await.unwrap()) })
             })
         },
+        then: nothing,
     },
     Scenario {
         name: "key inactive",
@@ -135,6 +169,7 @@ pub const ALL: [Scenario; 14] = [
                 })
             });
         },
+        then: nothing,
     },
     Scenario {
         name: "user deleted",
@@ -160,11 +195,13 @@ pub const ALL: [Scenario; 14] = [
             });
             request(s);
         },
+        then: nothing,
     },
     Scenario {
         name: "rotate",
         prepare: |s| created(s, json!({ "credentials": { "rotation": { "overlap": "40s" } } })),
         act: |s| annotate(s, ROTATE_AT),
+        then: nothing,
     },
     Scenario {
         name: "rotate versioned",
@@ -173,19 +210,22 @@ pub const ALL: [Scenario; 14] = [
             created(s, json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } }));
         },
         act: |s| annotate(s, ROTATE_AT),
+        then: nothing,
     },
-    Scenario { name: "revoke", prepare: plain, act: |s| annotate(s, REVOKE_AT) },
+    Scenario::new("revoke", plain, |s| annotate(s, REVOKE_AT)),
     Scenario {
         name: "delete",
         prepare: |s| {
             created(s, json!({ "policy": { "type": "Managed" }, "deletionPolicy": "Delete", "access": { "groups": ["lab-a"] } }))
         },
         act: |s| assert!(s.edit(|cluster| cluster.delete("bucketconnections", "default", "c"))),
+        then: nothing,
     },
     Scenario {
         name: "retain",
         prepare: |s| created(s, json!({ "access": { "groups": ["lab-a"] } })),
         act: |s| assert!(s.edit(|cluster| cluster.delete("bucketconnections", "default", "c"))),
+        then: nothing,
     },
     Scenario {
         name: "adopt",
@@ -203,16 +243,19 @@ pub const ALL: [Scenario; 14] = [
             assert!(hash.is_string(), "{}", s.status("c"));
             patch(s, json!({ "approvedPlan": hash }));
         },
+        then: nothing,
     },
     Scenario {
         name: "policy changed",
         prepare: |s| created(s, json!({ "policy": { "name": "one" } })),
         act: |s| patch(s, json!({ "policy": { "type": "Managed", "name": "two" }, "bucket": { "prefix": "other/" } })),
+        then: nothing,
     },
     Scenario {
         name: "Secret renamed",
         prepare: |s| created(s, json!({ "access": { "groups": ["lab-a"] } })),
         act: |s| patch(s, json!({ "credentials": { "secret": { "name": "renamed" } } })),
+        then: nothing,
     },
 ];
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::calls::How;
 use super::points::{each_struck, pairs_struck};
-use super::scenarios::ALL;
+use super::scenarios::all;
 use super::tally::Tally;
 use super::{changes, stories, twins};
 use crate::support::figures;
@@ -54,8 +54,9 @@ fn everything_simulated() {
     let seed = variable("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     println!("SEED={seed} SOAK={times}");
     let (mut wrong, names) = (0, PARTS.map(|(name, _)| name));
-    let scenarios = ALL.map(|scenario| scenario.name).join(", ");
-    let head = format!("The {} scenarios: {scenarios}.\n\n{HEAD}", ALL.len());
+    let all = all();
+    let scenarios = all.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+    let head = format!("The {} scenarios: {scenarios}.\n\n{HEAD}", all.len());
     let only = variable::<String>("PART");
     for (name, part) in PARTS.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
         let (tally, began) = (Tally::default(), Instant::now());

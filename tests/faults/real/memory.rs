@@ -1,0 +1,184 @@
+//! What Kubernetes forgets and AWS remembers, and what others take away: scenarios about whose a key or a bucket is.
+
+use aws_sdk_iam::types::StatusType;
+use aws_sdk_s3::types::{Tag, Tagging};
+use bucketconnection::api::{BucketConnection, FINALIZER, REVOKE_AT, ROTATE_AT};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::rig::{ASKED, Rig};
+use super::scenarios::{CONNECTED, Ends, READY, Scenario, Step, revoked, rotated};
+use crate::support::lab::{signal, told};
+
+/// Garbage collectors take it away when they are done.
+const FOREGROUND: &str = "foregroundDeletion";
+/// Longer than the second in which two buckets of one name cannot be told apart.
+const ANOTHER_SECOND: std::time::Duration = std::time::Duration::from_millis(1_500);
+
+const HELD: Step = |rig| Box::pin(async { rig.connected(spec()).await });
+const IN_AN_OVERLAP: Step = |rig| Box::pin(overlap(rig));
+const FORGOTTEN: Step = |rig| Box::pin(forgotten(rig));
+const AGAIN: Step = |rig| Box::pin(again(rig));
+
+pub static MEMORY: [Scenario; 6] = [
+    Scenario { name: "forgotten", setup: HELD, trigger: FORGOTTEN, end: READY, ends: Ends::Ready },
+    Scenario { name: "forgotten-in-overlap", setup: IN_AN_OVERLAP, trigger: FORGOTTEN, end: READY, ends: Ends::Ready },
+    Scenario {
+        name: "retained-in-overlap-and-again",
+        setup: IN_AN_OVERLAP,
+        trigger: |rig| Box::pin(async { rig.lab.delete("c").await }),
+        end: AGAIN,
+        ends: Ends::Ready,
+    },
+    Scenario {
+        name: "deleted-in-foreground-and-again",
+        setup: HELD,
+        trigger: |rig| {
+            Box::pin(async {
+                rig.lab.objects().delete("c", &DeleteParams::foreground()).await.unwrap();
+            })
+        },
+        end: AGAIN,
+        ends: Ends::Ready,
+    },
+    Scenario {
+        name: "bucket-recreated",
+        setup: CONNECTED,
+        trigger: |rig| Box::pin(recreated(rig)),
+        end: |rig| Box::pin(left_alone(rig)),
+        ends: Ends::Refused,
+    },
+    Scenario {
+        name: "revoke-suspended",
+        setup: |rig| Box::pin(suspended(rig)),
+        trigger: |rig| Box::pin(async { rig.annotate(REVOKE_AT).await }),
+        end: |rig| Box::pin(resumed(rig)),
+        ends: Ends::Ready,
+    },
+];
+
+fn spec() -> Value {
+    json!({ "credentials": { "rotation": { "overlap": "1h" } }, "access": { "groups": ["lab-a"] } })
+}
+
+/// Two keys that work: the current and the previous one.
+async fn overlap(rig: &Rig) {
+    rig.connected(spec()).await;
+    rig.annotate(ROTATE_AT).await;
+    rotated(rig).await;
+    rig.quiet().await;
+}
+
+/// Applies the same object once more; the annotation tells the two apart.
+async fn apply_again(rig: &Rig) {
+    let mut object = rig.connection(spec());
+    object["metadata"]["annotations"] = json!({ "again": "yes" });
+    rig.lab.apply(&object).await;
+}
+
+/// The object goes with its status and all its Secrets, and comes again, all while the operator looks away.
+async fn forgotten(rig: &mut Rig) {
+    rig.watch.excused();
+    signal(rig.lab.pid(), "STOP");
+    rig.lab.patch("c", json!({ "metadata": { "finalizers": null } })).await;
+    rig.lab.delete("c").await;
+    for secret in ours(rig).await {
+        rig.lab.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    apply_again(rig).await;
+    signal(rig.lab.pid(), "CONT");
+}
+
+async fn ours(rig: &Rig) -> Vec<Secret> {
+    let label = ListParams::default().labels("app.kubernetes.io/managed-by=bucketconnection");
+    rig.lab.secrets().list(&label).await.unwrap().items
+}
+
+/// Waits until the deleted object is gone, applies it again, and waits until that one is ready.
+fn again(rig: &mut Rig) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let is_again = |object: &BucketConnection| object.annotations().contains_key("again");
+        loop {
+            match rig.lab.objects().get_opt("c").await.unwrap() {
+                None => apply_again(rig).await,
+                Some(object) if is_again(&object) => break,
+                Some(object) => collected(rig, &object).await,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+        rig.lab.ready("c").await;
+    })
+}
+
+/// Does what the garbage collector does to an object that is deleted in the foreground: there is none here.
+async fn collected(rig: &Rig, object: &BucketConnection) {
+    let finalizers = object.finalizers();
+    if object.metadata.deletion_timestamp.is_none() || !finalizers.iter().any(|name| name == FOREGROUND) {
+        return;
+    }
+    for secret in ours(rig).await {
+        if secret.owner_references().iter().any(|owner| Some(&owner.uid) == object.metadata.uid.as_ref()) {
+            rig.lab.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
+        }
+    }
+    let others: Vec<_> = finalizers.iter().filter(|name| *name != FOREGROUND).collect();
+    let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": object.resource_version() } });
+    // The operator may have been first.
+    let _ = rig.lab.objects().patch("c", &PatchParams::default(), &Patch::Merge(patch)).await;
+}
+
+/// Another team deletes the bucket, and creates one of its own under that name.
+async fn recreated(rig: &Rig) {
+    let (s3, bucket) = (rig.lab.s3(), rig.bucket());
+    tokio::time::sleep(ANOTHER_SECOND).await;
+    s3.delete_bucket().bucket(&bucket).send().await.unwrap();
+    s3.create_bucket().bucket(&bucket).send().await.unwrap();
+    let team = Tag::builder().key("team").value("imaging").build().unwrap();
+    let tags = Tagging::builder().tag_set(team).build().unwrap();
+    s3.put_bucket_tagging().bucket(&bucket).tagging(tags).send().await.unwrap();
+    s3.put_object().bucket(&bucket).key("runs/theirs").body(b"theirs".to_vec().into()).send().await.unwrap();
+    rig.ask().await;
+}
+
+/// The other team's bucket has their tag and their object, and our user has no policy that grants anything.
+async fn left_alone(rig: &Rig) {
+    rig.lab
+        .until("c", "answer", |object| {
+            let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+            handled == Some(ASKED) && told(object, "Ready").1 == "BucketNotOwned"
+        })
+        .await;
+    let (s3, iam, bucket, user) = (rig.lab.s3(), rig.lab.iam(), rig.bucket(), rig.user());
+    let tags = s3.get_bucket_tagging().bucket(&bucket).send().await.unwrap().tag_set;
+    assert_eq!(tags.iter().map(|tag| (tag.key(), tag.value())).collect::<Vec<_>>(), [("team", "imaging")]);
+    assert!(s3.get_object().bucket(&bucket).key("runs/theirs").send().await.is_ok());
+    let attached = iam.list_attached_user_policies().user_name(&user).send().await.unwrap();
+    let inline = iam.list_user_policies().user_name(&user).send().await.unwrap();
+    assert_eq!((attached.attached_policies().len(), inline.policy_names().len()), (0, 0), "rights on another team's bucket");
+}
+
+async fn suspended(rig: &Rig) {
+    rig.connected(json!({})).await;
+    rig.lab.patch("c", json!({ "spec": { "suspend": true } })).await;
+    rig.lab.until("c", "suspension", |object| told(object, "Stalled").1 == "Suspended").await;
+}
+
+/// No key works while it is suspended; then it is resumed, and gets another.
+async fn resumed(rig: &Rig) {
+    let done = |object: &BucketConnection| {
+        let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
+        credentials.last_handled_revoke_at.as_deref() == Some(ASKED)
+    };
+    let object = rig.lab.until("c", "revocation", done).await;
+    if object.spec.suspend {
+        let keys = rig.lab.iam().list_access_keys().user_name(rig.user()).send().await.unwrap();
+        let active = keys.access_key_metadata().iter().filter(|key| key.status() == Some(&StatusType::Active));
+        assert_eq!(active.count(), 0, "keys work after the revocation");
+        assert!(object.finalizers().iter().any(|name| name == FINALIZER));
+        rig.lab.patch("c", json!({ "spec": { "suspend": false } })).await;
+    }
+    revoked(rig).await;
+}
