@@ -224,6 +224,16 @@ proptest! {
                 let of_rotation = blocker.part == ConditionType::RotationComplete;
                 keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != of_rotation));
             }
+            // What was changed while nobody remembered whose it is: a person has it adopted.
+            for blocker in &passed.plan.blockers {
+                let approved = blocker.message.split([' ', ';']).find(|word| word.starts_with("plan-")).map(str::to_owned);
+                match blocker.reason {
+                    Reason::RuleNotOwned => object.spec.bucket.adopt = true,
+                    Reason::AwaitingApproval => object.spec.approved_plan = approved,
+                    _ => continue,
+                }
+                object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
+            }
             // And deletes a key before that was used since, once nobody does any more.
             let previous = credentials.previous.map(|previous| previous.access_key_id);
             if passes > 3 {
