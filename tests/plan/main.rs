@@ -35,6 +35,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod convergence;
+mod fuzz;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
