@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint crds expect bench clean
+.PHONY: help run up down test soak lint crds expect bench sbom clean
 
 help: ## This text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,8 @@ test: ## Everything: pure, wire and end-to-end tests
 soak: ## Faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; figures into docs/reliability.md; takes hours
 	@$(STACK) build
 	PROPTEST_CASES=$$((10000 * $(SOAK))) cargo test --no-default-features --test plan any_story
+	PROPTEST_CASES=$$((100000 * $(SOAK))) cargo test --no-default-features --release --test plan fuzz
+	cargo test --test apiserver no_more_than_twice -- --ignored --nocapture
 	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
 	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
 
@@ -33,10 +35,15 @@ bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
 
-lint: ## Formatting and clippy
+lint: ## Formatting, clippy and, where it is installed, cargo-deny
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	else echo "no cargo-deny: make test checks licences, bans and sources, and nobody checks advisories"; fi
+
+sbom: ## The bill of materials, as CycloneDX: target/bucketconnection.cdx.json
+	$(PYTHON) deploy/sbom.py > target/bucketconnection.cdx.json
 
 crds: ## Writes crds/ from the Rust types
 	@UPDATE=1 cargo test --quiet --no-default-features --test tidy crds

@@ -130,8 +130,13 @@ pub fn canonical_statement(statement: &Value) -> Option<Canonical> {
 
 /// `"*"` is every AWS principal, and an account is its id or the ARN of its root.
 fn canonical_principal(principal: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
-    let Value::Object(kinds) = principal else {
-        return Some([("AWS".to_owned(), strings(principal)?)].into());
+    let of_aws;
+    let kinds = match principal {
+        Value::Object(kinds) => kinds,
+        names => {
+            of_aws = serde_json::Map::from_iter([("AWS".to_owned(), names.clone())]);
+            &of_aws
+        }
     };
     let account = |name: String| {
         let root =

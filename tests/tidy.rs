@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "tidy/supply_chain.rs"]
+mod supply_chain;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

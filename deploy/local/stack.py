@@ -151,6 +151,7 @@ class Stack:
         self.processes, self.facts, self.made_account = [], {}, False
 
     def start(self):
+        os.umask(0o077)  # the files have keys of the emulator and tokens of the cluster, and the logs may
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.control_plane:
             for attempt in (1, 2, 3):
@@ -165,7 +166,7 @@ class Stack:
             self.facts["kubeconfig"] = self.facts["operator_kubeconfig"] = str(self.cluster)
         if self.emulator:
             self.start_emulator()
-        (self.directory / "env").write_text(self.environment_file())
+        write_private(self.directory / "env", self.environment_file())
         return self
 
     def start_control_plane(self):
@@ -359,8 +360,11 @@ def make_signing_key(place):
 
 
 def write_private(place, text):
-    place.touch(mode=0o600)
-    place.write_text(text)
+    new = place.with_name(f"{place.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(place)  # whoever waits for the file finds all of it, and one that others could read is gone
 
 
 def free_ports(count):

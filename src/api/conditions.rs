@@ -136,6 +136,8 @@ pub enum Reason {
     AccessNotOwned,
     /// A statement of the bucket policy that is not managed here stands in the way of one that is.
     ForeignStatement,
+    /// A lifecycle rule, or a statement of the bucket policy, of that name is there, but not ours.
+    RuleNotOwned,
     /// The user has keys that were not issued here.
     ForeignAccessKeys,
     /// AWS does not accept the key.
@@ -170,7 +172,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -215,6 +217,7 @@ impl Reason {
         Self::SecretMissing,
         Self::AccessNotOwned,
         Self::ForeignStatement,
+        Self::RuleNotOwned,
         Self::ForeignAccessKeys,
         Self::KeyRejected,
         Self::NotIsolated,

@@ -113,6 +113,11 @@ pub struct Memory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<VersioningStatus>,
 
+    /// What is about to become ours in settings that are shared with others, by the name of the setting: should the operator end before it
+    /// can say so in bucket.owned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub writing: BTreeMap<String, Vec<String>>,
+
     /// Fingerprints of what was written last, by section of spec.management. What differs from it was changed by something else, and
     /// is drift; what differs because the spec, or the defaults of its AWSAccount, changed is not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -120,6 +125,15 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What is ours in settings that are shared with others, by the name of the setting, with what was about to become ours.
+    pub fn owned(&self) -> BTreeMap<String, Vec<String>> {
+        let mut owned = self.bucket.as_ref().map(|bucket| bucket.owned.clone()).unwrap_or_default();
+        for (setting, names) in &self.writing {
+            owned.entry(setting.clone()).or_default().extend(names.iter().cloned());
+        }
+        owned
+    }
+
     /// Whether nothing is remembered: no plan was ever about to be carried out, so nothing is there that needs to be deleted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

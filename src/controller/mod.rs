@@ -122,7 +122,12 @@ impl Context {
 
     /// The connections that need the account to be deleted: those that may have something in AWS.
     fn users_of(&self, account: &str) -> Vec<String> {
-        let held = |object: &BucketConnection| object.finalizers().iter().any(|name| name == FINALIZER);
+        // A finalizer alone, which an object may be created with, needs nothing of the account.
+        let held = |object: &BucketConnection| {
+            let (held, mut object) = (object.finalizers().iter().any(|name| name == FINALIZER), object.clone());
+            self.seal.check(&mut object);
+            held && reconcile::has_begun(&object)
+        };
         let found = self.connections_of(account).into_iter().filter(|reference| {
             let object = self.connections.get(reference);
             object.is_some_and(|object| object.0.as_ref().is_ok_and(held))

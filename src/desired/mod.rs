@@ -355,7 +355,7 @@ fn resolve_on(
         presets::Parts::default()
     });
     let status = object.status.clone().unwrap_or_default();
-    let earlier = status.memory.bucket.as_ref().map(|b| b.owned.clone()).unwrap_or_default();
+    let earlier = status.memory.owned();
     let context = settings::Context {
         preset_cors: preset.cors,
         preset_statements: &preset.bucket_statements,
@@ -409,6 +409,13 @@ fn resolve_on(
     let secret_spec = spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
     let existing = spec.existing_secret().map(str::to_owned);
     let secret_name = existing.clone().unwrap_or_else(|| names::secret(object));
+    if existing.is_none() && secret_name.len() > names::SECRET_LIMIT {
+        let text = format!(
+            "by default it would be {secret_name}, and at most {} characters are possible, since Secrets beside it have longer names: name one",
+            names::SECRET_LIMIT
+        );
+        errors.push(SpecError::new("spec.credentials.secret.name", text));
+    }
     let rotation = spec.credentials.as_ref().and_then(|credentials| credentials.rotation.as_ref());
     let rotation = DesiredRotation::new(rotation, &mut errors);
     let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();

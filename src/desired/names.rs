@@ -45,6 +45,8 @@ pub fn outside(owner: &str) -> String {
 pub const BUCKET_LIMIT: usize = 63;
 /// Longest name of an IAM user (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 const USER_LIMIT: usize = 64;
+/// Longest name of our Secret: those beside it (`<name>-v1000000000`), and the Role of its readers, have longer ones.
+pub const SECRET_LIMIT: usize = 240;
 /// Longest value of a tag.
 const TAG_LIMIT: usize = 256;
 

@@ -50,9 +50,13 @@ fn only_settings_can_be_made_weaker() {
 #[test]
 fn long_names_are_cut_and_stay_apart() {
     let name = "n".repeat(253);
-    let long = |last: &str| {
-        resolve(&object(&format!("{}{last}", &name[..252]), json!({})), "cluster", &account(), &Terms::default()).unwrap()
+    let long = |last: &str, spec: Value| {
+        resolve(&object(&format!("{}{last}", &name[..252]), spec), "cluster", &account(), &Terms::default())
     };
+    // No Secret has a name as long as that.
+    let error = long("a", json!({})).unwrap_err().remove(0);
+    assert!(error.field == "spec.credentials.secret.name" && error.message.ends_with("name one"), "{error}");
+    let long = |last: &str| long(last, json!({ "credentials": { "secret": { "name": "key" } } })).unwrap();
     let (a, b) = (long("a"), long("b"));
     assert_eq!(a.user.name.len(), 64);
     assert_ne!(a.user.name, b.user.name);

@@ -128,6 +128,7 @@ mod tests {
             "permissions": { "groups": ["g"] },
             "versioning": { "versioned": true, "readAt": "2026-01-01T00:00:00Z" },
             "written": { "cors": "abcdef" },
+            "writing": { "lifecycle": ["tidy"] },
         });
         for field in fields {
             assert!(full.get(&field).is_some(), "give {field} a value in this test");

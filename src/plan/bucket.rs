@@ -7,7 +7,7 @@ use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
-use crate::problem::{Class, Problem};
+use crate::problem::{Class, Problem, listed};
 use crate::settings::{self, FieldDiff, Reading, SettingChange};
 
 const TAGS: &str = "bucket.tags";
@@ -94,9 +94,14 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         }
         _ => {}
     }
-    let (mut changes, unread) = desired.bucket.settings.changes(live);
     let same = matches!(known, Identity::Same);
     let adopts = ownership == Ownership::Untagged && !same;
+    let (mut changes, mut unread) = desired.bucket.settings.changes(live);
+    if adopt && (adopts || changes.iter().any(|change| !change.foreign.is_empty())) {
+        (changes, unread) = desired.bucket.settings.adopting().changes(live);
+        // What others have under names of the spec is replaced only as approved, in a bucket of ours too.
+        planner.adopts.push(BucketReady);
+    }
     if ownership == Ownership::Untagged && same {
         changes.iter_mut().for_each(mark_restored);
     }
@@ -107,7 +112,6 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     settings(planner, desired, marks, &[]);
     let marked = (planner.plan.steps.len() > first).then_some(first);
     if adopts {
-        planner.adopts.push(BucketReady);
         planner.replaced = matches!(known, Identity::Another);
     }
     settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
@@ -178,6 +182,17 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             planner.plan.open.insert(name);
             continue;
         }
+        if !change.foreign.is_empty() {
+            let there = listed(&change.foreign);
+            let message = format!(
+                "{there}: something of that name is there, and this BucketConnection did not write it, so it is left as it is: choose another id or sid, have it removed in AWS, or set bucket.adopt: true to have the change approved (the AWSAccount must allow adoption.buckets)"
+            );
+            planner.stall(change.part, Reason::RuleNotOwned, message);
+            planner.plan.open.insert(name);
+            if change.diffs.is_empty() {
+                continue;
+            }
+        }
         // Putting back what was in force already is no loosening.
         if let Some(weakens) = change.weakens
             && enforced
@@ -191,6 +206,8 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             continue;
         }
         let action = Action::WriteSetting { field: change.field, write: change.write };
-        planner.write(change.part, action, change.diffs, after);
+        if planner.write(change.part, action, change.diffs, after).is_some() && !change.adds.is_empty() {
+            planner.plan.adds.insert(name, change.adds);
+        }
     }
 }

@@ -44,6 +44,8 @@ pub fn retained_secrets(object: &BucketConnection, remembered: &Remembered) -> B
     if remembered.credentials.secret_name.is_none() {
         names.insert(names::secret(object));
     }
+    // No Secret has a name that is none.
+    names.retain(|name| names::is_object_name(name));
     names
 }
 

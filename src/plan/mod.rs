@@ -49,6 +49,8 @@ pub struct Plan {
     pub hands_off: bool,
     /// A takeover that waits for approval.
     pub adoption: Option<Adoption>,
+    /// Names that become ours in settings that are shared with others, once the section's step is done.
+    pub adds: BTreeMap<&'static str, Vec<String>>,
     /// Sections that cannot be brought to what is wanted, or could not be looked at, so that they have no step.
     pub open: BTreeSet<&'static str>,
 }

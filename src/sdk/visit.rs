@@ -4,7 +4,7 @@
 //! AWSAccount to say, and here only names are taken, only over TLS, redirects are not followed, the body is not read, and what the name
 //! resolves to is checked by the very look-up that is connected to. No proxy is used: it would look the name up again.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
@@ -49,8 +49,6 @@ pub async fn visit(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -
 /// Whether an address may be a server that a user names: not the operator's own host, nor what only its network can reach without
 /// being routed, such as the metadata service. Private networks may be: that is where such servers stand.
 pub fn routed(address: IpAddr) -> bool {
-    /// AWS's metadata service over IPv6.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             !(v4.is_loopback()
@@ -61,9 +59,24 @@ pub fn routed(address: IpAddr) -> bool {
                 || v4.octets()[0] == 0)
         }
         IpAddr::V6(v6) => {
-            !(v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6 == METADATA)
+            // AWS's own services on each host: metadata, credentials of EKS Pod Identity, DNS, time.
+            let of_aws = v6.segments()[..2] == [0xfd00, 0xec2];
+            let near = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || of_aws;
+            !near && translated(v6).is_none_or(|v4| routed(v4.into()))
         }
     }
+}
+
+/// The IPv4 address to which a network translates this one: NAT64 (RFC 6052, RFC 8215), 6to4, and the form that is not used any more.
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let (high, low) = match (a, b) {
+        (0x64, 0xff9b) | (0, 0) if (c, d, e, f) == (0, 0, 0, 0) => (g, h),
+        (0x64, 0xff9b) if c == 1 => (g, h),
+        (0x2002, high) => (high, c),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
 }
 
 #[derive(Clone, Debug)]
@@ -91,12 +104,26 @@ mod tests {
 
     #[test]
     fn nothing_near_the_operator_is_asked() {
-        for near in
-            ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "224.0.0.1"]
-        {
+        for near in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "169.254.170.23",
+            "0.0.0.0",
+            "::1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "2002:7f00:1::",
+            "224.0.0.1",
+        ] {
             assert!(!routed(near.parse().unwrap()), "{near}");
         }
-        for server in ["10.1.2.3", "192.168.1.1", "52.1.2.3", "2001:db8::1"] {
+        for server in ["10.1.2.3", "192.168.1.1", "52.1.2.3", "2001:db8::1", "64:ff9b::10.1.2.3", "2002:3401:203::1", "fd12::1"] {
             assert!(routed(server.parse().unwrap()), "{server}");
         }
     }

@@ -113,6 +113,9 @@ pub trait Setting {
     fn owned(_: &Self::Desired) -> Vec<String> {
         Vec::new()
     }
+
+    /// Takes what others have under names of the spec for ours: the bucket is adopted, and the changes are approved.
+    fn adopt(_: &mut Self::Desired) {}
 }
 
 /// A write, and what it changes.
@@ -127,17 +130,25 @@ pub struct Change<W> {
     pub weakens: Option<String>,
     /// What of others stands in its way, so that it cannot be done.
     pub blocked: Option<String>,
+    /// What others have under names of the spec, by path: it is left as it is.
+    pub foreign: Vec<String>,
+    /// Names that the write adds, where the setting is shared with others: these become ours.
+    pub adds: Vec<String>,
 }
 
 impl<W> Change<W> {
     /// A change of some fields; `None` where there are none.
     pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
-        (!diffs.is_empty()).then_some(Self { diffs, write, weakens: None, blocked: None })
+        (!diffs.is_empty()).then_some(Self::new(diffs, write))
+    }
+
+    fn new(diffs: Vec<FieldDiff>, write: W) -> Self {
+        Self { diffs, write, weakens: None, blocked: None, foreign: Vec::new(), adds: Vec::new() }
     }
 
     /// A change of one whole field.
     pub fn whole(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
-        Self { diffs: vec![FieldDiff::new(path, live, desired)], write, weakens: None, blocked: None }
+        Self::new(vec![FieldDiff::new(path, live, desired)], write)
     }
 
     /// The same, marked as taking protection away where `weakens` says which.
@@ -300,6 +311,17 @@ macro_rules! settings {
                 changes
             }
 
+            /// The same for a bucket that is adopted: what others have under names of the spec is replaced.
+            pub fn adopting(&self) -> Self {
+                let mut desired = self.clone();
+                $($(
+                    if let Some(desired) = &mut desired.$name {
+                        <$name::$variant as Setting>::adopt(desired);
+                    }
+                )*)*
+                desired
+            }
+
             /// What is ours in the managed settings that are shared with others: short name, condition, names.
             pub fn owned(&self) -> Vec<(&'static str, ConditionType, Vec<String>)> {
                 let mut owned = Vec::new();
@@ -415,6 +437,8 @@ macro_rules! settings {
             diffs: $change.diffs,
             weakens: $change.weakens,
             blocked: $change.blocked,
+            foreign: $change.foreign,
+            adds: $change.adds,
             write: Write::$variant($change.write),
         }
     };
@@ -441,6 +465,10 @@ pub struct SettingChange {
     pub weakens: Option<String>,
     /// What of others stands in its way.
     pub blocked: Option<String>,
+    /// What others have under names of the spec.
+    pub foreign: Vec<String>,
+    /// Names that become ours by it.
+    pub adds: Vec<String>,
     /// What to send.
     pub write: Write,
 }

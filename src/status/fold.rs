@@ -23,7 +23,9 @@ use crate::api::{
 use crate::execute::{Fact, Outcome, Report};
 use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan, Step};
-use crate::settings::{FieldDiff, Reading, short_name};
+use crate::settings::bucket_policy::{BucketPolicy, OUR_PREFIX};
+use crate::settings::tags::BucketTags;
+use crate::settings::{FieldDiff, Reading, Setting, short_name};
 
 /// Folds `pass` into the status that the object should have.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
@@ -272,6 +274,8 @@ impl Fold<'_> {
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             // A bucket that was made anew has nothing of before.
+            let earlier_names = self.status.memory.owned();
+            self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
             let made = steps.clone().find_map(|(_, outcome)| match outcome {
                 Outcome::Done(Fact::Bucket { from, to }) => Some(Created::between(*from, *to)),
@@ -287,6 +291,7 @@ impl Fold<'_> {
                 let failed = |step: &Step, outcome: &Outcome| {
                     matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
                 };
+                let ours = claimed(name, ours, earlier_names.get(name), check);
                 let open = desired.management.of(name) != ManagementMode::Enforce
                     || steps.clone().any(|(step, outcome)| failed(step, outcome))
                     || check.plan.blockers.iter().any(|blocker| blocker.part == part);
@@ -441,6 +446,23 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
         known.extend(wanted.filter(|wanted| !known.contains(wanted)));
     }
     known
+}
+
+/// Those of `ours` that we wrote, in this check or earlier. Others may have the same under the same name, so what is only found to be as it is
+/// wanted does not become ours, unless the bucket is adopted. Keys of tags are ours by the rules of the account.
+fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, check: &Checked<'_>) -> Vec<String> {
+    if check.desired.bucket.adopt || section == short_name(BucketTags::FIELD) {
+        return ours;
+    }
+    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
+    let mut of_section =
+        steps.filter(|(step, _)| matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == section));
+    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Doubtful(_)));
+    let adds = check.plan.adds.get(section).filter(|_| written);
+    // No spec, and nobody else, has a Sid that begins like this.
+    let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);
+    let known = |name: &String| own(name) || earlier.into_iter().chain(adds).flatten().any(|known| known == name);
+    ours.into_iter().filter(known).collect()
 }
 
 /// Keys that are ours now and, while a write of them is open, those that were.

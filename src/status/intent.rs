@@ -1,6 +1,8 @@
 //! What is written to the status before a plan is carried out, so that a crash in between leaves nothing unexplained: the intent to
 //! issue a key, and the names of a policy, a Secret or a Role that are about to be written.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -10,6 +12,7 @@ use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, 
 use crate::desired::{Desired, names};
 use crate::plan::key::ATTEMPT;
 use crate::plan::{Action, Plan, Step, revocation};
+use crate::settings::short_name;
 
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
@@ -40,8 +43,22 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
     let new_readers = grants && !status.memory.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
-    if issued.is_none() && revokes.is_none() && !new_policy && !new_secret && !new_readers {
+    let writing = |section: &str| {
+        let mut written = plan.steps.iter().map(|step| &step.action);
+        written.any(|action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section))
+    };
+    let adds: BTreeMap<_, _> = plan
+        .adds
+        .iter()
+        .filter(|(section, _)| writing(section))
+        .map(|(section, names)| ((*section).to_owned(), names.clone()))
+        .collect();
+    let new_names = !adds.is_empty() && status.memory.writing != adds;
+    if issued.is_none() && revokes.is_none() && !new_policy && !new_secret && !new_readers && !new_names {
         return None;
+    }
+    if new_names {
+        status.memory.writing = adds;
     }
     if new_secret {
         let credentials = status.memory.credentials.get_or_insert_default();

@@ -1,6 +1,8 @@
 //! `make run`, as somebody would run it whose shell is set up for real accounts and clusters.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::stack::{ROOT, scratch};
@@ -42,5 +44,24 @@ fn make_run_shows_the_whole_job_and_leaves_nothing_running() {
     ] {
         assert!(text.contains(shown), "{shown}\n{text}");
     }
+    let files = private_files(&directory);
+    assert!(
+        files.iter().any(|file| file.ends_with("env")) && files.iter().any(|file| file.ends_with("cluster/admin.kubeconfig"))
+    );
     // Both pipes are at their end, so no process that could write to them is left.
+}
+
+/// All files in a directory: other users of the machine can read none of them, since they have keys and tokens.
+fn private_files(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        if metadata.is_dir() {
+            found.extend(private_files(&path));
+        } else {
+            assert_eq!(metadata.permissions().mode() & 0o077, 0, "{} is not for its owner alone", path.display());
+            found.push(path.display().to_string());
+        }
+    }
+    found
 }

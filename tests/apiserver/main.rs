@@ -27,7 +27,6 @@ mod local_stack;
 mod management;
 mod metrics;
 mod moving;
-mod namespaces;
 mod network;
 mod ownership;
 mod presets;

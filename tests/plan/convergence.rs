@@ -225,6 +225,16 @@ proptest! {
                 let in_the_way = matches!(blocker.part, ConditionType::RotationComplete | ConditionType::PolicyInSync);
                 keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != in_the_way));
             }
+            // What was changed while nobody remembered whose it is: a person has it adopted.
+            for blocker in &passed.plan.blockers {
+                let approved = blocker.message.split([' ', ';']).find(|word| word.starts_with("plan-")).map(str::to_owned);
+                match blocker.reason {
+                    Reason::RuleNotOwned => object.spec.bucket.adopt = true,
+                    Reason::AwaitingApproval => object.spec.approved_plan = approved,
+                    _ => continue,
+                }
+                object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
+            }
             // And deletes a key before that was used since, once nobody does any more.
             let previous = credentials.previous.map(|previous| previous.access_key_id);
             if passes > 3 {

@@ -39,6 +39,7 @@
 
 mod convergence;
 mod edits;
+mod fuzz;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;

@@ -1,7 +1,8 @@
 //! The bucket's policy: statements of the spec, the TLS rule and what a preset adds, in one read and one write.
 //!
-//! Ours are told apart by their Sid. All other statements are foreign and are sent back in the very words in which they were
-//! read. The last statement that goes takes the policy with it.
+//! Ours are told apart by their Sid, and by the sealed status, which remembers what we wrote. All other statements are foreign, also one
+//! under a Sid that the spec has, and are sent back in the very words in which they were read. The last statement that goes takes the
+//! policy with it.
 //!
 //! A Deny of ours is never removed by omission. While the spec has no `policyStatements` at all, what stood there stays; once it
 //! has the list, a Deny that is not in it any more is removed only where `bucket.allowWeaker` names `policyStatements`.
@@ -12,6 +13,8 @@
 mod lockout;
 mod statement;
 mod trouble;
+
+use std::collections::BTreeSet;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -24,8 +27,8 @@ use crate::policy_language::{canonical_statement, parts, wrong_condition};
 use crate::problem::Problem;
 
 use lockout::{Operator, locks_out};
-pub use statement::{BucketStatement, ICA_COPY, TlsSpec, TlsVersion};
-use statement::{OUR_PREFIX, TLS_ONLY, TLS_VERSION, covers, is_public, tls};
+pub use statement::{BucketStatement, ICA_COPY, OUR_PREFIX, TlsSpec, TlsVersion};
+use statement::{TLS_ONLY, TLS_VERSION, covers, is_public, tls};
 use trouble::{Version, unknown_principal, version};
 
 /// Largest bucket policy in bytes
@@ -64,6 +67,9 @@ pub struct DesiredPolicy {
     /// Sids of statements that were ours and are left alone.
     #[serde(skip)]
     pub left: Vec<String>,
+    /// Sids of the spec that we have not written so far: a statement that is there under one of them is of others.
+    #[serde(skip)]
+    pub fresh: BTreeSet<String>,
 }
 
 /// A bucket's policy, each part as it is written.
@@ -136,11 +142,15 @@ impl Setting for BucketPolicy {
             return Err(format!("the statements have {size} characters, AWS allows {LIMIT} in a bucket policy"));
         }
         let there = |name: &String| ours.iter().any(|statement| sid(statement) == name);
-        let earlier = context.earlier.get("policyStatements").into_iter().flatten().filter(|name| !there(name)).cloned();
+        let known = || context.earlier.get("policyStatements").into_iter().flatten();
+        // No spec can have a Sid that begins like ours.
+        let new = listed.iter().map(|statement| &statement.sid).filter(|sid| !known().any(|name| name == *sid));
+        let fresh = new.cloned().collect();
+        let earlier = known().filter(|name| !there(name)).cloned();
         // A preset's Allow goes with its option; what a list had goes only where there is still a list.
         let (dropped, left): (Vec<_>, Vec<_>) = earlier.partition(|name| spec.policy_statements.is_some() || *name == ICA_COPY);
         let managed = spec.policy_statements.is_some() || !ours.is_empty() || !dropped.is_empty();
-        Ok(managed.then_some(DesiredPolicy { ours, dropped, left }))
+        Ok(managed.then_some(DesiredPolicy { ours, dropped, left, fresh }))
     }
 
     fn reaches(spec: &BucketPolicySpec) -> Vec<Reach> {
@@ -159,7 +169,7 @@ impl Setting for BucketPolicy {
     fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
         let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_else(PolicyText::new) };
         let (mut diffs, mut weakens) = (Vec::new(), Vec::new());
-        let (mut missing, mut foreign) = (desired.ours.clone(), Vec::new());
+        let (mut missing, mut foreign, mut taken) = (desired.ours.clone(), Vec::new(), Vec::new());
         for (index, text) in live.into_iter().flat_map(|live| &live.statements).enumerate() {
             let there = parsed(text);
             let canonical = canonical_statement(&there).unwrap_or_default();
@@ -169,6 +179,12 @@ impl Setting for BucketPolicy {
                 let ours = missing.remove(at);
                 let wanted = canonical_statement(&ours).unwrap_or_default();
                 if wanted == canonical {
+                    write.statements.push(text.clone());
+                    continue;
+                }
+                if desired.fresh.contains(name) {
+                    taken.push(path(name));
+                    foreign.push((index + 1, text.as_str()));
                     write.statements.push(text.clone());
                     continue;
                 }
@@ -199,6 +215,7 @@ impl Setting for BucketPolicy {
                 write.raise();
             }
         }
+        let adds = missing.iter().map(|ours| sid(ours).to_owned()).collect();
         for ours in missing {
             diffs.push(FieldDiff::new(path(sid(&ours)), None, Some(ours.clone())));
             if canonical_statement(&ours).is_some_and(|ours| is_public(&ours)) {
@@ -207,8 +224,8 @@ impl Setting for BucketPolicy {
             write.statements.push(ours.to_string());
         }
         let weakens = (!weakens.is_empty()).then(|| weakens.join(", "));
-        let open = blocked.is_some() || !diffs.is_empty();
-        open.then_some(Change { diffs, write, weakens, blocked })
+        let open = blocked.is_some() || !(diffs.is_empty() && taken.is_empty());
+        open.then_some(Change { diffs, write, weakens, blocked, foreign: taken, adds })
     }
 
     fn hint(write: &PolicyText, problem: &Problem) -> Option<String> {
@@ -217,6 +234,10 @@ impl Setting for BucketPolicy {
 
     fn owned(desired: &DesiredPolicy) -> Vec<String> {
         desired.ours.iter().map(|statement| sid(statement).to_owned()).chain(desired.left.clone()).collect()
+    }
+
+    fn adopt(desired: &mut DesiredPolicy) {
+        desired.fresh.clear();
     }
 }
 

@@ -182,9 +182,23 @@ fn a_changed_element_is_one_diff() {
     let spec = json!({ "policyStatements": [statement("Mine", "Allow")] });
     let mut live = desired(spec.clone(), &[]).unwrap().ours.remove(0);
     live["Action"] = json!("s3:*");
-    let change = change(spec, &[], &policy(&[&live.to_string()])).unwrap();
+    let change = change(spec, &["Mine"], &policy(&[&live.to_string()])).unwrap();
     assert_eq!(change.diffs.len(), 1);
     assert_eq!(change.diffs[0].path, "bucket.policyStatements[Mine].actions");
+}
+
+#[test]
+fn a_statement_of_others_is_not_replaced_by_naming_it() {
+    let spec = json!({ "policyStatements": [statement("Theirs", "Allow"), statement("Mine", "Allow")] });
+    let live = policy(&[FOREIGN]);
+    let beside = change(spec.clone(), &[], &live).unwrap();
+    assert_eq!((beside.foreign, beside.adds), (vec!["bucket.policyStatements[Theirs]".to_owned()], vec!["Mine".to_owned()]));
+    assert_eq!((beside.write.statements.len(), beside.write.statements[0].as_str()), (2, FOREIGN));
+    assert_eq!(change(spec.clone(), &["Theirs", "Mine"], &live).unwrap().foreign, [""; 0]);
+    let mut adopting = desired(spec, &[]).unwrap();
+    BucketPolicy::adopt(&mut adopting);
+    let replaced = BucketPolicy::change(&adopting, Some(&live)).unwrap();
+    assert!(replaced.foreign.is_empty() && !replaced.write.statements.contains(&FOREIGN.to_owned()));
 }
 
 /// A policy variable is plain text in a policy of the old version, and its version is also that of statements of others.

@@ -1,7 +1,7 @@
 //! Lifecycle rules of the bucket, told apart by their id.
 //!
-//! Ours are those of the spec, and those that an earlier spec had. All others are foreign and are sent back as they were read, in
-//! the very form in which they were written, with the bucket's smallest size for transitions.
+//! Ours are those that we wrote, as the sealed status remembers. All others are foreign, also one under an id that the spec has, and are
+//! sent back as they were read, in the very form in which they were written, with the bucket's smallest size for transitions.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
 
 mod rule;
@@ -43,6 +43,9 @@ pub struct DesiredLifecycle {
     /// Ids of rules that were ours and are not any more.
     #[serde(skip)]
     pub dropped: Vec<String>,
+    /// Ids of the spec that we have not written so far: a rule that is there under one of them is of others.
+    #[serde(skip)]
+    pub fresh: BTreeSet<String>,
 }
 
 /// All rules of a bucket. None at all deletes the configuration: S3 has no empty one.
@@ -70,9 +73,10 @@ impl Setting for Lifecycle {
             return Err(wrong);
         }
         let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
-        let earlier = context.earlier.get("lifecycle").into_iter().flatten();
-        let dropped = earlier.filter(|id| !ids.contains(id)).cloned().collect();
-        Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped }))
+        let earlier: BTreeSet<_> = context.earlier.get("lifecycle").into_iter().flatten().collect();
+        let dropped = earlier.iter().filter(|id| !ids.contains(*id)).map(|id| (*id).clone()).collect();
+        let fresh = ids.into_iter().filter(|id| !earlier.contains(id)).cloned().collect();
+        Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped, fresh }))
     }
 
     /// Rules act on the objects of this bucket only; those of others stay.
@@ -97,22 +101,30 @@ impl Setting for Lifecycle {
             stays
         });
         let places: BTreeMap<_, _> = write.rules.iter().enumerate().map(|(at, stored)| (stored.rule.id.clone(), at)).collect();
+        let (mut foreign, mut adds) = (Vec::new(), Vec::new());
         for rule in &desired.rules {
             match places.get(&rule.id).map(|at| &mut write.rules[*at]) {
                 None => {
                     diffs.push(FieldDiff::new(path(&rule.id), None, Some(json!(rule))));
+                    adds.push(rule.id.clone());
                     write.rules.push(StoredRule::of(rule));
                 }
                 Some(stored) => {
                     let differing = rule_diffs(&stored.rule, rule);
-                    if !differing.is_empty() {
-                        diffs.extend(differing);
-                        *stored = StoredRule::of(rule);
+                    if differing.is_empty() {
+                        continue;
                     }
+                    if desired.fresh.contains(&rule.id) {
+                        foreign.push(path(&rule.id));
+                        continue;
+                    }
+                    diffs.extend(differing);
+                    *stored = StoredRule::of(rule);
                 }
             }
         }
-        Change::of(diffs, write)
+        let any = !(diffs.is_empty() && foreign.is_empty());
+        any.then(|| Change { foreign, adds, ..Change::new(diffs, write) })
     }
 
     /// AWS says "MalformedXML" to a storage class that it does not know.
@@ -125,6 +137,10 @@ impl Setting for Lifecycle {
 
     fn owned(desired: &DesiredLifecycle) -> Vec<String> {
         desired.rules.iter().map(|rule| rule.id.clone()).collect()
+    }
+
+    fn adopt(desired: &mut DesiredLifecycle) {
+        desired.fresh.clear();
     }
 }
 
@@ -158,7 +174,7 @@ mod tests {
     }
 
     fn desired(rules: Vec<LifecycleRule>, dropped: &[&str]) -> DesiredLifecycle {
-        DesiredLifecycle { rules, dropped: dropped.iter().map(|&id| id.to_owned()).collect() }
+        DesiredLifecycle { rules, dropped: dropped.iter().map(|&id| id.to_owned()).collect(), fresh: BTreeSet::new() }
     }
 
     fn live(rules: &[(LifecycleRule, Form)]) -> Rules {
@@ -182,6 +198,19 @@ mod tests {
         assert_eq!(change.write.minimum_size, before.minimum_size);
         assert_eq!(Lifecycle::change(&wanted, Some(&change.write)), None);
         assert_eq!(Lifecycle::owned(&wanted), ["tidy"]);
+    }
+
+    #[test]
+    fn a_rule_of_others_is_not_replaced_by_naming_it() {
+        let theirs = rule(json!({ "id": "hold", "transitions": [{ "days": 1, "storageClass": "GLACIER" }] }));
+        let ours = rule(json!({ "id": "hold", "expiration": { "days": 1 } }));
+        let (before, same) = (live(&[(theirs.clone(), Form::OnRule)]), desired(vec![theirs], &[]));
+        let mut wanted = DesiredLifecycle { fresh: BTreeSet::from(["hold".to_owned()]), ..desired(vec![ours], &[]) };
+        let change = Lifecycle::change(&wanted, Some(&before)).unwrap();
+        assert_eq!((change.foreign, change.diffs, change.write), (vec![path("hold")], Vec::new(), before.clone()));
+        assert_eq!(Lifecycle::change(&same, Some(&before)), None);
+        Lifecycle::adopt(&mut wanted);
+        assert_eq!(Lifecycle::change(&wanted, Some(&before)).unwrap().diffs.len(), 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::hostile::{Tenant, refused, uid};
+use super::{Tenant, refused, uid};
 use crate::support::lab::{LIMIT, Lab, writes};
 
 /// Lets the lab's namespace do this in the lab's own account.

@@ -1,0 +1,124 @@
+//! The emergency brake: whatever the tenant does to its object, a revocation is carried out. Suspended, invalid and not allowed objects, and
+//! those whose bucket was taken, are in `remembers.rs`; those that cannot be read in `unreadable.rs`; another tenant's load in `load.rs`.
+
+use bucketconnection::api::{FINALIZER, REQUESTED_AT, REVOKE_AT};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{Tenant, lab, refused};
+use crate::support::lab::{Lab, told};
+
+/// Asks for a revocation, as the platform does; the key of the Secret is gone, and its sessions are denied.
+async fn cut_off(lab: &Lab, name: &str, user: &str, request: &str) {
+    lab.patch(name, json!({ "metadata": { "annotations": { REVOKE_AT: request } } })).await;
+    let done = lab
+        .until(name, "a revocation", |object| {
+            let known = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+            known.is_some_and(|known| known.last_handled_revoke_at.as_deref() == Some(request))
+        })
+        .await;
+    assert_eq!(told(&done, "RevocationComplete").0, "True", "{request}");
+    let denial = lab.iam().get_user_policy().user_name(user).policy_name("bucketconnection-revoked").send().await.unwrap();
+    assert!(denial.policy_document().contains("Deny"), "{request}");
+}
+
+#[tokio::test]
+async fn no_change_of_the_spec_holds_it_off() {
+    let lab = lab("brake", json!({})).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let user = format!("{}.c", lab.namespace);
+    bob.apply(&bob.connection("c", "brake-data", json!({}))).await.unwrap();
+    lab.ready("c").await;
+    for (request, spec) in [
+        ("observed", json!({ "management": { "default": "Observe" } })),
+        ("ignored", json!({ "management": { "default": null, "credentials": "Ignore", "user": "Ignore", "policy": "Ignore" } })),
+        ("hidden", json!({ "management": { "default": "Ignore" }, "suspend": true })),
+        ("elsewhere", json!({ "suspend": null, "management": null, "credentials": { "secret": { "name": "elsewhere" } } })),
+        ("renamed", json!({ "policy": { "name": "another" } })),
+        ("managed", json!({ "policy": { "type": "Managed", "name": null } })),
+    ] {
+        bob.patch("c", spec.clone()).await.unwrap();
+        let keys = lab.keys(&user).await;
+        cut_off(&lab, "c", &user, request).await;
+        let now = lab.keys(&user).await;
+        assert!(keys.iter().all(|key| !now.contains(key)), "{request}: {keys:?} {now:?}");
+        if request == "elsewhere" || request == "renamed" || request == "managed" {
+            lab.ready("c").await;
+        }
+    }
+    // The next one is issued as ever once the object says so.
+    bob.patch("c", json!({ "policy": null, "credentials": null })).await.unwrap();
+    lab.ready("c").await;
+    assert_eq!(lab.keys(&user).await.len(), 1);
+}
+
+/// Neither a deletion that waits, nor the tenant's Secret, which is not to be written.
+#[tokio::test]
+async fn neither_a_deletion_that_waits_nor_the_secret_holds_it_off() {
+    let lab = lab("waiting", json!({})).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let user = format!("{}.c", lab.namespace);
+    bob.apply(&bob.connection("c", "waiting-data", json!({ "deletionPolicy": "Delete" }))).await.unwrap();
+    lab.ready("c").await;
+    let old = lab.keys(&user).await;
+    let immutable = Patch::Merge(json!({ "immutable": true, "metadata": { "finalizers": ["example.org/hold"] } }));
+    bob.secrets.patch("c-s3", &PatchParams::default(), &immutable).await.unwrap();
+    cut_off(&lab, "c", &user, "immutable").await;
+    assert!(lab.keys(&user).await.iter().all(|key| !old.contains(key)));
+    let mutable = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    bob.secrets.patch("c-s3", &PatchParams::default(), &mutable).await.unwrap();
+    bob.secrets.delete("c-s3", &Default::default()).await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+
+    lab.s3().put_object().bucket("waiting-data").key("runs/a").send().await.unwrap();
+    let old = lab.keys(&user).await;
+    bob.objects.delete("c", &Default::default()).await.unwrap();
+    assert_eq!(refused(&lab, "c").await.0, "BucketNotEmpty");
+    let s3 = lab.s3();
+    if lab.iam().get_user().user_name(&user).send().await.is_ok() {
+        lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: "deleted" } } })).await;
+        lab.check("c").await;
+        assert!(lab.keys(&user).await.iter().all(|key| !old.contains(key)));
+    }
+    assert!(lab.get("c").await.metadata.finalizers.unwrap().iter().any(|name| name == FINALIZER));
+    s3.delete_object().bucket("waiting-data").key("runs/a").send().await.unwrap();
+    bob.annotate("c", REQUESTED_AT, "now").await;
+    lab.gone("c").await;
+}
+
+/// What is done in AWS in an incident stays: a Deny beside ours, a boundary, AWS's own quarantine. (A key that somebody makes Inactive is made
+/// Active again: docs/security.md says what to do instead.)
+#[tokio::test]
+async fn what_is_denied_in_aws_stays_denied() {
+    let lab = lab("incident", json!({})).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let user = format!("{}.c", lab.namespace);
+    bob.apply(&bob.connection("c", "incident-data", json!({}))).await.unwrap();
+    lab.ready("c").await;
+    let (iam, s3) = (lab.iam(), lab.s3_with_key("c-s3", "us-east-1").await);
+    let deny =
+        json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*" }] });
+    iam.put_user_policy().user_name(&user).policy_name("Incident").policy_document(deny.to_string()).send().await.unwrap();
+    let edits: [Value; 4] = [
+        json!({ "policy": { "name": "Incident" } }),
+        json!({ "policy": { "name": "incident-2" } }),
+        json!({ "policy": null, "preset": "WriteOnly" }),
+        json!({ "preset": "ReadWrite", "user": { "tags": { "a": "b" } } }),
+    ];
+    for spec in edits {
+        bob.patch("c", spec).await.unwrap();
+        lab.check("c").await;
+        assert!(s3.delete_object().bucket("incident-data").key("runs/a").send().await.is_err(), "the Deny counts no more");
+        assert!(
+            iam.get_user_policy()
+                .user_name(&user)
+                .policy_name("Incident")
+                .send()
+                .await
+                .unwrap()
+                .policy_document()
+                .contains("Deny")
+        );
+    }
+}
