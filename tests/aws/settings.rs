@@ -125,7 +125,7 @@ async fn lifecycle_rules_go_back_as_they_came() {
         <AbortIncompleteMultipartUpload><DaysAfterInitiation>5</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
         </LifecycleConfiguration>";
     let wanted = || Desired {
-        lifecycle: Some(settings::lifecycle::DesiredLifecycle { rules: vec![], dropped: vec![] }),
+        lifecycle: Some(settings::lifecycle::DesiredLifecycle { rules: vec![], dropped: vec![], fresh: Default::default() }),
         ..Desired::default()
     };
     let headers = "x-amz-transition-default-minimum-object-size: varies_by_storage_class\r\n";
