@@ -26,8 +26,8 @@ test: ## Everything: pure, wire and end-to-end tests
 soak: ## Faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; figures into docs/reliability.md; takes hours
 	@$(STACK) build
 	PROPTEST_CASES=$$((10000 * $(SOAK))) cargo test --no-default-features --test plan any_story
-	PROPTEST_CASES=$$((100000 * $(SOAK))) cargo test --no-default-features --release --test plan fuzz
-	cargo test --test apiserver no_more_than_twice -- --ignored --nocapture
+	PROPTEST_CASES=$$((500000 * $(SOAK))) cargo test --no-default-features --release --test plan fuzz
+	cargo test --test apiserver by_the_clock -- --ignored --nocapture
 	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
 	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
 

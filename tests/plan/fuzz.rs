@@ -34,7 +34,7 @@ use schema::spec;
 fn cases(share: u32) -> ProptestConfig {
     let more = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse::<u32>().ok());
     ProptestConfig {
-        cases: more.unwrap_or(1000) * share / 1000,
+        cases: more.unwrap_or(1000).saturating_mul(share) / 1000,
         rng_seed: more.map_or(RngSeed::Fixed(1), |_| RngSeed::Random),
         failure_persistence: None,
         max_shrink_iters: 2000,

@@ -106,10 +106,11 @@ async fn the_worst_objects_keep_nobody_from_being_connected_revoked_and_deleted(
     assert!(!lab.log().contains("panicked"), "{}", lab.log());
 }
 
-/// How much longer it takes than without them. By the clock, so only `make soak` runs it, on a machine that does nothing else.
+/// How much longer it takes than without them: a figure, which `make soak` prints, on a machine that does nothing else. The emulator, a single
+/// process, is shared too, and AWS is not.
 #[tokio::test]
 #[ignore = "by the clock: make soak"]
-async fn the_worst_objects_cost_others_no_more_than_twice_the_time() {
+async fn what_the_worst_objects_cost_others_by_the_clock() {
     let mut lab = accounts::lab("worstclock").await;
     let (account, hostile) = (shared(&lab).await, lab.namespace.clone());
     lab.moved("worstclockvictim").await;
@@ -129,7 +130,6 @@ async fn the_worst_objects_cost_others_no_more_than_twice_the_time() {
     attack(&lab, &mallory).await;
     let beside = times(&lab, "beside").await;
     println!("connected, revoked and deleted: {alone:?} alone, {beside:?} beside the worst objects");
-    assert!(beside <= 2 * alone, "{alone:?} alone, {beside:?} beside the worst objects");
 }
 
 /// A tenant writes whatever it likes into its own Secret; it is neither a number nor a time to count on.
