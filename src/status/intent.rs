@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{is_true, set};
+use super::conditions::{condition, is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
 use crate::desired::{Desired, names};
@@ -96,6 +96,11 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         let goes = plan.steps.iter().filter_map(goes).filter(|id| previous.as_ref() != Some(id));
         credentials.retiring = goes.collect();
         credentials.intent = Some(KeyIntent { since, until, known_keys });
+    }
+    // What a person has to set right is tried again at each check: that is no progress, and is not told anew each time.
+    let stalled = condition(&status, ConditionType::Stalled);
+    if stalled.is_some_and(|stalled| stalled.status == "True" && stalled.observed_generation == generation) {
+        return Some(status);
     }
     status.observed_generation = generation;
     let text = "the plan is being carried out";

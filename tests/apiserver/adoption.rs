@@ -147,7 +147,7 @@ async fn what_is_foreign_keeps_its_order_and_its_words() {
     let (tags, rules, policy) = read().await;
     assert_eq!(tags[..2], before.0);
     let new: Vec<_> = tags[2..].iter().map(|tag| tag.key.as_str()).collect();
-    assert_eq!(new, ["alpha", "bucketconnection.dev/owner", "bucketconnection.dev/adopted"]);
+    assert_eq!(new, ["alpha", "bucketconnection.dev/namespace", "bucketconnection.dev/owner", "bucketconnection.dev/adopted"]);
     assert_eq!((&rules[..2], rules[2].id()), (&before.1[..], Some("a")));
     assert!(policy.starts_with(&format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN},{{"#)), "{policy}");
     assert!(policy.ends_with(r#"],"Id":"theirs"}"#), "{policy}");
@@ -157,7 +157,7 @@ async fn what_is_foreign_keeps_its_order_and_its_words() {
     lab.apply(&lab.connection(BUCKET, spec)).await;
     lab.ready("c").await;
     let (tags, rules, policy) = read().await;
-    assert_eq!((&tags[..2], tags.len()), (&before.0[..], 4), "our own tags stay");
+    assert_eq!((&tags[..2], tags.len()), (&before.0[..], 5), "our own tags stay");
     assert_eq!(rules, before.1);
     assert_eq!(policy, text(&format!("[{FOREIGN}]")), "that it was no list is not remembered");
     lab.delete("c").await;
@@ -224,7 +224,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
     lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
     lab.ready("c").await;
     let user = iam.get_user().user_name("veteran").send().await.unwrap().user.unwrap();
-    assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 4, "{:?}", user.tags());
+    assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 5, "{:?}", user.tags());
     let theirs = iam.create_access_key().user_name("veteran").send().await.unwrap().access_key.unwrap().access_key_id;
     // A key that somebody else makes later stays, nor does a status that was edited by hand have it deleted, whichever way.
     let now = jiff::Timestamp::now();

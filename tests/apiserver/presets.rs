@@ -272,7 +272,12 @@ async fn every_setting_is_written_and_rests() {
     let user = lab.iam().get_user().user_name(format!("{}.c", lab.namespace)).send().await.unwrap().user.unwrap();
     assert_eq!(
         user.tags().iter().map(|tag| tag.key()).collect::<Vec<_>>(),
-        ["bucketconnection.dev/keys", "bucketconnection.dev/owner", "bucketconnection.dev/preset"]
+        [
+            "bucketconnection.dev/keys",
+            "bucketconnection.dev/namespace",
+            "bucketconnection.dev/owner",
+            "bucketconnection.dev/preset"
+        ]
     );
     let encryption = s3.get_bucket_encryption().bucket("bucket-settings").send().await.unwrap();
     let rule = encryption.server_side_encryption_configuration().unwrap().rules()[0].clone();
