@@ -31,6 +31,7 @@ mod network;
 mod ownership;
 mod presets;
 mod remembers;
+mod revocation;
 mod rotation;
 mod schedule;
 mod secrecy;

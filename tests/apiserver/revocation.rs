@@ -1,0 +1,191 @@
+//! The emergency stop in every state (docs/operations.md, "A leaked key"): each row of the table there is a test here, or in unreadable.rs
+//! and existing.rs.
+
+use bucketconnection::api::{FINALIZER, REVOKE_AT, ROTATE_AT};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::support::lab::{Lab, told};
+use crate::support::proxy::Fault;
+
+/// A revocation is carried out, and the object stays as it is otherwise.
+async fn cut_off(lab: &Lab, user: &str, request: &str) {
+    lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: request } } })).await;
+    let done = lab
+        .until("c", "a revocation", |object| {
+            let known = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+            known.is_some_and(|known| known.last_handled_revoke_at.as_deref() == Some(request))
+        })
+        .await;
+    assert_eq!(told(&done, "RevocationComplete").0, "True");
+    let denial = lab.iam().get_user_policy().user_name(user).policy_name("bucketconnection-revoked").send().await.unwrap();
+    assert!(denial.policy_document.contains("TokenIssueTime"), "{}", denial.policy_document);
+}
+
+async fn revoked_in(name: &str, break_it: Value, reason: &str) {
+    let lab = Lab::new(name).await;
+    let (bucket, user) = (format!("bucket-{name}"), format!("user-{name}"));
+    lab.apply(&lab.connection(&bucket, json!({ "preset": "ReadWrite", "user": { "name": user } }))).await;
+    lab.ready("c").await;
+    lab.patch("c", break_it).await;
+    lab.until("c", reason, |object| ["Ready", "Reconciling"].iter().any(|kind| told(object, kind).1 == reason)).await;
+    cut_off(&lab, &user, "1").await;
+    assert_eq!(lab.keys(&user).await, [""; 0], "{name}");
+    let object =
+        lab.until("c", reason, |object| ["Ready", "Reconciling"].iter().any(|kind| told(object, kind).1 == reason)).await;
+    assert_eq!(told(&object, "Ready").0, "False");
+}
+
+#[tokio::test]
+async fn a_suspended_connection_is_cut_off() {
+    revoked_in("cutsuspend", json!({ "spec": { "suspend": true } }), "Suspended").await;
+}
+
+#[tokio::test]
+async fn an_invalid_connection_is_cut_off() {
+    revoked_in("cutinvalid", json!({ "spec": { "management": { "nonsense": "Ignore" } } }), "InvalidSpec").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_allowed_any_more_is_cut_off() {
+    let lab = Lab::new("cutrule").await;
+    let account = lab.namespace.clone();
+    lab.account(&account, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    let spec = json!({ "preset": "ReadWrite", "user": { "name": "user-cutrule" }, "accountRef": { "name": account } });
+    lab.apply(&lab.connection("bucket-cutrule", spec)).await;
+    lab.ready("c").await;
+    lab.account(&account, json!({ "allowedNamespaces": [] })).await;
+    lab.until("c", "NotAllowed", |object| told(object, "Ready").1 == "NotAllowed").await;
+    cut_off(&lab, "user-cutrule", "1").await;
+    assert_eq!(lab.keys("user-cutrule").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_connection_whose_bucket_is_taken_is_cut_off() {
+    let lab = Lab::new("cutbucket").await;
+    lab.apply(&lab.connection("bucket-cutbucket", json!({ "preset": "ReadWrite", "user": { "name": "user-cutbucket" } }))).await;
+    lab.ready("c").await;
+    let tag = aws_sdk_s3::types::Tag::builder().key("bucketconnection.dev/owner").value("another").build().unwrap();
+    let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
+    lab.s3().put_bucket_tagging().bucket("bucket-cutbucket").tagging(tagging).send().await.unwrap();
+    lab.check("c").await;
+    lab.until("c", "BucketNotOwned", |object| told(object, "Ready").1 == "BucketNotOwned").await;
+    cut_off(&lab, "user-cutbucket", "1").await;
+    assert_eq!(lab.keys("user-cutbucket").await, [""; 0]);
+    assert!(lab.get("c").await.metadata.finalizers.unwrap().iter().any(|name| name == FINALIZER));
+}
+
+/// A reconcile that waits for a key to spread does not keep a revocation waiting.
+#[tokio::test]
+async fn a_connection_whose_key_spreads_is_cut_off() {
+    let lab = Lab::new("spreading").await;
+    lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "AccessDenied"), usize::MAX);
+    lab.apply(&lab.connection("bucket-spreading", json!({ "preset": "ReadWrite", "user": { "name": "spreading" } }))).await;
+    while lab.proxy.count("s3:ListBucket") < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let tried = lab.proxy.count("s3:ListBucket");
+    cut_off(&lab, "spreading", "1").await;
+    assert!(lab.proxy.count("s3:ListBucket") <= tried + 3, "it went on trying the key");
+}
+
+/// A connection that is Ready, with names that no other test has.
+async fn connected(name: &str, spec: Value) -> (Lab, String) {
+    let lab = Lab::new(name).await;
+    let user = format!("user-{name}");
+    let mut whole = json!({ "preset": "ReadWrite", "user": { "name": user } });
+    crate::support::merge::merge(&mut whole, spec);
+    lab.apply(&lab.connection(&format!("bucket-{name}"), whole)).await;
+    lab.ready("c").await;
+    (lab, user)
+}
+
+#[tokio::test]
+async fn a_connection_whose_account_is_gone_is_cut_off() {
+    let lab = Lab::new("cutaccount").await;
+    let account = lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    let spec = json!({ "preset": "ReadWrite", "user": { "name": "user-cutaccount" }, "accountRef": { "name": account } });
+    lab.apply(&lab.connection("bucket-cutaccount", spec)).await;
+    lab.ready("c").await;
+    lab.accounts().delete(&account, &DeleteParams::default()).await.unwrap();
+    lab.until("c", "AccountNotFound", |object| told(object, "Ready").1 == "AccountNotFound").await;
+    cut_off(&lab, "user-cutaccount", "1").await;
+    assert_eq!(lab.keys("user-cutaccount").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_connection_in_an_overlap_is_cut_off() {
+    let (lab, user) = connected("cutoverlap", json!({ "credentials": { "rotation": { "overlap": "1d" } } })).await;
+    let first = lab.keys(&user).await;
+    lab.patch("c", json!({ "metadata": { "annotations": { ROTATE_AT: "1" } } })).await;
+    let rotated = |object: &bucketconnection::api::BucketConnection| {
+        let known = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
+        known.is_some_and(|known| known.previous.is_some() && known.next.is_none())
+    };
+    lab.until("c", "an overlap", rotated).await;
+    let both = lab.keys(&user).await;
+    assert_eq!(both.len(), 2);
+    cut_off(&lab, &user, "1").await;
+    lab.ready("c").await;
+    let left = lab.keys(&user).await;
+    assert!(left.len() == 1 && !both.contains(&left[0]) && !first.contains(&left[0]), "{both:?} {left:?}");
+}
+
+#[tokio::test]
+async fn a_quarantined_connection_is_cut_off() {
+    let (lab, user) = connected("cutleaked", json!({})).await;
+    let iam = lab.iam();
+    let deny = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Deny", "Action": "ec2:*", "Resource": "*" }] });
+    let policy = iam.create_policy().policy_name("AWSCompromisedKeyQuarantineV2").policy_document(deny.to_string()).send().await;
+    let arn = policy.unwrap().policy.unwrap().arn.unwrap();
+    iam.attach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
+    lab.check("c").await;
+    lab.until("c", "KeyCompromised", |object| told(object, "Ready").1 == "KeyCompromised").await;
+    cut_off(&lab, &user, "1").await;
+    lab.until("c", "KeyCompromised", |object| told(object, "Ready").1 == "KeyCompromised").await;
+    assert_eq!(lab.keys(&user).await, [""; 0], "no key is issued before AWS's policy is detached");
+    iam.detach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_being_deleted_is_cut_off() {
+    let (lab, user) = connected("cutdeleted", json!({ "deletionPolicy": "Delete" })).await;
+    lab.s3().put_object().bucket("bucket-cutdeleted").key("runs/x").body(vec![1].into()).send().await.unwrap();
+    // A key that others made keeps the user, the object keeps the bucket.
+    lab.iam().create_access_key().user_name(&user).send().await.unwrap();
+    lab.delete("c").await;
+    lab.until("c", "word of what is in the way", |object| told(object, "Stalled").0 == "True").await;
+    cut_off(&lab, &user, "1").await;
+    assert_eq!(lab.keys(&user).await.len(), 1, "the key of others stays, and is denied what was before");
+    let stays = lab.until("c", "the deletion", |object| told(object, "Stalled").0 == "True").await;
+    assert!(told(&stays, "RevocationComplete").2.contains("keys that this operator does not know stay"));
+}
+
+/// Nothing of the memory is left: the user is known again by its tags, and then cut off.
+#[tokio::test]
+async fn a_connection_whose_status_was_forgotten_is_cut_off() {
+    let (lab, user) = connected("cutforgotten", json!({})).await;
+    let before = lab.keys(&user).await;
+    let forged = kube::api::Patch::Merge(json!({ "status": { "user": { "name": "another" } } }));
+    lab.objects().patch_status("c", &Default::default(), &forged).await.unwrap();
+    cut_off(&lab, &user, "1").await;
+    lab.ready("c").await;
+    let after = lab.keys(&user).await;
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+}
+
+/// Others filled the room for inline policies: the keys go all the same, it is told, and the operator's own policy makes room.
+#[tokio::test]
+async fn a_user_without_room_for_the_denial_is_cut_off() {
+    let (lab, user) = connected("cutquota", json!({})).await;
+    lab.proxy.fault("iam:PutUserPolicy", Fault::Answer(409, "LimitExceeded"), 1);
+    lab.proxy.take();
+    cut_off(&lab, &user, "1").await;
+    let requests: Vec<_> = crate::support::lab::writes(&lab.proxy.take());
+    let place = |action: &str| requests.iter().position(|request| request == action);
+    assert!(place("iam:DeleteAccessKey") < place("iam:DeleteUserPolicy"), "{requests:?}");
+    lab.ready("c").await;
+    assert_eq!(lab.keys(&user).await.len(), 1);
+}
