@@ -1,5 +1,6 @@
 //! A key that somebody else issued and keeps: it is only tried.
 
+use bucketconnection::api::REVOKE_AT;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -71,6 +72,13 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
         assert_eq!(told(&object, part).1, "NotManaged", "{part}");
     }
     assert!(told(&object, "Verified").2.contains("user/theirs"), "{}", told(&object, "Verified").2);
+    // What was issued elsewhere is revoked there.
+    lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: "1" } } })).await;
+    let object = lab.condition("c", "RevocationComplete", "False").await;
+    assert_eq!(told(&object, "RevocationComplete").1, "RevocationBlocked");
+    assert_eq!(lab.keys("theirs").await.len(), 1);
+    lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: null } } })).await;
+    let object = lab.check("c").await;
     let status = object.status.unwrap();
     let credentials = status.memory.credentials.unwrap();
     assert_eq!((credentials.access_key_id.as_ref(), credentials.secret_name.as_deref()), (Some(&key.0), Some("theirs")));
