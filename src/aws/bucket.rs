@@ -1,10 +1,12 @@
 //! The bucket itself: create, count, empty, delete.
 
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag as S3Tag,
+    BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, EncodingType, ObjectIdentifier, Tag as S3Tag,
 };
-
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 
 use crate::observed::Contents;
 use crate::problem::{Class, Problem, gone};
@@ -15,6 +17,7 @@ use crate::settings::tags::Tags;
 const NO_LOCATION: &str = "us-east-1";
 /// Buckets of one page: those whose names begin with the name that is asked for, which comes first.
 const PAGE: i32 = 1_000;
+const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
 /// How many pages of a thousand one pass removes: emptying a large bucket goes on in the next pass.
 const PAGES_AT_ONCE: usize = 100;
 
@@ -47,13 +50,7 @@ impl BucketCalls<'_> {
 
     /// Counts what the bucket holds, up to a thousand of each.
     pub async fn contents(&self) -> Result<Contents, Problem> {
-        let versions = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
-        let uploads = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
-        let (versions, uploads) = futures::join!(
-            self.sdk.call("s3:ListBucketVersions", versions.send()),
-            self.sdk.call("s3:ListBucketMultipartUploads", uploads.send()),
-        );
-        let (versions, uploads) = (versions?, uploads?);
+        let (versions, uploads) = futures::try_join!(self.versions(), self.uploads())?;
         Ok(Contents {
             versions: versions.versions().len() + versions.delete_markers().len(),
             objects: versions.versions().iter().filter(|version| version.is_latest == Some(true)).count(),
@@ -66,40 +63,62 @@ impl BucketCalls<'_> {
     pub async fn empty(&self) -> Result<bool, Problem> {
         self.abort_uploads().await?;
         for _ in 0..PAGES_AT_ONCE {
-            let call = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
-            let page = self.sdk.call("s3:ListBucketVersions", call.send()).await?;
+            let page = self.versions().await?;
+            let encoded = page.encoding_type().is_some();
             let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
             let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
-            let ids = versions.chain(markers).filter_map(|(key, version)| Some((key?, version)));
-            let ids = ids.map(|(key, version)| {
-                build(
-                    "s3:DeleteObjectVersion",
-                    ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build(),
-                )
-            });
-            let ids = ids.collect::<Result<Vec<_>, _>>()?;
-            if ids.is_empty() {
+            let found = versions.chain(markers).filter_map(|(key, version)| Some((decoded(key?, encoded), version)));
+            let (batch, alone): (Vec<_>, Vec<_>) = found.partition(|(key, _)| key.chars().all(is_xml));
+            if batch.is_empty() && alone.is_empty() {
                 return Ok(true);
             }
-            self.delete_objects(ids).await?;
+            for (key, version) in alone {
+                self.delete_object(&key, version).await?;
+            }
+            self.delete_objects(batch).await?;
         }
         Ok(false)
     }
 
     async fn abort_uploads(&self) -> Result<(), Problem> {
-        let call = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
-        let page = self.sdk.call("s3:ListBucketMultipartUploads", call.send()).await?;
+        let page = self.uploads().await?;
+        let encoded = page.encoding_type().is_some();
         for upload in page.uploads() {
             let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
-            let call = call.set_key(upload.key.clone()).set_upload_id(upload.upload_id.clone());
+            let call = call.set_key(upload.key().map(|key| decoded(key, encoded))).set_upload_id(upload.upload_id.clone());
             gone(self.sdk.call("s3:AbortMultipartUpload", call.send()).await)?;
         }
         Ok(())
     }
 
-    /// A refusal of one object comes inside a successful answer: locked objects, for example.
-    async fn delete_objects(&self, ids: Vec<ObjectIdentifier>) -> Result<(), Problem> {
-        const ACTION: &str = "s3:DeleteObjectVersion";
+    /// The first versions and delete markers. Keys are encoded as in an address: an answer in XML cannot hold all of them.
+    async fn versions(&self) -> Result<ListObjectVersionsOutput, Problem> {
+        let call = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
+        self.sdk.call("s3:ListBucketVersions", call.encoding_type(EncodingType::Url).send()).await
+    }
+
+    /// The first unfinished uploads, with encoded keys.
+    async fn uploads(&self) -> Result<ListMultipartUploadsOutput, Problem> {
+        let call = self.s3.list_multipart_uploads().bucket(self.name).expected_bucket_owner(self.account);
+        self.sdk.call("s3:ListBucketMultipartUploads", call.encoding_type(EncodingType::Url).send()).await
+    }
+
+    /// Deletes one version, by the address: for a key that a request in XML cannot hold.
+    async fn delete_object(&self, key: &str, version: Option<&str>) -> Result<(), Problem> {
+        let call = self.s3.delete_object().bucket(self.name).expected_bucket_owner(self.account).key(key);
+        gone(self.sdk.call(DELETE_VERSION, call.set_version_id(version.map(str::to_owned)).send()).await.map(drop))
+    }
+
+    /// Deletes up to a thousand versions. A refusal of one object comes inside a successful answer: locked objects, for example.
+    async fn delete_objects(&self, versions: Vec<(String, Option<&str>)>) -> Result<(), Problem> {
+        const ACTION: &str = DELETE_VERSION;
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let ids = versions.into_iter().map(|(key, version)| {
+            build(ACTION, ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build())
+        });
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
         let delete = build(ACTION, Delete::builder().set_objects(Some(ids)).quiet(true).build())?;
         let call = self.s3.delete_objects().bucket(self.name).expected_bucket_owner(self.account).delete(delete);
         let answer = self.sdk.call(ACTION, call.send()).await?;
@@ -118,4 +137,19 @@ impl BucketCalls<'_> {
         let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
         gone(self.sdk.call("s3:DeleteBucket", call.send()).await)
     }
+}
+
+/// The key of an object, as a list shows it.
+fn decoded(key: &str, encoded: bool) -> String {
+    if !encoded {
+        return key.to_owned();
+    }
+    // A space is a plus here, and a plus is %2B.
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// Whether XML 1.0 has the character (<https://www.w3.org/TR/xml/#charsets>). Keys of objects may have any, such as `Icon\r` of macOS; a carriage
+/// return becomes a line feed on the way.
+fn is_xml(c: char) -> bool {
+    !matches!(c, '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
