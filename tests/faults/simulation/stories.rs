@@ -208,7 +208,8 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
     let mut wrong = simulation.wrong();
     // Some are deleted while the bucket is another team's.
     let theirs = simulation.look(|_, state| state.buckets.get("bucket-c").is_some_and(is_theirs));
-    if !is_ready(&simulation) && !(theirs && story.len() % 2 == 0) {
+    let left_to_them = theirs && story.len().is_multiple_of(2);
+    if !is_ready(&simulation) && !left_to_them {
         tidied(&mut simulation);
         simulation.settle();
         wrong.extend(simulation.wrong());
