@@ -230,7 +230,13 @@ async fn counting_and_deleting() {
     let contents = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT).contents().await;
     let mut requests = script.requests();
     requests.sort();
-    assert_eq!(requests, ["GET /lab-bucket/?uploads&encoding-type=url owner=123456789012", "GET /lab-bucket/?versions&encoding-type=url owner=123456789012"]);
+    assert_eq!(
+        requests,
+        [
+            "GET /lab-bucket/?uploads&encoding-type=url owner=123456789012",
+            "GET /lab-bucket/?versions&encoding-type=url owner=123456789012"
+        ]
+    );
     if let Ok(contents) = contents {
         assert_eq!((contents.versions, contents.objects), (3, 1));
         assert_ne!(contents, Contents::default());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::types::{Tag, Tagging};
-use bucketconnection::api::REQUESTED_AT;
+use bucketconnection::api::{BucketConnection, REQUESTED_AT};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::watch::Watch;
 use crate::support::api_proxy::{ApiProxy, ApiRequest};
-use crate::support::lab::{LIMIT, Lab, writes};
+use crate::support::lab::{LIMIT, Lab, told, writes};
 use crate::support::merge::merge;
 use crate::support::proxy::{Fault, Request};
 use crate::support::stack::Stack;
@@ -149,6 +149,9 @@ impl Rig {
     pub async fn quiet(&self) {
         self.still().await;
         self.lab.ready("c").await;
+        // A fault that struck one of these checks is over once it was tried again.
+        let unavailable = |object: &BucketConnection| told(object, "Reconciling").1.ends_with("Unavailable");
+        self.lab.until("c", "answer from both servers", |object| !unavailable(object)).await;
     }
 
     /// Checks until one changes nothing in AWS.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::rig::Rig;
 
 /// Fields of the status that differ from run to run: only whether they are there is compared.
-const VARYING: [&str; 19] = [
+const VARYING: [&str; 20] = [
     "lastTransitionTime",
     "lastCheckedAt",
     "lastDetectedAt",
@@ -28,6 +28,7 @@ const VARYING: [&str; 19] = [
     "sessionsBefore",
     "endsAt",
     "seal",
+    "namespaceId",
     "id",
     "version",
 ];

@@ -39,7 +39,8 @@ fn judged(scenario: &Scenario, strikes: &[Strike], expected: &Value, tally: &Tal
     let (simulation, calls) = played(scenario, strikes, Behaviour::default());
     tally.add(&simulation);
     let mut wrong = simulation.wrong();
-    if simulation.calls.struck().is_empty() {
+    // The last call may not be made: what is computed on another thread comes a little sooner or later.
+    if simulation.calls.struck().is_empty() && strikes[0].call < calls.len() {
         wrong.push("nothing was struck".to_owned());
     }
     wrong.extend(differences(expected, &simulation.end()));
@@ -93,34 +94,41 @@ fn undisturbed_runs_are_well_and_repeat() {
 
 /// Strikes each call of each scenario in each way that `chosen` picks, by the number of the scenario.
 pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for (number, scenario) in all().iter().enumerate() {
-        let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
-        let expected = undisturbed.end();
-        let strikes = (0..calls.len()).flat_map(|call| How::ALL.map(|how| Strike { call, how }));
-        let strikes: Vec<_> = strikes.filter(|strike| chosen(number, strike)).collect();
-        found.extend(in_parallel(&strikes, |strike| judged(scenario, &[*strike], &expected, tally)));
-    }
-    found
+    let ends = undisturbed();
+    let points = ends
+        .iter()
+        .enumerate()
+        .flat_map(|(number, (_, _, calls))| (0..*calls).flat_map(move |call| How::ALL.map(|how| (number, Strike { call, how }))));
+    let points: Vec<_> = points.filter(|(number, strike)| chosen(*number, strike)).collect();
+    in_parallel(&points, |(number, strike)| judged(&ends[*number].0, &[*strike], &ends[*number].1, tally))
+}
+
+/// Each scenario with its end when nothing strikes it, and the number of calls that it takes.
+fn undisturbed() -> Vec<(Scenario, Value, usize)> {
+    let mut ends = in_parallel(&all(), |scenario| {
+        let (simulation, calls) = played(scenario, &[], Behaviour::default());
+        Some((*scenario, simulation.end(), calls.len()))
+    });
+    let order: Vec<_> = all().iter().map(|scenario| scenario.name).collect();
+    ends.sort_by_key(|(scenario, ..)| order.iter().position(|name| *name == scenario.name));
+    ends
 }
 
 /// Two strikes in one run, so many times: the second often at a call that only the first one's aftermath makes.
 pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
-    let all = all();
-    let ends: Vec<_> = all.iter().map(|scenario| played(scenario, &[], Behaviour::default())).collect();
-    let ends: Vec<_> = ends.into_iter().map(|(simulation, calls)| (simulation.end(), calls.len())).collect();
+    let ends = undisturbed();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut pairs = Vec::new();
     for _ in 0..count {
-        let number = random.usize(..all.len());
+        let number = random.usize(..ends.len());
         let mut strike = |from: usize, within: usize| Strike {
             call: from + random.usize(..within),
             how: How::ALL[random.usize(..How::ALL.len())],
         };
-        let first = strike(0, ends[number].1);
+        let first = strike(0, ends[number].2);
         pairs.push((number, [first, strike(first.call + 1, 20)]));
     }
-    in_parallel(&pairs, |(number, strikes)| judged(&all[*number], strikes, &ends[*number].0, tally))
+    in_parallel(&pairs, |(number, strikes)| judged(&ends[*number].0, strikes, &ends[*number].1, tally))
 }
 
 #[test]
