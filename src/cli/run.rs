@@ -100,7 +100,16 @@ impl Run {
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
         let namespace = self.namespace.clone();
-        let setup = |fence| Setup { sessions, kubernetes, seal, clock: Timestamp::now, namespace, fence, stop: stop.clone() };
+        let setup = |fence| Setup {
+            sessions,
+            kubernetes,
+            seal,
+            clock: Timestamp::now,
+            threads: true,
+            namespace,
+            fence,
+            stop: stop.clone(),
+        };
         let work = |fence| controller::run(setup(fence), &metrics);
         if self.no_lease {
             work(Fence::open()).await;

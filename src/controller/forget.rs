@@ -129,7 +129,7 @@ mod tests {
                 fence: Fence::open(),
                 backoff: Backoff::default(),
                 slots: Turns::new(1),
-                stages: Stages::default(),
+                stages: Stages::new(true),
                 running: super::super::running::Running::default(),
                 progress: Arc::default(),
                 clock: jiff::Timestamp::now,

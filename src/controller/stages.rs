@@ -34,6 +34,7 @@ pub(super) struct Stages {
     limit: Duration,
     turns: Arc<Turns>,
     running: Arc<Mutex<HashMap<Job, Instant>>>,
+    threads: bool,
 }
 
 /// Why a stage has no result.
@@ -55,13 +56,12 @@ impl Unfit {
     }
 }
 
-impl Default for Stages {
-    fn default() -> Self {
-        Self { limit: LIMIT, turns: Turns::new(AT_ONCE), running: Arc::default() }
-    }
-}
-
 impl Stages {
+    /// On threads of their own, or in place: then nothing bounds how long they take.
+    pub(super) fn new(threads: bool) -> Self {
+        Self { limit: LIMIT, turns: Turns::new(AT_ONCE), running: Arc::default(), threads }
+    }
+
     /// Runs a stage for `object`.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -73,6 +73,9 @@ impl Stages {
             return Err(Unfit::Refused(refusal));
         }
         let _turn = self.turns.turn(&Caller::current(), &job.1).await;
+        if !self.threads {
+            return stage().map_err(Unfit::Invalid);
+        }
         let ended = Running::new(&self.running, job);
         let running = tokio::task::spawn_blocking(move || {
             let _ended = ended;
@@ -156,7 +159,7 @@ mod tests {
 
     /// The same stages with a limit that passes soon, and with one that never does.
     fn stages() -> (Stages, Stages) {
-        let patient = Stages { limit: Duration::from_secs(1_000_000), ..Stages::default() };
+        let patient = Stages { limit: Duration::from_secs(1_000_000), ..Stages::new(true) };
         (Stages { limit: Duration::from_millis(10), ..patient.clone() }, patient)
     }
 

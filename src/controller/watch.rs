@@ -45,6 +45,9 @@ pub struct Setup {
     pub seal: Seal,
     /// What time it is.
     pub clock: Clock,
+    /// Whether pure stages run on threads of their own, within a time limit. A simulation computes them in place, so that it is the same
+    /// each time.
+    pub threads: bool,
     /// Works on the connections of that namespace only, and leaves the accounts' own conditions to an operator of the whole cluster.
     pub namespace: Option<String>,
     /// Nothing is done while it is closed.
@@ -55,7 +58,7 @@ pub struct Setup {
 
 /// Works until it is stopped; `metrics` tell of what it sees.
 pub async fn run(setup: Setup, metrics: &Metrics) {
-    let Setup { sessions, kubernetes, seal, clock, namespace, fence, stop } = setup;
+    let Setup { sessions, kubernetes, seal, clock, threads, namespace, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let progress = Arc::<Progress>::default();
@@ -75,7 +78,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         fence,
         backoff,
         slots: Turns::new(PASSES_AT_ONCE),
-        stages: Stages::default(),
+        stages: Stages::new(threads),
         running: Running::default(),
         progress,
         clock,
