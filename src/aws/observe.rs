@@ -80,15 +80,24 @@ impl Aws {
         let identify = remembered.asks_creation(desired, &observed.bucket);
         let home = if desired.account.partition == "aws" { HOME } else { &desired.region };
         let at_home = self.bucket(home, &desired.bucket.name, &desired.account.id);
-        let taken = observed.takes_user(desired, remembered);
-        let (keys, contents, created, rights) = futures::join!(
+        let forgotten = observed.forgot_user(desired, remembered);
+        let asks_rights = forgotten || observed.takes_user(desired, remembered);
+        let (keys, contents, created, rights, left) = futures::join!(
             async { if keys { reading(self.keys(&desired.user.name).await) } else { Reading::NotLooked } },
             async {
                 if owned && look == Look::Deletion { reading(bucket.contents().await.map(Some)) } else { Reading::NotLooked }
             },
             async { if identify { reading(at_home.created().await) } else { Reading::NotLooked } },
-            looked(taken, async { reading(self.user_rights(user_name).await) }).boxed(),
+            looked(asks_rights, async { reading(self.user_rights(user_name).await) }).boxed(),
+            async {
+                let mut left = BTreeMap::new();
+                for arn in observed.other_policies(desired).filter(|_| forgotten) {
+                    left.insert(arn.clone(), reading(self.policy_tags(arn).await));
+                }
+                left
+            },
         );
+        observed.earlier_policies.extend(left);
         (observed.keys, observed.contents, observed.bucket_created, observed.rights) = (keys, contents, created, rights);
         observed
     }

@@ -154,6 +154,20 @@ impl Observed {
         desired.user.adopt && remembered.credentials.intent.is_none() && self.user.set().is_some_and(nobodys)
     }
 
+    /// Whether the user is ours by its tags, and the status has no memory of it: then what earlier specs gave it is looked for.
+    pub fn forgot_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
+        let ours = |user: &User| Ownership::of(&user.tags, desired) == Ownership::Ours;
+        remembered.user.is_none() && self.user.set().is_some_and(ours)
+    }
+
+    /// ARNs of the managed policies, attached to the user and under the path of ours, that are not the desired one.
+    pub fn other_policies<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
+        let DesiredPolicy { kind, name, arn, .. } = &desired.policy;
+        let place = arn.strip_suffix(name.as_str()).unwrap_or(arn);
+        let other = move |attached: &&String| attached.starts_with(place) && !(*kind == PolicyType::Managed && *attached == arn);
+        self.attached.set().into_iter().flatten().filter(other)
+    }
+
     /// Whether the user's keys are to be listed, once all else of it was looked at: for a deletion, while something is done about the key, and
     /// before the user gets rights, which all of its keys get.
     pub fn asks_keys(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> bool {

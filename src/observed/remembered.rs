@@ -6,11 +6,13 @@ use jiff::Timestamp;
 
 use crate::api::conditions::ConditionType;
 use crate::api::{
-    BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, PolicyStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT, Repeat,
-    UserStatus, VersioningStatus,
+    BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, PolicyStatus, PolicyType, REQUESTED_AT, REVOKE_AT,
+    ROTATE_AT, Repeat, UserStatus, VersioningStatus,
 };
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership, Secret, recall};
+use crate::settings::Reading;
+use crate::settings::tags::Tags;
 
 /// What earlier passes found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,6 +95,13 @@ impl Remembered {
     /// Takes in what AWS remembers of the keys (`ledger.rs`), where the status has no memory of the user; `object` is given the same
     /// memory, as if its status had never lost it.
     pub fn recall(&mut self, object: &mut BucketConnection, desired: &Desired, observed: &Observed) {
+        if observed.forgot_user(desired, self) {
+            let found = left_policies(desired, observed);
+            if !found.is_empty() {
+                object.status.get_or_insert_default().memory.earlier_policies.extend(found.clone());
+                self.policies.extend(found);
+            }
+        }
         let requested = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVOKE_AT));
         let credentials = recall(self, desired, observed, requested);
         if credentials != self.credentials {
@@ -191,4 +200,19 @@ impl Remembered {
         let written = secret.ours().and_then(|secret| secret.key_created_at);
         written.or_else(|| self.credentials.created_at.as_ref().map(|time| time.0))
     }
+}
+
+/// Policies of earlier specs on a user of ours that the status has forgotten: a managed one by its tags, an inline one by the name that is
+/// ours on each user of ours.
+fn left_policies(desired: &Desired, observed: &Observed) -> Vec<PolicyStatus> {
+    let identity = desired.policy.identity();
+    let inline = observed.rights.set().into_iter().flat_map(|rights| &rights.inline).filter(|name| *name == names::INLINE_POLICY);
+    let inline = inline.map(|name| (PolicyType::Inline, name.clone(), None));
+    let ours = |tags: &Reading<Tags>| tags.set().is_some_and(|tags| Ownership::of(tags, desired) == Ownership::Ours);
+    let managed = observed.earlier_policies.iter().filter(|(_, tags)| ours(tags)).map(|(arn, _)| {
+        let name = arn.rsplit('/').next().unwrap_or_default().to_owned();
+        (PolicyType::Managed, name, Some(arn.clone()))
+    });
+    let found = inline.chain(managed).map(|(kind, name, arn)| PolicyStatus { kind, name, arn, id: None, version: None });
+    found.filter(|policy| !policy.is(&identity)).collect()
 }

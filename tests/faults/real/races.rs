@@ -124,9 +124,17 @@ async fn two_operators_at_once() {
     let mut all = Vec::new();
     for n in 0..COUNT {
         let name = format!("c{n}");
-        rig.lab.check(&name).await;
-        rig.lab.ready(&name).await;
-        all.extend(wrong(&rig, &name, &user(&rig, n)).await);
+        // One of the two answers first, and the other may still be at work: how long that takes is the machine's affair.
+        let end = Instant::now() + LIMIT;
+        let left = loop {
+            rig.lab.check(&name).await;
+            rig.lab.ready(&name).await;
+            let found = wrong(&rig, &name, &user(&rig, n)).await;
+            if found.is_empty() || Instant::now() > end {
+                break found;
+            }
+        };
+        all.extend(left);
     }
     drop(second);
     assert_eq!(all, [""; 0]);
