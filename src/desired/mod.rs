@@ -138,9 +138,10 @@ impl DesiredNamespace {
     pub fn is(&self, tags: &Tags) -> bool {
         let Some(id) = self.id.as_ref().filter(|_| !self.inherits) else { return true };
         let Some(tag) = tags.get(names::NAMESPACE_TAG) else { return false };
-        let cluster = |id: &str| id.split('/').next().unwrap_or_default().to_owned();
-        let rebuilt = ![cluster(id), cluster(tag)].contains(&names::UNKNOWN_CLUSTER.to_owned()) && cluster(id) != cluster(tag);
-        tag == id || rebuilt
+        let (Some(here), Some(there)) = (id.split_once('/'), tag.split_once('/')) else { return false };
+        let known = here.0 != names::UNKNOWN_CLUSTER && there.0 != names::UNKNOWN_CLUSTER;
+        // No two namespaces have the same uid, in whatever clusters.
+        here.1 == there.1 || (known && here.0 != there.0)
     }
 }
 

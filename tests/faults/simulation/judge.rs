@@ -147,7 +147,10 @@ impl Judge {
         let mut explained = BTreeMap::new();
         for object in store.all("bucketconnections") {
             let (name, status) = (&object["metadata"]["name"], &object["status"]);
-            if !status["credentials"]["intent"].is_null() {
+            // Where the bucket is not ours nothing is done, and an attempt to issue a key is looked after once it is again.
+            let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            let frozen = conditions.iter().any(|c| c["type"] == "BucketReady" && c["reason"] == "BucketNotOwned");
+            if !status["credentials"]["intent"].is_null() && !frozen {
                 wrong.push(format!("{name} still intends to issue a key"));
             }
             if let Some(retiring) = status["credentials"]["retiring"].as_array().filter(|keys| !keys.is_empty()) {
