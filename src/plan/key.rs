@@ -33,7 +33,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
 use crate::desired::{Desired, names};
 use crate::observed::{AccessKey, KeyProof, Ledger, Observed, OwnSecret, Remembered, Secret, announcement};
-use crate::problem::DENIERS;
+use crate::problem::{DENIERS, Problem};
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::CredentialsReady;
@@ -95,7 +95,11 @@ pub(super) fn plan(
                 keys.replace(vec![diff]);
             }
         }
-        KeyProof::NotTried => keys.replace(lost()),
+        KeyProof::NotTried => match unread(observed) {
+            // It may hold the key that works.
+            Some(problem) => keys.planner.unreadable(PART, problem),
+            None => keys.replace(lost()),
+        },
     }
 }
 
@@ -484,6 +488,15 @@ impl Keys<'_, '_, '_> {
     pub(super) fn is_new(&self, created: Timestamp) -> bool {
         self.now.as_second() - created.as_second() < PROPAGATION_SECONDS
     }
+}
+
+/// Why a Secret beside the desired one could not be read.
+fn unread(observed: &Observed) -> Option<&Problem> {
+    let secrets = [&observed.version, &observed.next].into_iter().chain(observed.earlier_secrets.values());
+    secrets.into_iter().find_map(|secret| match secret {
+        Secret::Unreadable(problem) => Some(problem),
+        _ => None,
+    })
 }
 
 /// Ids of the keys that Secrets of ours hold.

@@ -226,6 +226,8 @@ pub fn edit(world: &mut World, what: &str) {
             world.policies.values_mut().for_each(theirs);
         }
         "policy untagged" => world.policies.values_mut().for_each(|policy| policy.tags.clear()),
+        "genomics-s3 cannot be read" => world.unreadable = Some("genomics-s3".into()),
+        "all can be read" => world.unreadable = None,
         "namespace known" => world.namespace = Some("c1/n1".into()),
         "namespace tags deleted" => {
             let bucket = world.bucket.as_mut().unwrap();

@@ -30,6 +30,9 @@ impl World {
 
     pub(super) fn secret(&self, name: &str) -> Secret {
         match self.secret.get(name) {
+            _ if self.unreadable.as_deref() == Some(name) => {
+                Secret::Unreadable(Problem::new(Class::Unavailable, "get secrets", "Timeout", "no answer"))
+            }
             None => Secret::Absent,
             Some(secret) if secret.foreign => Secret::Foreign("exists and was not created by this BucketConnection".into()),
             Some(secret) => Secret::Ours(OwnSecret {

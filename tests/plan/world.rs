@@ -37,6 +37,8 @@ pub struct World {
     pub now: Timestamp,
     /// What the account approves, where it keeps that to itself.
     pub approved: Option<Vec<String>>,
+    /// A Secret that cannot be read just now.
+    pub unreadable: Option<String>,
     /// The namespace, by the uids of cluster and namespace; and whether the account lets it inherit.
     pub namespace: Option<String>,
     pub inherits: bool,
