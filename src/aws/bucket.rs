@@ -111,23 +111,22 @@ impl BucketCalls<'_> {
 
     /// Deletes up to a thousand versions. A refusal of one object comes inside a successful answer: locked objects, for example.
     async fn delete_objects(&self, versions: Vec<(String, Option<&str>)>) -> Result<(), Problem> {
-        const ACTION: &str = DELETE_VERSION;
         if versions.is_empty() {
             return Ok(());
         }
         let ids = versions.into_iter().map(|(key, version)| {
-            build(ACTION, ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build())
+            build(DELETE_VERSION, ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned)).build())
         });
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
-        let delete = build(ACTION, Delete::builder().set_objects(Some(ids)).quiet(true).build())?;
+        let delete = build(DELETE_VERSION, Delete::builder().set_objects(Some(ids)).quiet(true).build())?;
         let call = self.s3.delete_objects().bucket(self.name).expected_bucket_owner(self.account).delete(delete);
-        let answer = self.sdk.call(ACTION, call.send()).await?;
+        let answer = self.sdk.call(DELETE_VERSION, call.send()).await?;
         match answer.errors().first() {
             None => Ok(()),
             Some(error) => {
                 let class = if error.code() == Some("AccessDenied") { Class::Denied } else { Class::Unavailable };
                 let text = format!("object {}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default());
-                Err(Problem::new(class, ACTION, error.code().unwrap_or_default(), text))
+                Err(Problem::new(class, DELETE_VERSION, error.code().unwrap_or_default(), text))
             }
         }
     }

@@ -9,7 +9,7 @@ use super::Aws;
 use crate::api::PolicyType;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
-use crate::observed::{Bucket, ManagedPolicy, Observed, Ownership, Remembered};
+use crate::observed::{Bucket, ManagedPolicy, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading};
@@ -39,7 +39,8 @@ impl Aws {
             settings::read(&bucket, &desired.bucket.settings).boxed(),
             looked(ours, async { reading(self.user(user_name).await) }),
             async { if ours { self.policy(desired, remembered, look).await } else { Default::default() } }.boxed(),
-            self.earlier_policies(desired, remembered).boxed(),
+            // Rarely any.
+            self.tags_of(remembered.earlier_policies(desired).filter_map(|policy| policy.arn.as_ref())).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
             looked(ours, async { reading(self.attached_policies(user_name).await) }),
             self.probe(desired, seen.candidates(remembered), |key| known(key, remembered)).boxed(),
@@ -76,7 +77,7 @@ impl Aws {
             ..seen
         };
         let keys = observed.asks_keys(desired, remembered, look == Look::Deletion);
-        let owned = observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours);
+        let owned = observed.bucket.is_ours(desired);
         let identify = remembered.asks_creation(desired, &observed.bucket);
         let home = if desired.account.partition == "aws" { HOME } else { &desired.region };
         let at_home = self.bucket(home, &desired.bucket.name, &desired.account.id);
@@ -89,13 +90,7 @@ impl Aws {
             },
             async { if identify { reading(at_home.created().await) } else { Reading::NotLooked } },
             looked(asks_rights, async { reading(self.user_rights(user_name).await) }).boxed(),
-            async {
-                let mut left = BTreeMap::new();
-                for arn in observed.other_policies(desired).filter(|_| forgotten) {
-                    left.insert(arn.clone(), reading(self.policy_tags(arn).await));
-                }
-                left
-            },
+            self.tags_of(observed.other_policies(desired).filter(|_| forgotten)).boxed(),
         );
         observed.earlier_policies.extend(left);
         (observed.keys, observed.contents, observed.bucket_created, observed.rights) = (keys, contents, created, rights);
@@ -112,9 +107,9 @@ impl Aws {
         match policy.kind {
             PolicyType::Inline => (reading(self.inline_policy(user, &policy.name).await), Reading::NotLooked),
             PolicyType::Managed => {
-                let known = remembered.policies.iter().find(|known| known.is(&policy.identity()));
                 // Id and tags are looked at before it is deleted, and where the tags may not name the namespace yet.
-                let known = known.filter(|_| look == Look::Check && remembered.namespace == desired.namespace.id);
+                let known =
+                    remembered.policy(desired).filter(|_| look == Look::Check && remembered.namespace == desired.namespace.id);
                 let version = known.and_then(|known| known.version.as_deref());
                 (Reading::NotLooked, reading(self.managed_policy(policy, version).await))
             }
@@ -123,10 +118,10 @@ impl Aws {
 }
 
 impl Aws {
-    /// Managed policies of earlier specs: rarely any.
-    async fn earlier_policies(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Reading<Tags>> {
+    /// Tags of the managed policies `arns`.
+    async fn tags_of(&self, arns: impl Iterator<Item = &String>) -> BTreeMap<String, Reading<Tags>> {
         let mut found = BTreeMap::new();
-        for arn in remembered.earlier_policies(desired).filter_map(|policy| policy.arn.as_ref()) {
+        for arn in arns {
             found.insert(arn.clone(), reading(self.policy_tags(arn).await));
         }
         found

@@ -111,10 +111,11 @@ fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
 /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and only waits ends
 /// for a revocation.
 pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
-    if urgency(object) == Urgency::Immediate {
+    let urgency = urgency(object);
+    if urgency == Urgency::Immediate {
         context.running.interrupt(&object.uid().unwrap_or_default());
     }
-    if urgency(object) > Urgency::Routine {
+    if urgency > Urgency::Routine {
         context.slots.hurry(&object.namespace().unwrap_or_default(), &object.name_any());
     }
 }

@@ -94,6 +94,11 @@ pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
 }
 
 impl Observed {
+    /// Every Secret that was looked for: the desired one first.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        [&self.secret, &self.next, &self.version].into_iter().chain(self.earlier_secrets.values())
+    }
+
     /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
     /// for some seconds; one that was revoked is not tried.
     pub fn candidates(&self, remembered: &Remembered) -> Vec<KeyPair> {
@@ -255,6 +260,11 @@ impl Bucket {
             },
             _ => Self::There(live),
         }
+    }
+
+    /// Whether it is there, and ours by its tags.
+    pub fn is_ours(&self, desired: &Desired) -> bool {
+        self.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours)
     }
 
     /// Its tags, when it is there.

@@ -129,6 +129,12 @@ impl Remembered {
         self.policies.iter().any(|known| known.arn.as_deref() == Some(arn) && known.version.is_some() && same(known))
     }
 
+    /// The desired policy, where it may be there.
+    pub fn policy(&self, desired: &Desired) -> Option<&PolicyStatus> {
+        let identity = desired.policy.identity();
+        self.policies.iter().find(|policy| policy.is(&identity))
+    }
+
     /// Policies that may be there, other than the desired one.
     pub fn earlier_policies(&self, desired: &Desired) -> impl Iterator<Item = &PolicyStatus> {
         let identity = desired.policy.identity();

@@ -59,8 +59,6 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     let known = identity(planner, desired, observed);
     let ownership = Ownership::of(&observed.bucket.tags().unwrap_or_default(), desired);
     let adopt = desired.bucket.adopt || planner.plan.hands_off;
-    let undated =
-        planner.remembered.bucket.as_ref().is_some_and(|known| known.arn == desired.bucket.arn && known.created.is_none());
     match (&ownership, &known) {
         (Ownership::Foreign(owner), _) => {
             let message = format!("bucket {name} belongs to {}: choose another bucket.name", desired.whose(owner));
@@ -68,8 +66,7 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
             planner.withdraws = true;
             return None;
         }
-        // An older version of the operator did not tag the namespace, nor note the date: the memory knows the bucket.
-        (Ownership::EarlierNamespace, Identity::Another | Identity::Unknown) if !undated => {
+        (Ownership::EarlierNamespace, Identity::Another | Identity::Unknown) => {
             let message = of_earlier_namespace(&format!("bucket {name}"));
             planner.freeze_foreign(BucketReady, Reason::BucketNotOwned, message);
             planner.withdraws = true;
@@ -86,7 +83,7 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
             );
             return not_ours(planner, known, message);
         }
-        (Ownership::Untagged, Identity::Unknown) if !adopt => {
+        (Ownership::Untagged, Identity::Unknown | Identity::Undated) if !adopt => {
             let message = format!(
                 "bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"
             );
@@ -128,8 +125,10 @@ enum Identity<'a> {
     Same,
     /// It was created at another time.
     Another,
-    /// The memory knows no bucket of this name, or not when it was created.
+    /// The memory knows no bucket of this name, or AWS was not asked when it was created.
     Unknown,
+    /// The memory knows it, but not when it was created: an older version of the operator noted neither date nor namespace.
+    Undated,
     /// AWS did not tell when it was created.
     Unclear(&'a Problem),
 }
@@ -142,7 +141,8 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
         (Reading::Unreadable(problem), _) => Identity::Unclear(problem),
         (Reading::Set(at), Some(created)) if created.fits(*at) => Identity::Same,
         (Reading::Set(_) | Reading::Unset, Some(_)) => Identity::Another,
-        (_, None) | (Reading::NotLooked, _) => Identity::Unknown,
+        (_, None) => Identity::Undated,
+        (Reading::NotLooked, Some(_)) => Identity::Unknown,
     }
 }
 

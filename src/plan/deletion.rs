@@ -229,7 +229,7 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
         Bucket::Unreadable(problem) if problem.class == Class::Denied && planner.remembered.bucket.is_none() => {}
         Bucket::Unreadable(problem) => planner.unreadable(part, problem),
         // Only the tag says that a bucket may be deleted; what the status remembers is not enough for that.
-        Bucket::There(_) if observed.bucket.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours) => {
+        Bucket::There(_) if observed.bucket.is_ours(desired) => {
             if let Some(message) = lacks_consent(desired, observed) {
                 return planner.stall(part, Reason::AwaitingApproval, message);
             }

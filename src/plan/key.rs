@@ -490,10 +490,9 @@ impl Keys<'_, '_, '_> {
     }
 }
 
-/// Why a Secret beside the desired one could not be read.
+/// Why a Secret could not be read.
 fn unread(observed: &Observed) -> Option<&Problem> {
-    let secrets = [&observed.version, &observed.next].into_iter().chain(observed.earlier_secrets.values());
-    secrets.into_iter().find_map(|secret| match secret {
+    observed.secrets().find_map(|secret| match secret {
         Secret::Unreadable(problem) => Some(problem),
         _ => None,
     })
@@ -501,12 +500,10 @@ fn unread(observed: &Observed) -> Option<&Problem> {
 
 /// Ids of the keys that Secrets of ours hold.
 fn held(observed: &Observed) -> Vec<String> {
-    let Observed { secret, next, version, .. } = observed;
-    let secrets = [secret, next, version].into_iter().chain(observed.earlier_secrets.values());
-    secrets.flat_map(Secret::keys).map(|key| key.id).collect()
+    observed.secrets().flat_map(Secret::keys).map(|key| key.id).collect()
 }
 
-/// Ids of active keys on the user that nobody accounts for: whoever has one would get every right that the user gets.
+/// Ids of active keys on the user that are in neither memory, tag nor Secret: the rights that the user gets would be theirs too.
 pub(super) fn unaccounted(remembered: &Remembered, observed: &Observed) -> Vec<String> {
     let (foreign, held) = (revocation::foreign(remembered, observed), held(observed));
     let listed = observed.keys.set().into_iter().flatten();

@@ -37,7 +37,7 @@ pub(super) fn plan(
     steps
 }
 
-/// Takes back the steps from `first` on that would give rights to a key that nobody accounts for; says whether there were any.
+/// Takes back the steps from `first` on where they would give rights to an unaccounted key; returns whether they did.
 fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, first: usize) -> bool {
     let unknown = key::unaccounted(planner.remembered, observed);
     let grants = |step: &Step| {
@@ -97,11 +97,8 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
 /// Whether the inline policy of the desired name is ours: under the name that is ours on each user of ours, or because our status says that we
 /// wrote it. A connection that was applied again, which remembers nothing, finds its own by what it says.
 pub(super) fn owns_inline(planner: &Planner<'_>, desired: &Desired, live: &Value) -> bool {
-    let identity = desired.policy.identity();
     let found_again = planner.remembered.user.is_none() && desired.policy.document.same_as(live);
-    desired.policy.name == names::INLINE_POLICY
-        || planner.remembered.policies.iter().any(|known| known.is(&identity))
-        || found_again
+    desired.policy.name == names::INLINE_POLICY || planner.remembered.policy(desired).is_some() || found_again
 }
 
 fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {

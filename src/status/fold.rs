@@ -347,7 +347,7 @@ impl Fold<'_> {
             _ => None,
         });
         let live = observed.managed_policy.set().filter(|_| identity.arn.is_some());
-        let known = remembered.policies.iter().find(|known| known.is(&identity)).and_then(|known| known.id.clone());
+        let known = remembered.policy(desired).and_then(|known| known.id.clone());
         let (version, made) = written.unzip();
         let version = version.or(live.map(|policy| policy.version.clone())).filter(|_| identity.arn.is_some());
         let id = made.flatten().or(live.and_then(|policy| policy.id.clone())).or(known).filter(|_| version.is_some());
@@ -360,7 +360,7 @@ impl Fold<'_> {
         });
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
-        } else if !unanswered && !remembered.policies.iter().any(|known| known.is(&identity)) {
+        } else if !unanswered && remembered.policy(desired).is_none() {
             // It was announced and never written: a policy of that name that comes later is somebody else's.
             self.status.memory.policy = remembered.policies.first().cloned();
         }

@@ -22,11 +22,30 @@ async fn cut_off(lab: &Lab, user: &str, request: &str) {
     assert!(denial.policy_document.contains("TokenIssueTime"), "{}", denial.policy_document);
 }
 
-async fn revoked_in(name: &str, break_it: Value, reason: &str) {
+/// A connection that is Ready, with names that no other test has.
+async fn connected(name: &str, spec: Value) -> (Lab, String) {
     let lab = Lab::new(name).await;
-    let (bucket, user) = (format!("bucket-{name}"), format!("user-{name}"));
-    lab.apply(&lab.connection(&bucket, json!({ "preset": "ReadWrite", "user": { "name": user } }))).await;
+    let user = format!("user-{name}");
+    let mut whole = json!({ "preset": "ReadWrite", "user": { "name": user } });
+    crate::support::merge::merge(&mut whole, spec);
+    lab.apply(&lab.connection(&format!("bucket-{name}"), whole)).await;
     lab.ready("c").await;
+    (lab, user)
+}
+
+/// The same, in an account of its own, whose name is returned.
+async fn connected_to(name: &str) -> (Lab, String, String) {
+    let lab = Lab::new(name).await;
+    let (account, user) = (lab.namespace.clone(), format!("user-{name}"));
+    lab.account(&account, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
+    let spec = json!({ "preset": "ReadWrite", "user": { "name": user }, "accountRef": { "name": account } });
+    lab.apply(&lab.connection(&format!("bucket-{name}"), spec)).await;
+    lab.ready("c").await;
+    (lab, user, account)
+}
+
+async fn revoked_in(name: &str, break_it: Value, reason: &str) {
+    let (lab, user) = connected(name, json!({})).await;
     lab.patch("c", break_it).await;
     lab.until("c", reason, |object| ["Ready", "Reconciling"].iter().any(|kind| told(object, kind).1 == reason)).await;
     cut_off(&lab, &user, "1").await;
@@ -48,30 +67,23 @@ async fn an_invalid_connection_is_cut_off() {
 
 #[tokio::test]
 async fn a_connection_that_is_not_allowed_any_more_is_cut_off() {
-    let lab = Lab::new("cutrule").await;
-    let account = lab.namespace.clone();
-    lab.account(&account, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    let spec = json!({ "preset": "ReadWrite", "user": { "name": "user-cutrule" }, "accountRef": { "name": account } });
-    lab.apply(&lab.connection("bucket-cutrule", spec)).await;
-    lab.ready("c").await;
+    let (lab, user, account) = connected_to("cutrule").await;
     lab.account(&account, json!({ "allowedNamespaces": [] })).await;
     lab.until("c", "NotAllowed", |object| told(object, "Ready").1 == "NotAllowed").await;
-    cut_off(&lab, "user-cutrule", "1").await;
-    assert_eq!(lab.keys("user-cutrule").await, [""; 0]);
+    cut_off(&lab, &user, "1").await;
+    assert_eq!(lab.keys(&user).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn a_connection_whose_bucket_is_taken_is_cut_off() {
-    let lab = Lab::new("cutbucket").await;
-    lab.apply(&lab.connection("bucket-cutbucket", json!({ "preset": "ReadWrite", "user": { "name": "user-cutbucket" } }))).await;
-    lab.ready("c").await;
+    let (lab, user) = connected("cutbucket", json!({})).await;
     let tag = aws_sdk_s3::types::Tag::builder().key("bucketconnection.dev/owner").value("another").build().unwrap();
     let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
     lab.s3().put_bucket_tagging().bucket("bucket-cutbucket").tagging(tagging).send().await.unwrap();
     lab.check("c").await;
     lab.until("c", "BucketNotOwned", |object| told(object, "Ready").1 == "BucketNotOwned").await;
-    cut_off(&lab, "user-cutbucket", "1").await;
-    assert_eq!(lab.keys("user-cutbucket").await, [""; 0]);
+    cut_off(&lab, &user, "1").await;
+    assert_eq!(lab.keys(&user).await, [""; 0]);
     assert!(lab.get("c").await.metadata.finalizers.unwrap().iter().any(|name| name == FINALIZER));
 }
 
@@ -89,28 +101,13 @@ async fn a_connection_whose_key_spreads_is_cut_off() {
     assert!(lab.proxy.count("s3:ListBucket") <= tried + 3, "it went on trying the key");
 }
 
-/// A connection that is Ready, with names that no other test has.
-async fn connected(name: &str, spec: Value) -> (Lab, String) {
-    let lab = Lab::new(name).await;
-    let user = format!("user-{name}");
-    let mut whole = json!({ "preset": "ReadWrite", "user": { "name": user } });
-    crate::support::merge::merge(&mut whole, spec);
-    lab.apply(&lab.connection(&format!("bucket-{name}"), whole)).await;
-    lab.ready("c").await;
-    (lab, user)
-}
-
 #[tokio::test]
 async fn a_connection_whose_account_is_gone_is_cut_off() {
-    let lab = Lab::new("cutaccount").await;
-    let account = lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    let spec = json!({ "preset": "ReadWrite", "user": { "name": "user-cutaccount" }, "accountRef": { "name": account } });
-    lab.apply(&lab.connection("bucket-cutaccount", spec)).await;
-    lab.ready("c").await;
+    let (lab, user, account) = connected_to("cutaccount").await;
     lab.accounts().delete(&account, &DeleteParams::default()).await.unwrap();
     lab.until("c", "AccountNotFound", |object| told(object, "Ready").1 == "AccountNotFound").await;
-    cut_off(&lab, "user-cutaccount", "1").await;
-    assert_eq!(lab.keys("user-cutaccount").await, [""; 0]);
+    cut_off(&lab, &user, "1").await;
+    assert_eq!(lab.keys(&user).await, [""; 0]);
 }
 
 #[tokio::test]

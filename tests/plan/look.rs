@@ -238,8 +238,7 @@ fn managed(bucket: &TheBucket, desired: &Desired) -> Live {
 
 /// Whether the status remembers the managed policy, and it says the same: then nothing but its version is read.
 fn knows(remembered: &Remembered, policy: &ThePolicy, desired: &Desired) -> bool {
-    let known = remembered.policies.iter().find(|known| known.is(&desired.policy.identity()));
-    let version = known.and_then(|known| known.version.clone());
+    let version = remembered.policy(desired).and_then(|known| known.version.clone());
     let (_, document) = policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap();
     version == Some(format!("v{}", policy.default))
         && desired.policy.document.same_as(document)

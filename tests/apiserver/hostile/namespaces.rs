@@ -39,17 +39,23 @@ async fn holds(lab: &Lab, bucket: &str, key: &str) -> bool {
     lab.s3().head_object().bucket(bucket).key(key).send().await.is_ok()
 }
 
+/// A lab in which alice has connected a bucket, with an object in it.
+async fn of_alice(name: &str, rule: Value, bucket: &str, spec: Value) -> Lab {
+    let lab = Lab::new(name).await;
+    allow(&lab, rule).await;
+    let alice = Tenant::new(&lab, "alice", &lab.namespace).await;
+    alice.apply(&alice.connection("genomics", bucket, spec)).await.unwrap();
+    lab.ready("genomics").await;
+    put(&lab, bucket, "runs/alices").await;
+    lab
+}
+
 #[tokio::test]
 async fn the_next_tenant_gets_nothing_of_the_last_one_until_the_account_says_so() {
-    let lab = Lab::new("heir").await;
-    allow(&lab, json!({ "buckets": ["heir-old"] })).await;
-    let alice = Tenant::new(&lab, "alice", &lab.namespace).await;
-    alice.apply(&alice.connection("genomics", "heir-old", json!({}))).await.unwrap();
-    lab.ready("genomics").await;
+    let lab = of_alice("heir", json!({ "buckets": ["heir-old"] }), "heir-old", json!({})).await;
     let kept = lab.s3_with_key("genomics-s3", "us-east-1").await;
     let user = format!("{}.genomics", lab.namespace);
     let old = lab.keys(&user).await;
-    put(&lab, "heir-old", "runs/alices").await;
 
     again(&lab).await;
     allow(&lab, json!({ "buckets": ["heir-new"] })).await;
@@ -77,12 +83,7 @@ async fn the_next_tenant_gets_nothing_of_the_last_one_until_the_account_says_so(
 /// With its own bucket, too, which no rule refuses.
 #[tokio::test]
 async fn a_bucket_of_the_last_tenant_is_neither_connected_nor_deleted() {
-    let lab = Lab::new("estate").await;
-    allow(&lab, json!({})).await;
-    let alice = Tenant::new(&lab, "alice", &lab.namespace).await;
-    alice.apply(&alice.connection("genomics", "estate-data", json!({ "policy": { "type": "Managed" } }))).await.unwrap();
-    lab.ready("genomics").await;
-    put(&lab, "estate-data", "runs/alices").await;
+    let lab = of_alice("estate", json!({}), "estate-data", json!({ "policy": { "type": "Managed" } })).await;
     again(&lab).await;
     let dave = Tenant::new(&lab, "dave", &lab.namespace).await;
     for extra in [json!({}), json!({ "management": { "default": "Observe" } }), json!({ "bucket": { "adopt": true } })] {
@@ -103,12 +104,7 @@ async fn a_bucket_of_the_last_tenant_is_neither_connected_nor_deleted() {
 /// What the rules never allowed is not deleted either, whatever finalizer the object was created with.
 #[tokio::test]
 async fn a_finalizer_of_ones_own_deletes_nothing() {
-    let lab = Lab::new("preset").await;
-    allow(&lab, json!({ "buckets": ["preset-old"] })).await;
-    let alice = Tenant::new(&lab, "alice", &lab.namespace).await;
-    alice.apply(&alice.connection("genomics", "preset-old", json!({}))).await.unwrap();
-    lab.ready("genomics").await;
-    put(&lab, "preset-old", "runs/alices").await;
+    let lab = of_alice("preset", json!({ "buckets": ["preset-old"] }), "preset-old", json!({})).await;
     again(&lab).await;
     allow(&lab, json!({ "buckets": ["preset-new"], "inherit": true })).await;
     let dave = Tenant::new(&lab, "dave", &lab.namespace).await;
