@@ -1,6 +1,6 @@
 //! Looking: one round of parallel reads, and a second one only where the first found trouble with the key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 use serde_json::Value;
@@ -40,7 +40,7 @@ impl Aws {
             looked(ours, async { reading(self.user(user_name).await) }),
             async { if ours { self.policy(desired, remembered, look).await } else { Default::default() } }.boxed(),
             // Rarely any.
-            self.tags_of(remembered.earlier_policies(desired).filter_map(|policy| policy.arn.as_ref())).boxed(),
+            self.tags_of(remembered.earlier_policies(desired).filter_map(|policy| policy.arn.clone())).boxed(),
             // Also where the policy is inline: AWS attaches its quarantine here.
             looked(ours, async { reading(self.attached_policies(user_name).await) }),
             self.probe(desired, seen.candidates(remembered), |key| known(key, remembered)).boxed(),
@@ -90,7 +90,7 @@ impl Aws {
             },
             async { if identify { reading(at_home.created().await) } else { Reading::NotLooked } },
             looked(asks_rights, async { reading(self.user_rights(user_name).await) }).boxed(),
-            self.tags_of(observed.other_policies(desired).filter(|_| forgotten)).boxed(),
+            self.tags_of(if forgotten { observed.other_policies(desired) } else { BTreeSet::new() }).boxed(),
         );
         observed.earlier_policies.extend(left);
         (observed.keys, observed.contents, observed.bucket_created, observed.rights) = (keys, contents, created, rights);
@@ -119,10 +119,11 @@ impl Aws {
 
 impl Aws {
     /// Tags of the managed policies `arns`.
-    async fn tags_of(&self, arns: impl Iterator<Item = &String>) -> BTreeMap<String, Reading<Tags>> {
+    async fn tags_of(&self, arns: impl IntoIterator<Item = String>) -> BTreeMap<String, Reading<Tags>> {
         let mut found = BTreeMap::new();
         for arn in arns {
-            found.insert(arn.clone(), reading(self.policy_tags(arn).await));
+            let tags = reading(self.policy_tags(&arn).await);
+            found.insert(arn, tags);
         }
         found
     }

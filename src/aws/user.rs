@@ -3,7 +3,7 @@
 use aws_sdk_iam::types::Tag;
 
 use super::Aws;
-use crate::desired::{DesiredUser, names};
+use crate::desired::DesiredUser;
 use crate::observed::User;
 use crate::problem::{Problem, gone};
 use crate::sdk::{build, unset};
@@ -48,12 +48,6 @@ impl Aws {
             self.sdk.call("iam:UntagUser", call.send()).await?;
         }
         Ok(())
-    }
-
-    /// Writes down on the user which keys are ours (`observed/ledger.rs`); returns what was written.
-    pub async fn record_keys(&self, name: &str, value: &str) -> Result<String, Problem> {
-        let set = Tags::from([(names::KEYS_TAG.to_owned(), value.to_owned())]);
-        self.tag_user(name, &set, &[]).await.map(|()| value.to_owned())
     }
 
     /// Deletes the user; one that is gone already is deleted.

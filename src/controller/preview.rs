@@ -86,7 +86,7 @@ pub async fn preview(
         let plan = revocation::cut_off(&remembered, &observed, false, now);
         return Ok(Preview { desired, plan, doubts, report: terms.report });
     }
-    let observed = observe(&object, &desired, &remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    let observed = observe(&object, &desired, &mut remembered, &aws, kubernetes, (Creation::Looked, now)).await;
     remembered.recall(&mut object, &desired, &observed);
     let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &terms);
     let desired = adapted.map_err(PreviewError::Invalid)?;

@@ -77,7 +77,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
     let now = (context.clock)();
-    let looked = observe(object, &desired, &remembered, &opened.aws, &context.kubernetes, (creation, now));
+    let looked = observe(object, &desired, &mut remembered, &opened.aws, &context.kubernetes, (creation, now));
     let observed = Box::pin(looked).await;
     remembered.recall(object, &desired, &observed);
     let (own, cluster, terms) = (object.clone(), context.kubernetes.cluster.clone(), opened.terms.clone());
@@ -171,18 +171,20 @@ pub(super) enum Creation {
 pub(super) async fn observe(
     object: &BucketConnection,
     desired: &Desired,
-    remembered: &Remembered,
+    remembered: &mut Remembered,
     aws: &Aws,
     kubernetes: &Kubernetes,
     (creation, now): (Creation, Timestamp),
 ) -> Observed {
-    let seen = Box::pin(secrets(object, desired, remembered, kubernetes, now)).await;
-    let access = access(object, remembered.access_names(desired, &seen.secret), kubernetes).await;
-    let seen = Observed { access, ..seen };
+    let mut seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
     if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
-    let observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
+    let mut observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
+    if remembered.recall_secret(desired, &observed) {
+        seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
+        observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
+    }
     let changes = desired.existing.is_none() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
     let versioning = match observed.asks_versioning(desired, remembered, now) {
@@ -190,6 +192,19 @@ pub(super) async fn observe(
         false => Reading::NotLooked,
     };
     Observed { workloads, versioning, ..observed }
+}
+
+/// What is there in Kubernetes.
+async fn beside(
+    object: &BucketConnection,
+    desired: &Desired,
+    remembered: &Remembered,
+    kubernetes: &Kubernetes,
+    now: Timestamp,
+) -> Observed {
+    let seen = secrets(object, desired, remembered, kubernetes, now).await;
+    let access = access(object, remembered.access_names(desired, &seen.secret), kubernetes).await;
+    Observed { access, ..seen }
 }
 
 /// The Secret, and those beside it: rarely any.
@@ -255,10 +270,13 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         };
         match resolve(object, &opened, context).await {
             Ok(desired) => {
-                let seen = secrets(object, &desired, &remembered, &context.kubernetes, (context.clock)()).await;
-                let access = access(object, remembered.access_names(&desired, &seen.secret), &context.kubernetes).await;
-                let seen = Observed { access, ..seen };
+                let now = (context.clock)();
+                let mut seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
                 let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
+                if remembered.recall_secret(&desired, &observed) {
+                    seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
+                    observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
+                }
                 remembered.recall(&mut object.clone(), &desired, &observed);
                 // None of them is the next one's or the last one's any more.
                 let mut others = remembered.all_secrets(&desired, &observed);

@@ -16,10 +16,14 @@ pub const NAMESPACE_TAG: &str = "bucketconnection.dev/namespace";
 pub const UNKNOWN_CLUSTER: &str = "unknown";
 /// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
 pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
-/// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.
-pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
 /// Tag on our users: the keys that are ours (`observed/ledger.rs`).
 pub const KEYS_TAG: &str = "bucketconnection.dev/keys";
+/// Tag beside it: the name of the Secret.
+pub const SECRET_TAG: &str = "bucketconnection.dev/secret";
+/// Tag beside it: the policy, as `Inline/<name>` or `Managed/<name>`.
+pub const POLICY_TAG: &str = "bucketconnection.dev/policy";
+/// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.
+pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
 /// Tag on buckets that were taken over: they are never emptied.
 pub const ADOPTED_TAG: &str = "bucketconnection.dev/adopted";
 /// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::observed::Tried;
 use crate::problem::Problem;
+use crate::settings::tags::Tags;
 
 /// Outcomes, in the order of the plan's steps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,8 +47,8 @@ pub enum Fact {
         version: String,
         id: Option<String>,
     },
-    /// What the user's tag says of our keys.
-    Recorded(String),
+    /// The user has these tags now.
+    Recorded(Tags),
     Key {
         id: String,
         created_at: Timestamp,

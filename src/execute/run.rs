@@ -129,7 +129,8 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
             if *asked {
                 ledger.current = issued.map(|issued| issued.key.id);
             }
-            aws.record_keys(user, &ledger.to_string()).await.map(Fact::Recorded).into()
+            let tags = ledger.tags();
+            aws.tag_user(user, &tags, &[]).await.map(|()| Fact::Recorded(tags)).into()
         }
         Action::TrySecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
         Action::WriteSecret { name, key, created_at, version } => {

@@ -31,6 +31,13 @@ pub struct Access {
     pub binding: Held<OwnBinding>,
 }
 
+impl Access {
+    /// Whether any of it is ours.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.role, Held::Ours(_)) || matches!(self.binding, Held::Ours(_))
+    }
+}
+
 /// An object in Kubernetes that may be ours.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Held<T> {

@@ -1,16 +1,17 @@
-//! The keys that AWS itself remembers as ours: the value of the tag `bucketconnection.dev/keys` on our IAM user.
+//! What AWS itself remembers as ours, in three tags on our IAM user: `bucketconnection.dev/keys`, `…/secret` and `…/policy`.
 //!
-//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tag stays with the
-//! user, and only the operator may tag users under its path, so it is believed where the ownership tag says that the user is ours
+//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tags stay with the
+//! user, and only the operator may tag users under its path, so they are believed where the ownership tag says that the user is ours
 //! (docs/decisions/0011-aws-remembers.md).
 //!
-//! The value is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
+//! The value of `keys` is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!
 //! ```text
 //! current:AKIA…/previous:AKIA…:<replaced at>/next:AKIA…/issuing:<from>:<to>:AKIA….AKIA…/retiring:AKIA…/revoked:<request>
 //! ```
 //!
-//! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last.
+//! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last. The other two tell under which
+//! names Secret and policy are: the spec may have others once the status is lost.
 
 use std::fmt::{self, Display, Write};
 
@@ -19,9 +20,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 
 use super::{Observed, Ownership, Remembered};
-use crate::api::{CredentialsStatus, KeyIntent, NextKey, PreviousKey};
+use crate::api::{CredentialsStatus, KeyIntent, NextKey, PolicyType, PreviousKey};
 use crate::desired::{Desired, names};
 use crate::settings::Reading;
+use crate::settings::tags::Tags;
 
 /// Longest value of an IAM tag (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
 const LONGEST: usize = 256;
@@ -41,12 +43,17 @@ pub struct Ledger {
     pub issuing: Option<(Timestamp, Timestamp, Vec<String>)>,
     /// Hash of the revocation request that was carried out last.
     pub revoked: Option<String>,
+    /// Name of the Secret.
+    pub secret: Option<String>,
+    /// Kind and name of the policy.
+    pub policy: Option<(PolicyType, String)>,
 }
 
 impl Ledger {
-    /// What `credentials` knows.
+    /// What `credentials` knows; it does not know the policy.
     pub fn of(credentials: &CredentialsStatus) -> Self {
-        let CredentialsStatus { access_key_id, previous, next, retiring, intent, last_handled_revoke_at, .. } = credentials;
+        let CredentialsStatus { access_key_id, previous, next, retiring, intent, last_handled_revoke_at, secret_name, .. } =
+            credentials;
         Self {
             current: access_key_id.clone(),
             previous: previous.as_ref().map(|key| (key.access_key_id.clone(), key.replaced_at.0)),
@@ -54,10 +61,32 @@ impl Ledger {
             retiring: retiring.clone(),
             issuing: intent.as_ref().map(|intent| (intent.since.0, intent.until.0, intent.known_keys.clone())),
             revoked: last_handled_revoke_at.as_deref().map(hash),
+            secret: secret_name.clone(),
+            policy: None,
         }
     }
 
-    /// What the tag `value` says; entries that cannot be read are left out.
+    /// What the tags of a user say.
+    pub fn of_tags(tags: &Tags) -> Self {
+        let name = tags.get(names::SECRET_TAG).filter(|name| names::is_object_name(name));
+        let policy = tags.get(names::POLICY_TAG).and_then(|value| match value.split_once('/')? {
+            ("Inline", name) => Some((PolicyType::Inline, name.to_owned())),
+            ("Managed", name) => Some((PolicyType::Managed, name.to_owned())),
+            _ => None,
+        });
+        let keys = tags.get(names::KEYS_TAG).map(|value| Self::parse(value)).unwrap_or_default();
+        Self { secret: name.cloned(), policy, ..keys }
+    }
+
+    /// The tags that say this; what is not known has none, and stays as it is.
+    pub fn tags(&self) -> Tags {
+        let policy = self.policy.as_ref().map(|(kind, name)| format!("{kind:?}/{name}"));
+        let keys = (names::KEYS_TAG, Some(self.to_string()));
+        let all = [keys, (names::SECRET_TAG, self.secret.clone()), (names::POLICY_TAG, policy)];
+        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+
+    /// What the tag `keys` says with this `value`; entries that cannot be read are left out.
     pub fn parse(value: &str) -> Self {
         let mut ledger = Self::default();
         let time = |text: Option<&str>| Timestamp::from_second(text?.parse().ok()?).ok();
@@ -173,7 +202,10 @@ pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, r
     if remembered.user.is_some() || Ownership::of(&user.tags, desired) != Ownership::Ours {
         return credentials;
     }
-    let Some(ledger) = user.tags.get(names::KEYS_TAG).map(|value| Ledger::parse(value)) else { return credentials };
+    let ledger = Ledger::of_tags(&user.tags);
+    if ledger.is_empty() {
+        return credentials;
+    }
     if requested.is_some_and(|request| ledger.revoked == Some(hash(request))) {
         credentials.last_handled_revoke_at = requested.cloned();
     }
@@ -206,6 +238,8 @@ mod tests {
             retiring: vec![id(3)],
             issuing: Some((at(1_790_000_000), at(1_790_000_300), vec![id(1), id(2)])),
             revoked: Some(hash("now")),
+            secret: None,
+            policy: None,
         };
         let value = full.to_string();
         assert!(value.len() <= LONGEST, "{} {value}", value.len());
@@ -217,6 +251,21 @@ mod tests {
             Ledger { retiring: (0..20).map(|n| format!("AKIA{n:016}")).collect(), current: Some(id(1)), ..Ledger::default() };
         assert!(many.to_string().len() <= LONGEST);
         assert_eq!(Ledger::parse(&many.to_string()).current, Some(id(1)));
+    }
+
+    #[test]
+    fn names_are_written_and_read() {
+        let named = Ledger {
+            current: Some("AKIAIOSFODNN7EXAMPLE".into()),
+            secret: Some("c-s3".into()),
+            policy: Some((PolicyType::Managed, "lab.c".into())),
+            ..Ledger::default()
+        };
+        assert_eq!(Ledger::of_tags(&named.tags()), named);
+        let tag = |key: &str, value: &str| Tags::from([(key.to_owned(), value.to_owned())]);
+        for tags in [tag(names::SECRET_TAG, "../x"), tag(names::POLICY_TAG, "Other/x"), tag(names::POLICY_TAG, "x")] {
+            assert!(Ledger::of_tags(&tags).is_empty(), "{tags:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod seal;
 mod tried;
 mod unsealed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -165,12 +165,18 @@ impl Observed {
         remembered.user.is_none() && self.user.set().is_some_and(ours)
     }
 
-    /// ARNs of the managed policies, attached to the user and under the path of ours, that are not the desired one.
-    pub fn other_policies<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a String> {
+    /// ARNs of the managed policies that are not the desired one, under the path of ours: those that are attached to the user, and the
+    /// one that AWS remembers.
+    pub fn other_policies(&self, desired: &Desired) -> BTreeSet<String> {
         let DesiredPolicy { kind, name, arn, .. } = &desired.policy;
         let place = arn.strip_suffix(name.as_str()).unwrap_or(arn);
-        let other = move |attached: &&String| attached.starts_with(place) && !(*kind == PolicyType::Managed && *attached == arn);
-        self.attached.set().into_iter().flatten().filter(other)
+        let recorded = match self.user.set().and_then(|user| Ledger::of_tags(&user.tags).policy) {
+            Some((PolicyType::Managed, name)) => Some(format!("{place}{name}")),
+            _ => None,
+        };
+        let attached = self.attached.set().into_iter().flatten().filter(|attached| attached.starts_with(place)).cloned();
+        let other = |found: &String| !(*kind == PolicyType::Managed && found == arn);
+        attached.chain(recorded).filter(other).collect()
     }
 
     /// Whether the user's keys are to be listed, once all else of it was looked at: for a deletion, while something is done about the key, and

@@ -10,7 +10,7 @@ use crate::api::{
     ROTATE_AT, Repeat, UserStatus, VersioningStatus,
 };
 use crate::desired::{Desired, names};
-use crate::observed::{Bucket, Observed, Ownership, Secret, recall};
+use crate::observed::{Bucket, Ledger, Observed, Ownership, Secret, recall};
 use crate::settings::Reading;
 use crate::settings::tags::Tags;
 
@@ -29,6 +29,10 @@ pub struct Remembered {
     pub policies: Vec<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
+    /// Whether the status has lost what earlier passes knew of the user, or they never had one.
+    pub forgotten: bool,
+    /// The Secret as AWS remembers it, where the status has forgotten it.
+    pub recalled_secret: Option<String>,
     /// Names under which a Role and a RoleBinding of ours may be there.
     pub roles: Vec<String>,
     /// Fingerprints of what was written last, by section: what differs from that was changed by others.
@@ -78,6 +82,8 @@ impl Remembered {
             seen,
             namespace: status.memory.namespace_id,
             bucket: status.memory.bucket,
+            forgotten: seen && status.memory.user.is_none(),
+            recalled_secret: None,
             user: status.memory.user,
             policies: status.memory.policy.into_iter().chain(status.memory.earlier_policies).collect(),
             roles: status.memory.permissions.unwrap_or_default().roles,
@@ -92,8 +98,16 @@ impl Remembered {
         }
     }
 
-    /// Takes in what AWS remembers of the keys (`ledger.rs`), where the status has no memory of the user; `object` is given the same
-    /// memory, as if its status had never lost it.
+    /// Whether AWS remembers a Secret of another name, where the status has no memory of the user: then it has to be looked at too.
+    pub fn recall_secret(&mut self, desired: &Desired, observed: &Observed) -> bool {
+        let tags = observed.user.set().filter(|_| observed.forgot_user(desired, self)).map(|user| &user.tags);
+        let recorded = tags.and_then(|tags| Ledger::of_tags(tags).secret);
+        self.recalled_secret = recorded.filter(|name| *name != desired.secret.name && desired.existing.is_none());
+        self.recalled_secret.is_some()
+    }
+
+    /// Takes in what AWS remembers (`ledger.rs`), where the status has no memory of the user; `object` is given the same memory, as if
+    /// its status had never lost it.
     pub fn recall(&mut self, object: &mut BucketConnection, desired: &Desired, observed: &Observed) {
         if observed.forgot_user(desired, self) {
             let found = left_policies(desired, observed);
@@ -151,7 +165,8 @@ impl Remembered {
         let renamed =
             credentials.secret_name.as_ref().filter(|name| **name != desired.secret.name && credentials.version.is_none());
         let first = renamed.map(|name| names::version(name, 1));
-        let all = credentials.secret_name.iter().chain(&credentials.earlier_secrets).cloned().chain(last).chain(first);
+        let named = credentials.secret_name.iter().chain(&credentials.earlier_secrets).chain(&self.recalled_secret);
+        let all = named.cloned().chain(last).chain(first);
         all.filter(|name| *name != desired.secret.name && Some(name) != own.as_ref()).collect()
     }
 
@@ -194,11 +209,13 @@ impl Remembered {
     }
 
     /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object
-    /// retained may have readers that nobody remembers.
+    /// retained, or that was written before the memory was lost, may have readers that nobody remembers.
     pub fn access_names(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let retained = matches!(secret, Secret::Ours(secret) if !secret.claimed);
-        let wanted = (retained || !desired.access.groups.is_empty()).then(|| desired.access.name.clone());
-        self.roles.iter().cloned().chain(wanted).collect()
+        let wanted = retained || self.forgotten || !desired.access.groups.is_empty();
+        let wanted = wanted.then(|| desired.access.name.clone());
+        let recalled = self.recalled_secret.as_ref().map(|secret| names::readers(secret));
+        self.roles.iter().cloned().chain(wanted).chain(recalled).collect()
     }
 
     /// When the key in `secret` was issued.
@@ -209,10 +226,13 @@ impl Remembered {
 }
 
 /// Policies of earlier specs on a user of ours that the status has forgotten: a managed one by its tags, an inline one by the name that is
-/// ours on each user of ours.
+/// ours on each user of ours, or by the name that AWS remembers.
 fn left_policies(desired: &Desired, observed: &Observed) -> Vec<PolicyStatus> {
     let identity = desired.policy.identity();
-    let inline = observed.rights.set().into_iter().flat_map(|rights| &rights.inline).filter(|name| *name == names::INLINE_POLICY);
+    let recorded = observed.user.set().and_then(|user| Ledger::of_tags(&user.tags).policy);
+    let recorded = recorded.filter(|(kind, _)| *kind == PolicyType::Inline).map(|(_, name)| name);
+    let named = |name: &&String| *name == names::INLINE_POLICY || Some(*name) == recorded.as_ref();
+    let inline = observed.rights.set().into_iter().flat_map(|rights| &rights.inline).filter(named);
     let inline = inline.map(|name| (PolicyType::Inline, name.clone(), None));
     let ours = |tags: &Reading<Tags>| tags.set().is_some_and(|tags| Ownership::of(tags, desired) == Ownership::Ours);
     let managed = observed.earlier_policies.iter().filter(|(_, tags)| ours(tags)).map(|(arn, _)| {

@@ -11,6 +11,7 @@ use super::{Action, Planner, rotation, whole};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
+use crate::problem::Class;
 use crate::settings::FieldDiff;
 
 const PART: ConditionType = ConditionType::AccessInSync;
@@ -112,18 +113,18 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
 }
 
 /// Plans to remove what is ours of a grant, the RoleBinding first.
-pub(super) fn remove(planner: &mut Planner<'_>, name: &str, live: &Access, after: &[usize]) {
+pub(super) fn remove(planner: &mut Planner<'_>, name: &String, live: &Access, after: &[usize]) {
     let bound = match &live.binding {
         Held::Ours(binding) => Some(FieldDiff::new(GROUPS, Some(subjects(binding)), None)),
-        other => unreadable(planner, other),
+        other => unreadable(planner, name, other),
     };
     let role = match &live.role {
         Held::Ours(_) => Some(FieldDiff::new(format!("role({name})"), Some(json!("present")), None)),
-        other => unreadable(planner, other),
+        other => unreadable(planner, name, other),
     };
     for (kind, diff) in [(Grant::RoleBinding, bound), (Grant::Role, role)] {
         if let Some(diff) = diff {
-            let step = planner.step(PART, Action::DeleteGrant { kind, name: name.to_owned() }, vec![diff], after);
+            let step = planner.step(PART, Action::DeleteGrant { kind, name: name.clone() }, vec![diff], after);
             // It was ours until the spec changed.
             planner.plan.steps[step].drift = false;
         }
@@ -137,11 +138,11 @@ pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Acce
             |path: &str| FieldDiff::new(format!("{path}({name}).metadata"), Some(json!("owned")), Some(json!("released")));
         let role = match &live.role {
             Held::Ours(_) => Some(released("role")),
-            other => unreadable(planner, other),
+            other => unreadable(planner, name, other),
         };
         let bound = match &live.binding {
             Held::Ours(_) => Some(released("roleBinding")),
-            other => unreadable(planner, other),
+            other => unreadable(planner, name, other),
         };
         for (kind, diff) in [(Grant::Role, role), (Grant::RoleBinding, bound)] {
             if let Some(diff) = diff {
@@ -153,14 +154,18 @@ pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Acce
 
 /// Whether it was seen; tells what could not be read.
 fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
-    unreadable(planner, live);
+    if let Held::Unreadable(problem) = live {
+        planner.unreadable(PART, problem);
+    }
     !matches!(live, Held::NotLooked | Held::Unreadable(_))
 }
 
-/// Tells what could not be read; there is nothing to do about it in this plan.
-fn unreadable<T>(planner: &mut Planner<'_>, live: &Held<T>) -> Option<FieldDiff> {
-    if let Held::Unreadable(problem) = live {
-        planner.unreadable(PART, problem);
+/// Tells what could not be read and may be ours. An operator that may not read Roles has written none, unless it remembers one.
+fn unreadable<T>(planner: &mut Planner<'_>, name: &String, live: &Held<T>) -> Option<FieldDiff> {
+    match live {
+        Held::Unreadable(problem) if problem.class == Class::Denied && !planner.remembered.roles.contains(name) => {}
+        Held::Unreadable(problem) => planner.unreadable(PART, problem),
+        Held::NotLooked | Held::Absent | Held::Foreign(_) | Held::Ours(_) => {}
     }
     None
 }

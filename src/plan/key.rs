@@ -31,7 +31,7 @@ use super::{Action, Planner, revocation, rotation, whole};
 use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
-use crate::desired::{Desired, names};
+use crate::desired::Desired;
 use crate::observed::{AccessKey, KeyProof, Ledger, Observed, OwnSecret, Remembered, Secret, announcement};
 use crate::problem::{DENIERS, Problem};
 use crate::settings::{FieldDiff, Reading};
@@ -325,13 +325,15 @@ impl Keys<'_, '_, '_> {
     /// Notes on the user, before a key is issued beside `known`, that this is about to happen: on a new user in the call that creates
     /// it, else by a step of its own.
     pub(super) fn announce(&mut self, known: &[String], after: &[usize]) -> Option<usize> {
-        let ledger = announcement(&self.planner.remembered.credentials, known, self.now, ATTEMPT);
+        let mut ledger = announcement(&self.planner.remembered.credentials, known, self.now, ATTEMPT);
         let creates = self.planner.plan.steps.iter_mut().find_map(|step| match &mut step.action {
             Action::CreateUser { tags } => Some(tags),
             _ => None,
         });
         if let Some(tags) = creates {
-            tags.insert(names::KEYS_TAG.to_owned(), ledger.to_string());
+            let policy = &self.desired.policy;
+            (ledger.secret, ledger.policy) = (Some(self.desired.secret.name.clone()), Some((policy.kind, policy.name.clone())));
+            tags.extend(ledger.tags());
             return None;
         }
         Some(self.record(Action::RecordKeys { ledger, issued: false }, after))

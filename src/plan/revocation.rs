@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{Action, Plan, Planner};
 use crate::api::conditions::ConditionType;
 use crate::api::{Effect, PolicyStatement, Revocation};
-use crate::desired::{Document, names};
+use crate::desired::Document;
 use crate::observed::{AccessKey, Ledger, Observed, Remembered};
 use crate::settings::{FieldDiff, Reading};
 
@@ -93,7 +93,7 @@ fn keys(remembered: &Remembered, observed: &Observed) -> Vec<String> {
     let credentials = &remembered.credentials;
     let mut ours: Vec<_> = credentials.keys().cloned().collect();
     if let Reading::Set(user) = &observed.user {
-        ours.extend(user.tags.get(names::KEYS_TAG).map(|value| Ledger::parse(value)).unwrap_or_default().keys());
+        ours.extend(Ledger::of_tags(&user.tags).keys());
     }
     let explained = credentials.intent.as_ref().map(|intent| observed.explained_by(intent)).unwrap_or_default();
     let unknown: Vec<_> = explained.into_iter().filter(|id| !ours.contains(id)).collect();

@@ -7,7 +7,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::Proof;
 use crate::execute::Outcome;
-use crate::observed::{Bucket, Held, KeyProof};
+use crate::observed::{Access, Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
 use crate::problem::{Class, DENIERS, Problem};
 use crate::settings::Reading;
@@ -57,7 +57,9 @@ impl Verdict {
 
 /// What the check says about `part`.
 pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
-    if part == ConditionType::AccessInSync && check.desired.access.groups.is_empty() && check.observed.access.is_empty() {
+    let blocked = |part| check.plan.blockers.iter().any(|blocker| blocker.part == part);
+    let readers = || !check.desired.access.groups.is_empty() || check.observed.access.values().any(Access::is_ours);
+    if part == ConditionType::AccessInSync && !readers() && !blocked(part) {
         return Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given");
     }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {

@@ -1,17 +1,16 @@
-//! AWS remembers what the status knows of the keys: the tag on the user is compared with the folded status, and written where it
-//! differs. Most passes find it as it is; the first key is recorded by the plan itself, beside its proof.
+//! AWS remembers what the status knows: the tags on the user are compared with the folded status, and written where they differ.
+//! Most passes find them as they are; the first key is recorded by the plan itself, beside its proof.
 
 use super::Checked;
 use crate::api::conditions::ConditionType;
-use crate::api::{BucketConnectionStatus, ManagementMode};
-use crate::desired::names;
+use crate::api::{BucketConnectionStatus, ManagementMode, PolicyType};
 use crate::execute::{Fact, Outcome};
 use crate::observed::Ledger;
 use crate::plan::{Action, Step};
-use crate::settings::Reading;
+use crate::settings::tags::Tags;
 
-/// The step that writes what `after`, the folded status, knows of the keys to the user's tag; `None` where the tag says it already, or
-/// the user is not ours to tag.
+/// The step that writes what `after`, the folded status, knows to the user's tags; `None` where they say it already, or the user is
+/// not ours to tag.
 pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Step> {
     let Checked { desired, plan, .. } = check;
     let ours = after.memory.user.is_some() && desired.existing.is_none();
@@ -19,23 +18,31 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     if plan.frozen || plan.hands_off || !ours || !enforced {
         return None;
     }
-    let wanted = Ledger::of(after.memory.credentials.as_ref()?);
-    let live = recorded(check)?;
+    let (credentials, live) = (after.memory.credentials.as_ref()?, recorded(check)?);
+    let mut wanted = Ledger::of(credentials);
+    wanted.policy = after.memory.policy.as_ref().map(|policy| (policy.kind, policy.name.clone()));
+    // The earlier name stays until nothing is left under it: once the status is lost, the new one is in the spec.
+    let known = Ledger::of_tags(&live);
+    let left = |(kind, name): &(PolicyType, String)| {
+        after.memory.earlier_policies.iter().any(|policy| (policy.kind, &policy.name) == (*kind, name))
+    };
+    wanted.secret = known.secret.filter(|name| credentials.earlier_secrets.contains(name)).or(wanted.secret);
+    wanted.policy = known.policy.filter(left).or(wanted.policy);
+    let missing = wanted.tags().iter().any(|(key, value)| live.get(key) != Some(value));
     let action = Action::RecordKeys { ledger: wanted.clone(), issued: false };
     let step = Step { action, part: ConditionType::CredentialsReady, diffs: Vec::new(), after: Vec::new(), drift: false };
-    (wanted.to_string() != live).then_some(step)
+    missing.then_some(step)
 }
 
-/// What the tag says after this pass; `None` where that is not known.
-fn recorded(check: &Checked<'_>) -> Option<String> {
-    let steps = check.plan.steps.iter().zip(&check.report.outcomes).rev();
-    let written = steps.filter(|(_, outcome)| outcome.is_done()).find_map(|(step, outcome)| match (&step.action, outcome) {
-        (_, Outcome::Done(Fact::Recorded(value))) => Some(value.clone()),
-        (Action::CreateUser { tags }, _) => Some(tags.get(names::KEYS_TAG).cloned().unwrap_or_default()),
-        _ => None,
-    });
-    written.or_else(|| match &check.observed.user {
-        Reading::Set(user) => Some(user.tags.get(names::KEYS_TAG).cloned().unwrap_or_default()),
-        _ => None,
-    })
+/// The user's tags after this pass; `None` where they are not known.
+fn recorded(check: &Checked<'_>) -> Option<Tags> {
+    let mut live = check.observed.user.set().map(|user| user.tags.clone());
+    for (step, outcome) in check.plan.steps.iter().zip(&check.report.outcomes).filter(|(_, outcome)| outcome.is_done()) {
+        match (&step.action, outcome) {
+            (_, Outcome::Done(Fact::Recorded(tags))) => live.get_or_insert_default().extend(tags.clone()),
+            (Action::CreateUser { tags }, _) => live = Some(tags.clone()),
+            _ => {}
+        }
+    }
+    live
 }

@@ -276,7 +276,9 @@ async fn every_setting_is_written_and_rests() {
             "bucketconnection.dev/keys",
             "bucketconnection.dev/namespace",
             "bucketconnection.dev/owner",
-            "bucketconnection.dev/preset"
+            "bucketconnection.dev/policy",
+            "bucketconnection.dev/preset",
+            "bucketconnection.dev/secret"
         ]
     );
     let encryption = s3.get_bucket_encryption().bucket("bucket-settings").send().await.unwrap();

@@ -168,9 +168,8 @@ proptest! {
                     let stamp = world.now.to_string();
                     object.metadata.annotations.get_or_insert_default().insert(what.into(), stamp);
                 }
-                // Nor of one that was written before the memory was lost, once the spec names another.
-                Event::Spec(_) if world.user.is_some() && !same_user(&object, &world) => {}
-                Event::Spec(_) if !world.policies.is_empty() && !known(&object, |status| status.memory.user.is_some()) => {}
+                // With the memory and the user goes what tells of its policy.
+                Event::Spec(_) if world.user.is_none() && !world.policies.is_empty() && !known(&object, |status| status.memory.user.is_some()) => {}
                 Event::Spec(which) => {
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
                     let annotations = object.metadata.annotations.take();

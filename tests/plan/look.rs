@@ -155,9 +155,9 @@ impl World {
             ..seen
         };
         if observed.forgot_user(desired, remembered) {
-            let others: Vec<_> = observed.other_policies(desired).cloned().collect();
+            let others = observed.other_policies(desired);
             let tags = |arn: &String| self.policies.get(arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone()));
-            observed.earlier_policies.extend(others.iter().map(|arn| (arn.clone(), tags(arn))));
+            observed.earlier_policies.extend(others.into_iter().map(|arn| (arn.clone(), tags(&arn))));
         }
         if let Some(user) = user.filter(|_| observed.asks_keys(desired, remembered, deletion)) {
             observed.keys = listed(user);

@@ -145,11 +145,14 @@ impl World {
         let mut remembered = Remembered::of(object);
         let secret = self.secret_of(&desired);
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
-        let observed = if optimistic {
-            Observed { access: self.readers(&desired, &remembered), ..self.secrets(&desired, &remembered) }
-        } else {
-            self.look(&desired, &remembered, false)
+        let look = |remembered: &Remembered| match optimistic {
+            true => Observed { access: self.readers(&desired, remembered), ..self.secrets(&desired, remembered) },
+            false => self.look(&desired, remembered, false),
         };
+        let mut observed = look(&remembered);
+        if remembered.recall_secret(&desired, &observed) {
+            observed = look(&remembered);
+        }
         remembered.recall(object, &desired, &observed);
         let versioning = match &self.bucket {
             Some(bucket) if observed.asks_versioning(&desired, &remembered, self.now) => bucket.live.versioning.clone(),
@@ -235,8 +238,12 @@ impl World {
     /// One pass over an object that is being deleted with `Delete`.
     pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
         let desired = self.resolve(object).expect("a good spec");
-        let remembered = Remembered::of(object);
-        let observed = self.look(&desired, &remembered, true);
+        let mut remembered = Remembered::of(object);
+        let mut observed = self.look(&desired, &remembered, true);
+        if remembered.recall_secret(&desired, &observed) {
+            observed = self.look(&desired, &remembered, true);
+        }
+        remembered.recall(&mut object.clone(), &desired, &observed);
         let plan = deletion::delete(&desired, &observed, &remembered);
         (desired, plan)
     }
@@ -475,8 +482,8 @@ impl World {
                         if *asked {
                             ledger.current = issued.as_ref().map(|issued| issued.id.clone());
                         }
-                        user.user.tags.insert(names::KEYS_TAG.to_owned(), ledger.to_string());
-                        return Outcome::Done(Fact::Recorded(ledger.to_string()));
+                        user.user.tags.extend(ledger.tags());
+                        return Outcome::Done(Fact::Recorded(ledger.tags()));
                     }
                     Action::PutInlinePolicy { name, document } => {
                         let mut document = document.to_json();
