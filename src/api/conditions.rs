@@ -146,6 +146,8 @@ pub enum Reason {
     NotIsolated,
     /// AWS has quarantined the user because its key leaked.
     KeyCompromised,
+    /// The user has the tag `bucketconnection.dev/hold`: its keys are left as they are.
+    UserOnHold,
     /// AWS refused a request as invalid.
     RequestRefused,
     /// A quota of AWS or of the namespace is used up.
@@ -172,7 +174,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -222,6 +224,7 @@ impl Reason {
         Self::KeyRejected,
         Self::NotIsolated,
         Self::KeyCompromised,
+        Self::UserOnHold,
         Self::RequestRefused,
         Self::QuotaExceeded,
         Self::Throttled,

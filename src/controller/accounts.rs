@@ -74,7 +74,9 @@ pub(super) async fn tenant(
     let name = object.namespace().unwrap_or_default();
     let known = object.status.as_ref().and_then(|status| status.memory.namespace_id.clone());
     let asks = account.is_some_and(|account| tenancy::asks_labels(&account.spec, &name));
-    if account.is_none() || (known.is_some() && !asks) {
+    let admitted = account.is_some_and(|account| tenancy::admits(&account.spec, &name));
+    // A namespace that no rule names is refused, and need not be read for that.
+    if !admitted || (known.is_some() && !asks) {
         return Ok(Tenant { namespace: known, earlier, ..Tenant::default() });
     }
     let (labels, id) = kubernetes.namespace(&name).await?;

@@ -22,6 +22,8 @@ pub const KEYS_TAG: &str = "bucketconnection.dev/keys";
 pub const SECRET_TAG: &str = "bucketconnection.dev/secret";
 /// Tag beside it: the policy, as `Inline/<name>` or `Managed/<name>`.
 pub const POLICY_TAG: &str = "bucketconnection.dev/policy";
+/// Tag that a person puts on our user in AWS during an incident: while it is there, its keys are left as they are.
+pub const HOLD_TAG: &str = "bucketconnection.dev/hold";
 /// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.
 pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
 /// Tag on buckets that were taken over: they are never emptied.

@@ -31,7 +31,7 @@ use super::{Action, Planner, revocation, rotation, whole};
 use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
-use crate::desired::Desired;
+use crate::desired::{Desired, names};
 use crate::observed::{AccessKey, KeyProof, Ledger, Observed, OwnSecret, Remembered, Secret, announcement};
 use crate::problem::{DENIERS, Problem};
 use crate::settings::{FieldDiff, Reading};
@@ -67,7 +67,7 @@ pub(super) fn plan(
         Some(secret) => secret,
         None => return,
     };
-    if keys.compromised() {
+    if keys.on_hold() || keys.compromised() {
         return;
     }
     let lost = || whole(&format!("secret({})", desired.secret.name), false);
@@ -139,6 +139,20 @@ pub(super) struct Keys<'p, 'r, 'd> {
 }
 
 impl Keys<'_, '_, '_> {
+    /// Somebody put the user on hold in AWS during an incident: no key is issued, activated or deleted.
+    fn on_hold(&mut self) -> bool {
+        let held = self.observed.user.set().is_some_and(|user| user.tags.contains_key(names::HOLD_TAG));
+        if held {
+            let message = format!(
+                "IAM user {} has the tag {}: its access keys are left as they are; remove the tag when the incident is over",
+                self.desired.user.name,
+                names::HOLD_TAG
+            );
+            self.planner.stall(PART, Reason::UserOnHold, message);
+        }
+        held
+    }
+
     /// AWS found the key in public and quarantined the user: handling keys now would help whoever has it.
     fn compromised(&mut self) -> bool {
         let Reading::Set(attached) = &self.observed.attached else { return false };

@@ -328,7 +328,8 @@ impl Keys<'_> {
         let mut about_keys =
             self.steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. })).peekable();
         let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
-        let works = matches!(observed.proof, KeyProof::Works(_)) && !blocked(Reason::KeyCompromised);
+        let left = blocked(Reason::KeyCompromised) || blocked(Reason::UserOnHold);
+        let works = matches!(observed.proof, KeyProof::Works(_)) && !left;
         // As long as the next key waits without being noted, only the intent explains it.
         let unnoted = self.status.next.as_ref().is_some_and(|next| next.access_key_id.is_none());
         let several = blocked(Reason::ForeignAccessKeys);

@@ -63,10 +63,19 @@ async fn what_is_not_listed_is_refused_without_a_call() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_no_rule_names_is_not_read() {
+    let lab = tenant("unnamed", json!({ "names": ["another"] })).await;
+    let message = refused(&lab, "c", "lab-a-data", json!({})).await;
+    assert!(message.contains("allows nothing to namespace"), "{message}");
+    assert!(!lab.api_reads().contains(&"get namespaces".to_owned()), "{:?}", lab.api_reads());
+}
+
+#[tokio::test]
 async fn labels_of_the_namespace_decide() {
     let lab = tenant("labels", json!({ "names": null, "selector": { "matchLabels": { "team": "a" } } })).await;
     let message = refused(&lab, "c", "lab-a-data", json!({})).await;
     assert!(message.contains("allows nothing to namespace"), "{message}");
+    assert!(lab.api_reads().contains(&"get namespaces".to_owned()), "{:?}", lab.api_reads());
     let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(lab.client.clone());
     let label = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
     namespaces.patch(&lab.namespace, &PatchParams::default(), &label).await.unwrap();

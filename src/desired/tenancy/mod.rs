@@ -130,6 +130,11 @@ pub fn asks_labels(account: &AWSAccountSpec, namespace: &str) -> bool {
     account.allowed_namespaces.iter().any(|rule| rule.selector.is_some() && named(rule, namespace))
 }
 
+/// Whether any rule of `account` can allow something to `namespace`, as far as its name tells.
+pub fn admits(account: &AWSAccountSpec, namespace: &str) -> bool {
+    account.allowed_namespaces.iter().any(|rule| named(rule, namespace))
+}
+
 /// The terms on which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`; or why it may not. One rule
 /// must allow all of it. What its status says is believed.
 pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Terms, Refusal> {

@@ -1,7 +1,8 @@
 //! The emergency brake: whatever the tenant does to its object, a revocation is carried out. Suspended, invalid and not allowed objects, and
 //! those whose bucket was taken, are in `remembers.rs`; those that cannot be read in `unreadable.rs`; another tenant's load in `load.rs`.
 
-use bucketconnection::api::{FINALIZER, REQUESTED_AT, REVOKE_AT};
+use aws_sdk_iam::types::{StatusType, Tag};
+use bucketconnection::api::{FINALIZER, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -87,8 +88,39 @@ async fn neither_a_deletion_that_waits_nor_the_secret_holds_it_off() {
     lab.gone("c").await;
 }
 
-/// What is done in AWS in an incident stays: a Deny beside ours, a boundary, AWS's own quarantine. (A key that somebody makes Inactive is made
-/// Active again: docs/security.md says what to do instead.)
+/// With the tag `bucketconnection.dev/hold` on the user, its keys stay as a person left them; a revocation works all the same.
+#[tokio::test]
+async fn a_key_on_hold_stays_as_it_is() {
+    let lab = lab("hold", json!({})).await;
+    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let user = format!("{}.c", lab.namespace);
+    bob.apply(&bob.connection("c", "hold-data", json!({}))).await.unwrap();
+    lab.ready("c").await;
+    let iam = lab.iam();
+    let key = lab.keys(&user).await.remove(0);
+    let tag = Tag::builder().key("bucketconnection.dev/hold").value("INC-1").build().unwrap();
+    iam.tag_user().user_name(&user).tags(tag).send().await.unwrap();
+    let off = || iam.update_access_key().user_name(&user).access_key_id(&key).status(StatusType::Inactive);
+    off().send().await.unwrap();
+    lab.check("c").await;
+    let object = lab.condition("c", "Stalled", "True").await;
+    assert_eq!(told(&object, "Ready").1, "UserOnHold");
+    // A key that is deleted is not replaced, and nothing that the tenant asks for is done to keys.
+    lab.patch("c", json!({ "metadata": { "annotations": { ROTATE_AT: "1" } } })).await;
+    lab.check("c").await;
+    assert_eq!(lab.keys(&user).await, [key.clone()]);
+    let listed = iam.list_access_keys().user_name(&user).send().await.unwrap();
+    assert_eq!(listed.access_key_metadata()[0].status(), Some(&StatusType::Inactive));
+    cut_off(&lab, "c", &user, "1").await;
+    lab.check("c").await;
+    assert_eq!(lab.keys(&user).await, [""; 0], "revoked, and no other is issued");
+    iam.untag_user().user_name(&user).tag_keys("bucketconnection.dev/hold").send().await.unwrap();
+    lab.check("c").await;
+    lab.ready("c").await;
+    assert_eq!(lab.keys(&user).await.len(), 1);
+}
+
+/// What is done in AWS in an incident stays: a Deny beside ours, a boundary, AWS's own quarantine.
 #[tokio::test]
 async fn what_is_denied_in_aws_stays_denied() {
     let lab = lab("incident", json!({})).await;
