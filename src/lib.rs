@@ -10,7 +10,8 @@
 //! | [`policy_language`] | when two policy statements mean the same |
 //! | `wildcard` | whether a pattern stands for a text: the one matcher |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
-//! | [`plan`] | from wanted and there to steps; the key state machine; deletion |
+//! | [`keys`] | the access keys: who is who, and what is done next |
+//! | [`plan`] | from wanted and there to steps; deletion |
 //! | [`execute`] | carries a plan out; its report |
 //! | [`status`] | folds a pass into the status of a connection or account |
 //! | [`render`] | a plan as text; the operator's own IAM policy |
@@ -23,7 +24,7 @@
 //! | `cli` | one file a subcommand |
 //!
 //! Invariants, kept by tests (tests/tidy.rs):
-//! - `api`, `desired`, `observed`, `settings` (but for `wire`), `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
+//! - `api`, `desired`, `observed`, `settings` (but for `wire`), `keys`, `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
 //!   client, no clock, no randomness, nothing asynchronous. They build without the feature `operator`.
 //! - Data flows one way; nothing calls back to an earlier stage, and one pass never observes twice.
 //! - A secret is a [`credentials::Sensitive`]: it has no `Display`, no `Serialize`, and a `Debug` that hides it.
@@ -42,6 +43,7 @@ pub mod execute;
 pub mod fair;
 #[cfg(feature = "operator")]
 pub mod fence;
+pub mod keys;
 #[cfg(feature = "operator")]
 pub mod kubernetes;
 pub mod observed;

@@ -16,10 +16,11 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The rooms that are pure: no AWS, no Kubernetes client, no clock, no randomness, nothing asynchronous.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "src/api",
     "src/desired",
     "src/observed",
+    "src/keys",
     "src/settings",
     "src/plan",
     "src/status",
@@ -126,7 +127,7 @@ fn only_aws_sdk_and_the_wires_know_the_sdk() {
 
 /// The rooms, from the ground up: each may use those before it. `api` takes the spec types of the settings, and these need no
 /// more of `api` than the names of conditions; `sdk` needs the way to sign in.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "credentials",
     "api::conditions",
     "api::sign_in",
@@ -140,6 +141,7 @@ const FLOORS: [&str; 21] = [
     "api",
     "desired",
     "observed",
+    "keys",
     "plan",
     "render",
     "aws",

@@ -17,6 +17,7 @@ use crate::aws::{Aws, Look};
 use crate::desired::claims::{self, Standing, Taken};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
+use crate::keys::waiting_secret;
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Access, Observed, Remembered, Secret};
 use crate::plan::{self, Action, Blocker, Plan, deletion};
@@ -231,7 +232,7 @@ async fn secrets(
     if let Some(name) = remembered.own_secret(desired, &observed.secret) {
         observed.version = kubernetes.secret(object, &name).await;
     }
-    if let Some(name) = plan::waiting(desired, remembered, &observed.secret, now) {
+    if let Some(name) = waiting_secret(desired, remembered, &observed.secret, now) {
         observed.next = kubernetes.secret(object, &name).await;
     }
     observed

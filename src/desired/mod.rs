@@ -266,6 +266,16 @@ pub struct DesiredSecret {
 }
 
 impl DesiredSecret {
+    /// Name of the Secret that the key of this number has for itself, where keys are kept by version.
+    pub fn own(&self, number: i64) -> Option<String> {
+        self.versioned.then(|| names::version(&self.name, number))
+    }
+
+    /// Name of the Secret in which the pending key waits beside the current one, which has this number.
+    pub fn pending(&self, number: Option<i64>) -> String {
+        number.unwrap_or(1).checked_add(1).and_then(|next| self.own(next)).unwrap_or_else(|| names::next(&self.name))
+    }
+
     /// The same under another name.
     pub fn named(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner, rotation, whole};
+use super::{Action, Planner, keys, whole};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
@@ -63,7 +63,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     if !(known(planner, &live.role) & known(planner, &live.binding)) {
         return Some(Vec::new());
     }
-    let secrets: Vec<_> = [secret.clone()].into_iter().chain(rotation::own_after(planner, desired, observed)).collect();
+    let secrets: Vec<_> = [secret.clone()].into_iter().chain(keys::own_after(planner, desired, observed)).collect();
     let role = role(planner, name, secrets, &live.role, &after);
     let base: Vec<usize> = after.iter().copied().chain(role).collect();
     let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);

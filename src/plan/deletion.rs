@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Action, Plan, Planner, access, adoption, key, modes, policy, user};
+use super::{Action, Plan, Planner, access, adoption, modes, policy, user};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, Destroy, names};
+use crate::keys::Owners;
 use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
 use crate::settings::tags::Tags;
@@ -146,20 +147,9 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     if has_user {
         match &observed.keys {
             Reading::Set(listed) => {
-                let secret_key = observed.proof.key().map(|key| key.id.clone());
-                let credentials = planner.remembered.credentials.clone();
-                let waiting: Vec<_> = observed.next.keys();
-                let known = |id: &String| {
-                    credentials.keys().any(|known| known == id)
-                        || Some(id) == secret_key.as_ref()
-                        || waiting.iter().any(|waiting| waiting.id == *id)
-                };
-                let mut orphans = key::fitting(planner.remembered, observed);
-                orphans.retain(|id| !known(id));
+                let owners = Owners::of(planner.remembered, observed);
                 for key in listed {
-                    let orphan = orphans.len() == 1 && orphans.contains(&key.id);
-                    let ours = known(&key.id) || orphan || desired.force_destroy == Destroy::Yes;
-                    if ours {
+                    if owners.ours(&key.id) || owners.orphan() == Some(&key.id) || desired.force_destroy == Destroy::Yes {
                         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
                         keys.push(planner.step(CredentialsReady, Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
                     } else {

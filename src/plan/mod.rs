@@ -10,11 +10,10 @@ pub mod breaker;
 mod bucket;
 pub mod deletion;
 mod existing;
-pub(crate) mod key;
+mod keys;
 mod modes;
 mod policy;
 pub mod revocation;
-mod rotation;
 mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +29,6 @@ use crate::problem::{Place, Problem};
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 pub use adoption::Adoption;
-pub use rotation::waiting;
 
 /// What will be done, and what stands in the way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -275,7 +273,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, n
     let granted = policy::plan(planner, desired, observed, user.is_some(), &base);
     // What is not enforced is not waited for.
     let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
-    key::plan(planner, desired, observed, now, user.is_some(), &base, &granted);
+    keys::plan(planner, desired, observed, now, user.is_some(), &base, &granted);
     access::plan(planner, desired, observed);
 }
 

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner, Step, key, of_earlier_namespace};
+use super::{Action, Planner, Step, of_earlier_namespace};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::{Desired, DesiredPolicy, names};
+use crate::keys::Owners;
 use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
 use crate::settings::{FieldDiff, Reading};
@@ -39,7 +40,7 @@ pub(super) fn plan(
 
 /// Takes back the steps from `first` on where they would give rights to an unaccounted key; returns whether they did.
 fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, first: usize) -> bool {
-    let unknown = key::unaccounted(planner.remembered, observed);
+    let unknown = Owners::of(planner.remembered, observed).strangers(&observed.keys);
     let grants = |step: &Step| {
         let written = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
         written || matches!(step.action, Action::UpdatePolicy { .. } | Action::AttachPolicy { .. })

@@ -18,7 +18,8 @@ use super::{Action, Plan, Planner};
 use crate::api::conditions::ConditionType;
 use crate::api::{Effect, PolicyStatement, Revocation};
 use crate::desired::Document;
-use crate::observed::{AccessKey, Ledger, Observed, Remembered};
+use crate::keys::Owners;
+use crate::observed::{AccessKey, Observed, Remembered};
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::CredentialsReady;
@@ -64,8 +65,8 @@ pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, no
     let mut step = |action, diffs, after: &[usize]| planner.step(PART, action, diffs, after);
     let room: Vec<_> = own.map(|own| step(Action::DeleteInlinePolicy { name: own.name.clone() }, Vec::new(), &[])).collect();
     let mut done = vec![step(Action::Deny { sessions_before: None }, diff("as granted", "denied"), &room)];
-    let ours = keys(remembered, observed);
-    for key in listed(observed).iter().filter(|key| ours.contains(&key.id)) {
+    let owners = Owners::of(remembered, observed);
+    for key in listed(observed).iter().filter(|key| owners.accounted_for(&key.id)) {
         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
         done.push(step(Action::DeleteKey { id: key.id.clone() }, vec![diff], &[]));
     }
@@ -88,26 +89,10 @@ fn listed(observed: &Observed) -> &[AccessKey] {
     }
 }
 
-/// Ids of the keys of ours: by the memory, by the user's tag, by an attempt to issue one.
-fn keys(remembered: &Remembered, observed: &Observed) -> Vec<String> {
-    let credentials = &remembered.credentials;
-    let mut ours: Vec<_> = credentials.keys().cloned().collect();
-    if let Reading::Set(user) = &observed.user {
-        ours.extend(Ledger::of_tags(&user.tags).keys());
-    }
-    let explained = credentials.intent.as_ref().map(|intent| observed.explained_by(intent)).unwrap_or_default();
-    let unknown: Vec<_> = explained.into_iter().filter(|id| !ours.contains(id)).collect();
-    // Of two, one was made by somebody else.
-    if unknown.len() == 1 {
-        ours.extend(unknown);
-    }
-    ours
-}
-
 /// Ids of keys on the user that are not ours.
 pub fn foreign(remembered: &Remembered, observed: &Observed) -> Vec<String> {
-    let ours = keys(remembered, observed);
-    listed(observed).iter().map(|key| key.id.clone()).filter(|id| !ours.contains(id)).collect()
+    let owners = Owners::of(remembered, observed);
+    listed(observed).iter().map(|key| key.id.clone()).filter(|id| !owners.accounted_for(id)).collect()
 }
 
 /// What is remembered while sessions from `before` may live.

@@ -9,8 +9,9 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::names;
 use crate::execute::{Fact, Outcome};
+use crate::keys::waiting_secret;
 use crate::observed::{KeyProof, Ownership, Secret};
-use crate::plan::{Action, Step, revocation, waiting};
+use crate::plan::{Action, Step, revocation};
 use crate::problem::Class;
 use crate::settings::Reading;
 
@@ -252,7 +253,7 @@ impl Keys<'_> {
         let known = Some(&key.id) == ours.access_key_id.as_ref()
             || ours.retiring.contains(&key.id)
             || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
-        let name = waiting(desired, remembered, &observed.secret, self.pass.now);
+        let name = waiting_secret(desired, remembered, &observed.secret, self.pass.now);
         if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
             self.status.next = Some(NextKey { secret_name: name, access_key_id: Some(key.id.clone()) });
         }

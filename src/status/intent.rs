@@ -10,7 +10,7 @@ use super::conditions::{condition, is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
 use crate::desired::{Desired, names};
-use crate::plan::key::ATTEMPT;
+use crate::keys::ATTEMPT;
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::short_name;
 

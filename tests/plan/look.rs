@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bucketconnection::api::{LastUsed, PolicyType};
 use bucketconnection::credentials::KeyPair;
 use bucketconnection::desired::{Desired, Proof, names};
+use bucketconnection::keys::waiting_secret;
 use bucketconnection::observed::{
     Access, AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, UserRights,
 };
-use bucketconnection::plan;
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::{Live, Reading};
 use jiff::Timestamp;
@@ -56,7 +56,7 @@ impl World {
         Observed {
             earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
             version: look(remembered.own_secret(desired, &secret)),
-            next: look(plan::waiting(desired, remembered, &secret, self.now)),
+            next: look(waiting_secret(desired, remembered, &secret, self.now)),
             secret,
             ..Observed::default()
         }

@@ -1,0 +1,448 @@
+//! The key ring: who is who among the access keys of a connection, derived once from what was observed and what is remembered.
+//!
+//! The stages of a key are those of AWS Secrets Manager
+//! (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>): *current* is the key in the Secret,
+//! *pending* the one that waits to become it, *previous* the one that it replaced.
+
+use jiff::Timestamp;
+
+use super::owners::Owners;
+use crate::api::NextKey;
+use crate::credentials::KeyPair;
+use crate::desired::{Desired, names};
+use crate::observed::{AccessKey, KeyProof, Observed, Remembered, Secret};
+use crate::problem::Problem;
+use crate::settings::Reading;
+
+/// How long a new key may take to reach all of AWS (2 to 15 s measured; botocore and Terraform allow 2 minutes).
+const PROPAGATION_SECONDS: i64 = 120;
+/// AWS attaches policies with this prefix to a user whose key it found in public.
+const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
+
+/// Everything that decides what is done about the keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ring {
+    /// The Secret that consumers read.
+    pub secret: Slot,
+    /// Why the keys are left as they are, whatever their state.
+    pub hold: Option<Hold>,
+    /// The user's keys, without those that were cut off by a revocation.
+    pub list: List,
+    /// Whose they are.
+    pub owners: Owners,
+    /// The key in the Secret.
+    pub current: Current,
+    /// Id of the key that the status knows as current.
+    pub known_current: Option<String>,
+    /// The Secret that the current key has for itself.
+    pub own_secret: Slot,
+    /// The pending key as the status noted it before it was issued.
+    pub noted: Option<NextKey>,
+    /// The Secret in which a pending key waits, or is to wait.
+    pub waiting: Waiting,
+    /// The key before the current one.
+    pub previous: Option<Previous>,
+    /// Keys of ours whose secret part nobody has any more.
+    pub obsolete: Vec<String>,
+    /// Whether an attempt to issue a key in place of the current one was broken off.
+    pub interrupted: bool,
+    /// Why the current key is to be replaced although it works.
+    pub rotation: Option<Rotation>,
+    /// Whether steps of this plan change the rights of the user.
+    pub rights_change: bool,
+    /// Whether the current key needs a full proof.
+    pub unproven: bool,
+}
+
+/// What may be done with a Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    /// There is to be none, or nobody looked.
+    None,
+    /// It may be written: it is ours, or not there.
+    Writable,
+    /// It belongs to somebody else: why.
+    Foreign(String),
+    /// It could not be read.
+    Unreadable(Problem),
+}
+
+/// Why keys are left as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hold {
+    /// A person put the hold tag on the user.
+    Tag,
+    /// AWS found the key in public and attached this policy.
+    Quarantine(String),
+}
+
+/// The list of the user's keys.
+#[derive(Clone, Debug, PartialEq)]
+pub enum List {
+    /// Nobody asked.
+    NotAsked,
+    /// It could not be read.
+    Unreadable(Problem),
+    /// The keys.
+    Keys(Vec<AccessKey>),
+}
+
+/// The key in the Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Current {
+    /// The plan creates the user, so there is none.
+    NewUser,
+    /// It works.
+    Works(KeyPair),
+    /// AWS knows it, and denied what the policy should allow.
+    Denied(KeyPair, Problem),
+    /// No answer that says anything about it.
+    Unclear(Problem),
+    /// AWS does not accept it, and it may be too new.
+    Propagating(KeyPair),
+    /// It is Inactive, and ours.
+    Inactive(KeyPair),
+    /// IAM lists it as active and S3 does not accept it: this code.
+    Rejected(KeyPair, String),
+    /// AWS does not accept it, and the list that would tell why is not known.
+    NotListed,
+    /// It can never work again, or is not ours.
+    Broken(Why),
+    /// A Secret that may hold it could not be read.
+    Unread(Problem),
+}
+
+/// Why a key is issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No Secret holds a key, so its secret part is lost, or there was none.
+    NoKey,
+    /// AWS does not list this key any more.
+    Deleted(String),
+    /// This key is Expired.
+    Expired(String),
+    /// This key is Inactive, and was not issued here.
+    InactiveOfOthers(String),
+    /// The Secret holds a wrong secret part.
+    WrongSecret,
+    /// The Secret holds this key of another user: its ARN.
+    OtherUser(String, String),
+    /// The key of this id is to be rotated.
+    Rotation(String, Rotation),
+}
+
+/// Why a key that works is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// Its age is that of `credentials.rotation.interval`.
+    Due,
+    /// Somebody asked for it by the annotation.
+    Requested,
+}
+
+/// The Secret in which a pending key waits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waiting {
+    /// Nobody looked.
+    NotLooked,
+    /// It belongs to somebody else: why.
+    Foreign(String),
+    /// It could not be read.
+    Unreadable(Problem),
+    /// It is not there, or holds no key. `ours`: it is there.
+    Empty {
+        /// Whether it is there.
+        ours: bool,
+    },
+    /// It holds the current key, so that is published.
+    Published {
+        /// Whether it is now the Secret, or the one that the current key has for itself.
+        in_place: bool,
+    },
+    /// It holds a key.
+    Holds(KeyPair, Health),
+}
+
+/// How a pending key is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Health {
+    /// It works.
+    Works,
+    /// AWS does not accept it, and it may be too new.
+    Propagating,
+    /// AWS knows it, and denied what the policy should allow.
+    Denied(Problem),
+    /// No answer that says anything about it.
+    Unclear(Problem),
+    /// It does not work, or belongs to another user.
+    Broken,
+}
+
+/// The key before the current one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Previous {
+    /// Its id.
+    pub id: String,
+    /// The Secret that it has for itself.
+    pub secret: Option<String>,
+    /// Whether its overlap is over.
+    pub over: bool,
+    /// Whether it was Inactive long enough to be deleted.
+    pub settled: bool,
+    /// What it needs.
+    pub state: PreviousState,
+}
+
+/// What the key before the current one needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PreviousState {
+    /// Nothing: its overlap is not over, it settles, it was used since, somebody activated it again, or the list is not known.
+    Rests,
+    /// AWS does not list it any more.
+    Gone,
+    /// Its overlap is over, and it is Active.
+    Due,
+    /// It is Inactive, and was not used since it was replaced.
+    Unused,
+    /// AWS could not tell when it was used last.
+    Unreadable(Problem),
+}
+
+impl Ring {
+    /// Reads the ring. `new_user`: the plan creates the user; `rights_change`: the plan changes its rights.
+    pub fn read(
+        desired: &Desired,
+        observed: &Observed,
+        remembered: &Remembered,
+        now: Timestamp,
+        (new_user, rights_change): (bool, bool),
+    ) -> Self {
+        let known = &remembered.credentials;
+        let list = List::of(observed, remembered);
+        let owners = Owners::of(remembered, observed);
+        let facts = Facts { desired, observed, remembered, now, list: &list, owners: &owners };
+        let current = if new_user { Current::NewUser } else { facts.current() };
+        let waiting = facts.waiting(current.key());
+        let previous = facts.previous(current.key());
+        let unproven = !remembered.verified || remembered.unproven || !current.key().is_some_and(|key| facts.proven(&key.id));
+        Self {
+            secret: Slot::of(&observed.secret),
+            hold: hold(observed),
+            known_current: known.access_key_id.clone(),
+            own_secret: if desired.secret.versioned { Slot::of(&observed.version) } else { Slot::None },
+            noted: known.next.clone(),
+            obsolete: known.retiring.clone(),
+            interrupted: known.intent.is_some() && known.next.is_none(),
+            rotation: current.key().and_then(|key| facts.rotation(&key.id)),
+            current,
+            waiting,
+            previous,
+            rights_change,
+            unproven,
+            list,
+            owners,
+        }
+    }
+}
+
+impl List {
+    fn of(observed: &Observed, remembered: &Remembered) -> Self {
+        match &observed.keys {
+            // A list may be older than a revocation.
+            Reading::Set(keys) => {
+                let cut_off = |key: &&AccessKey| !remembered.credentials.revoked.contains(&key.id);
+                Self::Keys(keys.iter().filter(cut_off).cloned().collect())
+            }
+            Reading::Unset => Self::Keys(Vec::new()),
+            Reading::NotLooked => Self::NotAsked,
+            Reading::Unreadable(problem) => Self::Unreadable(problem.clone()),
+        }
+    }
+
+    /// The keys, where they are known.
+    pub fn keys(&self) -> Option<&[AccessKey]> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::NotAsked | Self::Unreadable(_) => None,
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<&AccessKey> {
+        self.keys()?.iter().find(|key| key.id == id)
+    }
+}
+
+impl Slot {
+    fn of(secret: &Secret) -> Self {
+        match secret {
+            Secret::NotLooked | Secret::Given(_) => Self::None,
+            Secret::Absent | Secret::Ours(_) => Self::Writable,
+            Secret::Foreign(why) => Self::Foreign(why.clone()),
+            Secret::Unreadable(problem) => Self::Unreadable(problem.clone()),
+        }
+    }
+}
+
+impl Current {
+    /// The key, where it works or would work with the right policy.
+    pub fn key(&self) -> Option<&KeyPair> {
+        match self {
+            Self::Works(key) | Self::Denied(key, _) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+fn hold(observed: &Observed) -> Option<Hold> {
+    let tagged = observed.user.set().is_some_and(|user| user.tags.contains_key(names::HOLD_TAG));
+    let quarantine = |arn: &&String| arn.rsplit('/').next().is_some_and(|name| name.starts_with(QUARANTINE));
+    let attached = observed.attached.set().into_iter().flatten().find(quarantine);
+    if tagged { Some(Hold::Tag) } else { attached.map(|arn| Hold::Quarantine(arn.clone())) }
+}
+
+/// What the states of the keys are derived from.
+struct Facts<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    remembered: &'a Remembered,
+    now: Timestamp,
+    list: &'a List,
+    owners: &'a Owners,
+}
+
+impl Facts<'_> {
+    fn current(&self) -> Current {
+        match &self.observed.proof {
+            KeyProof::Works(key) => Current::Works(key.clone()),
+            KeyProof::Denied(key, problem) => Current::Denied(key.clone(), problem.clone()),
+            KeyProof::Unclear(_, problem) => Current::Unclear(problem.clone()),
+            KeyProof::Rejected(key, problem) => self.rejected(key, &problem.code),
+            KeyProof::OtherUser(..) if self.list.keys().is_none() => Current::NotListed,
+            KeyProof::OtherUser(key, arn) => Current::Broken(Why::OtherUser(key.id.clone(), arn.clone())),
+            KeyProof::NotTried => match self.unread() {
+                Some(problem) => Current::Unread(problem),
+                None => Current::Broken(Why::NoKey),
+            },
+        }
+    }
+
+    /// Why a Secret could not be read: it may hold the key that works.
+    fn unread(&self) -> Option<Problem> {
+        self.observed.secrets().find_map(|secret| match secret {
+            Secret::Unreadable(problem) => Some(problem.clone()),
+            _ => None,
+        })
+    }
+
+    /// AWS does not accept the key: what its list of keys says decides.
+    fn rejected(&self, key: &KeyPair, code: &str) -> Current {
+        if self.list.keys().is_none() {
+            return Current::NotListed;
+        }
+        let id = key.id.clone();
+        match self.list.find(&id) {
+            // A list may be older than the key.
+            None if self.is_young(&id, self.created_at()) => Current::Propagating(key.clone()),
+            None => Current::Broken(Why::Deleted(id)),
+            Some(entry) if entry.expired => Current::Broken(Why::Expired(id)),
+            // Whoever may write the Secret must not activate a key of somebody else by its id alone.
+            Some(entry) if !entry.active && !self.owners.issued_here(&id) => Current::Broken(Why::InactiveOfOthers(id)),
+            Some(entry) if !entry.active => Current::Inactive(key.clone()),
+            Some(entry) if self.is_young(&id, entry.created_at.or_else(|| self.created_at())) => {
+                Current::Propagating(key.clone())
+            }
+            Some(_) if code == "SignatureDoesNotMatch" => Current::Broken(Why::WrongSecret),
+            Some(_) => Current::Rejected(key.clone(), code.to_owned()),
+        }
+    }
+
+    fn waiting(&self, current: Option<&KeyPair>) -> Waiting {
+        let secret = match &self.observed.next {
+            Secret::NotLooked | Secret::Given(_) => return Waiting::NotLooked,
+            Secret::Foreign(why) => return Waiting::Foreign(why.clone()),
+            Secret::Unreadable(problem) => return Waiting::Unreadable(problem.clone()),
+            Secret::Absent => return Waiting::Empty { ours: false },
+            secret @ Secret::Ours(_) => secret,
+        };
+        if current.is_some_and(|current| secret.keys().iter().any(|key| key.id == current.id)) {
+            return Waiting::Published { in_place: self.waits_in_place() };
+        }
+        match &self.observed.next_proof {
+            KeyProof::Works(key) => Waiting::Holds(key.clone(), Health::Works),
+            KeyProof::Denied(key, problem) => Waiting::Holds(key.clone(), Health::Denied(problem.clone())),
+            KeyProof::Unclear(key, problem) => Waiting::Holds(key.clone(), Health::Unclear(problem.clone())),
+            KeyProof::Rejected(key, _) if self.is_young_pending(key) => Waiting::Holds(key.clone(), Health::Propagating),
+            KeyProof::Rejected(key, _) | KeyProof::OtherUser(key, _) => Waiting::Holds(key.clone(), Health::Broken),
+            KeyProof::NotTried => match secret.keys().into_iter().next() {
+                Some(key) => Waiting::Holds(key, Health::Broken),
+                None => Waiting::Empty { ours: true },
+            },
+        }
+    }
+
+    /// Whether the spec gave the Secret the name under which the pending key waited, or the current key has that Secret for itself.
+    fn waits_in_place(&self) -> bool {
+        let secret = &self.desired.secret;
+        let own = self.remembered.number(&self.observed.secret).and_then(|number| secret.own(number));
+        let name = self.remembered.credentials.next.as_ref().map(|noted| &noted.secret_name);
+        name.is_some_and(|name| *name == secret.name || Some(name) == own.as_ref())
+    }
+
+    fn is_young_pending(&self, key: &KeyPair) -> bool {
+        match self.list.find(&key.id) {
+            Some(entry) => entry.active && self.is_young(&key.id, entry.created_at.or_else(|| self.created_at())),
+            None => self.observed.next.ours().and_then(|next| next.key_created_at).is_some_and(|at| self.is_new(at)),
+        }
+    }
+
+    fn previous(&self, current: Option<&KeyPair>) -> Option<Previous> {
+        let known = self.remembered.credentials.previous.as_ref()?;
+        let id = known.access_key_id.clone();
+        let over = self.now >= known.works_until.0;
+        let settled = known.settled_at().is_some_and(|at| self.now >= at);
+        let is_current = current.is_some_and(|current| current.id == id);
+        let state = match (self.list.keys(), self.list.find(&id)) {
+            _ if is_current => PreviousState::Rests,
+            (None, _) => PreviousState::Rests,
+            (Some(_), None) => PreviousState::Gone,
+            (Some(_), Some(_)) if !over => PreviousState::Rests,
+            (Some(_), Some(entry)) if entry.active && known.inactive_since.is_none() => PreviousState::Due,
+            (Some(_), Some(entry)) if entry.active || !settled => PreviousState::Rests,
+            (Some(_), Some(_)) => match &self.observed.last_used {
+                Reading::Unreadable(problem) => PreviousState::Unreadable(problem.clone()),
+                Reading::Set(used) if used.at.as_ref().is_some_and(|at| at.0 > known.replaced_at.0) => PreviousState::Rests,
+                Reading::NotLooked => PreviousState::Rests,
+                Reading::Set(_) | Reading::Unset => PreviousState::Unused,
+            },
+        };
+        let secret = known.secret_name.clone().filter(|name| *name != self.desired.secret.name);
+        Some(Previous { id, secret, over, settled, state })
+    }
+
+    fn rotation(&self, current: &str) -> Option<Rotation> {
+        let due = self.created_at().and_then(|created| self.desired.rotation.next(current, created));
+        match due {
+            Some(at) if self.now >= at => Some(Rotation::Due),
+            _ => self.remembered.rotate.then_some(Rotation::Requested),
+        }
+    }
+
+    /// Whether the status tells of a full proof of this very key.
+    fn proven(&self, id: &str) -> bool {
+        let known = &self.remembered.credentials;
+        known.access_key_id.as_deref() == Some(id) && known.verified_at.is_some()
+    }
+
+    /// Whether a key that AWS does not accept may only be too new. One that has been proven is not.
+    fn is_young(&self, id: &str, created: Option<Timestamp>) -> bool {
+        !self.proven(id) && created.is_some_and(|created| self.is_new(created))
+    }
+
+    fn is_new(&self, created: Timestamp) -> bool {
+        self.now.as_second() - created.as_second() < PROPAGATION_SECONDS
+    }
+
+    fn created_at(&self) -> Option<Timestamp> {
+        self.remembered.key_created_at(&self.observed.secret)
+    }
+}
