@@ -112,10 +112,7 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// Fields whose own fields are described elsewhere, and what to say instead.
 const ELSEWHERE: [(&str, &str); 3] = [
-    (
-        "conditions",
-        "A list of Kubernetes [conditions](https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/#condition-v1-meta).",
-    ),
+    ("conditions", "A list of Kubernetes [conditions](https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#Condition)."),
     (
         "selector",
         "A Kubernetes [label selector](https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors).",
@@ -155,8 +152,8 @@ fn rows(schema: &Value, section: &str, way: &str, table: &mut String) {
         let way = format!("{way}{name}");
         let path = format!("{section}.{way}");
         let mut text = property["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-        // A page would take <name> for an element and show nothing.
-        text = text.replace('<', "&lt;");
+        // A page would take <name> for an element, and what stands between two stars for emphasis.
+        text = text.replace('<', "&lt;").replace('*', "\\*");
         assert!(!text.is_empty(), "{path} has no description for kubectl explain");
         let mut kind = kind_of(property);
         if required(name) {
