@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "tidy/api_page.rs"]
+mod api_page;
+#[path = "tidy/language.rs"]
+mod language;
 #[path = "tidy/supply_chain.rs"]
 mod supply_chain;
 
@@ -162,8 +166,9 @@ fn room_of(path: &str) -> &str {
     low.into_iter().find(|floor| path.starts_with(floor)).unwrap_or_else(|| path.split("::").next().unwrap())
 }
 
-#[test]
-fn data_flows_one_way() {
+/// Each room with the file in which it uses another one.
+fn uses() -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
     for file in files("src", "rs") {
         let path = file.strip_prefix(format!("{ROOT}/src")).unwrap().to_str().unwrap().replace('/', "::");
         let path = path.trim_end_matches(".rs");
@@ -175,10 +180,37 @@ fn data_flows_one_way() {
         let code = text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
         for used in code.flat_map(|line| line.split("crate::").skip(1)) {
             let end = used.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(used.len());
-            let used = &used[..end];
-            let used = room_of(used);
-            assert!(used == room || floor(used) < floor(room), "{path} uses {used}, which stands above it");
+            let used = room_of(&used[..end]);
+            if used != room {
+                found.push((path.to_owned(), room.to_owned(), used.to_owned()));
+            }
         }
+    }
+    found
+}
+
+#[test]
+fn data_flows_one_way() {
+    for (path, room, used) in uses() {
+        assert!(floor(&used) < floor(&room), "{path} uses {used}, which stands above it");
+    }
+}
+
+/// The table of ARCHITECTURE.md has the rooms in their order, and what each uses.
+#[test]
+fn the_architecture_page_knows_the_rooms() {
+    let page = read("ARCHITECTURE.md");
+    let table = page.split("| room | purpose |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let spans = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<_> = table.lines().skip(2).map(|row| row.split('|').map(str::trim).collect::<Vec<_>>()).collect();
+    assert_eq!(rows.iter().flat_map(|row| spans(row[1])).collect::<Vec<_>>(), FLOORS);
+    let uses = uses();
+    for (row, room) in rows.iter().zip(FLOORS) {
+        let used = |floor: &&str| uses.iter().any(|(_, from, to)| from == room && to == floor);
+        let expected: Vec<_> = FLOORS.into_iter().filter(used).collect();
+        // A remark, such as "(only `wire`)", names no further room.
+        let shown: Vec<_> = spans(row[4].split(" (").next().unwrap());
+        assert_eq!(shown, expected, "ARCHITECTURE.md, uses of {room}");
     }
 }
 
@@ -305,52 +337,6 @@ fn every_reason_and_condition_is_documented() {
     for kind in kinds {
         assert!(reference.contains(&format!("| `{kind}` |")), "docs/reference.md has no row for the condition {kind}");
     }
-}
-
-/// A row for each field of a schema: its path as users write it, its type, what `kubectl explain` says.
-fn rows(schema: &Value, path: &str, table: &mut String) {
-    let required = |name: &str| schema["required"].as_array().is_some_and(|list| list.iter().any(|required| required == name));
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let path = format!("{path}.{name}");
-        let described = property["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(!described.is_empty(), "{path} has no description for kubectl explain");
-        let mut kind = property["type"].as_str().unwrap_or("any").to_owned();
-        if let Some(values) = property["enum"].as_array() {
-            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-            kind = values.join(" \\| ");
-        }
-        if required(name) {
-            kind += ", required";
-        }
-        if !property["default"].is_null() {
-            kind += &format!(", default {}", property["default"]);
-        }
-        table.push_str(&format!("| `{path}` | {kind} | {} |\n", described.replace('|', "\\|")));
-        rows(property, &path, table);
-    }
-    if let Some(items) = schema.get("items") {
-        rows(items, &format!("{path}[]"), table);
-    }
-}
-
-#[test]
-fn the_api_reference_is_what_the_types_say() {
-    let mut page = String::from(
-        "# API: bucketconnection.dev/v1alpha1\n\nGenerated from the Rust types (`UPDATE=1 cargo test --test tidy`); `kubectl explain bc.spec` shows the same.\n\
-         Conditions, reasons, annotations and Events: [reference.md](reference.md).\n",
-    );
-    for (kind, crd) in [("BucketConnection", BucketConnection::crd()), ("AWSAccount", AWSAccount::crd())] {
-        let crd = serde_json::to_value(crd).unwrap();
-        let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
-        for (part, title) in [("spec", "what you write"), ("status", "what the operator tells")] {
-            page += &format!("\n## {kind} {part}: {title}\n\n| field | type | meaning |\n|---|---|---|\n");
-            rows(&schema["properties"][part], part, &mut page);
-        }
-    }
-    if std::env::var("UPDATE").is_ok() {
-        fs::write(Path::new(ROOT).join("docs/api.md"), &page).unwrap();
-    }
-    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy writes it anew");
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! The prose: words that docs/messages.md refuses, links that lead somewhere, pages that are linked.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{ROOT, files, read};
+
+/// The pages for people: files, and folders with all in them.
+const PAGES: [&str; 8] =
+    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "tests/README.md"];
+/// The page that lists the words, and the page whose texts are doc comments in `src/`.
+const EXEMPT: [&str; 2] = ["docs/messages.md", "docs/api.md"];
+
+fn pages() -> BTreeSet<PathBuf> {
+    PAGES.iter().flat_map(|place| files(place, "md")).collect()
+}
+
+fn name(file: &Path) -> String {
+    file.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned()
+}
+
+/// A page without code blocks, without tables that other tests write and, unless `spans`, without code spans.
+fn prose(text: &str, spans: bool) -> String {
+    let mut kept = String::new();
+    let (mut fenced, mut may_indent, mut figures) = (false, true, false);
+    for line in text.lines() {
+        figures = (figures || line.contains(": written by make ")) && line != "<!-- end -->";
+        let indented = may_indent && line.starts_with("    ");
+        may_indent = indented || line.is_empty();
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced && !indented && !figures {
+            let outside = line.split('`').enumerate().filter(|(part, _)| spans || part % 2 == 0).map(|(_, text)| text);
+            kept.push_str(&outside.collect::<Vec<_>>().join(if spans { "" } else { " " }));
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+/// The comments of a YAML file.
+fn comments(text: &str) -> String {
+    text.lines().map(|line| line.split_once("# ").map_or("", |(_, comment)| comment)).collect::<Vec<_>>().join("\n")
+}
+
+/// The words of the table between the markers, in the order in which they stand there.
+fn refused() -> Vec<String> {
+    let page = read("docs/messages.md");
+    let table = page.split("<!-- refused words -->").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).expect("markers");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    rows.flat_map(|row| row.split('|').nth(1).unwrap().split(',')).map(|word| word.trim().to_owned()).collect()
+}
+
+/// The line in which `word` occurs first.
+fn first(text: &str, word: &str) -> Option<usize> {
+    let part = |c: char| c.is_alphanumeric() || "_-/".contains(c);
+    let lower = text.to_lowercase().replace('’', "'");
+    // A phrase may be broken by the end of a line.
+    let flat = lower.replace('\n', " ");
+    let whole = |(start, _): &(usize, &str)| {
+        let (before, after) = (flat[..*start].chars().next_back(), flat[start + word.len()..].chars().next());
+        !before.is_some_and(part) && !after.is_some_and(part)
+    };
+    let (start, _) = flat.match_indices(word).find(whole)?;
+    Some(lower[..start].matches('\n').count() + 1)
+}
+
+#[test]
+fn the_prose_has_no_refused_words() {
+    let words = refused();
+    assert!(words.len() > 50, "docs/messages.md lists {} words only", words.len());
+    let mut found = Vec::new();
+    let mut read_all = |file: &Path, text: String| {
+        for word in words.iter().filter(|_| !EXEMPT.contains(&name(file).as_str())) {
+            found.extend(first(&text, word).map(|line| format!("{}:{line}: {word:?}", name(file))));
+        }
+    };
+    for file in pages() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        read_all(&file, prose(&text, false));
+    }
+    for file in files("examples", "yaml") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        read_all(&file, comments(&text));
+    }
+    assert!(found.is_empty(), "words that docs/messages.md refuses:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_refused_word_is_found() {
+    let words = refused();
+    let find = |text: &str| words.iter().find_map(|word| Some((first(text, word)?, word.as_str())));
+    assert_eq!(find("Fine.\n\nIt is for Whoever reads it.\n"), Some((3, "whoever")));
+    assert_eq!(find("The bucket is taken\nover.\n"), Some((1, "taken over")));
+    assert_eq!(find("Your bucket, four hours, the hour-glass.\n"), None);
+    assert_eq!(find(&prose("`whoever` is code, and\n```\nso is somebody\n```\n", false)), None);
+    assert_eq!(find(&comments("name: whoever # for nobody\n")), Some((1, "nobody")));
+}
+
+/// The anchor of a heading, as forges make it.
+pub(crate) fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c)).collect::<String>();
+    kept.replace(' ', "-")
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text, true);
+    headings.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
+}
+
+/// The targets of the links of a page that are no addresses.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text, false);
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+#[test]
+fn links_lead_somewhere_and_every_page_is_linked() {
+    let mut linked = BTreeSet::new();
+    let mut broken = Vec::new();
+    for file in pages() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for target in links(&text) {
+            let (path, fragment) = target.split_once('#').unwrap_or((&target, ""));
+            let to = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            let Ok(to) = to.canonicalize() else {
+                broken.push(format!("{}: {target}", name(&file)));
+                continue;
+            };
+            let page = to.extension().is_some_and(|extension| extension == "md");
+            if page && !fragment.is_empty() && !anchors(&std::fs::read_to_string(&to).unwrap()).contains(fragment) {
+                broken.push(format!("{}: {target} is no heading", name(&file)));
+            }
+            if to != file {
+                linked.insert(to);
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+    let lost: Vec<_> = pages().iter().filter_map(|page| page.canonicalize().ok()).filter(|page| !linked.contains(page)).collect();
+    assert!(lost.iter().all(|page| page.ends_with("README.md")), "no page links these: {lost:?}");
+}
+
+#[test]
+fn anchors_are_those_of_headings() {
+    assert_eq!(
+        anchors("# A `b.c` d\n\n### In AWS: the operator\n\n```\n# no\n```\n"),
+        BTreeSet::from(["a-bc-d".into(), "in-aws-the-operator".into()])
+    );
+    assert_eq!(links("[a](b.md#c) [d](https://e) `[f](g)`"), ["b.md#c"]);
+}
