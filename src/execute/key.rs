@@ -14,7 +14,7 @@
 //! what another operator has written since. A key that comes too late is deleted again, as in 5.
 //!
 //! The process may be killed between any two of these. Then the next pass finds the intent, and a key that was not there before
-//! it; unless the Secret holds that key, it is deleted (plan/key.rs).
+//! it; unless the Secret holds that key, it is deleted (keys/).
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //!
 //! 1. the user is denied everything, and every key of ours is deleted; neither waits for the other;
 //! 2. once both are done, the denial is narrowed to the sessions that began before, which the next key has none of;
-//! 3. the next reconcile issues another key (plan/key.rs);
+//! 3. the next reconcile issues another key (keys/);
 //! 4. once the last session has ended by itself, the denial goes.
 //!
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_disable-perms.html>)
