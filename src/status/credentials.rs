@@ -7,9 +7,8 @@ use super::parts::{Verdict, undone_step};
 use super::{Checked, Pass};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT};
-use crate::desired::names;
 use crate::execute::{Fact, Outcome};
-use crate::keys::waiting_secret;
+use crate::keys::{Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Step, revocation};
 use crate::problem::Class;
@@ -119,8 +118,7 @@ impl Keys<'_> {
         let version = live.and_then(|secret| secret.version).or(self.status.version);
         if self.status.access_key_id.as_ref() != Some(&key.id) {
             // The process may have ended in the pass that gave the first key its own Secret.
-            let before = version.filter(|number| *number > 1 && self.check.desired.secret.versioned);
-            let before = before.map(|number| names::version(self.main(), number - 1));
+            let before = version.filter(|number| *number > 1).and_then(|number| self.check.desired.secret.own(number - 1));
             self.replaced(&key.id, version, remembered.version_secret().or(before));
         }
         self.status.version = version;
@@ -129,12 +127,14 @@ impl Keys<'_> {
 
     /// What the steps did.
     fn done(&mut self) {
+        let plan = self.check.plan;
+        let rotates = |step: &Step| plan.cause(step).is_some_and(Move::rotates);
         let mut issued = None;
         for (step, outcome) in self.steps.clone() {
             match (&step.action, outcome) {
                 (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
-                    if secret == self.main() {
+                    if !rotates(step) {
                         let gone = self.own().into_iter().chain(self.check.remembered.version_secret());
                         self.status.earlier_secrets.extend(gone);
                         self.status.access_key_id = None;
@@ -160,14 +160,14 @@ impl Keys<'_> {
                     if self.status.access_key_id.as_ref() != Some(id) {
                         self.replaced(id, *version, self.own());
                         // It was proven before.
-                        let proven = step.part == ConditionType::RotationComplete;
+                        let proven = rotates(step);
                         self.status.verified_at = proven.then_some(Time(self.pass.now));
                     }
                     self.status.version = *version;
                     self.status.created_at = created_at.map(Time).or(self.status.created_at.take());
                 }
                 // Of the next key it says nothing yet.
-                (Action::Verify { .. }, _) if step.part == ConditionType::RotationComplete => {}
+                (Action::Verify { .. }, _) if rotates(step) => {}
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     self.status.phase = Some(KeyPhase::Verified);
                     self.status.verified_at = Some(Time(self.pass.now));
@@ -219,8 +219,7 @@ impl Keys<'_> {
         let mut earlier = remembered.earlier_secrets(desired, &observed.secret);
         earlier.extend(self.status.earlier_secrets.clone());
         earlier.extend(observed.earlier_secrets.keys().cloned());
-        let number = self.status.version.filter(|_| desired.secret.versioned);
-        let own = number.map(|number| names::version(main, number));
+        let own = self.status.version.and_then(|number| desired.secret.own(number));
         earlier.retain(|name| name != main && Some(name) != own.as_ref() && !dropped(name));
         self.status.earlier_secrets = earlier.into_iter().collect();
     }
@@ -271,8 +270,7 @@ impl Keys<'_> {
         // The process may have ended before its id was noted; then its waiting Secret tells.
         let waits = self.check.observed.next.keys().into_iter().map(|key| key.id);
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
-        let version = self.status.version.filter(|_| desired.secret.versioned);
-        let own = version.map(|version| names::version(&desired.secret.name, version));
+        let own = self.status.version.and_then(|number| desired.secret.own(number));
         // The Secret itself may have been given this name.
         let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
         let empty = matches!(self.check.observed.next, Secret::Absent);

@@ -10,14 +10,16 @@ use super::conditions::{condition, is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
 use crate::desired::{Desired, names};
-use crate::keys::ATTEMPT;
+use crate::keys::{ATTEMPT, Move};
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::short_name;
 
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
     let issued = plan.steps.iter().find_map(|step| match &step.action {
-        Action::IssueKey { secret, version, known, .. } => Some((secret, *version, known.clone())),
+        Action::IssueKey { secret, version, known, .. } => {
+            Some((secret, *version, known.clone(), plan.cause(step).is_some_and(Move::rotates)))
+        }
         _ => None,
     });
     let revokes = plan.steps.iter().find_map(|step| match step.action {
@@ -76,10 +78,10 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     if let Some(before) = revokes {
         status.memory.credentials.get_or_insert_default().revocation = Some(revocation::revocation(before));
     }
-    if let Some((secret, version, known_keys)) = issued {
+    if let Some((secret, version, known_keys, rotates)) = issued {
         let credentials = status.memory.credentials.get_or_insert_default();
-        credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
-        if secret == main {
+        credentials.phase = Some(if rotates { KeyPhase::Rotating } else { KeyPhase::Issuing });
+        if !rotates {
             // One that waited to be the next cannot be used, or is published: this is no rotation.
             credentials.earlier_secrets.extend(credentials.next.take().map(|next| next.secret_name));
             // What the key before this one has for itself goes with it.
