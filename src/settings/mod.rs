@@ -267,6 +267,11 @@ macro_rules! settings {
         }
 
         impl Desired {
+            /// How many settings are managed: each takes one call to read.
+            pub fn asked(&self) -> usize {
+                [$($(self.$name.is_some(),)*)*].into_iter().filter(|managed| *managed).count()
+            }
+
             /// What is wanted by a spec; problems with it go to `errors` as (field, text).
             pub fn resolve(specs: &Specs<'_>, context: &Context<'_>, errors: &mut Vec<(String, String)>) -> Self {
                 let mut desired = Self::default();

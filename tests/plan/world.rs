@@ -8,7 +8,7 @@ use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
-    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Secret, Tried, User, Workload,
+    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Scope, Secret, Tried, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -93,6 +93,13 @@ pub struct ThePolicy {
     pub default: usize,
 }
 
+impl ThePolicy {
+    /// The document of the default version.
+    pub fn document(&self) -> Value {
+        self.versions.iter().find(|(number, _)| *number == self.default).unwrap().1.clone()
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct TheSecret {
     pub data: BTreeMap<String, Sensitive>,
@@ -147,7 +154,7 @@ impl World {
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let look = |remembered: &Remembered| match optimistic {
             true => Observed { access: self.readers(&desired, remembered), ..self.secrets(&desired, remembered) },
-            false => self.look(&desired, remembered, false),
+            false => self.look(&desired, remembered, Scope::Reconcile),
         };
         let mut observed = look(&remembered);
         if remembered.recall_secret(&desired, &observed) {
@@ -239,9 +246,9 @@ impl World {
     pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
         let desired = self.resolve(object).expect("a good spec");
         let mut remembered = Remembered::of(object);
-        let mut observed = self.look(&desired, &remembered, true);
+        let mut observed = self.look(&desired, &remembered, Scope::Deletion);
         if remembered.recall_secret(&desired, &observed) {
-            observed = self.look(&desired, &remembered, true);
+            observed = self.look(&desired, &remembered, Scope::Deletion);
         }
         remembered.recall(&mut object.clone(), &desired, &observed);
         let plan = deletion::delete(&desired, &observed, &remembered);
