@@ -13,7 +13,6 @@ use bucketconnection::observed::{
 use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading};
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
