@@ -37,6 +37,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod calls;
 mod convergence;
 mod edits;
 mod fuzz;
