@@ -335,6 +335,19 @@ def lifecycle_rules_are_kept_as_they_are_sent():
 
 
 @correction
+def acceleration_has_a_state_once_one_was_set():
+    """AWS: only a bucket on which none was ever set has no state. moto: takes no notice of Suspended on such a bucket."""
+
+    def make(_original):
+        def set_accelerate_configuration(self, state):
+            self.accelerate_configuration = state
+
+        return set_accelerate_configuration
+
+    replace(s3.FakeBucket, "set_accelerate_configuration", make)
+
+
+@correction
 def inactive_keys_are_refused():
     """AWS: a key that is not Active is as good as unknown. moto: it works."""
 

@@ -12,7 +12,7 @@ use crate::desired::{Desired, names};
 use crate::observed::{Bucket, ManagedPolicy, Observed, Remembered};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
-use crate::settings::{self, Reading};
+use crate::settings::{self, Reading, SettingId};
 
 /// Where S3 tells the true date of a bucket's creation.
 const HOME: &str = "us-east-1";
@@ -30,13 +30,14 @@ impl Aws {
     /// Looks at AWS; `seen` is what Kubernetes told before, the Secrets above all.
     pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, look: Look) -> Observed {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        let managed = desired.bucket.settings.managed();
         let (user_name, ours) = (&desired.user.name, desired.existing.is_none());
         let previous = remembered.credentials.previous.as_ref();
         let current = seen.secret.keys();
         let next: Vec<_> = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
         let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
             // Boxed: side by side in one future they would take a good part of a thread's stack.
-            settings::read(&bucket, &desired.bucket.settings).boxed(),
+            settings::read(&bucket, &managed).boxed(),
             looked(ours, async { reading(self.user(user_name).await) }),
             async { if ours { self.policy(desired, remembered, look).await } else { Default::default() } }.boxed(),
             // Rarely any.
@@ -99,7 +100,8 @@ impl Aws {
 
     /// The bucket's versioning, where it is not managed.
     pub async fn versioning(&self, desired: &Desired) -> Reading<String> {
-        settings::read_versioning(&self.bucket(&desired.region, &desired.bucket.name, &desired.account.id)).await
+        let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        settings::read(&bucket, &[SettingId::Versioning]).await.versioning
     }
 
     async fn policy(&self, desired: &Desired, remembered: &Remembered, look: Look) -> (Reading<Value>, Reading<ManagedPolicy>) {

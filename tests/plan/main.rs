@@ -57,8 +57,8 @@ use bucketconnection::observed::{Held, OwnBinding, Remembered, Workload, Workloa
 use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem, Source};
 use bucketconnection::render;
-use bucketconnection::settings::Reading;
 use bucketconnection::settings::tags::Tags;
+use bucketconnection::settings::{Live, Reading};
 use edits::edit;
 use jiff::ToSpan;
 use merge::merge;

@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::Reach;
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
 use crate::api::conditions::ConditionType;
 use crate::problem::{Class, Problem};
 
 use rule::STORAGE_CLASSES;
 pub use rule::*;
+
+/// What S3 sets for the smallest object that transitions take, where a write names none.
+const DEFAULT_SIZE: &str = "all_storage_classes_128K";
 
 /// Lifecycle rules, by id. Rules of others stay. Omitted: all rules are left as they are.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -66,6 +69,13 @@ impl Setting for Lifecycle {
     const FIELD: &'static str = "bucket.lifecycle";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"];
+    const SUBRESOURCE: &'static str = "lifecycle";
+    const UNSET: Unset = Unset::Code("NoSuchLifecycleConfiguration");
+    const DOCS: Docs = Docs {
+        purpose: "lifecycle rules",
+        weaker: "",
+        kept: "rules with other ids, in the form in which they were written; the default smallest size for transitions",
+    };
 
     fn desired(spec: Option<&LifecycleSpec>, context: &Context<'_>) -> Result<Option<DesiredLifecycle>, String> {
         let Some(spec) = spec else { return Ok(None) };
@@ -73,7 +83,7 @@ impl Setting for Lifecycle {
             return Err(wrong);
         }
         let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
-        let earlier: BTreeSet<_> = context.earlier.get("lifecycle").into_iter().flatten().collect();
+        let earlier: BTreeSet<_> = context.earlier(SettingId::Lifecycle).iter().collect();
         let dropped = earlier.iter().filter(|id| !ids.contains(*id)).map(|id| (*id).clone()).collect();
         let fresh = ids.into_iter().filter(|id| !earlier.contains(id)).cloned().collect();
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped, fresh }))
@@ -85,8 +95,8 @@ impl Setting for Lifecycle {
         Vec::new()
     }
 
-    fn on_new_bucket(desired: &DesiredLifecycle) -> Option<Change<Rules>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<Rules> {
+        None
     }
 
     fn change(desired: &DesiredLifecycle, live: Option<&Rules>) -> Option<Change<Rules>> {
@@ -125,6 +135,24 @@ impl Setting for Lifecycle {
         }
         let any = !(diffs.is_empty() && foreign.is_empty());
         any.then(|| Change { foreign, adds, ..Change::new(diffs, write) })
+    }
+
+    fn after(write: &Rules) -> Option<Rules> {
+        let minimum_size = write.minimum_size.clone().or_else(|| Some(DEFAULT_SIZE.to_owned()));
+        (!write.rules.is_empty()).then(|| Rules { minimum_size, ..write.clone() })
+    }
+
+    fn example() -> Example<Rules> {
+        let rule = LifecycleRule {
+            id: "uploads".to_owned(),
+            filter: Filter { prefix: Some("tmp/".to_owned()), ..Filter::default() },
+            abort_incomplete_multipart_upload: Some(AbortIncompleteMultipartUpload { days_after_initiation: Some(7) }),
+            ..LifecycleRule::default()
+        };
+        let body = "<LifecycleConfiguration><Rule><ID>uploads</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status>\
+            <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+            </LifecycleConfiguration>";
+        Example::new(Rules { rules: vec![StoredRule::of(&rule)], minimum_size: None }, body)
     }
 
     /// AWS says "MalformedXML" to a storage class that it does not know.
