@@ -40,10 +40,12 @@
 mod convergence;
 mod edits;
 mod fuzz;
+mod laws;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
 mod renaming;
+mod schema;
 mod world;
 
 use std::fmt::Write;
