@@ -440,7 +440,9 @@ fn the_documented_permissions_are_those_that_are_used() {
     }
     assert_eq!(granted, used);
     let documented = read("docs/permissions.md");
-    for action in granted {
+    // Those of the settings are in a table that is generated.
+    let of_settings: Vec<_> = SettingId::ALL.iter().flat_map(|setting| setting.facts().actions).copied().collect();
+    for action in granted.iter().filter(|action| !of_settings.contains(&action.as_str())) {
         assert!(documented.contains(&format!("`{action}`")), "docs/permissions.md does not explain {action}");
     }
 }
