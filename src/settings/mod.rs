@@ -20,6 +20,7 @@ pub mod object_lock;
 pub mod ownership;
 pub mod public_access_block;
 pub mod reach;
+pub mod request_payment;
 pub mod reserved;
 pub mod tags;
 pub mod versioning;
@@ -188,6 +189,7 @@ settings! {
         object_lock: ObjectLock,
         acceleration: Acceleration,
         logging: Logging,
+        request_payment: RequestPayment,
         lifecycle: Lifecycle,
         #[serde(flatten)]
         bucket_policy: BucketPolicy,
