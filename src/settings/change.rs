@@ -105,6 +105,15 @@ impl<T> From<Option<T>> for Reading<T> {
     }
 }
 
+/// Diffs of two objects, one for each field that differs.
+pub(crate) fn object_diffs(path: &str, live: &Value, desired: &Value) -> Vec<FieldDiff> {
+    let fields = |object: &Value| object.as_object().cloned().unwrap_or_default();
+    let (live, desired) = (fields(live), fields(desired));
+    let names: BTreeSet<_> = live.keys().chain(desired.keys()).collect();
+    let differ = names.into_iter().filter(|name| live.get(*name) != desired.get(*name));
+    differ.map(|name| FieldDiff::new(format!("{path}.{name}"), live.get(name).cloned(), desired.get(name).cloned())).collect()
+}
+
 /// Diffs of two maps, one for each key that differs.
 pub(crate) fn map_diffs(path: &str, live: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> Vec<FieldDiff> {
     let keys: BTreeSet<_> = live.keys().chain(desired.keys()).collect();

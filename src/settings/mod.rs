@@ -25,7 +25,7 @@ pub mod reserved;
 pub mod tags;
 pub mod versioning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,8 @@ use serde_json::Value;
 
 use crate::api::conditions::ConditionType;
 use crate::problem::{Problem, listed};
-pub(crate) use change::map_diffs;
 pub use change::{Change, FieldDiff, Reading};
+pub(crate) use change::{map_diffs, object_diffs};
 pub use facts::{Docs, Example, Facts, Unset};
 use list::settings;
 use reach::Reach;
@@ -65,6 +65,18 @@ impl Context<'_> {
     /// Names in a setting that we wrote earlier.
     fn earlier(&self, setting: SettingId) -> &[String] {
         self.earlier.get(setting.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of a setting whose parts have names: those that we wrote earlier and `names` has no more, and those of `names` that we have not
+    /// written.
+    fn dropped_and_fresh<'n>(
+        &self,
+        setting: SettingId,
+        names: impl Iterator<Item = &'n String>,
+    ) -> (Vec<String>, BTreeSet<String>) {
+        let (names, earlier): (BTreeSet<_>, BTreeSet<_>) = (names.collect(), self.earlier(setting).iter().collect());
+        let only = |these: &BTreeSet<&String>, those| these.difference(those).map(|name| (*name).clone()).collect::<Vec<_>>();
+        (only(&earlier, &names), only(&names, &earlier).into_iter().collect())
     }
 }
 

@@ -38,17 +38,25 @@ fn owned(desired: &Desired) -> Owned {
 }
 
 /// The API server refuses sids and ids that are empty or there twice, and sids that are not plain or begin like the operator's.
-fn read(mut spec: Value) -> BucketConnection {
-    for (list, name) in [("/bucket/policyStatements", "sid"), ("/bucket/lifecycle/rules", "id")] {
-        let mut seen = BTreeSet::new();
-        let good = |text: &str| !text.is_empty() && (name != "sid" || text.chars().all(|c| c.is_ascii_alphanumeric()));
-        if let Some(items) = spec.pointer_mut(list).and_then(Value::as_array_mut) {
-            items.retain(|item| {
-                let text = item[name].as_str().unwrap_or_default();
-                good(text) && !text.starts_with("BucketConnection") && seen.insert(text.to_owned())
-            });
+fn accepted(value: &mut Value) {
+    let mut seen = BTreeSet::new();
+    let mut good = |item: &Value| {
+        let plain = |sid: &str| sid.chars().all(|c| c.is_ascii_alphanumeric()) && !sid.starts_with("BucketConnection");
+        let name = item["sid"].as_str().or(item["id"].as_str());
+        name.is_none_or(|name| !name.is_empty() && seen.insert(name.to_owned())) && item["sid"].as_str().is_none_or(plain)
+    };
+    match value {
+        Value::Array(items) => {
+            items.retain(|item| good(item));
+            items.iter_mut().for_each(accepted);
         }
+        Value::Object(fields) => fields.values_mut().for_each(accepted),
+        _ => {}
     }
+}
+
+fn read(mut spec: Value) -> BucketConnection {
+    accepted(&mut spec);
     connection(spec)
 }
 

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs};
 use crate::api::conditions::ConditionType;
 use crate::problem::{Class, Problem};
 
@@ -82,10 +82,8 @@ impl Setting for Lifecycle {
         if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong) {
             return Err(wrong);
         }
-        let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
-        let earlier: BTreeSet<_> = context.earlier(SettingId::Lifecycle).iter().collect();
-        let dropped = earlier.iter().filter(|id| !ids.contains(*id)).map(|id| (*id).clone()).collect();
-        let fresh = ids.into_iter().filter(|id| !earlier.contains(id)).cloned().collect();
+        let ids = spec.rules.iter().map(|rule| &rule.id);
+        let (dropped, fresh) = context.dropped_and_fresh(SettingId::Lifecycle, ids);
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped, fresh }))
     }
 
@@ -120,7 +118,8 @@ impl Setting for Lifecycle {
                     write.rules.push(StoredRule::of(rule));
                 }
                 Some(stored) => {
-                    let differing = rule_diffs(&stored.rule, rule);
+                    let (live, wanted) = (json!(stored.rule.canonical()), json!(rule.canonical()));
+                    let differing = object_diffs(&path(&rule.id), &live, &wanted);
                     if differing.is_empty() {
                         continue;
                     }
@@ -176,25 +175,10 @@ fn path(id: &str) -> String {
     format!("bucket.lifecycle.rules[{id}]")
 }
 
-/// Fields of a rule that differ, in a form where it does not matter how AWS spells them.
-fn rule_diffs(live: &LifecycleRule, desired: &LifecycleRule) -> Vec<FieldDiff> {
-    let fields = |rule: &LifecycleRule| match json!(rule.canonical()) {
-        Value::Object(fields) => fields,
-        _ => Default::default(),
-    };
-    let (live_fields, desired_fields) = (fields(live), fields(desired));
-    let names: BTreeSet<_> = live_fields.keys().chain(desired_fields.keys()).collect();
-    let differ = names.into_iter().filter(|name| live_fields.get(*name) != desired_fields.get(*name));
-    differ
-        .map(|name| {
-            let path = format!("{}.{name}", path(&desired.id));
-            FieldDiff::new(path, live_fields.get(name).cloned(), desired_fields.get(name).cloned())
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn rule(rule: Value) -> LifecycleRule {
