@@ -180,6 +180,7 @@ def s3_actions_have_their_iam_names():
 # Settings that moto does not have: the sub-resource, what follows Get and Put in its IAM actions, and what a read of nothing answers.
 KEPT = {
     "requestPayment": ("BucketRequestPayment", "RequestPaymentConfiguration"),
+    "intelligent-tiering": ("IntelligentTieringConfiguration", "ListBucketIntelligentTieringConfigurationsOutput"),
 }
 
 
@@ -197,11 +198,16 @@ def settings_that_moto_does_not_have_are_kept():
                     return original(self, *args)
                 self._set_action("BUCKET", method, args[-1])
                 self._authenticate_and_authorize_s3_action(bucket_name=self.bucket_name)
-                kept = self.backend.get_bucket(self.bucket_name).__dict__.setdefault("kept", {})
+                kept = self.backend.get_bucket(self.bucket_name).__dict__.setdefault("kept", {}).setdefault(sub, {})
+                # Of some a bucket has many, by id: a read without one lists them.
+                (one,), root = args[-1].get("id", [""]), KEPT[sub][1]
                 if method == "GET":
-                    return 200, {"content-type": "application/xml"}, kept.get(sub, f"<{KEPT[sub][1]}/>")
-                kept[sub] = self.body.decode() if isinstance(self.body, bytes) else self.body
-                return 200, {}, ""
+                    body = kept.get("") or f"<{root}>{''.join(kept.values())}</{root}>"
+                    return 200, {"content-type": "application/xml"}, body
+                kept.pop(one, None)
+                if method == "PUT":
+                    kept[one] = self.body.decode() if isinstance(self.body, bytes) else self.body
+                return 200 if method == "PUT" else 204, {}, ""
 
             return respond
 

@@ -13,6 +13,7 @@ mod change;
 pub mod cors;
 pub mod encryption;
 mod facts;
+pub mod intelligent_tiering;
 pub mod lifecycle;
 mod list;
 pub mod logging;
@@ -203,6 +204,7 @@ settings! {
         logging: Logging,
         request_payment: RequestPayment,
         lifecycle: Lifecycle,
+        intelligent_tiering: IntelligentTiering,
         #[serde(flatten)]
         bucket_policy: BucketPolicy,
     }

@@ -48,6 +48,9 @@ fn public_access_block(is_on: impl Fn(&str) -> bool) -> String {
 pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<Answer> {
     let setting = SettingId::ALL.iter().map(|setting| setting.facts()).find(|it| call.parameter(it.subresource).is_some())?;
     let (sub, unset) = (setting.subresource, setting.unset);
+    if let Some(id) = call.parameter("id") {
+        return one_of_many(state.buckets.get_mut(name).unwrap(), sub, unset, call, id);
+    }
     let bucket = &state.buckets[name];
     let answer = match call.request.method().as_str() {
         "GET" => return Some(read(bucket, sub, unset)),
@@ -70,6 +73,20 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<A
         };
         Success::empty(if call.request.method() == "PUT" && sub != "policy" { 200 } else { 204 })
     }))
+}
+
+/// A setting of which a bucket has many, by id: kept as the answer that lists them.
+fn one_of_many(bucket: &mut Bucket, sub: &'static str, unset: Unset, call: &Call<'_>, id: &str) -> Option<Answer> {
+    const ONE: &str = "IntelligentTieringConfiguration";
+    let (Unset::Empty(list), put) = (unset, call.request.method() == "PUT") else { return None };
+    let kept = bucket.settings.remove(sub).unwrap_or_default();
+    let others = elements(&kept, ONE).into_iter().filter(|one| text(one, "Id") != Some(id));
+    let sent = elements(call.body(), ONE).into_iter().filter(|_| put);
+    let all: Vec<_> = others.chain(sent).map(|one| format!("<{ONE}>{one}</{ONE}>")).collect();
+    if !all.is_empty() {
+        bucket.settings.insert(sub, format!("<{list}>{}</{list}>", all.concat()));
+    }
+    Some(Ok(Success::empty(if put { 200 } else { 204 })))
 }
 
 fn read(bucket: &Bucket, sub: &str, unset: Unset) -> Answer {
