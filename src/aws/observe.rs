@@ -10,7 +10,7 @@ use crate::desired::{Desired, names};
 use crate::observed::{Bucket, FollowUp, ManagedPolicy, Observed, PolicyQuestion, Questions, Remembered, Scope};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
-use crate::settings::{self, Reading};
+use crate::settings::{self, Reading, SettingId};
 
 /// Where S3 tells the true date of a bucket's creation.
 const HOME: &str = "us-east-1";
@@ -20,10 +20,11 @@ impl Aws {
     pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, scope: Scope) -> Observed {
         let asked = Questions::of(desired, remembered, &seen, scope);
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        let managed = desired.bucket.settings.managed();
         let user_name = &desired.user.name;
         let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
             // Boxed: side by side in one future they would take a good part of a thread's stack.
-            settings::read(&bucket, &desired.bucket.settings).boxed(),
+            settings::read(&bucket, &managed).boxed(),
             looked(asked.user, async { reading(self.user(user_name).await) }),
             self.policy(desired, asked.policy.as_ref()).boxed(),
             self.tags_of(&asked.policy_tags).boxed(),
@@ -70,7 +71,8 @@ impl Aws {
 
     /// The bucket's versioning, where it is not managed.
     pub async fn versioning(&self, desired: &Desired) -> Reading<String> {
-        settings::read_versioning(&self.bucket(&desired.region, &desired.bucket.name, &desired.account.id)).await
+        let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
+        settings::read(&bucket, &[SettingId::Versioning]).await.versioning
     }
 
     async fn policy(&self, desired: &Desired, asked: Option<&PolicyQuestion>) -> (Reading<Value>, Reading<ManagedPolicy>) {

@@ -119,7 +119,11 @@ impl Questions {
         };
         let flags = [self.last_used.is_some(), self.denial, !self.keys.is_empty(), !self.pending.is_empty()];
         let user = if self.user { 2 } else { 0 };
-        desired.bucket.settings.asked() + user + policy + self.policy_tags.len() + flags.into_iter().filter(|asks| *asks).count()
+        desired.bucket.settings.managed().len()
+            + user
+            + policy
+            + self.policy_tags.len()
+            + flags.into_iter().filter(|asks| *asks).count()
     }
 }
 

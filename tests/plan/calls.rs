@@ -90,7 +90,7 @@ fn a_deletion_and_a_lost_memory_ask_more() {
 const EXAMPLES: [(&str, usize); 14] = [
     ("archive-2019", 7),
     ("logs", 8),
-    ("records", 15),
+    ("records", 17),
     ("clc-existing-key", 4),
     ("clc", 7),
     ("archive", 7),

@@ -332,7 +332,7 @@ impl World {
             Action::CreateBucket { tags } => {
                 self.bucket = Some(TheBucket {
                     created: self.now,
-                    live: Live { tags: Reading::Set(tags.clone().into()), ..defaults() },
+                    live: Live { tags: Reading::Set(tags.clone().into()), ..Live::of_new_bucket() },
                     objects: 0,
                 });
                 return Outcome::Done(Fact::Bucket { from: self.now, to: self.now });
@@ -340,28 +340,12 @@ impl World {
             Action::WriteSetting { write, .. } => {
                 let rewrites = self.rewrites_cors;
                 let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
-                match write.clone() {
-                    Write::Cors(rules) if rules.is_empty() => bucket.live.cors = Reading::Unset,
-                    Write::Cors(mut rules) => {
-                        let small = |origin: &mut String| *origin = origin.to_lowercase();
-                        rules.iter_mut().filter(|_| rewrites).for_each(|rule| rule.allowed_origins.iter_mut().for_each(small));
-                        bucket.live.cors = Reading::Set(rules);
-                    }
-                    Write::Encryption(rule) => bucket.live.encryption = Reading::Set(rule),
-                    Write::PublicAccessBlock(block) => bucket.live.public_access_block = Reading::Set(block),
-                    Write::Ownership(ownership) => {
-                        bucket.live.ownership = Reading::Set(serde_json::to_value(ownership).unwrap().as_str().unwrap().into());
-                    }
-                    Write::BucketTags(tags) => bucket.live.tags = Reading::Set(tags),
-                    Write::Versioning(status) => bucket.live.versioning = Reading::Set(format!("{status:?}")),
-                    Write::ObjectLock(retention) => bucket.live.object_lock = Reading::Set(retention),
-                    Write::Acceleration(status) => bucket.live.acceleration = Reading::Set(format!("{status:?}")),
-                    Write::Lifecycle(rules) if rules.rules.is_empty() => bucket.live.lifecycle = Reading::Unset,
-                    Write::Lifecycle(rules) => bucket.live.lifecycle = Reading::Set(rules),
-                    Write::BucketPolicy(policy) if policy.statements.is_empty() => bucket.live.bucket_policy = Reading::Unset,
-                    Write::BucketPolicy(policy) => bucket.live.bucket_policy = Reading::Set(policy),
-                    Write::Logging(logging) => bucket.live.logging = Reading::Set(logging),
+                let mut write = write.clone();
+                if let (true, Write::Cors(rules)) = (rewrites, &mut write) {
+                    let small = |origin: &mut String| *origin = origin.to_lowercase();
+                    rules.iter_mut().for_each(|rule| rule.allowed_origins.iter_mut().for_each(small));
                 }
+                bucket.live.apply(&write);
             }
             Action::CreateUser { .. } if self.user.is_some() => return failed(Class::Exists, "EntityAlreadyExists"),
             Action::CreateUser { tags } => {
@@ -548,11 +532,4 @@ impl World {
 /// Neither Role nor RoleBinding.
 pub fn nobody() -> Access {
     Access { role: Held::Absent, binding: Held::Absent }
-}
-
-/// What S3 gives a new bucket.
-pub fn defaults() -> Live {
-    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
-    let value: Value = serde_saphyr::from_str(yaml).unwrap();
-    serde_json::from_value(value).unwrap()
 }
