@@ -367,6 +367,19 @@ fn the_tables_of_settings_are_what_the_settings_say() {
     }
 }
 
+/// With `..` a new field that names another bucket, key or role would be passed over.
+#[test]
+fn what_a_spec_reaches_is_taken_apart_field_by_field() {
+    let settings = files("src/settings", "rs").into_iter().filter(|file| !is_wire(file) && !file.ends_with("list.rs"));
+    for file in settings.chain(files("src/desired/reaches.rs", "rs")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let functions = text.split("fn ").filter(|rest| rest.starts_with("reaches") || rest.starts_with("of_"));
+        for function in functions.filter_map(|rest| rest.split("\n    }\n").next()) {
+            assert!(!function.contains(", .. }") && !function.contains("{ .. }"), "{}: fn {function}", file.display());
+        }
+    }
+}
+
 #[test]
 fn an_example_has_every_setting() {
     let text = read("examples/bucket-settings.yaml");

@@ -24,7 +24,7 @@ use crate::api::{
     PolicyType, Preset,
 };
 use crate::problem::Place;
-use crate::settings::encryption::{EncryptionSpec, EncryptionType};
+use crate::settings::encryption::EncryptionSpec;
 use crate::settings::tags::{DesiredTags, Tags};
 use crate::settings::{self, BucketSettings, SettingId, Specs};
 
@@ -435,7 +435,7 @@ fn resolve_on(
         return Err(errors);
     }
     let iam = format!("arn:{}:iam::{}", account.partition, account.id);
-    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind != EncryptionType::SseS3);
+    let kms = bucket_settings.encryption.as_ref().is_some_and(EncryptionSpec::uses_kms);
     let object_name = names::of(object);
     Ok(Desired {
         account: account.clone(),
@@ -513,8 +513,7 @@ fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: 
     // A key works in its own region only.
     let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
     if let (None, Some(arn)) = (&settings.encryption, key) {
-        settings.encryption =
-            Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None });
+        settings.encryption = Some(EncryptionSpec::with_key(arn));
     }
     settings
 }

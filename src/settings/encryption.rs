@@ -43,6 +43,18 @@ pub struct EncryptionSpec {
     pub blocked_types: Option<Vec<BlockedType>>,
 }
 
+impl EncryptionSpec {
+    /// SSE-KMS with a key, and all else as it is.
+    pub fn with_key(arn: String) -> Self {
+        Self { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None }
+    }
+
+    /// Whether objects are encrypted by a key in AWS KMS.
+    pub fn uses_kms(&self) -> bool {
+        self.kind != EncryptionType::SseS3
+    }
+}
+
 /// What uploads may not use.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -17,6 +17,9 @@ use super::schema::settings;
 /// Settings of which two values can both be weaker than the other: a change takes something away in either direction.
 const EACH_WEAKER: [SettingId; 2] = [SettingId::Logging, SettingId::BucketPolicy];
 
+/// How the names of fields end that name a resource.
+const NAMING: [&str; 7] = ["Arn", "Bucket", "Role", "Account", "Topic", "Queue", "Function"];
+
 /// What is wanted by the settings of a spec that are good, after an earlier spec that had `earlier`.
 fn wanted(spec: &SpecSettings, bucket: &BucketSettings, earlier: &Owned) -> Desired {
     let context = Context {
@@ -58,6 +61,20 @@ fn accepted(value: &mut Value) {
 fn read(mut spec: Value) -> BucketConnection {
     accepted(&mut spec);
     connection(spec)
+}
+
+/// Fields that name another resource, and their values.
+fn names(value: &Value, field: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            // All statements are one reach (`Need::Statements`), whatever they name.
+            let fields = fields.iter().filter(|(field, _)| *field != "policyStatements");
+            fields.for_each(|(field, value)| names(value, field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(item, field, found)),
+        Value::String(text) if NAMING.iter().any(|end| field.ends_with(end)) => found.push((field.to_owned(), text.clone())),
+        _ => {}
+    }
 }
 
 /// What a check would change, but for what it leaves alone because it is of others.
@@ -116,6 +133,18 @@ proptest! {
         let nothing = wanted(&SpecSettings::default(), &BucketSettings::default(), &owned(&there));
         let weaker: Vec<_> = changes(&nothing, &live).into_iter().filter_map(|change| change.weakens).collect();
         prop_assert_eq!(weaker, [""; 0]);
+    }
+
+    /// What names another bucket, key or role is said to the account: the value of a field whose name ends like that is in a reach.
+    #[test]
+    fn an_account_must_allow_what_a_setting_names(one in settings()) {
+        let spec = connection(one.clone()).spec;
+        let reaches = Specs { spec: &spec.settings, bucket: &spec.bucket.settings }.reaches();
+        let mut named = Vec::new();
+        names(&one, "", &mut named);
+        for (field, value) in named {
+            prop_assert!(reaches.iter().any(|reach| reach.to_string().ends_with(&format!(" {value}"))), "{field} names {value} and does not say so");
+        }
     }
 
     /// What makes a new bucket weaker than S3 makes it, an account must allow.

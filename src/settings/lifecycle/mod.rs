@@ -89,7 +89,8 @@ impl Setting for Lifecycle {
 
     /// Rules act on the objects of this bucket only; those of others stay.
     fn reaches(spec: &LifecycleSpec) -> Vec<Reach> {
-        let LifecycleSpec { rules: _ } = spec;
+        let LifecycleSpec { rules } = spec;
+        rules.iter().for_each(LifecycleRule::reaches_nothing);
         Vec::new()
     }
 
