@@ -35,10 +35,11 @@ bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
 
-lint: ## Formatting, clippy and, where it is installed, cargo-deny
+lint: ## Formatting, clippy, rustdoc and, where it is installed, cargo-deny
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	else echo "no cargo-deny: make test checks licences, bans and sources, and nobody checks advisories"; fi
 
