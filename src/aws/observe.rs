@@ -33,8 +33,8 @@ impl Aws {
         let (user_name, ours) = (&desired.user.name, desired.existing.is_none());
         let previous = remembered.credentials.previous.as_ref();
         let current = seen.secret.keys();
-        let next: Vec<_> = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
-        let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
+        let next: Vec<_> = seen.pending.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id)).collect();
+        let (live, user, policy, earlier_policies, attached, proof, pending_proof, last_used, denial) = futures::join!(
             // Boxed: side by side in one future they would take a good part of a thread's stack.
             settings::read(&bucket, &desired.bucket.settings).boxed(),
             looked(ours, async { reading(self.user(user_name).await) }),
@@ -71,7 +71,7 @@ impl Aws {
             earlier_policies,
             attached,
             proof,
-            next_proof,
+            pending_proof,
             last_used,
             denial,
             ..seen

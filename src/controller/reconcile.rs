@@ -233,7 +233,7 @@ async fn secrets(
         observed.version = kubernetes.secret(object, &name).await;
     }
     if let Some(name) = waiting_secret(desired, remembered, &observed.secret, now) {
-        observed.next = kubernetes.secret(object, &name).await;
+        observed.pending = kubernetes.secret(object, &name).await;
     }
     observed
 }

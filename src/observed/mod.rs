@@ -65,9 +65,9 @@ pub struct Observed {
     /// The Secret that the current key has for itself, where keys are kept by version.
     pub version: Secret,
     /// The Secret in which the next key waits; looked at while there is to be one.
-    pub next: Secret,
+    pub pending: Secret,
     /// What came of trying the next key.
-    pub next_proof: KeyProof,
+    pub pending_proof: KeyProof,
     /// The last use of the key before this one; looked at while there is one.
     pub last_used: Reading<LastUsed>,
     /// The inline policy that denies the user everything, or its old sessions; looked at while it should be there.
@@ -96,7 +96,7 @@ pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
 impl Observed {
     /// Every Secret that was looked for: the desired one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        [&self.secret, &self.next, &self.version].into_iter().chain(self.earlier_secrets.values())
+        [&self.secret, &self.pending, &self.version].into_iter().chain(self.earlier_secrets.values())
     }
 
     /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
@@ -186,7 +186,7 @@ impl Observed {
             && remembered.credentials.intent.is_none()
             && remembered.credentials.previous.is_none()
             && remembered.user.is_some()
-            && self.next == Secret::NotLooked;
+            && self.pending == Secret::NotLooked;
         matches!(self.user, Reading::Set(_)) && (!settled || deletion || self.lacks_rights(desired))
     }
 
@@ -209,7 +209,7 @@ impl Observed {
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
         let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
-        let rotates = known.previous.is_some() || self.next != Secret::NotLooked || !known.revoked.is_empty();
+        let rotates = known.previous.is_some() || self.pending != Secret::NotLooked || !known.revoked.is_empty();
         (known.access_key_id.is_some() || !known.revoked.is_empty()) && (rotates || !rests)
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Plan, Step};
-use crate::api::Repeat;
+use crate::api::IneffectiveWrite;
 use crate::api::conditions::ConditionType;
 use crate::observed::Remembered;
 use crate::problem::listed;
@@ -32,11 +32,11 @@ pub(super) type Futile = BTreeMap<String, bool>;
 
 /// What of the remembered writes did not take. Whoever asks for a check asks for another try, too.
 pub(super) fn futile(remembered: &Remembered, now: Timestamp) -> Futile {
-    let due = |repeat: &Repeat| {
+    let due = |repeat: &IneffectiveWrite| {
         let age = now.as_second() - repeat.last_written_at.0.as_second();
         remembered.asked || !(0..RETRY_SECONDS).contains(&age)
     };
-    let futile = remembered.repeats.iter().filter(|repeat| repeat.count >= LIMIT);
+    let futile = remembered.ineffective_writes.iter().filter(|repeat| repeat.count >= LIMIT);
     futile.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
 }
 
@@ -98,14 +98,14 @@ mod tests {
     }
 
     fn remembered(count: i64) -> Remembered {
-        let repeat = Repeat {
+        let repeat = IneffectiveWrite {
             condition: "UserReady".into(),
             path: "user.permissionsBoundary".into(),
             fingerprint: "it".into(),
             count,
             last_written_at: Time(at(0)),
         };
-        Remembered { repeats: vec![repeat], generation: Some(1), ..Remembered::default() }
+        Remembered { ineffective_writes: vec![repeat], generation: Some(1), ..Remembered::default() }
     }
 
     #[test]

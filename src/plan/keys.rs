@@ -168,7 +168,7 @@ impl Steps<'_, '_, '_> {
                 (Reason::AccessDenied, message)
             }
             Obstacle::PendingDenied(key, problem) => {
-                let message = format!("the next key {} is denied what its policy allows ({})", key.id, problem.brief());
+                let message = format!("the pending key {} is denied what its policy allows ({})", key.id, problem.brief());
                 (Reason::AccessDenied, message)
             }
             Obstacle::Rejected(key, code) => {
@@ -202,7 +202,7 @@ impl Steps<'_, '_, '_> {
         let before: Vec<_> = self.base.iter().chain(&after).copied().chain(announced).collect();
         let mut ledger = Ledger::of(&self.planner.remembered.credentials);
         ledger.previous = ledger.previous.filter(|(id, _)| issue.known.contains(id) && !issue.obsolete.contains(id));
-        (ledger.next, ledger.retiring) = (None, issue.obsolete.clone());
+        (ledger.pending, ledger.obsolete) = (None, issue.obsolete.clone());
         let version = self.desired.secret.versioned.then(|| self.number().unwrap_or_default() + 1);
         let action = Action::IssueKey {
             secret: self.desired.secret.name.clone(),
@@ -264,9 +264,9 @@ impl Steps<'_, '_, '_> {
     /// Gives the Secret the pending key; its waiting Secret goes, unless it is the one that the key has for itself.
     fn publish(&mut self, part: ConditionType, key: Option<KeyPair>, after: &[usize]) {
         let (name, version) = (self.desired.secret.name.clone(), self.next_number());
-        let created_at = self.observed.next.ours().and_then(|next| next.key_created_at);
+        let created_at = self.observed.pending.ours().and_then(|next| next.key_created_at);
         let live = self.observed.secret.ours().map(|_| json!("(replaced)"));
-        let diff = FieldDiff::new(format!("secret({name})"), live, Some(json!("(next key)")));
+        let diff = FieldDiff::new(format!("secret({name})"), live, Some(json!("(pending key)")));
         let action = Action::WriteSecret { name, key: key.clone(), created_at, version };
         let id = key.as_ref().map(|key| key.id.clone());
         let written = if part == ROTATION {
@@ -286,7 +286,7 @@ impl Steps<'_, '_, '_> {
 
     /// Name of the Secret in which the pending key waits, or is to wait.
     fn waiting_secret(&self) -> String {
-        let noted = self.planner.remembered.credentials.next.as_ref().map(|noted| noted.secret_name.clone());
+        let noted = self.planner.remembered.credentials.pending.as_ref().map(|noted| noted.secret_name.clone());
         noted.unwrap_or_else(|| self.desired.secret.pending(self.number()))
     }
 
@@ -434,6 +434,6 @@ pub(super) fn own_after(planner: &Planner<'_>, desired: &Desired, observed: &Obs
         Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => *name == own,
         _ => false,
     });
-    let live = if published.is_some_and(|number| Some(number) != now) { &observed.next } else { &observed.version };
+    let live = if published.is_some_and(|number| Some(number) != now) { &observed.pending } else { &observed.version };
     (written || live.ours().is_some()).then_some(own)
 }

@@ -2,15 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::access::access;
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::credentials::{credentials, rotation};
 use super::deletion::deletion_trouble;
 use super::denials::denials;
 use super::existing;
+use super::ineffective::ineffective_writes;
 use super::parts::{Verdict, verdict};
-use super::permissions::permissions;
-use super::repeats::repeats;
 use super::revocation;
 use super::silence::{GRACE_SECONDS, silent};
 use super::written::written;
@@ -156,11 +156,11 @@ impl Fold<'_> {
         if let Some(verdict) = rotation(&self.status, self.pass, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
-        self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
+        self.status.memory.access = access(self.status.memory.access.take(), check);
         self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
         self.versioning(check);
         self.drift(check);
-        self.status.repeats = repeats(check, self.pass.now);
+        self.status.ineffective_writes = ineffective_writes(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{condition, is_true, set};
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, NextKey};
+use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, PendingKey};
 use crate::desired::{Desired, names};
 use crate::keys::ATTEMPT;
 use crate::plan::{Action, Plan, Step, revocation};
@@ -42,7 +42,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let new_secret = writes_secret && named != Some(main);
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
-    let new_readers = grants && !status.memory.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
+    let new_readers = grants && !status.memory.access.as_ref().is_some_and(|known| known.roles.contains(readers));
     let writing = |section: &str| {
         let mut written = plan.steps.iter().map(|step| &step.action);
         written.any(|action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section))
@@ -67,7 +67,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         credentials.earlier_secrets.extend(credentials.secret_name.replace(main.clone()));
     }
     if new_readers {
-        status.memory.permissions.get_or_insert_default().roles.push(readers.clone());
+        status.memory.access.get_or_insert_default().roles.push(readers.clone());
     }
     if new_policy {
         status.memory.earlier_policies.extend(status.memory.policy.replace(identity));
@@ -81,20 +81,20 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
         if secret == main {
             // One that waited to be the next cannot be used, or is published: this is no rotation.
-            credentials.earlier_secrets.extend(credentials.next.take().map(|next| next.secret_name));
+            credentials.earlier_secrets.extend(credentials.pending.take().map(|next| next.secret_name));
             // What the key before this one has for itself goes with it.
             credentials
                 .earlier_secrets
                 .extend(version.map(|number| names::version(main, number - 1)).filter(|_| version > Some(1)));
         } else {
-            credentials.next = Some(NextKey { secret_name: secret.clone(), access_key_id: None });
+            credentials.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: None });
         }
         // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
         let since = credentials.intent.take().map_or(Time(now), |earlier| earlier.since);
         let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
         let previous = credentials.previous.as_ref().map(|previous| previous.access_key_id.clone());
         let goes = plan.steps.iter().filter_map(goes).filter(|id| previous.as_ref() != Some(id));
-        credentials.retiring = goes.collect();
+        credentials.obsolete_keys = goes.collect();
         credentials.intent = Some(KeyIntent { since, until, known_keys });
     }
     // What a person has to set right is tried again at each check: that is no progress, and is not told anew each time.

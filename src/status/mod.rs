@@ -2,6 +2,7 @@
 //!
 //! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
 
+mod access;
 mod account;
 mod capabilities;
 mod conditions;
@@ -10,12 +11,11 @@ mod deletion;
 mod denials;
 mod existing;
 mod fold;
+mod ineffective;
 mod intent;
 mod notes;
 mod parts;
-mod permissions;
 mod record;
-mod repeats;
 mod revocation;
 mod silence;
 mod written;
@@ -124,8 +124,8 @@ pub fn worth_writing(old: &BucketConnectionStatus, new: &BucketConnectionStatus,
     let mut same_time = new.clone();
     same_time.last_checked_at = old.last_checked_at.clone();
     // That the one write before took is no news: it is forgotten with the next ones.
-    if new.repeats.is_empty() && old.repeats.iter().all(|repeat| repeat.count == 1) {
-        same_time.repeats = old.repeats.clone();
+    if new.ineffective_writes.is_empty() && old.ineffective_writes.iter().all(|repeat| repeat.count == 1) {
+        same_time.ineffective_writes = old.ineffective_writes.clone();
     }
     same_time != *old || last.is_none_or(|last| now.as_second() - last >= HEARTBEAT_SECONDS)
 }

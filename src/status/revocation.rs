@@ -78,14 +78,14 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
     credentials.revocation = before.map(revocation::revocation);
     let secrets = [
         credentials.previous.take().and_then(|previous| previous.secret_name),
-        credentials.next.take().map(|next| next.secret_name),
+        credentials.pending.take().map(|next| next.secret_name),
     ];
     credentials.earlier_secrets.extend(secrets.into_iter().flatten());
     credentials.revoked = cut.plan.steps.iter().filter_map(deleted).collect();
     credentials.revoked.extend(credentials.access_key_id.take());
     credentials.revoked.sort();
     credentials.revoked.dedup();
-    credentials.retiring.clear();
+    credentials.obsolete_keys.clear();
     (credentials.created_at, credentials.verified_at, credentials.phase) = (None, None, None);
 }
 

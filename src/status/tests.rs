@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, REQUESTED_AT, ROTATE_AT, Repeat};
+use crate::api::{
+    AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, IneffectiveWrite, REQUESTED_AT, ROTATE_AT,
+};
 use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
@@ -194,8 +196,8 @@ fn a_suspended_object_keeps_what_was_known() {
     assert_eq!(told(&status, ConditionType::Stalled).0, "False");
 }
 
-fn repeat(count: i64) -> Repeat {
-    Repeat {
+fn repeat(count: i64) -> IneffectiveWrite {
+    IneffectiveWrite {
         condition: "CORSInSync".into(),
         path: "cors.rules[0]".into(),
         fingerprint: "it".into(),
@@ -207,9 +209,12 @@ fn repeat(count: i64) -> Repeat {
 #[test]
 fn that_a_write_took_is_forgotten_without_a_write_of_its_own() {
     let forgotten = |count| {
-        let old =
-            BucketConnectionStatus { repeats: vec![repeat(count)], last_checked_at: Some(Time(at(0))), ..Default::default() };
-        worth_writing(&old, &BucketConnectionStatus { repeats: Vec::new(), ..old.clone() }, at(60))
+        let old = BucketConnectionStatus {
+            ineffective_writes: vec![repeat(count)],
+            last_checked_at: Some(Time(at(0))),
+            ..Default::default()
+        };
+        worth_writing(&old, &BucketConnectionStatus { ineffective_writes: Vec::new(), ..old.clone() }, at(60))
     };
     assert!(!forgotten(1), "as after any change that took");
     assert!(forgotten(2), "so that the next such drift is counted anew");
@@ -218,12 +223,12 @@ fn that_a_write_took_is_forgotten_without_a_write_of_its_own() {
 #[test]
 fn what_was_written_is_remembered_while_it_cannot_be_seen() {
     let mut object = healthy();
-    object.status.as_mut().unwrap().repeats = vec![repeat(2)];
+    object.status.as_mut().unwrap().ineffective_writes = vec![repeat(2)];
     let unread = |part, class| {
         let problem = Problem::new(class, "s3:GetBucketCORS", "SlowDown", "");
         Blocker { part, reason: problem.reason(), message: String::new(), stalled: false, problem: Some(problem) }
     };
-    let after = |blockers| checked(&object, 10, blockers).repeats;
+    let after = |blockers| checked(&object, 10, blockers).ineffective_writes;
     assert_eq!(after(Vec::new()), [], "in sync");
     for part in [ConditionType::CORSInSync, ConditionType::BucketReady] {
         assert_eq!(after(vec![unread(part, Class::Throttled)]), [repeat(2)]);

@@ -130,7 +130,7 @@ async fn it_follows_the_spec() {
     let object = lab.ready("c").await;
     assert!(reads(&lab, "lab-b", "moved") && !reads(&lab, "lab-a", "moved"));
     assert_eq!((there(&lab, NAME).await, there(&lab, "moved-readers").await), ((false, false), (true, true)));
-    let permissions = object.status.clone().unwrap().memory.permissions.unwrap();
+    let permissions = object.status.clone().unwrap().memory.access.unwrap();
     assert_eq!((permissions.groups, permissions.roles), (vec!["lab-b".to_owned()], vec!["moved-readers".to_owned()]));
     assert_eq!(drift_count(&object), 0);
 
@@ -138,7 +138,7 @@ async fn it_follows_the_spec() {
     let object = lab.condition("c", "AccessInSync", "True").await;
     assert_eq!(there(&lab, "moved-readers").await, (false, false));
     assert!(!reads(&lab, "lab-b", "moved"));
-    assert_eq!((object.status.clone().unwrap().memory.permissions, drift_count(&object)), (None, 0));
+    assert_eq!((object.status.clone().unwrap().memory.access, drift_count(&object)), (None, 0));
 }
 
 #[tokio::test]

@@ -292,8 +292,8 @@ async fn kubectl_explains_and_lists() {
         ("bc.spec.bucket.prefix", "Ends in"),
         ("bc.spec.bucket.tags", "Other tags"),
         ("bc.spec.cors", "Omitted: the preset's"),
-        ("bc.spec.access.groups", "may read this one Secret"),
-        ("bc.status.credentials.retiring", "secret part nobody has"),
+        ("bc.spec.access.groups", "can read this one Secret"),
+        ("bc.status.credentials.obsoleteKeys", "no longer in a Secret"),
     ] {
         let explained = lab.kubectl(&["explain", field]);
         let text = String::from_utf8(explained.stdout).unwrap();
@@ -305,7 +305,7 @@ async fn kubectl_explains_and_lists() {
     let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["NAME", "READY", "BUCKET", "REGION", "S3", "REASON", "AGE"]);
     let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
-    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "PERMISSIONS", "CHECKED", "MESSAGE"] {
+    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "ACCESS", "CHECKED", "MESSAGE"] {
         assert!(wide.lines().next().unwrap().contains(column), "{column}: {wide}");
     }
     assert!(String::from_utf8(lab.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));

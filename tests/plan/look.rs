@@ -56,7 +56,7 @@ impl World {
         Observed {
             earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
             version: look(remembered.own_secret(desired, &secret)),
-            next: look(waiting_secret(desired, remembered, &secret, self.now)),
+            pending: look(waiting_secret(desired, remembered, &secret, self.now)),
             secret,
             ..Observed::default()
         }
@@ -90,8 +90,8 @@ impl World {
         let mut seen = self.secrets(desired, remembered);
         seen.proof = self.proof(desired, seen.candidates(remembered));
         let current = seen.secret.keys();
-        let next = seen.next.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
-        seen.next_proof = self.proof(desired, next.collect());
+        let next = seen.pending.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
+        seen.pending_proof = self.proof(desired, next.collect());
         if deletion {
             let all = remembered.all_secrets(desired, &seen).into_iter();
             seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::connection;
 use super::world::World;
 
-const NAMES: [&str; 5] = ["k", "k-next", "k-v1", "k-v2", "k-v3"];
+const NAMES: [&str; 5] = ["k", "k-pending", "k-v1", "k-v2", "k-v3"];
 const OVERLAP: i64 = 3_600;
 
 #[derive(Clone, Debug)]
