@@ -136,13 +136,13 @@ impl Problem {
     pub fn advice(&self) -> String {
         match (&self.class, self.source) {
             (Class::Denied, Source::Aws) if self.action == "sts:AssumeRole" => {
-                "; check the role's ARN, whom its trust policy names, and externalId".to_owned()
+                "; check the role's ARN, the principals in its trust policy, and externalId".to_owned()
             }
             (Class::Denied, Source::Aws) => allow(&self.action, None),
             (Class::Denied, _) if self.code == "Unauthorized" => {
                 "; check the operator's own credentials for the API server (service account token or kubeconfig)".to_owned()
             }
-            (Class::Denied, _) => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
+            (Class::Denied, _) => "; grant the operator this permission (deploy/kubernetes/rbac.yaml)".to_owned(),
             (Class::BadKey, Source::Aws) => match self.code.as_str() {
                 "RequestTimeTooSkewed" => "; set the clock of the machine that the operator runs on".to_owned(),
                 "SignatureDoesNotMatch" => {
@@ -194,7 +194,7 @@ impl Problem {
 pub(crate) fn allow(actions: &str, user_path: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
     format!(
-        "; allow {actions} to the operator (bucketconnection iam-policy{option} prints the policy it needs), and look for a denying SCP, RCP or bucket policy"
+        "; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), and look for a denying SCP, RCP or bucket policy"
     )
 }
 
@@ -289,7 +289,7 @@ mod tests {
             assert!(text.contains("check the operator's own"), "{text}");
         }
         let (_, text) = told(Class::Denied, "iam:GetUser", "AccessDenied", &place("us-east-1", Some("/icav2/")));
-        assert!(text.contains("(bucketconnection iam-policy --user-path /icav2/ prints the policy it needs)"), "{text}");
+        assert!(text.contains("(bucketconnection iam-policy --user-path /icav2/ prints the policy that it needs)"), "{text}");
         let (_, text) = told(Class::Denied, "s3:CreateBucket", "AccessDenied", &place("us-east-1", Some("/icav2/")));
         assert!(text.contains("(bucketconnection iam-policy prints"), "{text}");
     }

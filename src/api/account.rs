@@ -111,7 +111,7 @@ impl AccountDefaults {
 
 /// What some namespaces can do in the account. In patterns, * matches any characters. The operator refuses what is not listed.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)").message("name the namespaces that are meant: names, a selector on their labels, or both"))]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)").message("select the namespaces: by names, by a selector on their labels, or by both"))]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct NamespaceRule {

@@ -18,8 +18,8 @@ pub const RESTART_LABEL: &str = "bucketconnection.dev/restart";
 
 /// The access key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("(self.source == 'Existing') == has(self.existingSecretRef)").message("credentials.existingSecretRef goes with source: Existing, and only with it"))]
-#[x_kube(validation = Rule::new("self.source != 'Existing' || !(has(self.secret) || has(self.rotation))").message("credentials.secret and rotation are for keys that are issued here; with source: Existing somebody else keeps Secret and key"))]
+#[x_kube(validation = Rule::new("(self.source == 'Existing') == has(self.existingSecretRef)").message("credentials.existingSecretRef is required with source: Existing, and allowed only with it"))]
+#[x_kube(validation = Rule::new("self.source != 'Existing' || !(has(self.secret) || has(self.rotation))").message("credentials.secret and credentials.rotation are for keys that the operator issues; leave them out with source: Existing"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSpec {
     /// Issue: the operator creates an IAM user, and issues an access key for it into a Secret. Existing: the key is in a Secret

@@ -90,22 +90,22 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     )
 )]
 #[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || self.region in ['us-east-1','ap-southeast-1','ap-southeast-2','ap-southeast-3','ap-northeast-1','ap-northeast-2','ap-south-1','eu-west-2','eu-central-1','ca-central-1','il-central-1','me-central-1']")
-    .message("preset IlluminaICA works only in a region that ICA has: us-east-1, ca-central-1, eu-central-1, eu-west-2, ap-south-1, ap-southeast-1, ap-southeast-2, ap-southeast-3, ap-northeast-1, ap-northeast-2, il-central-1 or me-central-1")
+    .message("preset IlluminaICA works only in a region that ICA supports: us-east-1, ca-central-1, eu-central-1, eu-west-2, ap-south-1, ap-southeast-1, ap-southeast-2, ap-southeast-3, ap-northeast-1, ap-northeast-2, il-central-1 or me-central-1")
     .field_path(".region"))]
 #[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || has(self.bucket.prefix) || (has(self.bucket.allowRoot) && self.bucket.allowRoot)")
     .message("ICA cannot use the root of a bucket for several projects: set bucket.prefix, or bucket.allowRoot: true to insist on the root")
     .field_path(".bucket"))]
-#[x_kube(validation = Rule::new("!has(self.illuminaICA) || self.preset == 'IlluminaICA'").message("illuminaICA goes with preset IlluminaICA only"))]
+#[x_kube(validation = Rule::new("!has(self.illuminaICA) || self.preset == 'IlluminaICA'").message("illuminaICA is allowed only with preset IlluminaICA"))]
 #[x_kube(validation = Rule::new("self.preset != 'Custom' || (has(self.policy) && has(self.policy.statements) && size(self.policy.statements) > 0)")
-    .message("preset Custom grants nothing by itself: list what the user may do in policy.statements"))]
+    .message("preset Custom allows nothing by itself: list the user's permissions in policy.statements"))]
 #[x_kube(validation = Rule::new("(has(self.user) && has(self.user.name)) == (has(oldSelf.user) && has(oldSelf.user.name)) && (has(self.user) && has(self.user.path)) == (has(oldSelf.user) && has(oldSelf.user.path))")
     .message("user.name and user.path cannot be changed: the access key belongs to the user; create another BucketConnection"))]
 #[x_kube(validation = Rule::new("(has(self.credentials) && self.credentials.source == 'Existing') == (has(oldSelf.credentials) && oldSelf.credentials.source == 'Existing')")
-    .message("credentials.source cannot be changed: a user and its key would be left behind, or made without notice; create another BucketConnection"))]
+    .message("credentials.source cannot be changed: a user and its key would be left behind, or created without notice; create another BucketConnection"))]
 #[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.user) || has(self.policy))")
-    .message("with credentials.source: Existing no user and no policy is managed: leave user and policy out"))]
+    .message("with credentials.source: Existing the operator manages no user and no policy; leave user and policy out"))]
 #[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.access) && has(self.access.groups) && size(self.access.groups) > 0)")
-    .message("access.groups cannot be given a Secret that somebody else keeps (credentials.source: Existing): who may read that is for its keeper to say"))]
+    .message("access.groups is not allowed with credentials.source: Existing; the owner of the Secret manages access to it"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketConnectionSpec {
     /// The AWS account of the connection. Immutable.
@@ -242,7 +242,7 @@ pub struct BucketSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.name cannot be changed: create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$')").message("bucket.name must be 3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, have no two dots in a row and not look like an IP address"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS keeps for itself (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS reserves (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
     #[schemars(length(min = 3, max = 63))]
     pub name: Option<String>,
 
@@ -250,7 +250,7 @@ pub struct BucketSpec {
     /// account can create buckets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.namePrefix cannot be changed: create another BucketConnection"))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (xn--, sthree- and amzn-s3-demo- are AWS's own)"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (AWS reserves xn--, sthree- and amzn-s3-demo-)"))]
     #[schemars(length(min = 1, max = 37))]
     pub name_prefix: Option<String>,
 
@@ -326,7 +326,7 @@ pub struct PolicySpec {
     /// "bucketconnection-revoked", in any case, is reserved for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("policy.name may contain letters, digits and + = , . @ _ - only"))]
-    #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: by the inline policy of that name the operator denies what was revoked"))]
+    #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: the operator reserves that name for the policy that denies revoked sessions"))]
     #[schemars(length(min = 1, max = 128))]
     pub name: Option<String>,
 
@@ -381,7 +381,7 @@ pub struct UserSpec {
     /// IAM path of the user and of its managed policy. The operator's own policy must allow it. Default: /bucketconnection/.
     /// Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own rights depend on it; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own permissions depend on it; create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("user.path must begin and end with \"/\", such as /bucketconnection/"))]
     #[schemars(length(min = 1, max = 128))]
     pub path: Option<String>,

@@ -26,7 +26,7 @@ pub struct SignIn {
 
 /// Credentials that the operator uses in an account.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("(self.source == 'Secret') == has(self.secretRef)").message("credentials.secretRef is needed with source Secret, and only then"))]
+#[x_kube(validation = Rule::new("(self.source == 'Secret') == has(self.secretRef)").message("credentials.secretRef is required with source Secret, and allowed only with it"))]
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
     /// Environment: what the AWS SDK finds in the operator's environment, such as IRSA, Pod Identity, an instance role or
@@ -91,7 +91,7 @@ pub struct AssumeRole {
 
 /// Endpoints of AWS: VPC endpoints, FIPS, dual stack, an emulator.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("!((has(self.fips) && self.fips) || (has(self.dualStack) && self.dualStack)) || !(has(self.url) || has(self.s3) || has(self.iam) || has(self.sts))").message("endpoints.fips and dualStack choose among AWS's own addresses: leave them out where url, s3, iam or sts gives one"))]
+#[x_kube(validation = Rule::new("!((has(self.fips) && self.fips) || (has(self.dualStack) && self.dualStack)) || !(has(self.url) || has(self.s3) || has(self.iam) || has(self.sts))").message("endpoints.fips and dualStack select AWS's own endpoints: leave them out if url, s3, iam or sts is set"))]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
     /// Endpoint of all services.

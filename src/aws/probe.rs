@@ -212,7 +212,10 @@ async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
     let host = cloud.authority().split(':').next().unwrap_or_default();
     match visit(&cloud.url, host, routed, trust).await? {
         status if status == cloud.expected_status => Ok(None),
-        status => Err(refused(format!("HTTP {status}"), format!("{} answers so, not {}", cloud.url, cloud.expected_status))),
+        status => Err(refused(
+            format!("HTTP {status}"),
+            format!("{} answered with this status instead of {}", cloud.url, cloud.expected_status),
+        )),
     }
 }
 

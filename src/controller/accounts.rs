@@ -147,7 +147,7 @@ async fn sign_in(
         Some(expected) if *expected != identity.account.id => Err(refusal(
             Reason::WrongAccount,
             format!(
-                "AWSAccount {name} is {expected}, but its credentials belong to account {} ({}): nothing is touched; correct accountId or the credentials",
+                "AWSAccount {name} has accountId {expected}, but its credentials belong to account {} ({}): the operator changes nothing; correct accountId or the credentials",
                 identity.account.id, identity.arn
             ),
         )),
@@ -173,7 +173,7 @@ fn not_found(object: &BucketConnection) -> Blocker {
     let name = &object.spec.account_ref.name;
     refusal(
         Reason::AccountNotFound,
-        format!("there is no AWSAccount {name}: create it (docs/accounts.md), or name another one in accountRef"),
+        format!("there is no AWSAccount {name}: create it (docs/accounts.md), or set accountRef to another one"),
     )
 }
 

@@ -33,12 +33,14 @@ const OF_A_CONNECTION: [Metric; 4] = [
     ("bucketconnection_access_key_created_timestamp_seconds", "When the access key in the Secret was issued", |object| {
         Some(object.status.as_ref()?.memory.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
     }),
-    ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be replaced", |object| {
+    ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be rotated", |object| {
         Some(object.status.as_ref()?.memory.credentials.as_ref()?.next_rotation_at.as_ref()?.0.as_second())
     }),
-    ("bucketconnection_access_key_replaced_timestamp_seconds", "When a key that still is there was replaced", |object| {
-        Some(object.status.as_ref()?.memory.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second())
-    }),
+    (
+        "bucketconnection_access_key_replaced_timestamp_seconds",
+        "When the previous access key was replaced, while it exists",
+        |object| Some(object.status.as_ref()?.memory.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second()),
+    ),
 ];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

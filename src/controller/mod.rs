@@ -91,7 +91,7 @@ impl Context {
         let part = ConditionType::AccountReady;
         if !names::is_object_name(name) {
             let message = format!(
-                "accountRef.name {name:?} is not the name of an AWSAccount, so nothing was asked for it: use lower-case letters, digits, dots and hyphens"
+                "accountRef.name {name:?} is not a valid name of an AWSAccount; use lower-case letters, digits, dots and hyphens"
             );
             return Err(Blocker { part, reason: Reason::InvalidSpec, message, stalled: true, problem: None });
         }

@@ -57,10 +57,10 @@ async fn ended<K: ResourceExt>(
         Err(Problem::at(Source::Operator, Class::Refused, "reconcile", "InternalError", text))
     });
     let next = ended.unwrap_or_else(|problem| {
-        tracing::warn!(%problem, "pass broken off");
+        tracing::warn!(%problem, "reconcile interrupted");
         Some(context.backoff.broken(&object.uid().unwrap_or_default(), &problem))
     });
-    tracing::debug!(?next, "next pass");
+    tracing::debug!(?next, "next reconcile");
     context.progress.ends(&id, next);
     next.map_or_else(Action::await_change, Action::requeue)
 }

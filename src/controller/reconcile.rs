@@ -338,7 +338,7 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
     let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await;
     opened.map_err(|blocker| Blocker {
         message: format!(
-            "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
+            "cannot sign in to AWS to delete the resources there (deletionPolicy Delete): {}; to delete only the object and keep everything in AWS, set deletionPolicy: Retain",
             blocker.message
         ),
         ..blocker
@@ -348,9 +348,11 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
 /// The end of deletion.
 pub(super) async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     let text = match object.spec.deletion_policy {
-        DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
-        DeletionPolicy::Release => "released, without our tags: another connection may adopt bucket, user and policy",
-        DeletionPolicy::Delete => "deleted, with what it had in AWS",
+        DeletionPolicy::Retain => "retained: bucket, user, policy, key and Secret stay as they are",
+        DeletionPolicy::Release => {
+            "released: the operator's tags are removed, and another connection can adopt bucket, user and policy"
+        }
+        DeletionPolicy::Delete => "deleted, with its resources in AWS",
     };
     context.kubernetes.publish(object, false, Reason::Deleted, text).await;
     context.kubernetes.remove_finalizer(object).await?;
@@ -442,6 +444,6 @@ fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>
         }
     }
     if let Some(ready) = crate::status::condition(status, crate::api::conditions::ConditionType::Ready) {
-        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "pass ended");
+        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "reconcile ended");
     }
 }

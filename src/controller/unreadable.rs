@@ -46,7 +46,7 @@ pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Res
     }
     // A policy that cannot be read either is the default one, which keeps everything.
     if object.spec.deletion_policy != DeletionPolicy::Retain && begun {
-        let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep what it has in AWS");
+        let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep its resources in AWS");
         return tell(object, &text, CHECK, context).await;
     }
     let (plan, report) = retain(object, context).await;

@@ -1,6 +1,6 @@
 //! What is tried with the key of a connection, and what each trial proves.
 //!
-//! Nothing is tried that the policy does not grant: what it does not grant is no fault. Without `spec.verification` only the key itself
+//! Nothing is tried that the policy does not allow: what it does not grant is no fault. Without `spec.verification` only the key itself
 //! is proven; the rest costs calls, so it is tried where the spec asks, and only when the key is proven, not at each check.
 
 use std::collections::BTreeMap;
@@ -78,8 +78,8 @@ pub(super) struct Scope<'a> {
     pub(super) spec: Option<&'a VerificationSpec>,
 }
 
-const ASK: &str = "not tried: spec.verification asks for it";
-const ASK_OBJECTS: &str = "not tried: spec.verification.objects asks for it, since an object appears for a moment";
+const ASK: &str = "not verified: set spec.verification to verify it";
+const ASK_OBJECTS: &str = "not verified: set spec.verification.objects to verify it; an object then appears for a moment";
 
 impl Scope<'_> {
     fn allows(&self, actions: &[&str]) -> bool {
@@ -104,7 +104,7 @@ impl Scope<'_> {
         let genomics_cloud = self.spec.and_then(|spec| spec.genomics_cloud.clone());
         let cloud = match genomics_cloud {
             Some(_) => self.when_enforced(Means::By(vec![Proof::GenomicsCloud])),
-            None => Means::Not("not tried: spec.verification.genomicsCloud names the address to ask".to_owned()),
+            None => Means::Not("not verified: set spec.verification.genomicsCloud to verify a URL".to_owned()),
         };
         capabilities.insert("genomicsCloud", cloud);
         let mut further: Vec<_> = capabilities
@@ -139,9 +139,9 @@ impl Scope<'_> {
             let why = if self.locked {
                 "objects of the bucket may be locked"
             } else {
-                "the policy does not grant both s3:PutObject and s3:DeleteObject"
+                "the policy does not allow both s3:PutObject and s3:DeleteObject"
             };
-            Means::Not(format!("not tried: {why}, so an object of ours would stay"))
+            Means::Not(format!("not verified: {why}, so an object of the operator would stay"))
         };
         let object = |action: &str, proof: Proof| match (self.allows(&[action]), asked, whole) {
             (false, ..) => not_granted(action),
@@ -165,7 +165,7 @@ impl Scope<'_> {
                 uses.into_iter().filter(|(name, proof)| found[name] == by(*proof)).map(|(_, proof)| proof).collect();
             let kms = if proven.is_empty() {
                 Means::Not(
-                    "not tried: S3 uses the KMS key when an object is put and read, which spec.verification.objects asks for"
+                    "not verified: S3 uses the KMS key when an object is put and read, which needs spec.verification.objects"
                         .to_owned(),
                 )
             } else {
@@ -185,7 +185,7 @@ impl Scope<'_> {
     /// even where it is allowed. That an object is not there S3 tells only to whom may get it and may list the bucket.
     fn isolation(&self) -> Means {
         if self.prefix.is_empty() {
-            return Means::Not("not tried: without bucket.prefix the whole bucket is the connection's".to_owned());
+            return Means::Not("not verified: without bucket.prefix the connection has access to the whole bucket".to_owned());
         }
         let outside = names::outside(self.owner);
         let granted = |action: &str, resource: &str| self.document.might_allow(action, resource, Some(&outside));
@@ -196,7 +196,9 @@ impl Scope<'_> {
         {
             Means::By(vec![Proof::GetOutside])
         } else {
-            Means::Not("not tried: the policy itself reaches beyond bucket.prefix (policy.scope, policy.statements)".to_owned())
+            Means::Not(
+                "not verified: the policy itself allows access beyond bucket.prefix (policy.scope, policy.statements)".to_owned(),
+            )
         }
     }
 
@@ -209,12 +211,12 @@ impl Scope<'_> {
 
     fn when_enforced(&self, means: Means) -> Means {
         if !self.enforced && matches!(means, Means::By(_)) {
-            return Means::Not("not tried: spec.management does not enforce credentials".to_owned());
+            return Means::Not("not verified: spec.management does not enforce credentials".to_owned());
         }
         means
     }
 }
 
 fn not_granted(action: &str) -> Means {
-    Means::Not(format!("not tried: the policy does not grant {action}"))
+    Means::Not(format!("not verified: the policy does not allow {action}"))
 }

@@ -31,7 +31,7 @@ impl Kubernetes {
         let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect();
-        AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} holds no access key: {why}")))
+        AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} contains no usable access key: {why}")))
     }
 
     /// A namespace: its labels, and the value of the tag that tells it from others of its name.

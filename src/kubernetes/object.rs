@@ -100,7 +100,7 @@ impl Kubernetes {
 
     /// Takes `forgotten`, which the operator did not write (observed/seal.rs), out of the status, whichever field manager has it.
     pub async fn forget_status(&self, object: &BucketConnection, forgotten: &Memory) -> Result<(), Problem> {
-        tracing::warn!("the status was edited: what it says of AWS is not believed");
+        tracing::warn!("the status was edited: the operator discards its recorded state");
         let mut fields = json!(forgotten);
         fields.as_object_mut().into_iter().flatten().for_each(|(_, value)| *value = Value::Null);
         let patch = Patch::Merge(json!({ "status": fields }));

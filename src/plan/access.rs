@@ -35,7 +35,8 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     let after: Vec<usize> = match &observed.secret {
         Secret::Ours(_) => Vec::new(),
         Secret::Foreign(_) => {
-            let message = format!("nobody is given Secret {secret}, because it is not ours");
+            let message =
+                format!("the operator gives no one access to Secret {secret}, because this BucketConnection does not manage it");
             planner.stall(PART, Reason::SecretNotOwned, message);
             return None;
         }
@@ -54,7 +55,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     let foreign = [(Grant::Role, why_foreign(&live.role)), (Grant::RoleBinding, why_foreign(&live.binding))];
     if let Some((kind, why)) = foreign.into_iter().find_map(|(kind, why)| Some((kind, why?))) {
         let message = format!(
-            "{kind} {name} {why}: it is left alone, and nobody is given Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
+            "{kind} {name} {why}: the operator does not change it, and gives no one access to Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
         );
         planner.stall(PART, Reason::AccessNotOwned, message);
         return None;

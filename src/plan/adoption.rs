@@ -53,10 +53,10 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
         ApprovedBy::Account => format!("have {hash} added to adoption.approvedPlans in the AWSAccount"),
     };
     let message = if changes.is_empty() {
-        format!("{what} is not the one that was ours under this name; to adopt it, {go_on}")
+        format!("{what} is not the one that this BucketConnection managed before, but another of that name; to adopt it, {go_on}")
     } else {
         format!(
-            "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, {go_on}"
+            "adopting {what} would change {named} (status.adoption has the observed and desired values): nothing is changed yet; to adopt, {go_on}"
         )
     };
     planner.freeze(first, Reason::AwaitingApproval, message);

@@ -37,7 +37,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::Unreadable(problem) => {
             if problem.class == Class::Denied {
                 let message = format!(
-                    "bucket {name} belongs to another AWS account, or the operator may not read it ({problem}); choose another bucket.name if it is not yours"
+                    "bucket {name} belongs to another AWS account, or the operator is not allowed to read it ({problem}); choose another bucket.name if it is not yours"
                 );
                 let blocker = Blocker { message, ..Blocker::unreadable(BucketReady, problem, &planner.place) };
                 planner.plan.blockers.push(blocker);
@@ -79,13 +79,13 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         }
         (Ownership::Untagged, Identity::Another) if !adopt => {
             let message = format!(
-                "bucket {name} is not the one that this BucketConnection created: that one was deleted, and somebody else created this one under its name. Nothing in it is changed, and the access key loses its rights on it; choose another bucket.name, or set bucket.adopt: true to adopt it"
+                "bucket {name} is not the one that this BucketConnection created: that one was deleted, and someone else created another one under its name. The operator changes nothing in it, and removes the permissions of the access key on it; choose another bucket.name, or set bucket.adopt: true to adopt it"
             );
             return not_ours(planner, known, message);
         }
         (Ownership::Untagged, Identity::Unknown | Identity::Undated) if !adopt => {
             let message = format!(
-                "bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"
+                "bucket {name} exists and was not created by this BucketConnection: the operator does not change it; choose another bucket.name, or set bucket.adopt: true to adopt it"
             );
             return not_ours(planner, known, message);
         }
@@ -185,7 +185,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
         if !change.foreign.is_empty() {
             let there = listed(&change.foreign);
             let message = format!(
-                "{there}: something of that name is there, and this BucketConnection did not write it, so it is left as it is: choose another id or sid, have it removed in AWS, or set bucket.adopt: true to have the change approved (the AWSAccount must allow adoption.buckets)"
+                "{there}: exists under that name, and this BucketConnection did not write it, so the operator does not change it; choose another id or sid, remove it in AWS, or set bucket.adopt: true and have the change approved (the AWSAccount must allow adoption.buckets)"
             );
             planner.stall(change.part, Reason::RuleNotOwned, message);
             planner.plan.open.insert(name);
@@ -199,8 +199,10 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             && !planner.wrote(name)
             && !desired.bucket.allow_weaker.iter().any(|allowed| allowed == name)
         {
-            let message =
-                format!("{}: {weakens}, so it is not done: add {name} to bucket.allowWeaker if that is meant", change.field);
+            let message = format!(
+                "{}: {weakens}, so the operator does not write it; to allow it, add {name} to bucket.allowWeaker",
+                change.field
+            );
             planner.stall(change.part, Reason::WouldWeaken, message);
             planner.plan.open.insert(name);
             continue;

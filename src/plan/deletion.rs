@@ -187,7 +187,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     rights.extend(policy::remove_earlier(planner, desired, observed, has_user, &keys));
     if has_user && !foreign.is_empty() {
         let message = format!(
-            "IAM user {} has access keys that were not issued here ({}), so it is not deleted: delete those keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
+            "IAM user {} has access keys that this operator did not issue ({}), so it is not deleted; delete these keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
             desired.user.name,
             foreign.join(", ")
         );
@@ -234,13 +234,13 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                     } else if contents.versions > 0 {
                         let ways_out = match desired.force_destroy {
                             _ if adopted => {
-                                "it was there before this BucketConnection, so forceDestroy does not empty it: empty it yourself"
+                                "it existed before this BucketConnection, so forceDestroy does not empty it: empty it yourself"
                             }
-                            Destroy::NotAllowed => "forceDestroy is not allowed here by the AWSAccount: empty it yourself",
+                            Destroy::NotAllowed => "the AWSAccount does not allow forceDestroy: empty it yourself",
                             Destroy::No | Destroy::Yes => "empty it, or set forceDestroy: true to delete them with it",
                         };
                         let message = format!(
-                            "bucket {} holds {}, so it is not deleted: {ways_out}, or set deletionPolicy: Retain to keep the bucket",
+                            "bucket {} contains {}, so it is not deleted: {ways_out}, or set deletionPolicy: Retain to keep the bucket",
                             desired.bucket.name,
                             describe(contents)
                         );
@@ -265,7 +265,7 @@ fn lacks_consent(desired: &Desired, observed: &Observed) -> Option<String> {
     let hash = adoption::hash(desired, &[FieldDiff::new("bucket", Some(json!("present")), None)]);
     let name = &desired.bucket.name;
     (desired.approval.own.as_ref() != Some(&hash)).then(|| {
-        format!("the ownership tag of bucket {name} was removed once, and put back: the bucket is not deleted before you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
+        format!("the ownership tag of bucket {name} was removed once, and the operator restored it: the bucket is deleted only if you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
     })
 }
 

@@ -377,7 +377,7 @@ impl<'a> Planner<'a> {
 /// Why `what`, which has our name, is not ours.
 fn of_earlier_namespace(what: &str) -> String {
     format!(
-        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: nothing is changed; choose another name, or have inherit: true set for this namespace in the AWSAccount (spec.allowedNamespaces)"
+        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: the operator does not change it; choose another name, or set inherit: true for this namespace in the AWSAccount (spec.allowedNamespaces)"
     )
 }
 

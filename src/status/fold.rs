@@ -95,17 +95,17 @@ impl Fold<'_> {
             let request = self.pass.object.request(annotation);
             request.is_some() && request.as_ref() != handled
         };
-        let requests = [("a check", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
+        let requests = [("a reconcile", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
         let waiting: Vec<_> =
             requests.into_iter().filter(|(_, annotation, handled)| waits(annotation, *handled)).map(|(what, ..)| what).collect();
-        let mut message = "spec.suspend is true: nothing is checked or changed".to_owned();
+        let mut message = "spec.suspend is true: the operator reads and changes nothing".to_owned();
         if !waiting.is_empty() {
             message += &format!("; {} was requested, and waits until spec.suspend is false", waiting.join(" and "));
         }
         self.set(ConditionType::Reconciling, false, Reason::Suspended, &message);
         self.set(ConditionType::Stalled, false, Reason::Suspended, &message);
         if revocation::without_key(&self.status) {
-            let text = "the access key was revoked; another one is issued once spec.suspend is false";
+            let text = "the access key was revoked; the operator issues another one when spec.suspend is false";
             self.set(ConditionType::Ready, false, Reason::KeyRevoked, text);
         } else if condition(&self.status, ConditionType::Ready).is_none() {
             self.set(ConditionType::Ready, None, Reason::Suspended, &message);
@@ -122,7 +122,7 @@ impl Fold<'_> {
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
-        let text = "deleted, or about to be";
+        let text = "deleted, or being deleted";
         for part in ConditionType::PARTS.into_iter().filter(|part| *part != ConditionType::AccountReady) {
             self.set(part, false, Reason::Deleting, text);
         }
@@ -131,8 +131,8 @@ impl Fold<'_> {
             Some(Blocker { part, reason, message, stalled: true, .. }) => self.stalled(part, reason, &message),
             trouble => {
                 let (reason, message) = match trouble {
-                    Some(Blocker { reason, message, .. }) => (reason, format!("deletion goes on: {message}")),
-                    None => (Reason::Deleting, "deletion goes on".to_owned()),
+                    Some(Blocker { reason, message, .. }) => (reason, format!("deletion continues: {message}")),
+                    None => (Reason::Deleting, "deletion in progress".to_owned()),
                 };
                 self.set(ConditionType::Ready, false, reason, &message);
                 self.set(ConditionType::Reconciling, true, reason, &message);
@@ -207,10 +207,10 @@ impl Fold<'_> {
             Some((part, verdict)) => {
                 let message = denied.clone().unwrap_or_else(|| format!("{part}: {}", verdict.message));
                 self.set(ConditionType::Stalled, true, verdict.reason, &message);
-                self.set(ConditionType::Reconciling, false, verdict.reason, "waits for a person; it is tried again now and then");
+                self.set(ConditionType::Reconciling, false, verdict.reason, "action required; retried at least every 10 minutes");
             }
             None => {
-                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
+                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no action required");
                 match telling {
                     Some((part, verdict)) => {
                         self.set(ConditionType::Reconciling, true, verdict.reason, &format!("{part}: {}", verdict.message));
@@ -237,7 +237,7 @@ impl Fold<'_> {
                 let message = denied.unwrap_or_else(|| format!("{part}: {}", condition.message));
                 self.set(ConditionType::Ready, false, reason, &message);
             }
-            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
+            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not reconciled yet"),
             None => {
                 let arn = self.status.memory.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
@@ -250,7 +250,7 @@ impl Fold<'_> {
                 } else {
                     (
                         Reason::Observed,
-                        "no key is issued or tried (spec.management); status.drift.differences shows what differs".to_owned(),
+                        "no key is issued or verified (spec.management); status.drift.differences has the differences".to_owned(),
                     )
                 };
                 self.set(ConditionType::Ready, true, reason, &message);
@@ -399,12 +399,12 @@ impl Fold<'_> {
         let paths: Vec<_> = open.flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         if paths.is_empty() && !observed.is_empty() {
-            let message = format!("differs from the spec, and is only observed: {}", observed.join(", "));
+            let message = format!("differs from the spec, only observed: {}", observed.join(", "));
             self.set(ConditionType::DriftDetected, true, Reason::Observed, &message);
         } else if paths.is_empty() {
             self.set(ConditionType::DriftDetected, false, Reason::NoDrift, "nothing differs from the spec");
         } else {
-            let message = format!("changed by somebody else and not put right yet: {}", paths.join(", "));
+            let message = format!("drift, not reverted yet: {}", paths.join(", "));
             self.set(ConditionType::DriftDetected, true, Reason::NotRepaired, &message);
         }
     }

@@ -26,9 +26,11 @@ fn about_key(step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> 
         (Action::IssueKey { secret, .. }, Outcome::Done(Fact::Key { id, .. })) => {
             note(false, Reason::KeyIssued, format!("access key {id} of user {user} was issued into Secret {secret}"))
         }
-        (Action::WriteSecret { name, .. }, _) if step.part == ConditionType::RotationComplete && name == main => {
-            note(false, Reason::KeyRotated, format!("Secret {main} has the next access key; the one before has its time"))
-        }
+        (Action::WriteSecret { name, .. }, _) if step.part == ConditionType::RotationComplete && name == main => note(
+            false,
+            Reason::KeyRotated,
+            format!("Secret {main} has a new access key; the previous key works until the end of its overlap"),
+        ),
         _ => None,
     }
 }
@@ -54,7 +56,7 @@ pub fn notes(
         let steps = || plan.steps.iter().zip(&report.outcomes).filter(|(_, outcome)| outcome.is_done());
         let repaired: Vec<_> = steps().filter(|(s, _)| s.drift).flat_map(|(s, _)| &s.diffs).map(|d| d.path.as_str()).collect();
         if !repaired.is_empty() {
-            let text = format!("changed by somebody else and put right: {}", repaired.join(", "));
+            let text = format!("reverted drift: {}", repaired.join(", "));
             notes.push(Note { warning: true, reason: Reason::Repaired, text });
         }
         notes.extend(steps().filter_map(|(step, outcome)| about_key(step, outcome, desired)));

@@ -161,7 +161,7 @@ fn what_a_person_must_mend_shows_at_once() {
 fn every_denied_read_is_told_at_once() {
     let denied = |action: &str| Problem::new(Class::Denied, action, "AccessDenied", "");
     let problem = denied("s3:GetBucketTagging");
-    let message = "bucket lab-bucket belongs to another AWS account, or the operator may not read it".to_owned();
+    let message = "bucket lab-bucket belongs to another AWS account, or the operator is not allowed to read it".to_owned();
     let part = ConditionType::BucketReady;
     let blocker = Blocker { part, reason: problem.reason(), message, stalled: true, problem: Some(problem.clone()) };
     let alone = seen(&healthy(), 10, vec![blocker.clone()], &Observed { unread: vec![problem.clone()], ..Observed::default() });
@@ -179,7 +179,7 @@ fn every_denied_read_is_told_at_once() {
     for kind in [ConditionType::Ready, ConditionType::Stalled] {
         assert_eq!(
             text(&all, kind),
-            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy; or bucket lab-bucket belongs to another AWS account: choose another bucket.name then"
+            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy; if bucket lab-bucket belongs to another AWS account, choose another bucket.name"
         );
     }
     observed.unread.reverse();
@@ -258,11 +258,11 @@ fn a_suspended_object_says_what_waits_for_it() {
         assert_eq!(status.last_handled_reconcile_at, None, "nothing was checked");
         condition(status, ConditionType::Reconciling).unwrap().message.clone()
     };
-    let plain = "spec.suspend is true: nothing is checked or changed";
+    let plain = "spec.suspend is true: the operator reads and changes nothing";
     let waits = |what: &str| format!("{plain}; {what} was requested, and waits until spec.suspend is false");
     assert_eq!(said(&[]), plain);
-    assert_eq!(said(&[REQUESTED_AT]), waits("a check"));
-    assert_eq!(said(&[ROTATE_AT, REQUESTED_AT]), waits("a check and another access key"));
+    assert_eq!(said(&[REQUESTED_AT]), waits("a reconcile"));
+    assert_eq!(said(&[ROTATE_AT, REQUESTED_AT]), waits("a reconcile and another access key"));
 }
 
 #[test]

@@ -150,7 +150,7 @@ async fn a_role_of_somebody_else_is_left_alone() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "AccessNotOwned");
-    assert!(message.contains(&format!("Role {NAME} exists")) && message.contains("left alone"), "{message}");
+    assert!(message.contains(&format!("Role {NAME} exists")) && message.contains("does not change it"), "{message}");
     assert_eq!(roles(&lab).get(NAME).await.unwrap(), theirs);
     assert!(bindings(&lab).get_opt(NAME).await.unwrap().is_none());
     lab.condition("c", "Verified", "True").await;

@@ -37,7 +37,7 @@ async fn without_being_asked_only_the_key_is_proven() {
         states(&object, CapabilityState::NotConfigured),
         ["delete", "federation", "genomicsCloud", "isolation", "read", "write"]
     );
-    assert!(capabilities(&object).1.contains("spec.verification.objects asks for it"), "{}", capabilities(&object).1);
+    assert!(capabilities(&object).1.contains("set spec.verification.objects"), "{}", capabilities(&object).1);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_denied_right_is_told_by_its_name_and_the_key_stays() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Verified");
     assert_eq!(reason, "AccessDenied");
-    assert!(message.contains("s3:DeleteObject") && message.contains("the key is accepted, but denied"), "{message}");
+    assert!(message.contains("s3:DeleteObject") && message.contains("AWS accepts the key, but denies"), "{message}");
     assert_eq!(states(&object, CapabilityState::Invalid), ["delete", "s3"]);
     assert_eq!(states(&object, CapabilityState::Valid), ["isolation", "list", "read", "write"]);
 

@@ -31,7 +31,7 @@ fn rewrites_origins(lab: &Lab) {
 
 /// A check that nobody asked for: the first one of an operator that was killed and started again.
 async fn restarted(lab: &mut Lab) {
-    let passes = |lab: &Lab| lab.log().matches("pass ended").count();
+    let passes = |lab: &Lab| lab.log().matches("reconcile ended").count();
     lab.kill();
     let before = passes(lab);
     lab.start();
