@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use bucketconnection::api::conditions::{ConditionType, Reason};
 use bucketconnection::api::{AWSAccount, BucketConnection};
 use bucketconnection::render::iam_policy;
+use bucketconnection::settings::{BucketSettings, Facts, SettingId, SpecSettings};
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -339,6 +340,62 @@ fn every_reason_and_condition_is_documented() {
     }
 }
 
+const SETTINGS_BEGIN: &str = "<!-- Settings of the bucket: UPDATE=1 cargo test --test tidy writes this table. -->\n";
+const SETTINGS_END: &str = "<!-- End. -->";
+
+#[test]
+fn the_tables_of_settings_are_what_the_settings_say() {
+    let settings = || SettingId::ALL.iter().map(|setting| (setting.name(), setting.facts()));
+    let mut permissions = "\n| action | for the setting |\n|---|---|\n".to_owned();
+    let mut reference = "\n| setting | purpose | what weakens it | what the operator preserves |\n|---|---|---|---|\n".to_owned();
+    for (name, Facts { actions, docs, .. }) in settings() {
+        let actions: Vec<_> = actions.iter().map(|action| format!("`{action}`")).collect();
+        permissions += &format!("| {} | {} |\n", actions.join(", "), docs.purpose);
+        reference += &format!("| `{name}` | {} | {} | {} |\n", docs.purpose, docs.weaker, docs.kept)
+            .replace("|  |", "| |")
+            .replace("|  |", "| |");
+    }
+    for (file, table) in [("docs/permissions.md", permissions), ("docs/reference.md", reference)] {
+        let page = read(file);
+        let (before, rest) = page.split_once(SETTINGS_BEGIN).unwrap_or_else(|| panic!("{file} has no place for the settings"));
+        let (_, after) = rest.split_once(SETTINGS_END).unwrap();
+        let written = format!("{before}{SETTINGS_BEGIN}{table}\n{SETTINGS_END}{after}");
+        if std::env::var("UPDATE").is_ok() {
+            fs::write(Path::new(ROOT).join(file), &written).unwrap();
+        }
+        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy writes its table of settings anew");
+    }
+}
+
+/// With `..` a new field that names another bucket, key or role would be passed over.
+#[test]
+fn what_a_spec_reaches_is_taken_apart_field_by_field() {
+    let settings = files("src/settings", "rs").into_iter().filter(|file| !is_wire(file) && !file.ends_with("list.rs"));
+    for file in settings.chain(files("src/desired/reaches.rs", "rs")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let functions = text.split("fn ").filter(|rest| rest.starts_with("reaches") || rest.starts_with("of_"));
+        for function in functions.filter_map(|rest| rest.split("\n    }\n").next()) {
+            assert!(!function.contains(", .. }") && !function.contains("{ .. }"), "{}: fn {function}", file.display());
+        }
+    }
+}
+
+#[test]
+fn an_example_has_every_setting() {
+    let text = read("examples/bucket-settings.yaml");
+    let has = |schema: schemars::Schema, pointer: &str| {
+        for name in schema.as_value()["properties"].as_object().unwrap().keys() {
+            let found = text.split("\n---\n").any(|document| {
+                let object: Value = serde_saphyr::from_str(document).unwrap();
+                object.pointer(&format!("{pointer}/{name}")).is_some()
+            });
+            assert!(found, "examples/bucket-settings.yaml does not show {pointer}/{name}");
+        }
+    };
+    has(schemars::schema_for!(BucketSettings), "/spec/bucket");
+    has(schemars::schema_for!(SpecSettings), "/spec");
+}
+
 #[test]
 fn the_operators_policy_is_what_the_command_prints() {
     let printed = iam_policy::for_account(&iam_policy::Scope::default()).to_string();
@@ -373,8 +430,8 @@ fn the_documented_permissions_are_those_that_are_used() {
             }
         }
     }
-    for (field, actions) in bucketconnection::settings::ACTIONS {
-        for action in *actions {
+    for Facts { field, actions, .. } in SettingId::ALL.iter().map(|setting| setting.facts()) {
+        for action in actions {
             assert!(used.contains(*action), "{field} says that it takes {action}, but does not call it");
         }
     }
@@ -384,7 +441,9 @@ fn the_documented_permissions_are_those_that_are_used() {
     }
     assert_eq!(granted, used);
     let documented = read("docs/permissions.md");
-    for action in granted {
+    // Those of the settings are in a table that is generated.
+    let of_settings: Vec<_> = SettingId::ALL.iter().flat_map(|setting| setting.facts().actions).copied().collect();
+    for action in granted.iter().filter(|action| !of_settings.contains(&action.as_str())) {
         assert!(documented.contains(&format!("`{action}`")), "docs/permissions.md does not explain {action}");
     }
 }

@@ -177,6 +177,43 @@ def s3_actions_have_their_iam_names():
         actions[method] = {**names, **{k: v for k, v in actions[method].items() if k not in names}}
 
 
+# Settings that moto does not have: the sub-resource, what follows Get and Put in its IAM actions, and what a read of nothing answers.
+KEPT = {
+    "requestPayment": ("BucketRequestPayment", "RequestPaymentConfiguration"),
+    "intelligent-tiering": ("IntelligentTieringConfiguration", "ListBucketIntelligentTieringConfigurationsOutput"),
+}
+
+
+@correction
+def settings_that_moto_does_not_have_are_kept():
+    """AWS: a read answers what was sent. moto: does not have these settings, and takes a call for one of the whole bucket."""
+    actions = s3_responses.ACTION_MAP["BUCKET"]
+    for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Put")):
+        actions[method] = {**{sub: verb + name for sub, (name, _) in KEPT.items()}, **actions[method]}
+
+        def make(original, method=method):
+            def respond(self, *args):
+                sub = next((sub for sub in KEPT if sub in args[-1]), None)
+                if sub is None:
+                    return original(self, *args)
+                self._set_action("BUCKET", method, args[-1])
+                self._authenticate_and_authorize_s3_action(bucket_name=self.bucket_name)
+                kept = self.backend.get_bucket(self.bucket_name).__dict__.setdefault("kept", {}).setdefault(sub, {})
+                # Of some a bucket has many, by id: a read without one lists them.
+                (one,), root = args[-1].get("id", [""]), KEPT[sub][1]
+                if method == "GET":
+                    body = kept.get("") or f"<{root}>{''.join(kept.values())}</{root}>"
+                    return 200, {"content-type": "application/xml"}, body
+                kept.pop(one, None)
+                if method == "PUT":
+                    kept[one] = self.body.decode() if isinstance(self.body, bytes) else self.body
+                return 200 if method == "PUT" else 204, {}, ""
+
+            return respond
+
+        replace(s3_responses.S3Response, f"_bucket_response_{method.lower()}", make)
+
+
 @correction
 def deleting_objects_is_checked_against_the_objects():
     """AWS: DeleteObjects needs s3:DeleteObject on each object. moto: on the bucket, which no policy for objects allows."""
@@ -332,6 +369,19 @@ def lifecycle_rules_are_kept_as_they_are_sent():
 
     replace(s3_responses.S3Response, "_bucket_response_put", make_put)
     replace(s3_responses.S3Response, "_bucket_response_get", make_get)
+
+
+@correction
+def acceleration_has_a_state_once_one_was_set():
+    """AWS: only a bucket on which none was ever set has no state. moto: takes no notice of Suspended on such a bucket."""
+
+    def make(_original):
+        def set_accelerate_configuration(self, state):
+            self.accelerate_configuration = state
+
+        return set_accelerate_configuration
+
+    replace(s3.FakeBucket, "set_accelerate_configuration", make)
 
 
 @correction

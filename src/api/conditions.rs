@@ -78,6 +78,8 @@ pub enum Reason {
     KeyIssued,
     /// The Secret got the next access key.
     KeyRotated,
+    /// An access key was deleted.
+    KeyDeleted,
     /// All access keys and sessions were cut off.
     KeyRevoked,
     /// A revocation was asked for, and something keeps the operator from carrying it out.
@@ -174,7 +176,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the documentation test.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Connected,
         Self::InSync,
         Self::NotManaged,
@@ -190,6 +192,7 @@ impl Reason {
         Self::AwaitingApproval,
         Self::KeyIssued,
         Self::KeyRotated,
+        Self::KeyDeleted,
         Self::KeyRevoked,
         Self::RevocationBlocked,
         Self::Rotating,

@@ -19,7 +19,6 @@ use crate::problem::{Class, Problem};
 use crate::sdk::{BucketCalls, Sdk};
 
 pub use key::IssueError;
-pub use observe::Look;
 pub use sessions::Sessions;
 
 /// For how long a failed sign-in is not tried again, so that many objects do not try at once.

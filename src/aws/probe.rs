@@ -26,13 +26,13 @@ const SHORTEST_SESSION: i32 = 900;
 const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
 impl Aws {
-    /// Tries `key` in the way that tells most with one call, and the next of `keys` when AWS does not know it.
-    pub async fn probe(&self, desired: &Desired, keys: Vec<KeyPair>, known: impl Fn(&KeyPair) -> bool) -> KeyProof {
+    /// Tries each of `keys`, in the way that tells most with one call, until one works. `known` is the key that was proven to be the
+    /// user's: it is tried on the bucket; others must tell first whose they are.
+    pub async fn probe(&self, desired: &Desired, keys: &[KeyPair], known: Option<&String>) -> KeyProof {
         let mut first = KeyProof::NotTried;
-        for key in keys {
-            // A key that is known to be our user's is tried on the bucket; one that is not must tell first whose it is.
+        for key in keys.iter().cloned() {
             let usual = desired.proofs.first.iter().copied().find(|proof| *proof == Proof::List);
-            let proof = usual.filter(|_| known(&key)).unwrap_or(Proof::Identity);
+            let proof = usual.filter(|_| known == Some(&key.id)).unwrap_or(Proof::Identity);
             let result = match self.prove(desired, &key, proof).await {
                 Ok(_) => return KeyProof::Works(key),
                 Err(problem) => match problem.class {

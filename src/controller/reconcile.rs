@@ -13,13 +13,13 @@ use super::revoke::revoke;
 use super::stages::{Unfit, internal_error};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
-use crate::aws::{Aws, Look};
+use crate::aws::Aws;
 use crate::desired::claims::{self, Standing, Taken};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::keys::waiting_secret;
 use crate::kubernetes::Kubernetes;
-use crate::observed::{Access, Observed, Remembered, Secret};
+use crate::observed::{self, Access, Observed, Remembered, Scope, Secret};
 use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::problem::{Class, Problem};
 use crate::settings::Reading;
@@ -181,10 +181,10 @@ pub(super) async fn observe(
     if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
-    let mut observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
+    let mut observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
     if remembered.recall_secret(desired, &observed) {
         seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
-        observed = Box::pin(aws.observe(desired, remembered, seen, Look::Check)).await;
+        observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
     }
     let changes = desired.existing.is_none() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
@@ -219,23 +219,18 @@ async fn secrets(
     if let Some(name) = &desired.existing {
         return Observed { secret: kubernetes.given_secret(object, name).await, ..Observed::default() };
     }
-    let secret = kubernetes.secret(object, &desired.secret.name).await;
-    let mut observed = Observed { secret, ..Observed::default() };
-    for name in remembered.earlier_secrets(desired, &observed.secret) {
-        let live = kubernetes.secret(object, &name).await;
-        if let Some(own) = live.own_of(&name) {
-            let of_key = kubernetes.secret(object, &own).await;
-            observed.earlier_secrets.insert(own, of_key);
+    let mut observed = Observed::default();
+    loop {
+        let pending = waiting_secret(desired, remembered, &observed.secret, now);
+        let asked = observed::secrets(desired, remembered, &observed, pending);
+        if asked.is_empty() {
+            return observed;
         }
-        observed.earlier_secrets.insert(name, live);
+        for (place, name) in asked {
+            let secret = kubernetes.secret(object, &name).await;
+            observed.put(&place, name, secret);
+        }
     }
-    if let Some(name) = remembered.own_secret(desired, &observed.secret) {
-        observed.version = kubernetes.secret(object, &name).await;
-    }
-    if let Some(name) = waiting_secret(desired, remembered, &observed.secret, now) {
-        observed.pending = kubernetes.secret(object, &name).await;
-    }
-    observed
 }
 
 /// Who may read the Secret: two reads for each of `names`, which are none for an object that names no groups.
@@ -273,10 +268,10 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
             Ok(desired) => {
                 let now = (context.clock)();
                 let mut seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
-                let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
+                let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Scope::Deletion)).await;
                 if remembered.recall_secret(&desired, &observed) {
                     seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
-                    observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Look::Deletion)).await;
+                    observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Scope::Deletion)).await;
                 }
                 remembered.recall(&mut object.clone(), &desired, &observed);
                 // None of them is the next one's or the last one's any more.

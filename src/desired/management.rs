@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::SpecError;
 use crate::api::{ManagementMode, ManagementSpec};
-use crate::settings;
+use crate::settings::SettingId;
 
 const DEFAULT: &str = "default";
 /// Sections beside the bucket's settings.
@@ -47,6 +47,5 @@ impl Management {
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
-    let settings = settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
-    SECTIONS.into_iter().chain(settings)
+    SECTIONS.into_iter().chain(SettingId::ALL.iter().map(|setting| setting.name()))
 }

@@ -24,9 +24,9 @@ use crate::api::{
     PolicyType, Preset,
 };
 use crate::problem::Place;
-use crate::settings::encryption::{EncryptionSpec, EncryptionType};
+use crate::settings::encryption::EncryptionSpec;
 use crate::settings::tags::{DesiredTags, Tags};
-use crate::settings::{self, BucketSettings, Specs};
+use crate::settings::{self, BucketSettings, SettingId, Specs};
 
 pub use document::Document;
 pub use management::Management;
@@ -204,8 +204,8 @@ pub struct DesiredBucket {
     pub prefix: String,
     /// Its settings.
     pub settings: settings::Desired,
-    /// Settings, by short name, that may be made weaker.
-    pub allow_weaker: Vec<String>,
+    /// Settings that may be made weaker.
+    pub allow_weaker: Vec<SettingId>,
     /// Whether one that exists may be taken over.
     pub adopt: bool,
 }
@@ -386,16 +386,17 @@ fn resolve_on(
     let management = Management::new(&spec.management, &mut errors);
     let policy_adopts = spec.policy.as_ref().is_some_and(|policy| policy.adopt);
     let user_adopts = spec.user.as_ref().is_some_and(|user| user.adopt);
-    for (adopts, section) in [(spec.bucket.adopt, "tags"), (user_adopts, "user"), (policy_adopts, "policy")] {
+    for (adopts, section) in [(spec.bucket.adopt, SettingId::BucketTags.name()), (user_adopts, "user"), (policy_adopts, "policy")]
+    {
         if adopts && !management.hands_off() && management.of(section) != ManagementMode::Enforce {
             let text = format!("taking over needs {section}: Enforce, because it tags what it takes over");
             errors.push(SpecError::new("spec.management", text));
         }
     }
-    settings.ignore(|field| management.of(settings::short_name(field)) == ManagementMode::Ignore);
-    let names = || settings::ACTIONS.iter().map(|(field, _)| settings::short_name(field));
-    for unknown in spec.bucket.allow_weaker.iter().filter(|name| !names().any(|known| known == *name)) {
-        let known = names().collect::<Vec<_>>().join(", ");
+    settings.ignore(|setting| management.of(setting.name()) == ManagementMode::Ignore);
+    let allow_weaker = spec.bucket.allow_weaker.iter().filter_map(|name| SettingId::named(name)).collect();
+    for unknown in spec.bucket.allow_weaker.iter().filter(|name| SettingId::named(name).is_none()) {
+        let known = SettingId::ALL.iter().map(|setting| setting.name()).collect::<Vec<_>>().join(", ");
         errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is no setting; it takes {known}")));
     }
 
@@ -434,7 +435,7 @@ fn resolve_on(
         return Err(errors);
     }
     let iam = format!("arn:{}:iam::{}", account.partition, account.id);
-    let kms = bucket_settings.encryption.as_ref().is_some_and(|encryption| encryption.kind != EncryptionType::SseS3);
+    let kms = bucket_settings.encryption.as_ref().is_some_and(EncryptionSpec::uses_kms);
     let object_name = names::of(object);
     Ok(Desired {
         account: account.clone(),
@@ -489,7 +490,7 @@ fn resolve_on(
             arn: bucket_arn,
             prefix,
             settings,
-            allow_weaker: spec.bucket.allow_weaker.clone(),
+            allow_weaker,
             adopt: spec.bucket.adopt && terms.adoption.buckets,
         },
         management,
@@ -512,8 +513,7 @@ fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: 
     // A key works in its own region only.
     let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
     if let (None, Some(arn)) = (&settings.encryption, key) {
-        settings.encryption =
-            Some(EncryptionSpec { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None });
+        settings.encryption = Some(EncryptionSpec::with_key(arn));
     }
     settings
 }

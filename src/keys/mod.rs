@@ -56,6 +56,7 @@
 
 mod moves;
 mod owners;
+mod reasons;
 mod ring;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The key machine: what is done next, decided in one place from the ring alone.
 
-use super::ring::{Current, Health, Hold, List, Previous, PreviousState, Ring, Rotation, Slot, Waiting, Why};
+use super::ring::{Current, Health, Hold, List, Previous, PreviousState, Ring, Slot, Waiting, Why};
 use crate::api::conditions::ConditionType;
 use crate::credentials::KeyPair;
 use crate::observed::AccessKey;
@@ -147,7 +147,7 @@ impl Ring {
     /// The table of `mod.rs`, row by row.
     fn of_current(&self) -> Vec<Move> {
         match &self.current {
-            Current::NewUser => vec![self.issue(Why::NoKey, Vec::new(), Vec::new(), Vec::new())],
+            Current::NewUser => vec![self.issue(Why::NewUser, Vec::new(), Vec::new(), Vec::new())],
             Current::Works(key) => self.keep(key),
             Current::Denied(key, _) if self.rights_change => self.keep(key),
             Current::Denied(key, problem) => {
@@ -357,6 +357,14 @@ impl Previous {
 }
 
 impl Move {
+    /// Whether it is part of a rotation: it handles the pending key, and the current one works meanwhile.
+    pub fn rotates(&self) -> bool {
+        matches!(
+            self,
+            Self::Issue(Issue { stage: Stage::Pending, .. }) | Self::ProvePending(_) | Self::Publish { proven: true, .. }
+        )
+    }
+
     /// The condition that tells about it. The current key works whatever becomes of a rotation.
     pub fn part(&self) -> ConditionType {
         match self {
@@ -381,16 +389,6 @@ impl Move {
             | Self::Issue(Issue { stage: Stage::Current, .. })
             | Self::Publish { proven: false, .. }
             | Self::Delete { because: Because::Replaced, .. } => ConditionType::CredentialsReady,
-        }
-    }
-}
-
-impl Rotation {
-    /// In a word, for people.
-    pub fn brief(self) -> &'static str {
-        match self {
-            Self::Due => "due",
-            Self::Requested => "requested",
         }
     }
 }

@@ -115,6 +115,8 @@ pub enum Current {
 /// Why a key is issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// The user is new.
+    NewUser,
     /// No Secret holds a key, so its secret part is lost, or there was none.
     NoKey,
     /// AWS does not list this key any more.

@@ -136,10 +136,10 @@ impl Ledger {
     fn fill(self, credentials: &mut CredentialsStatus, desired: &Desired, observed: &Observed, remembered: &Remembered) {
         let known: Vec<_> = credentials.keys().cloned().collect();
         let new = |id: &String| !known.contains(id);
-        let number = remembered.number(&observed.secret).filter(|_| desired.secret.versioned);
+        let number = remembered.number(&observed.secret);
         if let Some((id, at)) = self.previous.filter(|(id, _)| credentials.previous.is_none() && new(id)) {
             let until = at.checked_add(desired.rotation.overlap).unwrap_or(at);
-            let secret_name = number.filter(|number| *number > 1).map(|number| names::version(&desired.secret.name, number - 1));
+            let secret_name = number.filter(|number| *number > 1).and_then(|number| desired.secret.own(number - 1));
             credentials.previous = Some(PreviousKey {
                 access_key_id: id,
                 secret_name,
@@ -161,8 +161,7 @@ impl Ledger {
         let beside = attempt.as_ref().zip(current.as_ref()).is_some_and(|(attempt, id)| attempt.known_keys.contains(id));
         let pending = self.pending.or(issued.clone().filter(|_| beside));
         if credentials.pending.is_none() && (pending.is_some() || beside) && pending.as_ref().is_none_or(new) {
-            let own = number.and_then(|number| number.checked_add(1)).map(|number| names::version(&desired.secret.name, number));
-            let secret_name = own.unwrap_or_else(|| names::pending(&desired.secret.name));
+            let secret_name = desired.secret.pending(number);
             credentials.pending = Some(PendingKey { secret_name, access_key_id: pending });
         }
         credentials.obsolete_keys.extend(self.obsolete.into_iter().filter(new).chain(issued.filter(|_| !beside)));

@@ -6,6 +6,7 @@
 mod access;
 mod ledger;
 mod partial;
+mod questions;
 mod remembered;
 mod seal;
 mod tried;
@@ -27,6 +28,7 @@ use crate::settings::{self, Reading};
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use ledger::{Ledger, announcement, recall};
 pub use partial::Partial;
+pub use questions::{FollowUp, Place, PolicyQuestion, Questions, Scope, secrets};
 pub use remembered::Remembered;
 pub use seal::Seal;
 pub use tried::Tried;

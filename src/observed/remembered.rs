@@ -177,8 +177,7 @@ impl Remembered {
 
     /// Name of the Secret that the key in `secret` has for itself, where keys are to be kept by version.
     pub fn own_secret(&self, desired: &Desired, secret: &Secret) -> Option<String> {
-        let number = self.number(secret).unwrap_or(1);
-        desired.secret.versioned.then(|| names::version(&desired.secret.name, number))
+        desired.secret.own(self.number(secret).unwrap_or(1))
     }
 
     /// Name of the Secret that the current key was last known to have for itself.

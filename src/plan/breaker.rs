@@ -94,7 +94,7 @@ mod tests {
     fn written(live: &str) -> Step {
         let diff = FieldDiff::new("user.permissionsBoundary", Some(json!(live)), Some(json!("wanted")));
         let action = Action::BoundUser { arn: "wanted".into() };
-        Step { action, part: ConditionType::UserReady, diffs: vec![diff], after: Vec::new(), drift: true }
+        Step { action, part: ConditionType::UserReady, diffs: vec![diff], after: Vec::new(), drift: true, cause: None }
     }
 
     fn remembered(count: i64) -> Remembered {

@@ -8,9 +8,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
 use crate::problem::{Class, Problem, listed};
-use crate::settings::{self, FieldDiff, Reading, SettingChange};
-
-const TAGS: &str = "bucket.tags";
+use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId};
 
 /// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
@@ -21,8 +19,11 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::NotLooked if planner.remembered.seen => None,
         Bucket::NotLooked | Bucket::Absent => {
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
+            let new = settings::Live { tags: Reading::Set(tags.clone().into()), ..settings::Live::of_new_bucket() };
             let create = planner.step(BucketReady, Action::CreateBucket { tags }, whole("bucket", false), &[]);
-            settings(planner, desired, desired.bucket.settings.on_new_bucket(), &[create]);
+            // Nothing of it is read, so nothing can be unreadable.
+            let (changes, _) = desired.bucket.settings.changes(&new);
+            settings(planner, desired, changes, &[create]);
             Some(create)
         }
         Bucket::Elsewhere(region) => {
@@ -103,7 +104,8 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         changes.iter_mut().for_each(mark_restored);
     }
     // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
-    let (marks, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| adopts && change.field == TAGS);
+    let (marks, changes): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| adopts && change.setting == SettingId::BucketTags);
     let (first, hands_off) = (planner.plan.steps.len(), planner.plan.hands_off);
     let marks = marks.into_iter().map(|change| if hands_off { change } else { marked_as_adopted(change) }).collect();
     settings(planner, desired, marks, &[]);
@@ -112,9 +114,9 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         planner.replaced = matches!(known, Identity::Another);
     }
     settings(planner, desired, changes, &marked.into_iter().collect::<Vec<_>>());
-    for (field, part, problem) in unread {
-        planner.plan.open.insert(settings::short_name(field));
-        planner.unreadable(part, &problem);
+    for (setting, problem) in unread {
+        planner.plan.open.insert(setting.name());
+        planner.unreadable(setting.facts().part, &problem);
     }
     marked
 }
@@ -168,17 +170,21 @@ fn marked_as_adopted(mut change: SettingChange) -> SettingChange {
         let mut more = (**tags).clone();
         more.insert(names::ADOPTED_TAG.to_owned(), "true".to_owned());
         *tags = tags.replaced(more);
-        change.diffs.push(FieldDiff::new(format!("bucket.tags[{}]", names::ADOPTED_TAG), None, Some(json!("true"))));
+        change.diffs.push(FieldDiff::new(
+            format!("{}[{}]", SettingId::BucketTags.field(), names::ADOPTED_TAG),
+            None,
+            Some(json!("true")),
+        ));
     }
     change
 }
 
 fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingChange>, after: &[usize]) {
     for change in changes {
-        let name = settings::short_name(change.field);
+        let (name, Facts { field, part, .. }) = (change.setting.name(), change.setting.facts());
         let enforced = desired.management.of(name) == ManagementMode::Enforce;
         if let Some(text) = change.blocked {
-            planner.stall(change.part, Reason::ForeignStatement, format!("{}: {text}", change.field));
+            planner.stall(part, Reason::ForeignStatement, format!("{field}: {text}"));
             planner.plan.open.insert(name);
             continue;
         }
@@ -187,7 +193,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             let message = format!(
                 "{there}: exists under that name, and this BucketConnection did not write it, so the operator does not change it; choose another id or sid, remove it in AWS, or set bucket.adopt: true and have the change approved (the AWSAccount must allow adoption.buckets)"
             );
-            planner.stall(change.part, Reason::RuleNotOwned, message);
+            planner.stall(part, Reason::RuleNotOwned, message);
             planner.plan.open.insert(name);
             if change.diffs.is_empty() {
                 continue;
@@ -197,18 +203,16 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
         if let Some(weakens) = change.weakens
             && enforced
             && !planner.wrote(name)
-            && !desired.bucket.allow_weaker.iter().any(|allowed| allowed == name)
+            && !desired.bucket.allow_weaker.contains(&change.setting)
         {
-            let message = format!(
-                "{}: {weakens}, so the operator does not write it; to allow it, add {name} to bucket.allowWeaker",
-                change.field
-            );
-            planner.stall(change.part, Reason::WouldWeaken, message);
+            let message =
+                format!("{field}: {weakens}, so the operator does not write it; to allow it, add {name} to bucket.allowWeaker");
+            planner.stall(part, Reason::WouldWeaken, message);
             planner.plan.open.insert(name);
             continue;
         }
-        let action = Action::WriteSetting { field: change.field, write: change.write };
-        if planner.write(change.part, action, change.diffs, after).is_some() && !change.adds.is_empty() {
+        let action = Action::WriteSetting { field, write: change.write };
+        if planner.write(part, action, change.diffs, after).is_some() && !change.adds.is_empty() {
             planner.plan.adds.insert(name, change.adds);
         }
     }

@@ -16,7 +16,7 @@ use crate::keys::Owners;
 use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
 use crate::problem::Class;
 use crate::settings::tags::Tags;
-use crate::settings::{self, FieldDiff, Reading};
+use crate::settings::{self, FieldDiff, Reading, SettingId};
 
 /// Plans `deletionPolicy: Retain`. Whoever may read the Secrets goes on reading them: no consumer notices.
 pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, readers: &BTreeMap<String, Access>) -> Plan {
@@ -96,8 +96,9 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
             if let Some(tags) = bucket.tags().filter(|tags| marked(tags)) {
                 let left =
                     tags.in_order().filter(|(key, _)| !ours(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-                let action = Action::WriteSetting { field: "bucket.tags", write: settings::Write::BucketTags(left) };
-                planner.step(ConditionType::BucketReady, action, diffs("bucket.tags", &tags), &[]);
+                let field = SettingId::BucketTags.field();
+                let action = Action::WriteSetting { field, write: settings::Write::BucketTags(left) };
+                planner.step(ConditionType::BucketReady, action, diffs(field, &tags), &[]);
             }
         }
     }

@@ -45,7 +45,11 @@ pub(super) fn plan(
         pending: Vec::new(),
     };
     for next in next_moves(&ring) {
+        let first = steps.planner.plan.steps.len();
+        steps.planner.plan.moves.push(next.clone());
+        let cause = steps.planner.plan.moves.len() - 1;
         steps.carry_out(next);
+        steps.planner.plan.steps[first..].iter_mut().for_each(|step| step.cause = Some(cause));
     }
 }
 
@@ -221,7 +225,7 @@ impl Steps<'_, '_, '_> {
         self.drop_earlier_secrets(vec![issued]);
         // Of a later key it is written by the next reconcile, which looks first whether there is one of that name.
         if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.version) {
-            let name = names::version(&self.desired.secret.name, version);
+            let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
             self.planner.step(PART, action, whole(&format!("secret({name})"), false), &[proven]);
         }
@@ -390,7 +394,7 @@ impl Steps<'_, '_, '_> {
         let secret =
             |field: &str, live: Value| vec![FieldDiff::new(format!("secret[{field}]"), Some(live), Some(json!("(secret)")))];
         match why {
-            Why::NoKey => whole(&format!("secret({})", self.desired.secret.name), false),
+            Why::NewUser | Why::NoKey => whole(&format!("secret({})", self.desired.secret.name), false),
             Why::Deleted(id) => account(id, "deleted"),
             Why::Expired(id) => account(id, "Expired"),
             Why::InactiveOfOthers(id) => account(id, "of somebody else, Inactive"),
@@ -398,9 +402,7 @@ impl Steps<'_, '_, '_> {
             Why::OtherUser(id, arn) => {
                 vec![FieldDiff::new("secret[AWS_ACCESS_KEY_ID]", Some(json!(format!("{id} of {arn}"))), None)]
             }
-            Why::Rotation(id, _) => {
-                vec![FieldDiff::new("accessKey", Some(json!(format!("{id} (due)"))), Some(json!("another")))]
-            }
+            Why::Rotation(id, _) => vec![FieldDiff::new("accessKey", Some(json!(id)), Some(json!("(new key)")))],
         }
     }
 }

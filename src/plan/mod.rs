@@ -24,6 +24,7 @@ use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Document};
+use crate::keys::Move;
 use crate::observed::{Grant, Ledger, Observed, Remembered, WorkloadKind};
 use crate::problem::{Place, Problem};
 use crate::settings::tags::Tags;
@@ -35,6 +36,8 @@ pub use adoption::Adoption;
 pub struct Plan {
     /// Steps, each after those it depends on.
     pub steps: Vec<Step>,
+    /// What the key machine decided; each of its steps names the move that it belongs to.
+    pub moves: Vec<Move>,
     /// What stands in the way.
     pub blockers: Vec<Blocker>,
     /// Writes that did not take however often they were sent: each is held back, unless it is among the steps once more.
@@ -58,6 +61,11 @@ impl Plan {
     pub fn in_sync(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty() && self.observed.is_empty()
     }
+
+    /// The move of the key machine that `step` belongs to.
+    pub fn cause(&self, step: &Step) -> Option<&Move> {
+        self.moves.get(step.cause?)
+    }
 }
 
 /// One step.
@@ -73,6 +81,8 @@ pub struct Step {
     pub after: Vec<usize>,
     /// Whether it reverts what others changed: what is wanted is what was written last.
     pub drift: bool,
+    /// The move of the key machine that it belongs to, as an index into [`Plan::moves`].
+    pub cause: Option<usize>,
 }
 
 /// What to do. Bucket, user and account are those of [`Desired`].
@@ -310,7 +320,7 @@ impl<'a> Planner<'a> {
         // What is done for a rotation is no part of what a connection consists of.
         let lasting = ConditionType::PARTS.contains(&part);
         let drift = !diffs.is_empty() && lasting && self.wrote(action.section());
-        self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift });
+        self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift, cause: None });
         self.plan.steps.len() - 1
     }
 

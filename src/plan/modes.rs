@@ -3,14 +3,13 @@
 use super::{Action, Plan, Step};
 use crate::api::ManagementMode;
 use crate::desired::Management;
-use crate::settings;
 
 impl Action {
     /// The section that the step belongs to.
     pub fn section(&self) -> &'static str {
         match self {
             Self::CreateBucket { .. } | Self::EmptyBucket | Self::DeleteBucket => "bucket",
-            Self::WriteSetting { field, .. } => settings::short_name(field),
+            Self::WriteSetting { write, .. } => write.setting().name(),
             Self::CreateUser { .. } | Self::BoundUser { .. } | Self::TagUser { .. } | Self::DeleteUser => "user",
             Self::PutInlinePolicy { .. }
             | Self::DeleteInlinePolicy { .. }

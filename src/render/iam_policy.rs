@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::api::{DeletionPolicy, PolicyType};
 use crate::desired::{Desired, Destroy, names};
 use crate::observed::Remembered;
-use crate::settings;
+use crate::settings::SettingId;
 
 /// Characters that a managed policy may have, white space not counted
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
@@ -93,7 +93,7 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
         grants.connection(
             &Needs {
                 user: true,
-                settings: settings::ACTIONS.iter().flat_map(|(_, actions)| actions.iter().copied()).collect(),
+                settings: actions_of(SettingId::ALL),
                 managed: true,
                 adopts_user: true,
                 boundary: true,
@@ -154,9 +154,13 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
     grants.policy()
 }
 
+fn actions_of(settings: &[SettingId]) -> Vec<&'static str> {
+    settings.iter().flat_map(|setting| setting.facts().actions).copied().collect()
+}
+
 fn settings_of(desired: &Desired) -> Vec<&'static str> {
-    let mut actions = desired.bucket.settings.actions();
-    actions.extend(desired.versioned.map(|_| "s3:GetBucketVersioning"));
+    let mut actions = actions_of(&desired.bucket.settings.managed());
+    actions.extend(desired.versioned.map(|_| SettingId::Versioning.facts().actions[0]));
     actions
 }
 

@@ -21,6 +21,9 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
     };
     for step in &plan.steps {
         let _ = writeln!(text, "\n{} {}", sign(&step.action), printable(&summary(step, desired)));
+        if let Some(why) = why(plan, step) {
+            let _ = writeln!(text, "    because {}", printable(&why));
+        }
         for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
             text.push_str(&field(diff));
         }
@@ -62,6 +65,16 @@ fn counted(plan: &Plan) -> String {
         n if plan.frozen => format!("{}, nothing will be changed", plural(n, "problem")),
         n => format!("{steps}, {}", plural(n, "problem")),
     }
+}
+
+/// Why a key is issued, switched or deleted.
+pub fn why(plan: &Plan, step: &Step) -> Option<String> {
+    let id = match &step.action {
+        Action::IssueKey { .. } => None,
+        Action::DeleteKey { id } | Action::ActivateKey { id } | Action::DeactivateKey { id } => Some(id.as_str()),
+        _ => return None,
+    };
+    plan.cause(step)?.why(id)
 }
 
 /// `+` creates, `~` changes, `-` removes, `?` only tries.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Setting};
+use super::{Change, Context, Docs, Example, Setting, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Transfer acceleration. Suspended turns it off. Omitted: left as it is. Enabled is not offered: each byte costs more with it, no platform
@@ -29,6 +29,9 @@ impl Setting for Acceleration {
     const FIELD: &'static str = "bucket.acceleration";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetAccelerateConfiguration", "s3:PutAccelerateConfiguration"];
+    const SUBRESOURCE: &'static str = "accelerate";
+    const UNSET: Unset = Unset::Empty("AccelerateConfiguration");
+    const DOCS: Docs = Docs { purpose: "transfer acceleration", weaker: "", kept: "" };
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
@@ -38,13 +41,21 @@ impl Setting for Acceleration {
         Vec::new()
     }
 
-    fn on_new_bucket(_: &Self) -> Option<Change<Self>> {
+    fn of_new_bucket() -> Option<String> {
         None
     }
 
     fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
         let live = live.filter(|live| *live != "Suspended")?;
         Some(Change::whole(Self::FIELD, Some(json!(live)), Some(json!(desired)), *desired))
+    }
+
+    fn after(_: &Self) -> Option<String> {
+        Some("Suspended".to_owned())
+    }
+
+    fn example() -> Example<Self> {
+        Example::new(Self::Suspended, "<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>")
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
 use crate::api::conditions::ConditionType;
 
 /// CORS rules of the bucket. Omitted: the preset's, or left as they are where the preset has none.
@@ -73,6 +73,9 @@ impl Setting for Cors {
     const FIELD: &'static str = "cors";
     const PART: ConditionType = ConditionType::CORSInSync;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketCORS", "s3:PutBucketCORS"];
+    const SUBRESOURCE: &'static str = "cors";
+    const UNSET: Unset = Unset::Code("NoSuchCORSConfiguration");
+    const DOCS: Docs = Docs { purpose: "CORS rules", weaker: "", kept: "" };
 
     fn desired(spec: Option<&CorsSpec>, context: &Context<'_>) -> Result<Option<Vec<CorsRule>>, String> {
         Ok(spec.map(|spec| spec.rules.clone()).or_else(|| context.preset_cors.clone()))
@@ -93,12 +96,12 @@ impl Setting for Cors {
             } = rule;
             allowed_origins.iter().any(any)
         };
-        let weaker = rules.iter().any(weak).then(|| Reach::new("cors.rules[].allowedOrigins *", Need::Weaker("cors".to_owned())));
+        let weaker = rules.iter().any(weak).then(|| Reach::new("cors.rules[].allowedOrigins *", Need::weaker(SettingId::Cors)));
         weaker.into_iter().collect()
     }
 
-    fn on_new_bucket(desired: &Vec<CorsRule>) -> Option<Change<Vec<CorsRule>>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<Vec<CorsRule>> {
+        None
     }
 
     fn change(desired: &Vec<CorsRule>, live: Option<&Vec<CorsRule>>) -> Option<Change<Vec<CorsRule>>> {
@@ -112,6 +115,26 @@ impl Setting for Cors {
             }
         }
         Change::of(diffs, desired.clone())
+    }
+
+    fn after(write: &Vec<CorsRule>) -> Option<Vec<CorsRule>> {
+        (!write.is_empty()).then(|| write.clone())
+    }
+
+    fn example() -> Example<Vec<CorsRule>> {
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        let rule = CorsRule {
+            id: Some("viewer".to_owned()),
+            allowed_headers: list(&["*"]),
+            allowed_methods: list(&["GET", "HEAD"]),
+            allowed_origins: list(&["https://ica.illumina.com"]),
+            expose_headers: list(&["ETag"]),
+            max_age_seconds: Some(3000),
+        };
+        let body = "<CORSConfiguration><CORSRule><ID>viewer</ID><AllowedHeader>*</AllowedHeader><AllowedMethod>GET</AllowedMethod>\
+            <AllowedMethod>HEAD</AllowedMethod><AllowedOrigin>https://ica.illumina.com</AllowedOrigin><ExposeHeader>ETag</ExposeHeader>\
+            <MaxAgeSeconds>3000</MaxAgeSeconds></CORSRule></CORSConfiguration>";
+        Example::new(vec![rule], body)
     }
 }
 

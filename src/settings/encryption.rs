@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Default encryption of new objects.
@@ -41,6 +41,18 @@ pub struct EncryptionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub blocked_types: Option<Vec<BlockedType>>,
+}
+
+impl EncryptionSpec {
+    /// SSE-KMS with a key, and all else as it is.
+    pub fn with_key(arn: String) -> Self {
+        Self { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None }
+    }
+
+    /// Whether objects are encrypted by a key in AWS KMS.
+    pub fn uses_kms(&self) -> bool {
+        self.kind != EncryptionType::SseS3
+    }
 }
 
 /// What uploads may not use.
@@ -121,6 +133,13 @@ impl Setting for Encryption {
     const FIELD: &'static str = "bucket.encryption";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"];
+    const SUBRESOURCE: &'static str = "encryption";
+    const UNSET: Unset = Unset::Code("ServerSideEncryptionConfigurationNotFoundError");
+    const DOCS: Docs = Docs {
+        purpose: "default encryption",
+        weaker: "a step back from DSSE-KMS to SSE-KMS to SSE-S3, or from a type that the operator does not know; unblocking a blocked type",
+        kept: "blocked types, bucket key",
+    };
 
     fn desired(spec: Option<&EncryptionSpec>, context: &Context<'_>) -> Result<Option<DesiredEncryption>, String> {
         let Some(spec) = spec else { return Ok(Some(DesiredEncryption::Some)) };
@@ -139,17 +158,12 @@ impl Setting for Encryption {
         let EncryptionSpec { kind: _, kms_key_arn, bucket_key: _, blocked_types } = spec;
         let key = kms_key_arn.iter().map(|arn| Reach::new("bucket.encryption.kmsKeyArn", Need::KmsKey(arn.clone())));
         let unblocks = blocked_types.as_ref().is_some_and(|types| types.contains(&BlockedType::None));
-        let weaker = unblocks.then(|| Reach::new("bucket.encryption.blockedTypes", Need::Weaker("encryption".to_owned())));
+        let weaker = unblocks.then(|| Reach::new("bucket.encryption.blockedTypes", Need::weaker(SettingId::Encryption)));
         key.chain(weaker).collect()
     }
 
-    fn on_new_bucket(desired: &DesiredEncryption) -> Option<Change<EncryptionRule>> {
-        let default =
-            EncryptionRule { algorithm: SSE_S3.into(), blocked: vec![BLOCKED_BY_DEFAULT.into()], ..EncryptionRule::default() };
-        let mut change = Self::change(desired, Some(&default))?;
-        let on = |spec: &EncryptionSpec| spec.kind == EncryptionType::SseKms && spec.bucket_key != Some(false);
-        change.write.bucket_key = matches!(desired, DesiredEncryption::Exactly(spec) if on(spec));
-        Some(change)
+    fn of_new_bucket() -> Option<EncryptionRule> {
+        Some(EncryptionRule { algorithm: SSE_S3.into(), blocked: vec![BLOCKED_BY_DEFAULT.into()], ..EncryptionRule::default() })
     }
 
     fn change(desired: &DesiredEncryption, live: Option<&EncryptionRule>) -> Option<Change<EncryptionRule>> {
@@ -209,6 +223,21 @@ impl Setting for Encryption {
             _ => None,
         };
         Some(Change::of(diffs, write)?.weakening(weakens))
+    }
+
+    fn after(write: &EncryptionRule) -> Option<EncryptionRule> {
+        Some(write.clone())
+    }
+
+    fn example() -> Example<EncryptionRule> {
+        let key = "arn:aws:kms:us-east-1:123456789012:key/k";
+        let blocked = vec![BLOCKED_BY_DEFAULT.to_owned()];
+        let rule = EncryptionRule { algorithm: SSE_KMS.to_owned(), kms_key: Some(key.to_owned()), bucket_key: true, blocked };
+        let body = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>\
+            <KMSMasterKeyID>arn:aws:kms:us-east-1:123456789012:key/k</KMSMasterKeyID></ApplyServerSideEncryptionByDefault>\
+            <BucketKeyEnabled>true</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType>\
+            </BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>";
+        Example::new(rule, body)
     }
 }
 
@@ -294,7 +323,7 @@ mod tests {
     #[test]
     fn omitted_never_weakens_but_sets_where_nothing_is() {
         assert_eq!(Encryption::change(&DesiredEncryption::Some, Some(&kms(true))), None);
-        assert_eq!(Encryption::on_new_bucket(&DesiredEncryption::Some), None);
+        assert_eq!(Encryption::change(&DesiredEncryption::Some, Encryption::of_new_bucket().as_ref()), None);
         assert_eq!(Encryption::change(&DesiredEncryption::Some, None).unwrap().write, sse_s3(&["SSE-C"]));
     }
 
@@ -313,10 +342,10 @@ mod tests {
         assert_eq!(Encryption::change(&keeps, Some(&kms(false))), None);
         assert_eq!(Encryption::change(&keeps, Some(&kms(true))), None);
         assert!(Encryption::change(&keeps, Some(&sse_s3(&[]))).unwrap().write.bucket_key);
-        assert!(Encryption::on_new_bucket(&keeps).unwrap().write.bucket_key);
+        assert!(Encryption::change(&keeps, Encryption::of_new_bucket().as_ref()).unwrap().write.bucket_key);
         let off = exactly(EncryptionType::SseKms, Some(false));
         assert_eq!(Encryption::change(&off, Some(&kms(true))).unwrap().diffs[0].path, "bucket.encryption.bucketKey");
-        assert!(!Encryption::on_new_bucket(&off).unwrap().write.bucket_key);
+        assert!(!Encryption::change(&off, Encryption::of_new_bucket().as_ref()).unwrap().write.bucket_key);
     }
 
     /// Every step down is one, also from what we do not know.
@@ -340,7 +369,7 @@ mod tests {
         for (kind, algorithm, expected) in table {
             assert_eq!(weakens(kind, algorithm), expected, "{algorithm} to {kind:?}");
         }
-        let layers = Encryption::on_new_bucket(&exactly(DsseKms, None)).unwrap().write;
+        let layers = Encryption::change(&exactly(DsseKms, None), Encryption::of_new_bucket().as_ref()).unwrap().write;
         assert_eq!((layers.algorithm.as_str(), layers.kms_key.as_deref(), layers.bucket_key), (DSSE_KMS, Some(KEY), false));
         assert_eq!(
             Encryption::change(&exactly(DsseKms, Some(false)), Some(&EncryptionRule { bucket_key: true, ..layers })),
@@ -370,6 +399,6 @@ mod tests {
             assert_eq!(Encryption::change(&wanted(BlockedType::None), Some(&sse_s3(live))), None);
             assert_eq!(Encryption::change(&wanted(BlockedType::SseC), Some(&sse_s3(live))).unwrap().weakens, None);
         }
-        assert_eq!(Encryption::on_new_bucket(&wanted(BlockedType::SseC)), None);
+        assert_eq!(Encryption::change(&wanted(BlockedType::SseC), Encryption::of_new_bucket().as_ref()), None);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Server access logging. Omitted: left as it is. The target bucket's policy must let logging.s3.amazonaws.com put objects.
@@ -71,6 +71,10 @@ impl Setting for Logging {
     const FIELD: &'static str = "bucket.logging";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketLogging", "s3:PutBucketLogging"];
+    const SUBRESOURCE: &'static str = "logging";
+    const UNSET: Unset = Unset::Empty("BucketLoggingStatus");
+    const DOCS: Docs =
+        Docs { purpose: "server access logging", weaker: "moving the logs to another bucket", kept: "key format, grants" };
 
     fn desired(spec: Option<&LoggingSpec>, context: &Context<'_>) -> Result<Option<LoggingSpec>, String> {
         if spec.is_some_and(|spec| context.bucket_arn.ends_with(&format!(":::{}", spec.target_bucket))) {
@@ -84,8 +88,8 @@ impl Setting for Logging {
         vec![Reach::new("bucket.logging.targetBucket", Need::Bucket(target_bucket.clone()))]
     }
 
-    fn on_new_bucket(desired: &LoggingSpec) -> Option<Change<LiveLogging>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<LiveLogging> {
+        None
     }
 
     fn change(desired: &LoggingSpec, live: Option<&LiveLogging>) -> Option<Change<LiveLogging>> {
@@ -109,6 +113,18 @@ impl Setting for Logging {
         let moves = live.target_bucket != desired.target_bucket;
         let weakens = moves.then(|| format!("takes the access log away from bucket {}", live.target_bucket));
         Some(Change::of(diffs.collect(), write)?.weakening(weakens))
+    }
+
+    fn after(write: &LiveLogging) -> Option<LiveLogging> {
+        Some(write.clone())
+    }
+
+    fn example() -> Example<LiveLogging> {
+        let write =
+            LiveLogging { target_bucket: "lab-logs".to_owned(), target_prefix: "a/".to_owned(), ..LiveLogging::default() };
+        let body = "<BucketLoggingStatus><LoggingEnabled><TargetBucket>lab-logs</TargetBucket><TargetPrefix>a/</TargetPrefix>\
+            </LoggingEnabled></BucketLoggingStatus>";
+        Example::new(write, body)
     }
 }
 

@@ -1,26 +1,32 @@
 //! Everything about the settings of a bucket, one file each, and the one list of them.
 //!
 //! A setting's file has its spec type (what users write), its live type (what AWS answers), the pure rule that compares
-//! the two, its wire calls and its tests. To add one, write that file and add one line to `settings!` below: the API
-//! type, the planner, the executor, the renderer, the status and the CLI take it from the list.
+//! the two, what an account must allow, its wire calls, what the documentation says of it and its tests. To add one, write that file and
+//! add two lines here, the module and its place in `settings!`: the API type, the planner, the executor, the renderer, the status, the
+//! CLI, the documentation and the tests that hold for all settings take it from the list.
 //!
 //! The modules `wire` are the only code here that may touch AWS; they exist with the feature `operator` only.
 
 pub mod acceleration;
 pub mod bucket_policy;
+mod change;
 pub mod cors;
 pub mod encryption;
+mod facts;
+pub mod intelligent_tiering;
 pub mod lifecycle;
+mod list;
 pub mod logging;
 pub mod object_lock;
 pub mod ownership;
 pub mod public_access_block;
 pub mod reach;
+pub mod request_payment;
 pub mod reserved;
 pub mod tags;
 pub mod versioning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +34,10 @@ use serde_json::Value;
 
 use crate::api::conditions::ConditionType;
 use crate::problem::{Problem, listed};
+pub use change::{Change, FieldDiff, Reading};
+pub(crate) use change::{map_diffs, object_diffs};
+pub use facts::{Docs, Example, Facts, Unset};
+use list::settings;
 use reach::Reach;
 
 /// What a setting may know when it turns its part of a spec into what is wanted.
@@ -50,6 +60,25 @@ pub struct Context<'a> {
     pub region: &'a str,
     /// ARNs by which policies know the operator.
     pub operator: &'a [String],
+}
+
+impl Context<'_> {
+    /// Names in a setting that we wrote earlier.
+    fn earlier(&self, setting: SettingId) -> &[String] {
+        self.earlier.get(setting.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of a setting whose parts have names: those that we wrote earlier and `names` has no more, and those of `names` that we have not
+    /// written.
+    fn dropped_and_fresh<'n>(
+        &self,
+        setting: SettingId,
+        names: impl Iterator<Item = &'n String>,
+    ) -> (Vec<String>, BTreeSet<String>) {
+        let (names, earlier): (BTreeSet<_>, BTreeSet<_>) = (names.collect(), self.earlier(setting).iter().collect());
+        let only = |these: &BTreeSet<&String>, those| these.difference(those).map(|name| (*name).clone()).collect::<Vec<_>>();
+        (only(&earlier, &names), only(&names, &earlier).into_iter().collect())
+    }
 }
 
 /// The API server must fill in no default inside a list, or a map that belongs to one applier as a whole: what is stored would differ
@@ -88,21 +117,34 @@ pub trait Setting {
     const FIELD: &'static str;
     /// The condition that tells about this setting.
     const PART: ConditionType;
-    /// The IAM actions that reading and writing it takes, on the bucket.
+    /// The IAM actions that it takes, on the bucket: the one that reads it, the one that writes it, and the one that deletes it where that
+    /// has one of its own.
     const ACTIONS: &'static [&'static str];
+    /// The sub-resource of the bucket that has it.
+    const SUBRESOURCE: &'static str;
+    /// What S3 answers where it is not set.
+    const UNSET: Unset;
+    /// What the documentation says of it.
+    const DOCS: Docs;
 
     /// What is wanted; `None` leaves the setting alone. `Err` says what is wrong with the spec.
     fn desired(spec: Option<&Self::Spec>, context: &Context<'_>) -> Result<Option<Self::Desired>, String>;
 
-    /// What to send to a bucket that was created a moment ago, with S3's defaults for new buckets and our tags; `None` when that
-    /// is what is wanted already.
-    fn on_new_bucket(desired: &Self::Desired) -> Option<Change<Self::Write>>;
-
-    /// What a spec names or weakens that an account must allow. It takes the spec apart field by field, so that a new field is thought of.
+    /// What a spec names or weakens that an account must allow: another bucket, a key, a role. It takes the spec apart field by field,
+    /// without `..`, so that a new field is thought of.
     fn reaches(spec: &Self::Spec) -> Vec<Reach>;
+
+    /// What S3 gives a new bucket; `None` where it is not set.
+    fn of_new_bucket() -> Option<Self::Live>;
 
     /// What has to change in `live`; `None` when nothing.
     fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
+
+    /// What a read answers after `write`; `None` where that unsets it.
+    fn after(write: &Self::Write) -> Option<Self::Live>;
+
+    /// A write, and how it goes over the wire in the words of AWS's API reference: tests compare.
+    fn example() -> Example<Self::Write>;
 
     /// What in a write may be why AWS refused it, where AWS's own words name no field.
     fn hint(_: &Self::Write, _: &Problem) -> Option<String> {
@@ -118,332 +160,6 @@ pub trait Setting {
     fn adopt(_: &mut Self::Desired) {}
 }
 
-/// A write, and what it changes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change<W> {
-    /// The fields that change.
-    pub diffs: Vec<FieldDiff>,
-    /// What to send.
-    pub write: W,
-    /// The protection that it takes from the bucket, such as "turns blockPublicAcls off": done only where `bucket.allowWeaker`
-    /// names the setting.
-    pub weakens: Option<String>,
-    /// What of others stands in its way, so that it cannot be done.
-    pub blocked: Option<String>,
-    /// What others have under names of the spec, by path: it is left as it is.
-    pub foreign: Vec<String>,
-    /// Names that the write adds, where the setting is shared with others: these become ours.
-    pub adds: Vec<String>,
-}
-
-impl<W> Change<W> {
-    /// A change of some fields; `None` where there are none.
-    pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
-        (!diffs.is_empty()).then_some(Self::new(diffs, write))
-    }
-
-    fn new(diffs: Vec<FieldDiff>, write: W) -> Self {
-        Self { diffs, write, weakens: None, blocked: None, foreign: Vec::new(), adds: Vec::new() }
-    }
-
-    /// A change of one whole field.
-    pub fn whole(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
-        Self::new(vec![FieldDiff::new(path, live, desired)], write)
-    }
-
-    /// The same, marked as taking protection away where `weakens` says which.
-    pub fn weakening(self, weakens: Option<String>) -> Self {
-        Self { weakens, ..self }
-    }
-}
-
-/// One field that differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FieldDiff {
-    /// Which field, as the spec spells it where it can.
-    pub path: String,
-    /// What is there; `None` when nothing.
-    pub live: Option<Value>,
-    /// What should be there; `None` when nothing.
-    pub desired: Option<Value>,
-}
-
-impl FieldDiff {
-    /// A field that differs.
-    pub fn new(path: impl Into<String>, live: Option<Value>, desired: Option<Value>) -> Self {
-        Self { path: path.into(), live, desired }
-    }
-
-    /// For people: what is there and what should be, as JSON, each cut to `length` characters.
-    pub fn shown(&self, length: usize) -> [String; 2] {
-        [&self.live, &self.desired].map(|value| {
-            let text = value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
-            match text.char_indices().nth(length) {
-                Some((end, _)) => format!("{}…", &text[..end]),
-                None => text,
-            }
-        })
-    }
-}
-
-/// The answer to one read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum Reading<T> {
-    /// Nobody asked.
-    #[default]
-    NotLooked,
-    /// It is not set.
-    Unset,
-    /// It is set to this.
-    Set(T),
-    /// It could not be read. Never taken for "unset".
-    Unreadable(Problem),
-}
-
-impl<T> Reading<T> {
-    /// What it is set to, where it is.
-    pub fn set(&self) -> Option<&T> {
-        match self {
-            Self::Set(value) => Some(value),
-            Self::NotLooked | Self::Unset | Self::Unreadable(_) => None,
-        }
-    }
-}
-
-/// Declares the settings, in the order in which they are written to a bucket.
-macro_rules! settings {
-    ($(in $group:ident { $($(#[$doc:meta])* $name:ident: $variant:ident,)* })*) => {
-        $(settings!(@spec $group { $($(#[$doc])* $name: $variant,)* });)*
-
-        /// What is wanted of each setting; `None` is left alone.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-        #[allow(missing_docs)]
-        pub struct Desired { $($(pub $name: Option<<$name::$variant as Setting>::Desired>,)*)* }
-
-        /// What AWS answered for each setting.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        #[allow(missing_docs)]
-        pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
-
-        impl Live {
-            /// The reads that failed.
-            pub fn problems(&self) -> Vec<Problem> {
-                let mut problems = Vec::new();
-                $($(
-                    if let Reading::Unreadable(problem) = &self.$name {
-                        problems.push(problem.clone());
-                    }
-                )*)*
-                problems
-            }
-        }
-
-        /// The field of every setting, and the IAM actions that it takes.
-        pub const ACTIONS: &[(&str, &[&str])] =
-            &[$($((<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::ACTIONS),)*)*];
-
-        /// A write to one setting.
-        #[derive(Clone, Debug, PartialEq)]
-        #[allow(missing_docs)]
-        pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
-
-        impl Write {
-            /// What in it may be why AWS refused it.
-            pub fn hint(&self, problem: &Problem) -> Option<String> {
-                match self {
-                    $($(Self::$variant(write) => <$name::$variant as Setting>::hint(write, problem),)*)*
-                }
-            }
-        }
-
-        impl Specs<'_> {
-            /// What the settings name or weaken that an account must allow.
-            pub fn reaches(&self) -> Vec<Reach> {
-                let mut reaches = Vec::new();
-                $($(reaches.extend(self.$group.$name.iter().flat_map(<$name::$variant as Setting>::reaches));)*)*
-                reaches
-            }
-        }
-
-        impl Desired {
-            /// What is wanted by a spec; problems with it go to `errors` as (field, text).
-            pub fn resolve(specs: &Specs<'_>, context: &Context<'_>, errors: &mut Vec<(String, String)>) -> Self {
-                let mut desired = Self::default();
-                $($(
-                    match <$name::$variant as Setting>::desired(specs.$group.$name.as_ref(), context) {
-                        Ok(value) => desired.$name = value,
-                        Err(text) => errors.push((<$name::$variant as Setting>::FIELD.to_owned(), text)),
-                    }
-                )*)*
-                desired
-            }
-
-            /// The IAM actions that managing it takes, on the bucket.
-            pub fn actions(&self) -> Vec<&'static str> {
-                let mut actions = Vec::new();
-                $($(
-                    if self.$name.is_some() {
-                        actions.extend_from_slice(<$name::$variant as Setting>::ACTIONS);
-                    }
-                )*)*
-                actions
-            }
-
-            /// Leaves those settings alone whose field `ignored` names. Tags are looked at all the same: they tell whose a bucket is.
-            pub fn ignore(&mut self, ignored: impl Fn(&str) -> bool) {
-                $($(
-                    let field = <$name::$variant as Setting>::FIELD;
-                    if field != <tags::BucketTags as Setting>::FIELD && ignored(field) {
-                        self.$name = None;
-                    }
-                )*)*
-            }
-
-            /// What to send to a bucket that was created a moment ago.
-            pub fn on_new_bucket(&self) -> Vec<SettingChange> {
-                let mut changes = Vec::new();
-                $($(
-                    if let Some(change) = self.$name.as_ref().and_then(<$name::$variant as Setting>::on_new_bucket) {
-                        changes.push(settings!(@change $name $variant change));
-                    }
-                )*)*
-                changes
-            }
-
-            /// The same for a bucket that is adopted: what others have under names of the spec is replaced.
-            pub fn adopting(&self) -> Self {
-                let mut desired = self.clone();
-                $($(
-                    if let Some(desired) = &mut desired.$name {
-                        <$name::$variant as Setting>::adopt(desired);
-                    }
-                )*)*
-                desired
-            }
-
-            /// What is ours in the managed settings that are shared with others: short name, condition, names.
-            pub fn owned(&self) -> Vec<(&'static str, ConditionType, Vec<String>)> {
-                let mut owned = Vec::new();
-                $($(
-                    if let Some(desired) = &self.$name {
-                        let names = <$name::$variant as Setting>::owned(desired);
-                        owned.push((short_name(<$name::$variant as Setting>::FIELD), <$name::$variant as Setting>::PART, names));
-                    }
-                )*)*
-                owned
-            }
-
-            /// What is wanted of the managed settings: short name, and the same value for the same wish.
-            pub fn wanted(&self) -> Vec<(&'static str, Value)> {
-                let mut wanted = Vec::new();
-                $($(
-                    if let Some(desired) = &self.$name {
-                        wanted.push((short_name(<$name::$variant as Setting>::FIELD), serde_json::json!(desired)));
-                    }
-                )*)*
-                wanted
-            }
-
-            /// What has to change in `live`, and what could not be read, by field.
-            pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(&'static str, ConditionType, Problem)>) {
-                let (mut changes, mut unread) = (Vec::new(), Vec::new());
-                $($(
-                    if let Some(desired) = &self.$name {
-                        let change = match &live.$name {
-                            Reading::NotLooked => None,
-                            Reading::Unset => <$name::$variant as Setting>::change(desired, None),
-                            Reading::Set(live) => <$name::$variant as Setting>::change(desired, Some(live)),
-                            Reading::Unreadable(problem) => {
-                                let (field, part) = (<$name::$variant as Setting>::FIELD, <$name::$variant as Setting>::PART);
-                                unread.push((field, part, problem.clone()));
-                                None
-                            }
-                        };
-                        changes.extend(change.map(|change| settings!(@change $name $variant change)));
-                    }
-                )*)*
-                (changes, unread)
-            }
-        }
-
-        impl Live {
-            /// The same with only the managed settings, as one reading of the bucket gives it.
-            pub fn managed(&self, desired: &Desired) -> Self {
-                Self { $($($name: desired.$name.as_ref().map_or(Reading::NotLooked, |_| self.$name.clone()),)*)* }
-            }
-        }
-
-        #[cfg(feature = "operator")]
-        mod wires {
-            use super::*;
-            use crate::sdk::BucketCalls;
-
-            /// Reads each managed setting, all in parallel.
-            pub async fn read(bucket: &BucketCalls<'_>, desired: &Desired) -> Live {
-                $($(
-                    let $name = async {
-                        match &desired.$name {
-                            None => Reading::NotLooked,
-                            Some(_) => match $name::wire::read(bucket).await {
-                                Ok(Some(live)) => Reading::Set(live),
-                                Ok(None) => Reading::Unset,
-                                Err(problem) => Reading::Unreadable(problem),
-                            },
-                        }
-                    };
-                )*)*
-                let ($($($name,)*)*) = futures::join!($($($name,)*)*);
-                Live { $($($name,)*)* }
-            }
-
-            /// Reads the versioning of a bucket of which it is not managed.
-            pub async fn read_versioning(bucket: &BucketCalls<'_>) -> Reading<String> {
-                match versioning::wire::read(bucket).await {
-                    Ok(Some(live)) => Reading::Set(live),
-                    Ok(None) => Reading::Unset,
-                    Err(problem) => Reading::Unreadable(problem),
-                }
-            }
-
-            /// Sends one write.
-            pub async fn write(bucket: &BucketCalls<'_>, write: &Write) -> Result<(), Problem> {
-                match write {
-                    $($(Write::$variant(write) => $name::wire::write(bucket, write).await,)*)*
-                }
-            }
-        }
-        #[cfg(feature = "operator")]
-        pub use wires::{read, read_versioning, write};
-    };
-    (@spec spec { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
-        /// Settings that stand at the top of the spec.
-        #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-        #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
-        pub struct SpecSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
-    };
-    (@spec bucket { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
-        /// Settings that stand under `bucket`.
-        #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-        #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
-        pub struct BucketSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
-    };
-    (@change $name:ident $variant:ident $change:ident) => {
-        SettingChange {
-            field: <$name::$variant as Setting>::FIELD,
-            part: <$name::$variant as Setting>::PART,
-            diffs: $change.diffs,
-            weakens: $change.weakens,
-            blocked: $change.blocked,
-            foreign: $change.foreign,
-            adds: $change.adds,
-            write: Write::$variant($change.write),
-        }
-    };
-}
-
 /// The places of a spec where settings stand.
 pub struct Specs<'a> {
     /// At the top.
@@ -455,10 +171,8 @@ pub struct Specs<'a> {
 /// A change of one setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingChange {
-    /// The setting's field.
-    pub field: &'static str,
-    /// The condition that tells about it.
-    pub part: ConditionType,
+    /// The setting.
+    pub setting: SettingId,
     /// The fields that change.
     pub diffs: Vec<FieldDiff>,
     /// The protection that it takes from the bucket.
@@ -488,7 +202,9 @@ settings! {
         object_lock: ObjectLock,
         acceleration: Acceleration,
         logging: Logging,
+        request_payment: RequestPayment,
         lifecycle: Lifecycle,
+        intelligent_tiering: IntelligentTiering,
         #[serde(flatten)]
         bucket_policy: BucketPolicy,
     }
@@ -502,14 +218,25 @@ pub fn short_name(field: &str) -> &str {
     field.rsplit('.').next().unwrap_or(field)
 }
 
-/// Diffs of two maps, one for each key that differs.
-pub(crate) fn map_diffs(path: &str, live: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> Vec<FieldDiff> {
-    let keys: std::collections::BTreeSet<_> = live.keys().chain(desired.keys()).collect();
-    keys.into_iter()
-        .filter(|key| live.get(*key) != desired.get(*key))
-        .map(|key| {
-            let value = |map: &BTreeMap<String, String>| map.get(key).map(|v| Value::String(v.clone()));
-            FieldDiff::new(format!("{path}[{key}]"), value(live), value(desired))
-        })
-        .collect()
+impl SettingId {
+    /// The field as users spell it.
+    pub fn field(self) -> &'static str {
+        self.facts().field
+    }
+
+    /// The last part of it, as `bucket.allowWeaker` and `management` name it.
+    pub fn name(self) -> &'static str {
+        short_name(self.field())
+    }
+
+    /// The setting of this short name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|setting| setting.name() == name)
+    }
+}
+
+impl Serialize for SettingId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }

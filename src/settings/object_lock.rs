@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Object Lock with a default retention for new objects. Needs versioning: Enabled. Omitted: left as it is; S3 cannot turn
@@ -72,6 +72,9 @@ impl Setting for ObjectLock {
     const FIELD: &'static str = "bucket.objectLock";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration"];
+    const SUBRESOURCE: &'static str = "object-lock";
+    const UNSET: Unset = Unset::Code("ObjectLockConfigurationNotFoundError");
+    const DOCS: Docs = Docs { purpose: "Object Lock", weaker: "a shorter period; COMPLIANCE to GOVERNANCE", kept: "event hold" };
 
     fn desired(spec: Option<&ObjectLockSpec>, _: &Context<'_>) -> Result<Option<ObjectLockSpec>, String> {
         Ok(spec.cloned())
@@ -85,8 +88,8 @@ impl Setting for ObjectLock {
         }
     }
 
-    fn on_new_bucket(desired: &ObjectLockSpec) -> Option<Change<Retention>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<Retention> {
+        None
     }
 
     fn change(desired: &ObjectLockSpec, live: Option<&Retention>) -> Option<Change<Retention>> {
@@ -116,6 +119,17 @@ impl Setting for ObjectLock {
             _ => None,
         };
         Some(Change::of(diffs, write)?.weakening(weakens))
+    }
+
+    fn after(write: &Retention) -> Option<Retention> {
+        Some(write.clone())
+    }
+
+    fn example() -> Example<Retention> {
+        let retention = Retention { mode: Some("GOVERNANCE".to_owned()), days: Some(3), ..Retention::default() };
+        let body = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode>\
+            <Days>3</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+        Example::new(retention, body)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Setting};
+use super::{Change, Context, Docs, Example, Setting, SettingId, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Who owns the objects that others write to the bucket. BucketOwnerEnforced turns ACLs off: new buckets have it, and ICA needs
@@ -30,6 +30,9 @@ impl Setting for Ownership {
     const FIELD: &'static str = "bucket.ownership";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"];
+    const SUBRESOURCE: &'static str = "ownershipControls";
+    const UNSET: Unset = Unset::Code("OwnershipControlsNotFoundError");
+    const DOCS: Docs = Docs { purpose: "object ownership", weaker: "turning ACLs on", kept: "" };
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
@@ -39,13 +42,13 @@ impl Setting for Ownership {
         match spec {
             Self::BucketOwnerEnforced => Vec::new(),
             Self::BucketOwnerPreferred | Self::ObjectWriter => {
-                vec![Reach::new(Self::FIELD, Need::Weaker("ownership".to_owned()))]
+                vec![Reach::new(Self::FIELD, Need::weaker(SettingId::Ownership))]
             }
         }
     }
 
-    fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {
-        Self::change(desired, Some(&"BucketOwnerEnforced".to_owned()))
+    fn of_new_bucket() -> Option<String> {
+        Self::after(&Self::BucketOwnerEnforced)
     }
 
     fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
@@ -55,6 +58,15 @@ impl Setting for Ownership {
         let enforced = live.is_some_and(|live| json!(Self::BucketOwnerEnforced) == json!(live));
         let change = Change::whole(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired);
         Some(change.weakening(enforced.then(|| "turns ACLs on".to_owned())))
+    }
+
+    fn after(write: &Self) -> Option<String> {
+        json!(write).as_str().map(str::to_owned)
+    }
+
+    fn example() -> Example<Self> {
+        let body = "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+        Example::new(Self::ObjectWriter, body)
     }
 }
 
@@ -93,8 +105,11 @@ mod tests {
 
     #[test]
     fn new_buckets_enforce_the_owner_already() {
-        assert_eq!(Ownership::on_new_bucket(&Ownership::BucketOwnerEnforced), None);
-        assert_eq!(Ownership::on_new_bucket(&Ownership::ObjectWriter).unwrap().write, Ownership::ObjectWriter);
+        assert_eq!(Ownership::change(&Ownership::BucketOwnerEnforced, Ownership::of_new_bucket().as_ref()), None);
+        assert_eq!(
+            Ownership::change(&Ownership::ObjectWriter, Ownership::of_new_bucket().as_ref()).unwrap().write,
+            Ownership::ObjectWriter
+        );
     }
 
     #[test]

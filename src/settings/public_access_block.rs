@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
 use crate::api::conditions::ConditionType;
 
 /// The setting.
@@ -52,6 +52,9 @@ impl Setting for PublicAccessBlock {
     const FIELD: &'static str = "bucket.publicAccessBlock";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"];
+    const SUBRESOURCE: &'static str = "publicAccessBlock";
+    const UNSET: Unset = Unset::Code("NoSuchPublicAccessBlockConfiguration");
+    const DOCS: Docs = Docs { purpose: "public access block", weaker: "turning a block off", kept: "" };
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(Some(spec.copied().unwrap_or(ALL_ON)))
@@ -60,12 +63,12 @@ impl Setting for PublicAccessBlock {
     fn reaches(spec: &Self) -> Vec<Reach> {
         let Self { block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets } = spec;
         let all_on = *block_public_acls && *ignore_public_acls && *block_public_policy && *restrict_public_buckets;
-        let off = (!all_on).then(|| Reach::new(Self::FIELD, Need::Weaker("publicAccessBlock".to_owned())));
+        let off = (!all_on).then(|| Reach::new(Self::FIELD, Need::weaker(SettingId::PublicAccessBlock)));
         off.into_iter().collect()
     }
 
-    fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {
-        Self::change(desired, Some(&ALL_ON))
+    fn of_new_bucket() -> Option<Self> {
+        Some(ALL_ON)
     }
 
     fn change(desired: &Self, live: Option<&Self>) -> Option<Change<Self>> {
@@ -88,6 +91,16 @@ impl Setting for PublicAccessBlock {
             .collect();
         let weakens = (!fewer.is_empty()).then(|| format!("turns {} off", fewer.join(" and ")));
         Some(Change::of(diffs, *desired)?.weakening(weakens))
+    }
+
+    fn after(write: &Self) -> Option<Self> {
+        Some(*write)
+    }
+
+    fn example() -> Example<Self> {
+        let body = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>true</IgnorePublicAcls>\
+            <BlockPublicPolicy>false</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>";
+        Example::new(Self { block_public_policy: false, ..ALL_ON }, body)
     }
 }
 
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn unset_and_default_are_both_understood() {
-        assert_eq!(PublicAccessBlock::on_new_bucket(&ALL_ON), None);
+        assert_eq!(PublicAccessBlock::change(&ALL_ON, PublicAccessBlock::of_new_bucket().as_ref()), None);
         assert_eq!(PublicAccessBlock::change(&ALL_ON, Some(&ALL_ON)), None);
         let change = PublicAccessBlock::change(&ALL_ON, None).unwrap();
         assert_eq!(change.diffs, [FieldDiff::new("bucket.publicAccessBlock", None, Some(json!(ALL_ON)))]);

@@ -1,8 +1,10 @@
 //! What a spec names or weakens beyond a plain connection. The rules of an AWSAccount must allow each of these
-//! (`desired/tenancy.rs`).
+//! (`desired/tenancy/`).
 
 use std::fmt;
 use std::time::Duration;
+
+use super::SettingId;
 
 /// One field of a spec that names or weakens something.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,13 @@ pub enum Need {
     ResyncInterval(Duration),
     /// A time between two access keys.
     RotationInterval(Duration),
+}
+
+impl Need {
+    /// To have a setting weaker than a new bucket has it.
+    pub(super) fn weaker(setting: SettingId) -> Self {
+        Self::Weaker(setting.name().to_owned())
+    }
 }
 
 /// What is taken over.

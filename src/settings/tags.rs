@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting, map_diffs};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, map_diffs};
 use crate::api::conditions::ConditionType;
 
 /// Tags by key.
@@ -139,19 +139,21 @@ impl Setting for BucketTags {
     const FIELD: &'static str = "bucket.tags";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketTagging", "s3:PutBucketTagging"];
+    const SUBRESOURCE: &'static str = "tagging";
+    const UNSET: Unset = Unset::Code("NoSuchTagSet");
+    const DOCS: Docs =
+        Docs { purpose: "tags; the ownership tag names the owner of the bucket", weaker: "", kept: "tags with other keys" };
 
     fn desired(spec: Option<&Tags>, context: &Context<'_>) -> Result<Option<DesiredTags>, String> {
         let none = Tags::new();
-        let earlier = context.earlier.get("tags").map_or(&[][..], Vec::as_slice);
-        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.marks, earlier)))
+        Ok(Some(DesiredTags::new(spec.unwrap_or(&none), context.marks, context.earlier(SettingId::BucketTags))))
     }
 
-    /// CreateBucket sent them already.
     fn reaches(spec: &Tags) -> Vec<Reach> {
         reaches(Self::FIELD, spec)
     }
 
-    fn on_new_bucket(_: &DesiredTags) -> Option<Change<StoredTags>> {
+    fn of_new_bucket() -> Option<StoredTags> {
         None
     }
 
@@ -159,6 +161,17 @@ impl Setting for BucketTags {
         let none = StoredTags::default();
         let live = live.unwrap_or(&none);
         Change::of(desired.diffs(Self::FIELD, live), live.replaced(desired.merged(live)))
+    }
+
+    fn after(write: &StoredTags) -> Option<StoredTags> {
+        (!write.is_empty()).then(|| write.clone())
+    }
+
+    fn example() -> Example<StoredTags> {
+        let tags = [("zeta", "z"), ("a b", "<&>")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let body = "<Tagging><TagSet><Tag><Key>zeta</Key><Value>z</Value></Tag><Tag><Key>a b</Key><Value>&lt;&amp;&gt;</Value></Tag>\
+            </TagSet></Tagging>";
+        Example::new(tags.into_iter().collect(), body)
     }
 
     fn owned(desired: &DesiredTags) -> Vec<String> {

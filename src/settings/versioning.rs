@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Setting};
+use super::{Change, Context, Docs, Example, Setting, Unset};
 use crate::api::conditions::ConditionType;
 
 /// Whether the bucket keeps earlier versions of its objects. Suspended: those that are there stay, and no new ones are made; a
@@ -30,6 +30,13 @@ impl Setting for Versioning {
     const FIELD: &'static str = "bucket.versioning";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketVersioning", "s3:PutBucketVersioning"];
+    const SUBRESOURCE: &'static str = "versioning";
+    const UNSET: Unset = Unset::Empty("VersioningConfiguration");
+    const DOCS: Docs = Docs {
+        purpose: "versioning; with preset `IlluminaICA` it is read even if the spec omits it, because the permissions that ICA needs depend on it",
+        weaker: "suspending it",
+        kept: "MFA delete",
+    };
 
     fn desired(spec: Option<&Self>, _: &Context<'_>) -> Result<Option<Self>, String> {
         Ok(spec.copied())
@@ -40,8 +47,8 @@ impl Setting for Versioning {
         Vec::new()
     }
 
-    fn on_new_bucket(desired: &Self) -> Option<Change<Self>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<String> {
+        None
     }
 
     fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
@@ -53,6 +60,14 @@ impl Setting for Versioning {
         let change = Change::whole(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired);
         let stops = (*desired == Self::Suspended).then(|| "stops keeping earlier versions of objects".to_owned());
         (!same).then(|| change.weakening(stops))
+    }
+
+    fn after(write: &Self) -> Option<String> {
+        json!(write).as_str().map(str::to_owned)
+    }
+
+    fn example() -> Example<Self> {
+        Example::new(Self::Enabled, "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
     }
 }
 

@@ -1,27 +1,56 @@
-//! What the status remembers of the access keys: the current one, the one after it and the one before it.
+//! What the status remembers of the access keys: [`before`] a plan is carried out, so that a crash leaves nothing unexplained, and
+//! [`after`] it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::parts::{Verdict, undone_step};
 use super::{Checked, Pass};
-use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnectionStatus, CredentialsStatus, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
-use crate::desired::names;
+use crate::api::conditions::Reason;
+use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
+use crate::desired::Desired;
 use crate::execute::{Fact, Outcome};
-use crate::keys::waiting_secret;
+use crate::keys::{ATTEMPT, Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
-use crate::plan::{Action, Step, revocation};
-use crate::problem::Class;
+use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::Reading;
 
 /// How long after its time a key of a broken attempt may show at the latest: AWS's clock is not ours, and its lists lag behind.
-const LATE_SECONDS: i64 = 60;
+pub(super) const LATE_SECONDS: i64 = 60;
 /// A later use by the same service in the same region is no news within this time.
 const SAME_USE_SECONDS: i64 = 3_600;
 
+/// Notes in `status`, before `plan` issues a key, what would explain that key if the process ended: the keys that are there, and the
+/// Secret that the pending key goes to.
+pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desired, now: Timestamp) {
+    let issues = plan.steps.iter().find_map(|step| match &step.action {
+        Action::IssueKey { secret, version, known, .. } => Some((step, secret, *version, known.clone())),
+        _ => None,
+    });
+    let Some((step, secret, version, known_keys)) = issues else { return };
+    if plan.cause(step).is_some_and(Move::rotates) {
+        status.phase = Some(KeyPhase::Rotating);
+        status.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: None });
+    } else {
+        status.phase = Some(KeyPhase::Issuing);
+        // A pending key that could not be used, and the Secret that the current key had for itself, go with it.
+        let pending = status.pending.take().map(|next| next.secret_name);
+        let own = version.filter(|number| *number > 1).and_then(|number| desired.secret.own(number - 1));
+        status.earlier_secrets.extend(pending.into_iter().chain(own));
+    }
+    // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
+    let since = status.intent.take().map_or(Time(now), |earlier| earlier.since);
+    let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
+    let previous = status.previous.as_ref().map(|previous| previous.access_key_id.clone());
+    let deleted = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::DeleteKey { id } if previous.as_ref() != Some(id) => Some(id.clone()),
+        _ => None,
+    });
+    status.obsolete_keys = deleted.collect();
+    status.intent = Some(KeyIntent { since, until, known_keys });
+}
+
 /// What is to be remembered after `pass`.
-pub(super) fn credentials(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
+pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
     let steps = check.plan.steps.iter().zip(&check.report.outcomes).collect();
     let mut fold = Keys { pass, check, steps, status: before.unwrap_or_default() };
     fold.seen();
@@ -120,8 +149,7 @@ impl Keys<'_> {
         let version = live.and_then(|secret| secret.version).or(self.status.version);
         if self.status.access_key_id.as_ref() != Some(&key.id) {
             // The process may have ended in the pass that gave the first key its own Secret.
-            let before = version.filter(|number| *number > 1 && self.check.desired.secret.versioned);
-            let before = before.map(|number| names::version(self.main(), number - 1));
+            let before = version.filter(|number| *number > 1).and_then(|number| self.check.desired.secret.own(number - 1));
             self.replaced(&key.id, version, remembered.version_secret().or(before));
         }
         self.status.version = version;
@@ -130,12 +158,14 @@ impl Keys<'_> {
 
     /// What the steps did.
     fn done(&mut self) {
+        let plan = self.check.plan;
+        let rotates = |step: &Step| plan.cause(step).is_some_and(Move::rotates);
         let mut issued = None;
         for (step, outcome) in self.steps.clone() {
             match (&step.action, outcome) {
                 (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
-                    if secret == self.main() {
+                    if !rotates(step) {
                         let gone = self.own().into_iter().chain(self.check.remembered.version_secret());
                         self.status.earlier_secrets.extend(gone);
                         self.status.access_key_id = None;
@@ -161,14 +191,14 @@ impl Keys<'_> {
                     if self.status.access_key_id.as_ref() != Some(id) {
                         self.replaced(id, *version, self.own());
                         // It was proven before.
-                        let proven = step.part == ConditionType::RotationComplete;
+                        let proven = rotates(step);
                         self.status.verified_at = proven.then_some(Time(self.pass.now));
                     }
                     self.status.version = *version;
                     self.status.created_at = created_at.map(Time).or(self.status.created_at.take());
                 }
                 // Of the next key it says nothing yet.
-                (Action::Verify { .. }, _) if step.part == ConditionType::RotationComplete => {}
+                (Action::Verify { .. }, _) if rotates(step) => {}
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     self.status.phase = Some(KeyPhase::Verified);
                     self.status.verified_at = Some(Time(self.pass.now));
@@ -220,8 +250,7 @@ impl Keys<'_> {
         let mut earlier = remembered.earlier_secrets(desired, &observed.secret);
         earlier.extend(self.status.earlier_secrets.clone());
         earlier.extend(observed.earlier_secrets.keys().cloned());
-        let number = self.status.version.filter(|_| desired.secret.versioned);
-        let own = number.map(|number| names::version(main, number));
+        let own = self.status.version.and_then(|number| desired.secret.own(number));
         earlier.retain(|name| name != main && Some(name) != own.as_ref() && !dropped(name));
         self.status.earlier_secrets = earlier.into_iter().collect();
     }
@@ -273,8 +302,7 @@ impl Keys<'_> {
         // The process may have ended before its id was noted; then its waiting Secret tells.
         let waits = self.check.observed.pending.keys().into_iter().map(|key| key.id);
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
-        let version = self.status.version.filter(|_| desired.secret.versioned);
-        let own = version.map(|version| names::version(&desired.secret.name, version));
+        let own = self.status.version.and_then(|number| desired.secret.own(number));
         // The Secret itself may have been given this name.
         let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
         let empty = matches!(self.check.observed.pending, Secret::Absent);
@@ -373,103 +401,4 @@ impl Keys<'_> {
 fn is_news(known: &LastUsed, used: &LastUsed) -> bool {
     let second = |used: &LastUsed| used.at.as_ref().map(|at| at.0.as_second()).unwrap_or_default();
     (&known.service, &known.region) != (&used.service, &used.region) || second(used) - second(known) >= SAME_USE_SECONDS
-}
-
-/// What is to be said of rotation, where there is anything to say.
-pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
-    const PART: ConditionType = ConditionType::RotationComplete;
-    let credentials = status.memory.credentials.as_ref()?;
-    let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, passing: false };
-    if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == PART) {
-        return Some(told(blocker.reason, blocker.message.clone()));
-    }
-    if let Some(verdict) = undone_step(check, PART) {
-        return Some(Verdict { holds: Some(false), ..verdict });
-    }
-    if credentials.pending.is_some() {
-        return Some(told(Reason::Rotating, "the next access key is being issued and proven".to_owned()));
-    }
-    if let Some(previous) = &credentials.previous {
-        return Some(told_of(previous, credentials, pass, check));
-    }
-    let known = super::condition(status, PART).is_some();
-    (known || check.desired.rotation.interval.is_some()).then(|| {
-        let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next one is due at {}", at.0));
-        let message = format!("no key is being replaced{}", next.unwrap_or_default());
-        Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, passing: false }
-    })
-}
-
-fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Verdict {
-    let id = &previous.access_key_id;
-    let by = previous.used_since().map(|used| format!("used by {} in {} since it was replaced", used.service, used.region));
-    let over = pass.now >= previous.works_until.0;
-    let known = check.remembered.credentials.previous.as_ref();
-    let active = match &check.observed.keys {
-        // Not one that only this pass made Inactive.
-        Reading::Set(keys) if known.is_some_and(|known| known.inactive_since.is_some()) => {
-            keys.iter().any(|key| key.id == *id && key.active)
-        }
-        _ => false,
-    };
-    let (reason, mut message) = match by {
-        Some(by) if over => {
-            let state = if active { "it was made Active again, and is left so" } else { "it is Inactive, and not deleted" };
-            let secret = credentials.secret_name.as_deref().unwrap_or_default();
-            let text = format!(
-                "the access key before, {id}, was {by}: {state}; have whoever uses it take the key in Secret {secret}, then delete it (the next rotation deletes it if it is Inactive then)"
-            );
-            (Reason::PreviousKeyInUse, text)
-        }
-        by => {
-            let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
-            let state = if over {
-                "is Inactive and about to be deleted".to_owned()
-            } else {
-                format!("works until {}", previous.works_until.0)
-            };
-            (Reason::Overlapping, format!("the access key before, {id}, {state}{by}"))
-        }
-    };
-    let request = pass.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
-    if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
-        message += "; another rotation was asked for, and waits for that";
-    }
-    if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
-        message += "; workloads could not be looked at";
-    }
-    Verdict { holds: Some(false), reason, message, stalled: false, passing: false }
-}
-
-/// Whether a rotation is under way, or something that passes keeps it from it.
-pub fn rotates(status: &BucketConnectionStatus) -> bool {
-    const PASSING: [Reason; 9] = [
-        Reason::Rotating,
-        Reason::KeyPropagating,
-        Reason::Progressing,
-        Reason::Throttled,
-        Reason::AWSUnavailable,
-        Reason::KubernetesUnavailable,
-        Reason::LeaseNotHeld,
-        Reason::Conflict,
-        Reason::Waiting,
-    ];
-    let complete = super::condition(status, ConditionType::RotationComplete).filter(|condition| condition.status == "False");
-    let passing = complete.is_some_and(|told| PASSING.iter().any(|reason| told.reason == reason.to_string()));
-    passing || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.pending.is_some())
-}
-
-/// The next time at which something is due by the clock alone, after `now`.
-pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
-    let credentials = status.memory.credentials.as_ref()?;
-    let previous = credentials.previous.as_ref();
-    let times = [
-        credentials.next_rotation_at.as_ref().map(|at| at.0),
-        previous.map(|previous| previous.works_until.0),
-        previous.and_then(PreviousKey::settled_at),
-        credentials.revocation.as_ref().map(|revocation| revocation.ends_at.0),
-        credentials.intent.as_ref().and_then(|intent| intent.until.0.checked_add(SignedDuration::from_secs(LATE_SECONDS)).ok()),
-    ];
-    let later = times.into_iter().flatten().map(|at| at.duration_since(now)).filter(SignedDuration::is_positive);
-    later.min()
 }

@@ -5,13 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::access::access;
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
-use super::credentials::{credentials, rotation};
+use super::credentials;
 use super::deletion::deletion_trouble;
 use super::denials::denials;
 use super::existing;
 use super::ineffective::ineffective_writes;
 use super::parts::{Verdict, verdict};
 use super::revocation;
+use super::rotation::rotation;
 use super::silence::{GRACE_SECONDS, silent};
 use super::written::written;
 use super::{Checked, Pass, Stage};
@@ -151,7 +152,7 @@ impl Fold<'_> {
         let before = self.status.memory.credentials.take();
         self.status.memory.credentials = match &check.desired.existing {
             Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.pass.now)),
-            None => credentials(before, self.pass, check),
+            None => credentials::after(before, self.pass, check),
         };
         if let Some(verdict) = rotation(&self.status, self.pass, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);

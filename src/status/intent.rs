@@ -4,30 +4,22 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{condition, is_true, set};
+use super::credentials;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{BucketConnection, BucketConnectionStatus, KeyIntent, KeyPhase, PendingKey};
+use crate::api::{BucketConnection, BucketConnectionStatus};
 use crate::desired::{Desired, names};
-use crate::keys::ATTEMPT;
-use crate::plan::{Action, Plan, Step, revocation};
+use crate::plan::{Action, Plan, revocation};
 use crate::settings::short_name;
 
 /// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
-    let issued = plan.steps.iter().find_map(|step| match &step.action {
-        Action::IssueKey { secret, version, known, .. } => Some((secret, *version, known.clone())),
-        _ => None,
-    });
+    let issues = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. }));
     let revokes = plan.steps.iter().find_map(|step| match step.action {
         Action::Deny { sessions_before } => sessions_before,
         _ => None,
     });
-    let goes = |step: &Step| match &step.action {
-        Action::DeleteKey { id } => Some(id.clone()),
-        _ => None,
-    };
     let mut status = object.status.clone().unwrap_or_default();
     let writes_policy =
         plan.steps.iter().any(|step| matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. }));
@@ -54,7 +46,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         .map(|(section, names)| ((*section).to_owned(), names.clone()))
         .collect();
     let new_names = !adds.is_empty() && status.memory.writing != adds;
-    if issued.is_none() && revokes.is_none() && !new_policy && !new_secret && !new_readers && !new_names {
+    if !issues && revokes.is_none() && !new_policy && !new_secret && !new_readers && !new_names {
         return None;
     }
     if new_names {
@@ -76,26 +68,8 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     if let Some(before) = revokes {
         status.memory.credentials.get_or_insert_default().revocation = Some(revocation::revocation(before));
     }
-    if let Some((secret, version, known_keys)) = issued {
-        let credentials = status.memory.credentials.get_or_insert_default();
-        credentials.phase = Some(if secret == main { KeyPhase::Issuing } else { KeyPhase::Rotating });
-        if secret == main {
-            // One that waited to be the next cannot be used, or is published: this is no rotation.
-            credentials.earlier_secrets.extend(credentials.pending.take().map(|next| next.secret_name));
-            // What the key before this one has for itself goes with it.
-            credentials
-                .earlier_secrets
-                .extend(version.map(|number| names::version(main, number - 1)).filter(|_| version > Some(1)));
-        } else {
-            credentials.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: None });
-        }
-        // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
-        let since = credentials.intent.take().map_or(Time(now), |earlier| earlier.since);
-        let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
-        let previous = credentials.previous.as_ref().map(|previous| previous.access_key_id.clone());
-        let goes = plan.steps.iter().filter_map(goes).filter(|id| previous.as_ref() != Some(id));
-        credentials.obsolete_keys = goes.collect();
-        credentials.intent = Some(KeyIntent { since, until, known_keys });
+    if issues {
+        credentials::before(status.memory.credentials.get_or_insert_default(), plan, desired, now);
     }
     // What a person has to set right is tried again at each check: that is no progress, and is not told anew each time.
     let stalled = condition(&status, ConditionType::Stalled);

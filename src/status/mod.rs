@@ -17,12 +17,12 @@ mod notes;
 mod parts;
 mod record;
 mod revocation;
+mod rotation;
 mod silence;
 mod written;
 
 pub use account::{Finding, fold_account};
 pub use conditions::{condition, find, is_true, set};
-pub use credentials::{due, rotates};
 pub use deletion::deletion_trouble;
 pub use fold::fold;
 pub use intent::intend;
@@ -30,6 +30,7 @@ pub use notes::{Note, notes};
 pub use parts::Verdict;
 pub use record::record;
 pub use revocation::pending as pending_revocation;
+pub use rotation::{due, rotates};
 
 use jiff::Timestamp;
 

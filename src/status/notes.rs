@@ -5,7 +5,9 @@ use crate::api::BucketConnectionStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::execute::{Fact, Outcome, Report};
+use crate::keys::Move;
 use crate::plan::{Action, Plan, Step};
+use crate::render::why;
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,18 +21,19 @@ pub struct Note {
 }
 
 /// What a step did to the access key.
-fn about_key(step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> {
+fn about_key(plan: &Plan, step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> {
     let (user, main) = (&desired.user.name, &desired.secret.name);
-    let note = |warning, reason, text| Some(Note { warning, reason, text });
+    let because = why(plan, step).map(|why| format!(", because {why}")).unwrap_or_default();
+    let note = |reason, text| Some(Note { warning: false, reason, text });
     match (&step.action, outcome) {
         (Action::IssueKey { secret, .. }, Outcome::Done(Fact::Key { id, .. })) => {
-            note(false, Reason::KeyIssued, format!("access key {id} of user {user} was issued into Secret {secret}"))
+            note(Reason::KeyIssued, format!("issued access key {id} of IAM user {user} into Secret {secret}{because}"))
         }
-        (Action::WriteSecret { name, .. }, _) if step.part == ConditionType::RotationComplete && name == main => note(
-            false,
+        (Action::WriteSecret { name, .. }, _) if name == main && plan.cause(step).is_some_and(Move::rotates) => note(
             Reason::KeyRotated,
-            format!("Secret {main} has a new access key; the previous key works until the end of its overlap"),
+            format!("wrote the new access key to Secret {main}; the previous key works until its overlap ends"),
         ),
+        (Action::DeleteKey { id }, _) => note(Reason::KeyDeleted, format!("deleted access key {id} of IAM user {user}{because}")),
         _ => None,
     }
 }
@@ -59,7 +62,7 @@ pub fn notes(
             let text = format!("reverted drift: {}", repaired.join(", "));
             notes.push(Note { warning: true, reason: Reason::Repaired, text });
         }
-        notes.extend(steps().filter_map(|(step, outcome)| about_key(step, outcome, desired)));
+        notes.extend(steps().filter_map(|(step, outcome)| about_key(plan, step, outcome, desired)));
     }
     notes.extend(about_revocation(before, after));
     let of = |status: &BucketConnectionStatus, kind| {

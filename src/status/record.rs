@@ -30,7 +30,8 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     wanted.policy = known.policy.filter(left).or(wanted.policy);
     let missing = wanted.tags().iter().any(|(key, value)| live.get(key) != Some(value));
     let action = Action::RecordKeys { ledger: wanted.clone(), issued: false };
-    let step = Step { action, part: ConditionType::CredentialsReady, diffs: Vec::new(), after: Vec::new(), drift: false };
+    let part = ConditionType::CredentialsReady;
+    let step = Step { action, part, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None };
     missing.then_some(step)
 }
 

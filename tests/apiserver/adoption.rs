@@ -224,7 +224,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
     lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
     lab.ready("c").await;
     let user = iam.get_user().user_name("veteran").send().await.unwrap().user.unwrap();
-    assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 5, "{:?}", user.tags());
+    assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 7, "{:?}", user.tags());
     let theirs = iam.create_access_key().user_name("veteran").send().await.unwrap().access_key.unwrap().access_key_id;
     // A key that somebody else makes later stays, nor does a status that was edited by hand have it deleted, whichever way.
     let now = jiff::Timestamp::now();

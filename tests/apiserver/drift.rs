@@ -102,7 +102,7 @@ async fn tags_of_others_stay() {
     lab.iam().untag_user().user_name("drifter").tag_keys("team").tag_keys("bucketconnection.dev/owner").send().await.unwrap();
     repaired(&lab, "user untagged", "user.tags[team]").await;
     let user = lab.iam().get_user().user_name("drifter").send().await.unwrap().user.unwrap();
-    assert_eq!(user.tags().len(), 6);
+    assert_eq!(user.tags().len(), 8);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn read_tags(answer: Answer) -> Bucket {
     let script = Script::new(vec![answer]);
     let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
     let wanted = settings::Desired { tags: desired(json!({})).bucket.settings.tags, ..settings::Desired::default() };
-    let live = settings::read(&bucket, &wanted).await;
+    let live = settings::read(&bucket, &wanted.managed()).await;
     drop(bucket);
     assert_eq!(script.request(), "GET /lab-bucket/?tagging owner=123456789012");
     Bucket::from_reads(live)
@@ -165,7 +165,7 @@ async fn set_and_unset_settings() {
     let read = |wanted: settings::Desired, answer: Answer| async move {
         let script = Script::new(vec![answer]);
         let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
-        let live = settings::read(&bucket, &wanted).await;
+        let live = settings::read(&bucket, &wanted.managed()).await;
         drop(bucket);
         (live, script.request())
     };

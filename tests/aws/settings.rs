@@ -1,13 +1,12 @@
 //! S3: the settings that a bucket shares with others, and those that are rarely set.
 
 use bucketconnection::problem::Problem;
-use bucketconnection::settings::acceleration::Acceleration;
 use bucketconnection::settings::bucket_policy::PolicyText;
+use bucketconnection::settings::intelligent_tiering::TieringWrite;
 use bucketconnection::settings::lifecycle::{Form, LifecycleRule, Rules, StoredRule};
 use bucketconnection::settings::logging::{Grant, KeyFormat, LiveLogging};
 use bucketconnection::settings::object_lock::Retention;
-use bucketconnection::settings::versioning::Versioning;
-use bucketconnection::settings::{self, Desired, Live, Reading, Write};
+use bucketconnection::settings::{self, Example, Live, Reading, SettingId, Unset, Write};
 use serde_json::json;
 
 use crate::{Answer, Script, ok};
@@ -23,10 +22,10 @@ async fn sent(write: Write) -> String {
     script.request().replace(XMLNS, "")
 }
 
-async fn read(wanted: Desired, answer: Answer) -> (Live, String) {
+async fn read(wanted: &[SettingId], answer: Answer) -> (Live, String) {
     let script = Script::new(vec![answer]);
     let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
-    let live = settings::read(&bucket, &wanted).await;
+    let live = settings::read(&bucket, wanted).await;
     drop(bucket);
     (live, script.request())
 }
@@ -42,29 +41,48 @@ fn problem<T>(reading: Reading<T>) -> Problem {
     }
 }
 
+/// S3's answer about lifecycle rules has it; nothing else reads it.
+const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size: all_storage_classes_128K\r\n";
+
+/// Each setting goes out as AWS's API reference has it and comes back; "not set" is understood, and no other error is taken for it.
 #[tokio::test]
-async fn versioning() {
-    let wanted = || Desired { versioning: Some(Versioning::Enabled), ..Desired::default() };
-    let expected = "PUT /lab-bucket/?versioning owner=123456789012\n<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    assert_eq!(sent(Write::Versioning(Versioning::Enabled)).await, expected);
-    let body = "<VersioningConfiguration><Status>Suspended</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>";
-    let (live, request) = read(wanted(), ok(body)).await;
-    assert_eq!(request, "GET /lab-bucket/?versioning owner=123456789012");
-    assert_eq!(live.versioning, Reading::Set("Suspended".into()));
-    assert_eq!(read(wanted(), ok("<VersioningConfiguration/>")).await.0.versioning, Reading::Unset);
-    assert_eq!(problem(read(wanted(), error("NoSuchBucket")).await.0.versioning).code, "NoSuchBucket");
+async fn every_setting_goes_and_comes_back() {
+    for Example { write, body, answer } in settings::examples() {
+        let (id, facts) = (write.setting(), write.setting().facts());
+        let (line, sent_body) = sent(write.clone()).await.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let place = format!("/lab-bucket/?{}", facts.subresource);
+        assert!(line.starts_with(&format!("PUT {place}")) && line.ends_with(" owner=123456789012"), "{line}");
+        assert_eq!(sent_body, body, "{line}");
+        let (live, request) = read(&[id], Answer(200, MINIMUM_SIZE, answer)).await;
+        assert!(request.starts_with(&format!("GET {place}")) && request.ends_with(" owner=123456789012"), "{request}");
+        let mut expected = Live::default();
+        expected.apply(&write);
+        assert_eq!(live, expected);
+        let unset = match facts.unset {
+            Unset::Code(code) => error(code),
+            Unset::Empty(root) => ok(Box::leak(format!("<{root}/>").into_boxed_str())),
+        };
+        assert_eq!(told(&read(&[id], unset).await.0), "Unset", "{}", facts.field);
+        assert!(told(&read(&[id], error("NoSuchBucket")).await.0).contains("NoSuchBucket"), "{}", facts.field);
+    }
+}
+
+/// What was read of the one setting that was read.
+fn told(live: &Live) -> String {
+    let live = serde_json::to_value(live).unwrap();
+    let mut read = live.as_object().unwrap().values().filter(|reading| **reading != "NotLooked");
+    let one = read.next().unwrap();
+    assert!(read.next().is_none());
+    one.as_str().map_or_else(|| one.to_string(), str::to_owned)
 }
 
 #[tokio::test]
 async fn acceleration() {
-    let wanted = || Desired { acceleration: Some(Acceleration::Suspended), ..Desired::default() };
-    let expected = "PUT /lab-bucket/?accelerate owner=123456789012\n<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>";
-    assert_eq!(sent(Write::Acceleration(Acceleration::Suspended)).await, expected);
-    let (live, request) = read(wanted(), ok("<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>")).await;
-    assert_eq!(request, "GET /lab-bucket/?accelerate owner=123456789012");
+    let (live, _) =
+        read(&[SettingId::Acceleration], ok("<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>")).await;
     assert_eq!(live.acceleration, Reading::Set("Enabled".into()));
-    assert_eq!(read(wanted(), ok("<AccelerateConfiguration/>")).await.0.acceleration, Reading::Unset);
-    assert_eq!(read(wanted(), error("MethodNotAllowed")).await.0.acceleration, Reading::Unset, "a region without it");
+    let elsewhere = read(&[SettingId::Acceleration], error("MethodNotAllowed")).await.0.acceleration;
+    assert_eq!(elsewhere, Reading::Unset, "a region without it");
 }
 
 #[tokio::test]
@@ -84,31 +102,16 @@ async fn logging() {
         <Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>http://acs.amazonaws.com/groups/s3/LogDelivery</URI></Grantee>\
         <Permission>READ</Permission></Grant></TargetGrants><TargetPrefix>a/</TargetPrefix><TargetObjectKeyFormat><PartitionedPrefix>\
         <PartitionDateSource>EventTime</PartitionDateSource></PartitionedPrefix></TargetObjectKeyFormat></LoggingEnabled></BucketLoggingStatus>";
-    let spec = serde_json::from_value(json!({ "targetBucket": "logs" })).unwrap();
-    let wanted = || Desired { logging: Some(Clone::clone(&spec)), ..Desired::default() };
-    let (read_back, request) = read(wanted(), ok(body)).await;
-    assert_eq!(request, "GET /lab-bucket/?logging owner=123456789012");
-    assert_eq!(read_back.logging, Reading::Set(live.clone()));
-    assert_eq!(read(wanted(), ok("<BucketLoggingStatus/>")).await.0.logging, Reading::Unset);
+    assert_eq!(read(&[SettingId::Logging], ok(body)).await.0.logging, Reading::Set(live.clone()));
     // What was read goes back as it came.
     assert_eq!(sent(Write::Logging(live)).await, format!("PUT /lab-bucket/?logging owner=123456789012\n{body}"));
 }
 
 #[tokio::test]
 async fn object_lock() {
-    let retention = Retention { mode: Some("COMPLIANCE".into()), days: None, years: Some(1), event_hold: None };
-    let body = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode>\
-        <Years>1</Years></DefaultRetention></Rule></ObjectLockConfiguration>";
-    let expected = format!("PUT /lab-bucket/?object-lock owner=123456789012\n{body}");
-    assert_eq!(sent(Write::ObjectLock(retention.clone())).await, expected);
-    let spec = serde_json::from_value(json!({ "mode": "COMPLIANCE", "years": 1 })).unwrap();
-    let wanted = || Desired { object_lock: Some(Clone::clone(&spec)), ..Desired::default() };
-    let (live, request) = read(wanted(), ok(body)).await;
-    assert_eq!(request, "GET /lab-bucket/?object-lock owner=123456789012");
-    assert_eq!(live.object_lock, Reading::Set(retention));
     let bare = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
-    assert_eq!(read(wanted(), ok(bare)).await.0.object_lock, Reading::Set(Retention::default()));
-    assert_eq!(read(wanted(), error("ObjectLockConfigurationNotFoundError")).await.0.object_lock, Reading::Unset);
+    let live = read(&[SettingId::ObjectLock], ok(bare)).await.0.object_lock;
+    assert_eq!(live, Reading::Set(Retention::default()), "on, without a default retention");
 }
 
 /// Each form in which a rule may be written comes back as it went.
@@ -124,13 +127,8 @@ async fn lifecycle_rules_go_back_as_they_came() {
         <NoncurrentVersionExpiration><NoncurrentDays>9</NoncurrentDays><NewerNoncurrentVersions>3</NewerNoncurrentVersions></NoncurrentVersionExpiration>\
         <AbortIncompleteMultipartUpload><DaysAfterInitiation>5</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
         </LifecycleConfiguration>";
-    let wanted = || Desired {
-        lifecycle: Some(settings::lifecycle::DesiredLifecycle { rules: vec![], dropped: vec![], fresh: Default::default() }),
-        ..Desired::default()
-    };
     let headers = "x-amz-transition-default-minimum-object-size: varies_by_storage_class\r\n";
-    let (live, request) = read(wanted(), Answer(200, headers, body)).await;
-    assert_eq!(request, "GET /lab-bucket/?lifecycle owner=123456789012");
+    let (live, _) = read(&[SettingId::Lifecycle], Answer(200, headers, body)).await;
     let Reading::Set(rules) = live.lifecycle else { panic!("{:?}", live.lifecycle) };
     assert_eq!(rules.minimum_size.as_deref(), Some("varies_by_storage_class"));
     assert_eq!(
@@ -140,7 +138,6 @@ async fn lifecycle_rules_go_back_as_they_came() {
     let back = sent(Write::Lifecycle(rules)).await;
     assert_eq!(back, format!("PUT /lab-bucket/?lifecycle owner=123456789012\n{body}"));
 
-    assert_eq!(read(wanted(), error("NoSuchLifecycleConfiguration")).await.0.lifecycle, Reading::Unset);
     assert_eq!(sent(Write::Lifecycle(Rules::default())).await, "DELETE /lab-bucket/?lifecycle owner=123456789012");
     let ours: LifecycleRule = serde_json::from_value(json!({ "id": "a", "expiration": { "date": "2030-01-01" } })).unwrap();
     let one = sent(Write::Lifecycle(Rules { rules: vec![StoredRule::of(&ours)], minimum_size: None })).await;
@@ -150,16 +147,34 @@ async fn lifecycle_rules_go_back_as_they_came() {
 
 #[tokio::test]
 async fn bucket_policy() {
-    let text = r#"{"Version":"2012-10-17","Statement":[{ "Sid":"Theirs", "Effect" : "Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::lab-bucket"}]}"#;
-    let policy = PolicyText::parse(text).unwrap();
-    assert_eq!(sent(Write::BucketPolicy(policy.clone())).await, format!("PUT /lab-bucket/?policy owner=123456789012\n{text}"));
     let none = sent(Write::BucketPolicy(PolicyText::default())).await;
     assert_eq!(none, "DELETE /lab-bucket/?policy owner=123456789012");
-    let wanted = || Desired { bucket_policy: Some(Default::default()), ..Desired::default() };
+    assert_eq!(problem(read(&[SettingId::BucketPolicy], ok("<html>")).await.0.bucket_policy).code, "InvalidAnswer");
+}
 
-    let (live, request) = read(wanted(), ok(text)).await;
-    assert_eq!(request, "GET /lab-bucket/?policy owner=123456789012");
-    assert_eq!(live.bucket_policy, Reading::Set(policy));
-    assert_eq!(read(wanted(), error("NoSuchBucketPolicy")).await.0.bucket_policy, Reading::Unset);
-    assert_eq!(problem(read(wanted(), ok("<html>")).await.0.bucket_policy).code, "InvalidAnswer");
+/// Each configuration is sent and deleted by itself, and the list has pages.
+#[tokio::test]
+async fn intelligent_tiering() {
+    let body = "<IntelligentTieringConfiguration><Id>a</Id><Filter><And><Prefix>x/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>\
+        <Status>Disabled</Status><Tiering><Days>180</Days><AccessTier>DEEP_ARCHIVE_ACCESS</AccessTier></Tiering></IntelligentTieringConfiguration>";
+    let page = |more: &str| {
+        let list = format!(
+            "<ListBucketIntelligentTieringConfigurationsOutput>{more}{body}</ListBucketIntelligentTieringConfigurationsOutput>"
+        );
+        ok(Box::leak(list.into_boxed_str()))
+    };
+    let first = page("<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>");
+    let answers = vec![first, page(""), error("NoSuchConfiguration"), ok("")];
+    let script = Script::new(answers);
+    let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
+    let live = settings::read(&bucket, &[SettingId::IntelligentTiering]).await.intelligent_tiering;
+    let Reading::Set(configurations) = live else { panic!("{live:?}") };
+    let write = TieringWrite { configurations, put: vec!["a".into()], delete: vec!["gone already".into()] };
+    settings::write(&bucket, &Write::IntelligentTiering(write)).await.unwrap();
+    drop(bucket);
+    let requests = script.requests();
+    assert!(requests[1].contains("continuation-token=more"), "{}", requests[1]);
+    let place = "/lab-bucket/?intelligent-tiering&id";
+    assert_eq!(requests[2], format!("DELETE {place}=gone%20already owner=123456789012"));
+    assert_eq!(requests[3].replace(XMLNS, ""), format!("PUT {place}=a owner=123456789012\n{body}"));
 }

@@ -106,12 +106,12 @@ pub fn edit(world: &mut World, what: &str) {
             });
         }
         "bucket by hand" => {
-            let mut live = world::defaults();
+            let mut live = Live::of_new_bucket();
             live.tags = Reading::Set([("cost".to_owned(), "7".to_owned())].into_iter().collect());
             world.bucket = Some(world::TheBucket { created: world.now, live, objects: 3 });
         }
         "bucket of the same name by others" => {
-            let mut live = world::defaults();
+            let mut live = Live::of_new_bucket();
             live.tags = Reading::Set([("team".to_owned(), "imaging".to_owned())].into_iter().collect());
             world.bucket = Some(world::TheBucket { created: world.now, live, objects: 1 });
         }

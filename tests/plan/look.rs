@@ -1,21 +1,22 @@
 //! What looking at the world shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bucketconnection::api::{LastUsed, PolicyType};
+use bucketconnection::api::LastUsed;
 use bucketconnection::credentials::KeyPair;
 use bucketconnection::desired::{Desired, Proof, names};
 use bucketconnection::keys::waiting_secret;
 use bucketconnection::observed::{
-    Access, AccessKey, Bucket, Contents, KeyProof, ManagedPolicy, Observed, OwnSecret, Remembered, Secret, UserRights,
+    self, Access, AccessKey, Bucket, Contents, FollowUp, KeyProof, ManagedPolicy, Observed, OwnSecret, PolicyQuestion, Questions,
+    Remembered, Scope, Secret, UserRights,
 };
 use bucketconnection::problem::{Class, Problem};
+use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading};
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::world::{TheBucket, TheKey, ThePolicy, TheUser, World, nobody};
+use super::world::{TheBucket, TheKey, TheUser, World, nobody};
 
 impl World {
     /// What a revocation looks at.
@@ -44,21 +45,22 @@ impl World {
         }
     }
 
-    /// The Secrets, by the rules of controller/reconcile.rs.
+    /// Answers what is asked of the Secrets.
     pub(super) fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
         if desired.existing.is_some() {
             return Observed { secret: self.secret_of(desired), ..Observed::default() };
         }
-        let secret = self.secret(&desired.secret.name);
-        let earlier = remembered.earlier_secrets(desired, &secret).into_iter();
-        let earlier = earlier.flat_map(|name| self.secret(&name).own_of(&name).into_iter().chain([name]));
-        let look = |name: Option<String>| name.map_or(Secret::NotLooked, |name| self.secret(&name));
-        Observed {
-            earlier_secrets: earlier.map(|name| (name.clone(), self.secret(&name))).collect(),
-            version: look(remembered.own_secret(desired, &secret)),
-            pending: look(waiting_secret(desired, remembered, &secret, self.now)),
-            secret,
-            ..Observed::default()
+        let mut observed = Observed::default();
+        loop {
+            let pending = waiting_secret(desired, remembered, &observed.secret, self.now);
+            let asked = observed::secrets(desired, remembered, &observed, pending);
+            if asked.is_empty() {
+                return observed;
+            }
+            for (place, name) in asked {
+                let secret = self.secret(&name);
+                observed.put(&place, name, secret);
+            }
         }
     }
 
@@ -70,99 +72,82 @@ impl World {
         }
     }
 
-    fn created(&self, desired: &Desired, remembered: &Remembered) -> Reading<Timestamp> {
-        match &self.bucket {
-            Some(bucket) if remembered.asks_creation(desired, &Bucket::There(managed(bucket, desired))) => {
-                Reading::Set(bucket.created)
-            }
-            _ => Reading::NotLooked,
-        }
-    }
-
     pub(super) fn readers(&self, desired: &Desired, remembered: &Remembered) -> BTreeMap<String, Access> {
         let names = remembered.access_names(desired, &self.secret(&desired.secret.name));
         let live = |name: String| (name.clone(), self.access.get(&name).cloned().unwrap_or_else(nobody));
         names.into_iter().map(live).collect()
     }
 
-    /// What looking at this world shows, by the rules of aws/observe.rs.
-    pub(super) fn look(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> Observed {
-        let mut seen = self.secrets(desired, remembered);
-        seen.proof = self.proof(desired, seen.candidates(remembered));
-        let current = seen.secret.keys();
-        let next = seen.pending.keys().into_iter().filter(|key| current.iter().all(|held| held.id != key.id));
-        seen.pending_proof = self.proof(desired, next.collect());
-        if deletion {
-            let all = remembered.all_secrets(desired, &seen).into_iter();
-            seen.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
-        }
-        let previous = remembered.credentials.previous.as_ref();
-        let workloads = if seen.key_changes(remembered) { Reading::Set(self.workloads.clone()) } else { Reading::NotLooked };
-        let ours = desired.existing.is_none();
-        let inline = desired.policy.kind == PolicyType::Inline;
-        let user = self.user.as_ref().filter(|_| ours);
-        let reading = |value: Option<Value>| value.map_or(Reading::Unset, Reading::Set);
-        let attached = || user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()));
+    /// Answers what is asked of AWS.
+    pub(super) fn look(&self, desired: &Desired, remembered: &Remembered, scope: Scope) -> Observed {
+        let seen = self.secrets(desired, remembered);
+        let asked = Questions::of(desired, remembered, &seen, scope);
+        let user = self.user.as_ref().filter(|_| asked.user);
+        let inline = |name: &str| user.and_then(|user| user.inline.get(name).cloned()).map_or(Reading::Unset, Reading::Set);
+        let (inline_policy, managed_policy) = match &asked.policy {
+            None => (Reading::NotLooked, Reading::NotLooked),
+            Some(PolicyQuestion::Inline(name)) => (inline(name), Reading::NotLooked),
+            Some(PolicyQuestion::Managed(version)) => (Reading::NotLooked, self.managed(desired, version.as_deref())),
+        };
         let mut observed = Observed {
-            unread: Vec::new(),
-            bucket_created: self.created(desired, remembered),
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
-            contents: self.bucket.as_ref().filter(|_| deletion).map_or(Reading::NotLooked, |bucket| {
-                Reading::Set(Contents { versions: bucket.objects, objects: bucket.objects, ..Contents::default() })
-            }),
             user: user.map_or(Reading::Unset, |user| Reading::Set(user.user.clone())),
-            inline_policy: if inline {
-                reading(user.and_then(|user| user.inline.get(&desired.policy.name).cloned()))
-            } else {
-                Reading::NotLooked
-            },
-            managed_policy: match self.policies.get(&desired.policy.arn) {
-                _ if inline => Reading::NotLooked,
-                None => Reading::Unset,
-                Some(policy) => Reading::Set(ManagedPolicy {
-                    id: Some(policy.id.clone()).filter(|_| deletion || !knows(remembered, policy, desired)),
-                    version: format!("v{}", policy.default),
-                    document: policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap().1.clone(),
-                    tags: Some(policy.tags.clone()).filter(|_| deletion || !knows(remembered, policy, desired)),
-                    other_versions: policy
-                        .versions
-                        .iter()
-                        .filter(|(n, _)| *n != policy.default)
-                        .map(|(n, _)| format!("v{n}"))
-                        .collect(),
-                }),
-            },
-            earlier_policies: remembered
-                .earlier_policies(desired)
-                .filter_map(|policy| policy.arn.clone())
-                .map(|arn| {
-                    (arn.clone(), self.policies.get(&arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone())))
-                })
-                .collect(),
-            attached: attached(),
-            rights: user.map_or(Reading::Unset, |user| {
-                let inline = user.inline.keys().cloned().collect();
-                Reading::Set(UserRights { inline, groups: user.groups.clone() })
-            }),
-            last_used: previous.map_or(Reading::NotLooked, |previous| self.last_used(&previous.access_key_id)),
-            denial: if remembered.credentials.revocation.is_some() || remembered.user.is_none() || deletion {
-                reading(user.and_then(|user| user.inline.get(names::REVOKED).cloned()))
-            } else {
-                Reading::NotLooked
-            },
-            workloads,
+            inline_policy,
+            managed_policy,
+            earlier_policies: self.policy_tags(asked.policy_tags),
+            attached: user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone())),
+            proof: self.proof(desired, asked.keys),
+            pending_proof: self.proof(desired, asked.pending),
+            last_used: asked.last_used.map_or(Reading::NotLooked, |id| self.last_used(&id)),
+            denial: if asked.denial { inline(names::REVOKED) } else { Reading::NotLooked },
             access: self.readers(desired, remembered),
             ..seen
         };
-        if observed.forgot_user(desired, remembered) {
-            let others = observed.other_policies(desired);
-            let tags = |arn: &String| self.policies.get(arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone()));
-            observed.earlier_policies.extend(others.into_iter().map(|arn| (arn.clone(), tags(&arn))));
+        let asked = FollowUp::of(desired, remembered, &observed, scope);
+        if let (true, Some(bucket)) = (asked.created, &self.bucket) {
+            observed.bucket_created = Reading::Set(bucket.created);
         }
-        if let Some(user) = user.filter(|_| observed.asks_keys(desired, remembered, deletion)) {
+        if let (true, Some(bucket)) = (asked.contents, &self.bucket) {
+            let objects = bucket.objects;
+            observed.contents = Reading::Set(Contents { versions: objects, objects, ..Contents::default() });
+        }
+        if let (true, Some(user)) = (asked.rights, user) {
+            let inline = user.inline.keys().cloned().collect();
+            observed.rights = Reading::Set(UserRights { inline, groups: user.groups.clone() });
+        }
+        if let (true, Some(user)) = (asked.keys, user) {
             observed.keys = listed(user);
         }
+        observed.earlier_policies.extend(self.policy_tags(asked.policy_tags));
+        if scope == Scope::Deletion {
+            let all = remembered.all_secrets(desired, &observed).into_iter();
+            observed.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
+        } else if desired.existing.is_none() && observed.key_changes(remembered) {
+            observed.workloads = Reading::Set(self.workloads.clone());
+        }
         observed
+    }
+
+    fn policy_tags(&self, arns: BTreeSet<String>) -> BTreeMap<String, Reading<Tags>> {
+        let tags = |arn: &String| self.policies.get(arn).map_or(Reading::Unset, |policy| Reading::Set(policy.tags.clone()));
+        arns.into_iter().map(|arn| (arn.clone(), tags(&arn))).collect()
+    }
+
+    /// The managed policy; all of it, unless its document has the version that is known.
+    fn managed(&self, desired: &Desired, known: Option<&str>) -> Reading<ManagedPolicy> {
+        let Some(policy) = self.policies.get(&desired.policy.arn) else { return Reading::Unset };
+        let (version, document) = (format!("v{}", policy.default), policy.document());
+        if known == Some(&version) && desired.policy.document.same_as(&document) {
+            return Reading::Set(ManagedPolicy { version, document, ..ManagedPolicy::default() });
+        }
+        let others = policy.versions.iter().filter(|(n, _)| *n != policy.default);
+        Reading::Set(ManagedPolicy {
+            id: Some(policy.id.clone()),
+            version,
+            document,
+            tags: Some(policy.tags.clone()),
+            other_versions: others.map(|(n, _)| format!("v{n}")).collect(),
+        })
     }
 
     pub(super) fn last_used(&self, id: &str) -> Reading<LastUsed> {
@@ -234,13 +219,4 @@ fn listed(user: &TheUser) -> Reading<Vec<AccessKey>> {
 /// Only managed settings are read; the tags always.
 fn managed(bucket: &TheBucket, desired: &Desired) -> Live {
     bucket.live.managed(&desired.bucket.settings)
-}
-
-/// Whether the status remembers the managed policy, and it says the same: then nothing but its version is read.
-fn knows(remembered: &Remembered, policy: &ThePolicy, desired: &Desired) -> bool {
-    let version = remembered.policy(desired).and_then(|known| known.version.clone());
-    let (_, document) = policy.versions.iter().find(|(n, _)| *n == policy.default).unwrap();
-    version == Some(format!("v{}", policy.default))
-        && desired.policy.document.same_as(document)
-        && remembered.namespace == desired.namespace.id
 }

@@ -37,13 +37,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod calls;
 mod convergence;
 mod edits;
 mod fuzz;
+mod laws;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
 mod renaming;
+mod schema;
 mod world;
 
 use std::fmt::Write;
@@ -57,8 +60,8 @@ use bucketconnection::observed::{Held, OwnBinding, Remembered, Workload, Workloa
 use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem, Source};
 use bucketconnection::render;
-use bucketconnection::settings::Reading;
 use bucketconnection::settings::tags::Tags;
+use bucketconnection::settings::{Live, Reading};
 use edits::edit;
 use jiff::ToSpan;
 use merge::merge;

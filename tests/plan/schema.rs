@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bucketconnection::settings::SettingId;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
@@ -48,6 +49,24 @@ pub fn spec() -> impl Strategy<Value = Value> {
         spec
     });
     prop_oneof![6 => changed, 1 => any_of(&SCHEMA, "spec")]
+}
+
+/// Specs that have many of the settings, each in any shape, and nothing else.
+pub fn settings() -> impl Strategy<Value = Value> {
+    let settings = parts().into_iter().filter(|(path, _)| {
+        let names = SettingId::ALL.iter().map(|setting| setting.field()).chain(["bucket.tls"]);
+        names.into_iter().any(|name| name == path)
+    });
+    let one = |(path, schema): (String, Value)| {
+        let value =
+            any_of(&schema, &path).prop_map(move |value| path.split('.').rev().fold(value, |value, name| json!({ name: value })));
+        prop::option::weighted(0.7, value)
+    };
+    settings.map(one).collect::<Vec<_>>().prop_map(|settings| {
+        let mut spec = json!({});
+        settings.into_iter().flatten().for_each(|setting| merge(&mut spec, setting));
+        spec
+    })
 }
 
 /// Fields of the spec and of the objects in it, with their schemas.

@@ -8,7 +8,7 @@ use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
 use bucketconnection::execute::{Fact, Outcome, Report};
 use bucketconnection::observed::{
-    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Secret, Tried, User, Workload,
+    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Scope, Secret, Tried, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -93,6 +93,13 @@ pub struct ThePolicy {
     pub default: usize,
 }
 
+impl ThePolicy {
+    /// The document of the default version.
+    pub fn document(&self) -> Value {
+        self.versions.iter().find(|(number, _)| *number == self.default).unwrap().1.clone()
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct TheSecret {
     pub data: BTreeMap<String, Sensitive>,
@@ -147,7 +154,7 @@ impl World {
         let optimistic = !look && !remembered.seen && secret == Secret::Absent && desired.may_create_blindly();
         let look = |remembered: &Remembered| match optimistic {
             true => Observed { access: self.readers(&desired, remembered), ..self.secrets(&desired, remembered) },
-            false => self.look(&desired, remembered, false),
+            false => self.look(&desired, remembered, Scope::Reconcile),
         };
         let mut observed = look(&remembered);
         if remembered.recall_secret(&desired, &observed) {
@@ -239,9 +246,9 @@ impl World {
     pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
         let desired = self.resolve(object).expect("a good spec");
         let mut remembered = Remembered::of(object);
-        let mut observed = self.look(&desired, &remembered, true);
+        let mut observed = self.look(&desired, &remembered, Scope::Deletion);
         if remembered.recall_secret(&desired, &observed) {
-            observed = self.look(&desired, &remembered, true);
+            observed = self.look(&desired, &remembered, Scope::Deletion);
         }
         remembered.recall(&mut object.clone(), &desired, &observed);
         let plan = deletion::delete(&desired, &observed, &remembered);
@@ -325,7 +332,7 @@ impl World {
             Action::CreateBucket { tags } => {
                 self.bucket = Some(TheBucket {
                     created: self.now,
-                    live: Live { tags: Reading::Set(tags.clone().into()), ..defaults() },
+                    live: Live { tags: Reading::Set(tags.clone().into()), ..Live::of_new_bucket() },
                     objects: 0,
                 });
                 return Outcome::Done(Fact::Bucket { from: self.now, to: self.now });
@@ -333,28 +340,12 @@ impl World {
             Action::WriteSetting { write, .. } => {
                 let rewrites = self.rewrites_cors;
                 let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
-                match write.clone() {
-                    Write::Cors(rules) if rules.is_empty() => bucket.live.cors = Reading::Unset,
-                    Write::Cors(mut rules) => {
-                        let small = |origin: &mut String| *origin = origin.to_lowercase();
-                        rules.iter_mut().filter(|_| rewrites).for_each(|rule| rule.allowed_origins.iter_mut().for_each(small));
-                        bucket.live.cors = Reading::Set(rules);
-                    }
-                    Write::Encryption(rule) => bucket.live.encryption = Reading::Set(rule),
-                    Write::PublicAccessBlock(block) => bucket.live.public_access_block = Reading::Set(block),
-                    Write::Ownership(ownership) => {
-                        bucket.live.ownership = Reading::Set(serde_json::to_value(ownership).unwrap().as_str().unwrap().into());
-                    }
-                    Write::BucketTags(tags) => bucket.live.tags = Reading::Set(tags),
-                    Write::Versioning(status) => bucket.live.versioning = Reading::Set(format!("{status:?}")),
-                    Write::ObjectLock(retention) => bucket.live.object_lock = Reading::Set(retention),
-                    Write::Acceleration(status) => bucket.live.acceleration = Reading::Set(format!("{status:?}")),
-                    Write::Lifecycle(rules) if rules.rules.is_empty() => bucket.live.lifecycle = Reading::Unset,
-                    Write::Lifecycle(rules) => bucket.live.lifecycle = Reading::Set(rules),
-                    Write::BucketPolicy(policy) if policy.statements.is_empty() => bucket.live.bucket_policy = Reading::Unset,
-                    Write::BucketPolicy(policy) => bucket.live.bucket_policy = Reading::Set(policy),
-                    Write::Logging(logging) => bucket.live.logging = Reading::Set(logging),
+                let mut write = write.clone();
+                if let (true, Write::Cors(rules)) = (rewrites, &mut write) {
+                    let small = |origin: &mut String| *origin = origin.to_lowercase();
+                    rules.iter_mut().for_each(|rule| rule.allowed_origins.iter_mut().for_each(small));
                 }
+                bucket.live.apply(&write);
             }
             Action::CreateUser { .. } if self.user.is_some() => return failed(Class::Exists, "EntityAlreadyExists"),
             Action::CreateUser { tags } => {
@@ -541,11 +532,4 @@ impl World {
 /// Neither Role nor RoleBinding.
 pub fn nobody() -> Access {
     Access { role: Held::Absent, binding: Held::Absent }
-}
-
-/// What S3 gives a new bucket.
-pub fn defaults() -> Live {
-    let yaml = "{publicAccessBlock: {Set: {}}, encryption: {Set: {algorithm: AES256, blocked: [SSE-C]}}, ownership: {Set: BucketOwnerEnforced}, cors: Unset, versioning: Unset, objectLock: Unset, acceleration: Unset, logging: Unset, lifecycle: Unset, bucketPolicy: Unset}";
-    let value: Value = serde_saphyr::from_str(yaml).unwrap();
-    serde_json::from_value(value).unwrap()
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bucketconnection::settings::SettingId;
+
 pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// What to do with a request instead of passing it on.
@@ -239,19 +241,8 @@ fn error(status: u16, code: &str, query: bool) -> String {
     format!("HTTP/1.1 {status} Injected\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sub-resources of a bucket: the action that reads them and the one that writes them.
-const SUBRESOURCES: [(&str, &str, &str); 15] = [
-    ("tagging", "s3:GetBucketTagging", "s3:PutBucketTagging"),
-    ("cors", "s3:GetBucketCORS", "s3:PutBucketCORS"),
-    ("encryption", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
-    ("publicAccessBlock", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
-    ("ownershipControls", "s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
-    ("versioning", "s3:GetBucketVersioning", "s3:PutBucketVersioning"),
-    ("object-lock", "s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration"),
-    ("accelerate", "s3:GetAccelerateConfiguration", "s3:PutAccelerateConfiguration"),
-    ("logging", "s3:GetBucketLogging", "s3:PutBucketLogging"),
-    ("lifecycle", "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
-    ("policy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"),
+/// Sub-resources of a bucket beside its settings: the action that reads them and the one that writes them.
+const SUBRESOURCES: [(&str, &str, &str); 4] = [
     ("versions", "s3:ListBucketVersions", ""),
     ("uploads", "s3:ListBucketMultipartUploads", "s3:PutObject"),
     ("list-type", "s3:ListBucket", ""),
@@ -280,9 +271,14 @@ fn parse(raw: &[u8]) -> Request {
 pub fn s3_action(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-    // The one sub-resource whose removal has an action of its own.
-    if method == "DELETE" && keys.contains_key("policy") {
-        return "s3:DeleteBucketPolicy".to_owned();
+    if let Some(setting) = SettingId::ALL.iter().map(|setting| setting.facts()).find(|it| keys.contains_key(it.subresource)) {
+        let (read, write) = (setting.actions[0], setting.actions[1]);
+        let action = match method {
+            "GET" | "HEAD" => read,
+            "DELETE" => setting.actions.get(2).unwrap_or(&write),
+            _ => write,
+        };
+        return action.to_owned();
     }
     for (name, read, write) in SUBRESOURCES {
         if keys.contains_key(name) {

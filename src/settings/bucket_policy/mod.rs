@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, FieldDiff, Setting, wrong_fields};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, wrong_fields};
 use crate::api::conditions::ConditionType;
 use crate::policy_language::{canonical_statement, parts, wrong_condition};
 use crate::problem::Problem;
@@ -127,6 +127,13 @@ impl Setting for BucketPolicy {
     const FIELD: &'static str = "bucket.policyStatements";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
+    const SUBRESOURCE: &'static str = "policy";
+    const UNSET: Unset = Unset::Code("NoSuchBucketPolicy");
+    const DOCS: Docs = Docs {
+        purpose: "the bucket policy: `policyStatements`, `tls` and `illuminaICA.crossAccountCopy`",
+        weaker: "a statement that lets everyone in (`*` for any kind of principal); a Deny that is removed, or changed other than to refuse more; an older TLS version",
+        kept: "statements with other Sids, in their own words; the policy's version, unless a statement of the spec contains a policy variable",
+    };
 
     fn desired(spec: Option<&BucketPolicySpec>, context: &Context<'_>) -> Result<Option<DesiredPolicy>, String> {
         let spec = spec.cloned().unwrap_or_default();
@@ -142,7 +149,7 @@ impl Setting for BucketPolicy {
             return Err(format!("the statements have {size} characters, AWS allows {LIMIT} in a bucket policy"));
         }
         let there = |name: &String| ours.iter().any(|statement| sid(statement) == name);
-        let known = || context.earlier.get("policyStatements").into_iter().flatten();
+        let known = || context.earlier(SettingId::BucketPolicy).iter();
         // No spec can have a Sid that begins like ours.
         let new = listed.iter().map(|statement| &statement.sid).filter(|sid| !known().any(|name| name == *sid));
         let fresh = new.cloned().collect();
@@ -162,8 +169,8 @@ impl Setting for BucketPolicy {
         any.into_iter().chain(statements.iter().flat_map(BucketStatement::reaches)).collect()
     }
 
-    fn on_new_bucket(desired: &DesiredPolicy) -> Option<Change<PolicyText>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<PolicyText> {
+        None
     }
 
     fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
@@ -226,6 +233,15 @@ impl Setting for BucketPolicy {
         let weakens = (!weakens.is_empty()).then(|| weakens.join(", "));
         let open = blocked.is_some() || !(diffs.is_empty() && taken.is_empty());
         open.then_some(Change { diffs, write, weakens, blocked, foreign: taken, adds })
+    }
+
+    fn after(write: &PolicyText) -> Option<PolicyText> {
+        (!write.statements.is_empty()).then(|| write.clone())
+    }
+
+    fn example() -> Example<PolicyText> {
+        let body = r#"{"Version":"2012-10-17","Statement":[{ "Sid":"Auditors", "Effect" : "Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::lab-bucket/*"}]}"#;
+        Example::new(PolicyText::parse(body).unwrap_or_default(), body)
     }
 
     fn hint(write: &PolicyText, problem: &Problem) -> Option<String> {

@@ -12,15 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, FieldDiff, Setting};
+use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs};
 use crate::api::conditions::ConditionType;
 use crate::problem::{Class, Problem};
 
 use rule::STORAGE_CLASSES;
 pub use rule::*;
+
+/// What S3 sets for the smallest object that transitions take, where a write names none.
+const DEFAULT_SIZE: &str = "all_storage_classes_128K";
 
 /// Lifecycle rules, by id. Rules of others stay. Omitted: all rules are left as they are.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -66,27 +69,33 @@ impl Setting for Lifecycle {
     const FIELD: &'static str = "bucket.lifecycle";
     const PART: ConditionType = ConditionType::BucketReady;
     const ACTIONS: &'static [&'static str] = &["s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"];
+    const SUBRESOURCE: &'static str = "lifecycle";
+    const UNSET: Unset = Unset::Code("NoSuchLifecycleConfiguration");
+    const DOCS: Docs = Docs {
+        purpose: "lifecycle rules",
+        weaker: "",
+        kept: "rules with other ids, in the form in which they were written; the default minimum object size for transitions",
+    };
 
     fn desired(spec: Option<&LifecycleSpec>, context: &Context<'_>) -> Result<Option<DesiredLifecycle>, String> {
         let Some(spec) = spec else { return Ok(None) };
         if let Some(wrong) = spec.rules.iter().find_map(LifecycleRule::wrong) {
             return Err(wrong);
         }
-        let ids: BTreeSet<_> = spec.rules.iter().map(|rule| &rule.id).collect();
-        let earlier: BTreeSet<_> = context.earlier.get("lifecycle").into_iter().flatten().collect();
-        let dropped = earlier.iter().filter(|id| !ids.contains(*id)).map(|id| (*id).clone()).collect();
-        let fresh = ids.into_iter().filter(|id| !earlier.contains(id)).cloned().collect();
+        let ids = spec.rules.iter().map(|rule| &rule.id);
+        let (dropped, fresh) = context.dropped_and_fresh(SettingId::Lifecycle, ids);
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped, fresh }))
     }
 
     /// Rules act on the objects of this bucket only; those of others stay.
     fn reaches(spec: &LifecycleSpec) -> Vec<Reach> {
-        let LifecycleSpec { rules: _ } = spec;
+        let LifecycleSpec { rules } = spec;
+        rules.iter().for_each(LifecycleRule::reaches_nothing);
         Vec::new()
     }
 
-    fn on_new_bucket(desired: &DesiredLifecycle) -> Option<Change<Rules>> {
-        Self::change(desired, None)
+    fn of_new_bucket() -> Option<Rules> {
+        None
     }
 
     fn change(desired: &DesiredLifecycle, live: Option<&Rules>) -> Option<Change<Rules>> {
@@ -110,7 +119,8 @@ impl Setting for Lifecycle {
                     write.rules.push(StoredRule::of(rule));
                 }
                 Some(stored) => {
-                    let differing = rule_diffs(&stored.rule, rule);
+                    let (live, wanted) = (json!(stored.rule.canonical()), json!(rule.canonical()));
+                    let differing = object_diffs(&path(&rule.id), &live, &wanted);
                     if differing.is_empty() {
                         continue;
                     }
@@ -125,6 +135,24 @@ impl Setting for Lifecycle {
         }
         let any = !(diffs.is_empty() && foreign.is_empty());
         any.then(|| Change { foreign, adds, ..Change::new(diffs, write) })
+    }
+
+    fn after(write: &Rules) -> Option<Rules> {
+        let minimum_size = write.minimum_size.clone().or_else(|| Some(DEFAULT_SIZE.to_owned()));
+        (!write.rules.is_empty()).then(|| Rules { minimum_size, ..write.clone() })
+    }
+
+    fn example() -> Example<Rules> {
+        let rule = LifecycleRule {
+            id: "uploads".to_owned(),
+            filter: Filter { prefix: Some("tmp/".to_owned()), ..Filter::default() },
+            abort_incomplete_multipart_upload: Some(AbortIncompleteMultipartUpload { days_after_initiation: Some(7) }),
+            ..LifecycleRule::default()
+        };
+        let body = "<LifecycleConfiguration><Rule><ID>uploads</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status>\
+            <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+            </LifecycleConfiguration>";
+        Example::new(Rules { rules: vec![StoredRule::of(&rule)], minimum_size: None }, body)
     }
 
     /// AWS says "MalformedXML" to a storage class that it does not know.
@@ -148,25 +176,10 @@ fn path(id: &str) -> String {
     format!("bucket.lifecycle.rules[{id}]")
 }
 
-/// Fields of a rule that differ, in a form where it does not matter how AWS spells them.
-fn rule_diffs(live: &LifecycleRule, desired: &LifecycleRule) -> Vec<FieldDiff> {
-    let fields = |rule: &LifecycleRule| match json!(rule.canonical()) {
-        Value::Object(fields) => fields,
-        _ => Default::default(),
-    };
-    let (live_fields, desired_fields) = (fields(live), fields(desired));
-    let names: BTreeSet<_> = live_fields.keys().chain(desired_fields.keys()).collect();
-    let differ = names.into_iter().filter(|name| live_fields.get(*name) != desired_fields.get(*name));
-    differ
-        .map(|name| {
-            let path = format!("{}.{name}", path(&desired.id));
-            FieldDiff::new(path, live_fields.get(name).cloned(), desired_fields.get(name).cloned())
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn rule(rule: Value) -> LifecycleRule {

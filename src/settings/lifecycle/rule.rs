@@ -183,6 +183,28 @@ impl LifecycleRule {
         fields.map(|text| format!("rule {}: {text}", self.id)).or_else(|| self.wrong_date())
     }
 
+    /// Takes the rule apart, so that a new field is thought of: nothing in it names what is outside the bucket.
+    pub(super) fn reaches_nothing(&self) {
+        let Self {
+            id: _,
+            status: _,
+            filter: Filter { prefix: _, tags: _, object_size_greater_than: _, object_size_less_than: _, unknown: _ },
+            expiration,
+            noncurrent_version_expiration: expired,
+            transitions,
+            noncurrent_version_transitions: versions,
+            abort_incomplete_multipart_upload: uploads,
+            unknown: _,
+        } = self;
+        expiration.iter().for_each(|Expiration { days: _, date: _, expired_object_delete_marker: _ }| ());
+        expired.iter().for_each(|NoncurrentVersionExpiration { noncurrent_days: _, newer_noncurrent_versions: _ }| ());
+        transitions.iter().for_each(|Transition { days: _, date: _, storage_class: _ }| ());
+        versions
+            .iter()
+            .for_each(|NoncurrentVersionTransition { noncurrent_days: _, newer_noncurrent_versions: _, storage_class: _ }| ());
+        uploads.iter().for_each(|AbortIncompleteMultipartUpload { days_after_initiation: _ }| ());
+    }
+
     /// A date that the calendar does not have: its digits alone pass the schema.
     fn wrong_date(&self) -> Option<String> {
         let expiration = self.expiration.iter().map(|expiration| ("expiration", &expiration.date));

@@ -108,7 +108,7 @@ async fn a_key_on_hold_stays_as_it_is() {
     // A key that is deleted is not replaced, and nothing that the tenant asks for is done to keys.
     lab.patch("c", json!({ "metadata": { "annotations": { ROTATE_AT: "1" } } })).await;
     lab.check("c").await;
-    assert_eq!(lab.keys(&user).await, [key.clone()]);
+    assert_eq!(lab.keys(&user).await, std::slice::from_ref(&key));
     let listed = iam.list_access_keys().user_name(&user).send().await.unwrap();
     assert_eq!(listed.access_key_metadata()[0].status(), Some(&StatusType::Inactive));
     cut_off(&lab, "c", &user, "1").await;

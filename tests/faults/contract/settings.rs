@@ -3,29 +3,26 @@
 use aws_sdk_s3::types::{
     BucketAccelerateStatus, BucketLifecycleConfiguration, BucketLoggingStatus, BucketVersioningStatus, CorsConfiguration,
     CorsRule, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, LoggingEnabled, NoncurrentVersionExpiration,
-    ObjectLockConfiguration, ObjectLockEnabled, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
-    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-    ServerSideEncryptionRule, Tagging, TransitionDefaultMinimumObjectSize, VersioningConfiguration,
+    ObjectLockConfiguration, ObjectLockEnabled, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tagging, TransitionDefaultMinimumObjectSize,
+    VersioningConfiguration,
 };
+use bucketconnection::aws::Aws;
+use bucketconnection::sdk::Sdk;
+use bucketconnection::settings::{self, Example, Live, SettingId};
 use serde_json::json;
 
 use super::{Checks, Lab, cases, policy, statement, tag};
 use crate::model::client::code;
 
 cases! {
-    a_new_bucket_has_defaults,
+    every_setting_comes_back,
     unset_settings_have_codes,
-    unset_settings_are_empty,
-    cors_comes_back,
     cors_methods_are_checked,
     lifecycle_comes_back,
     lifecycle_rules_are_unique,
-    tags_come_back,
     tags_of_aws_are_refused,
     encryption_comes_back_and_falls_back,
-    public_access_block_comes_back,
-    ownership_comes_back,
-    versioning_comes_back,
     acceleration_comes_back,
     logging_comes_back,
     logging_needs_a_target,
@@ -38,14 +35,24 @@ cases! {
     a_public_bucket_policy_is_refused,
 }
 
-async fn a_new_bucket_has_defaults(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    let block = s3.get_public_access_block().bucket(&bucket).send().await.unwrap().public_access_block_configuration.unwrap();
-    let flags = [block.block_public_acls, block.ignore_public_acls, block.block_public_policy, block.restrict_public_buckets];
-    checks.is("public access block", flags, [Some(true); 4]);
-    checks.is("encryption", encryption(&lab, &bucket).await, Some(ServerSideEncryption::Aes256));
-    let controls = s3.get_bucket_ownership_controls().bucket(&bucket).send().await.unwrap().ownership_controls.unwrap();
-    checks.is("ownership", controls.rules()[0].object_ownership(), &ObjectOwnership::BucketOwnerEnforced);
+/// By the operator's own calls: a new bucket is as `of_new_bucket` says, and what a write leaves is what the next read answers.
+async fn every_setting_comes_back(lab: Lab, checks: &mut Checks) {
+    let s3 = lab.s3();
+    let mut deliver = statement("Allow", "s3:PutObject", "arn:aws:s3:::lab-logs/*");
+    deliver["Principal"] = json!({ "Service": "logging.s3.amazonaws.com" });
+    for bucket in ["lab-logs", "lab-bucket"] {
+        s3.create_bucket().bucket(bucket).create_bucket_configuration(super::location(super::REGION)).send().await.unwrap();
+    }
+    s3.put_bucket_policy().bucket("lab-logs").policy(policy(&[deliver]).to_string()).send().await.unwrap();
+    let aws = Aws::new(Sdk::new(lab.config(&lab.admin, super::REGION)));
+    let bucket = aws.bucket(super::REGION, "lab-bucket", &lab.account);
+    checks.is("new", settings::read(&bucket, SettingId::ALL).await, Live::of_new_bucket());
+    for Example { write, .. } in settings::examples() {
+        let (setting, mut live) = (write.setting(), Live::default());
+        checks.is(setting.field(), settings::write(&bucket, &write).await, Ok(()));
+        live.apply(&write);
+        checks.is(setting.field(), settings::read(&bucket, &[setting]).await, live);
+    }
 }
 
 async fn encryption(lab: &Lab, bucket: &str) -> Option<ServerSideEncryption> {
@@ -77,30 +84,10 @@ async fn unset_settings_have_codes(lab: Lab, checks: &mut Checks) {
     checks.is("ownership", code(&ownership), "OwnershipControlsNotFoundError");
 }
 
-async fn unset_settings_are_empty(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    checks.is("versioning", s3.get_bucket_versioning().bucket(&bucket).send().await.map(|answer| answer.status).unwrap(), None);
-    let acceleration = s3.get_bucket_accelerate_configuration().bucket(&bucket).send().await;
-    checks.is("acceleration", acceleration.map(|answer| answer.status).unwrap(), None);
-    let logging = s3.get_bucket_logging().bucket(&bucket).send().await;
-    checks.is("logging", logging.map(|answer| answer.logging_enabled).unwrap(), None);
-}
-
 fn cors(id: &str, methods: &[&str]) -> CorsRule {
     let rule = CorsRule::builder().id(id).allowed_origins("https://b.example").allowed_origins("https://a.example");
     let rule = rule.allowed_headers("X-B").allowed_headers("*").expose_headers("ETag").max_age_seconds(60);
     rule.set_allowed_methods(Some(methods.iter().map(|method| (*method).to_owned()).collect())).build().unwrap()
-}
-
-async fn cors_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    let rules = vec![cors("second", &["PUT", "GET"]), cors("first", &["HEAD"])];
-    let configuration = CorsConfiguration::builder().set_cors_rules(Some(rules.clone())).build().unwrap();
-    s3.put_bucket_cors().bucket(&bucket).cors_configuration(configuration).send().await.unwrap();
-    let found = s3.get_bucket_cors().bucket(&bucket).send().await.unwrap();
-    checks.is("rules", found.cors_rules(), rules);
-    s3.delete_bucket_cors().bucket(&bucket).send().await.unwrap();
-    checks.is("deleted", code(&s3.get_bucket_cors().bucket(&bucket).send().await), "NoSuchCORSConfiguration");
 }
 
 async fn cors_methods_are_checked(lab: Lab, checks: &mut Checks) {
@@ -138,21 +125,6 @@ async fn lifecycle_rules_are_unique(lab: Lab, checks: &mut Checks) {
     checks.is("code", code(&put.lifecycle_configuration(configuration).send().await), "InvalidArgument");
 }
 
-async fn tags_come_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    for tags in [vec![tag("a", "1"), tag("b", "<&>")], vec![tag("c", "")]] {
-        let tagging = Tagging::builder().set_tag_set(Some(tags.clone())).build().unwrap();
-        s3.put_bucket_tagging().bucket(&bucket).tagging(tagging).send().await.unwrap();
-        checks.is(
-            "tags",
-            s3.get_bucket_tagging().bucket(&bucket).send().await.map(|answer| answer.tag_set).unwrap_or_default(),
-            tags,
-        );
-    }
-    s3.delete_bucket_tagging().bucket(&bucket).send().await.unwrap();
-    checks.is("deleted", code(&s3.get_bucket_tagging().bucket(&bucket).send().await), "NoSuchTagSet");
-}
-
 async fn tags_of_aws_are_refused(lab: Lab, checks: &mut Checks) {
     let tagging = Tagging::builder().tag_set(tag("aws:a", "1")).build().unwrap();
     let put = lab.s3().put_bucket_tagging().bucket(lab.new_bucket().await).tagging(tagging).send().await;
@@ -175,36 +147,9 @@ async fn encryption_comes_back_and_falls_back(lab: Lab, checks: &mut Checks) {
     checks.is("deleted", encryption(&lab, &bucket).await, Some(ServerSideEncryption::Aes256));
 }
 
-async fn public_access_block_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    let configuration = PublicAccessBlockConfiguration::builder().block_public_acls(true).restrict_public_buckets(false).build();
-    s3.put_public_access_block().bucket(&bucket).public_access_block_configuration(configuration).send().await.unwrap();
-    let found = s3.get_public_access_block().bucket(&bucket).send().await.unwrap().public_access_block_configuration.unwrap();
-    let flags = [found.block_public_acls, found.ignore_public_acls, found.block_public_policy, found.restrict_public_buckets];
-    checks.is("flags", flags, [Some(true), Some(false), Some(false), Some(false)]);
-}
-
-async fn ownership_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::ObjectWriter).build().unwrap();
-    let controls = OwnershipControls::builder().rules(rule).build().unwrap();
-    s3.put_bucket_ownership_controls().bucket(&bucket).ownership_controls(controls.clone()).send().await.unwrap();
-    let found = s3.get_bucket_ownership_controls().bucket(&bucket).send().await.unwrap();
-    checks.is("controls", found.ownership_controls(), Some(&controls));
-}
-
 async fn versioning(lab: &Lab, bucket: &str, status: BucketVersioningStatus) {
     let configuration = VersioningConfiguration::builder().status(status).build();
     lab.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(configuration).send().await.unwrap();
-}
-
-async fn versioning_comes_back(lab: Lab, checks: &mut Checks) {
-    let bucket = lab.new_bucket().await;
-    for status in [BucketVersioningStatus::Enabled, BucketVersioningStatus::Suspended] {
-        versioning(&lab, &bucket, status.clone()).await;
-        let found = lab.s3().get_bucket_versioning().bucket(&bucket).send().await.unwrap();
-        checks.is("status", found.status(), Some(&status));
-    }
 }
 
 async fn acceleration_comes_back(lab: Lab, checks: &mut Checks) {

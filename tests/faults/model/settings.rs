@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bucketconnection::settings::{SettingId, Unset};
 use serde_json::Value;
 
 use super::Call;
@@ -9,27 +10,6 @@ use super::evaluate::{is_public, list, strings};
 use super::state::{Bucket, PARTITION, State, Tags};
 use super::wire::{Answer, Refusal, Success, element, elements, refuse, tags, text, unescaped};
 
-/// What an unset setting reads as: an error code, or an empty element.
-enum Unset {
-    Code(&'static str),
-    Empty(&'static str),
-}
-
-use Unset::{Code, Empty};
-
-const SETTINGS: [(&str, Unset); 11] = [
-    ("tagging", Code("NoSuchTagSet")),
-    ("cors", Code("NoSuchCORSConfiguration")),
-    ("encryption", Code("ServerSideEncryptionConfigurationNotFoundError")),
-    ("publicAccessBlock", Code("NoSuchPublicAccessBlockConfiguration")),
-    ("ownershipControls", Code("OwnershipControlsNotFoundError")),
-    ("lifecycle", Code("NoSuchLifecycleConfiguration")),
-    ("policy", Code("NoSuchBucketPolicy")),
-    ("object-lock", Code("ObjectLockConfigurationNotFoundError")),
-    ("versioning", Empty("VersioningConfiguration")),
-    ("accelerate", Empty("AccelerateConfiguration")),
-    ("logging", Empty("BucketLoggingStatus")),
-];
 /// Comes and goes with the lifecycle rules.
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
 const SSE_S3: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>";
@@ -66,18 +46,22 @@ fn public_access_block(is_on: impl Fn(&str) -> bool) -> String {
 
 /// Answers a request for a setting; `None` when it is for something else.
 pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<Answer> {
-    let (sub, unset) = SETTINGS.iter().find(|(sub, _)| call.parameter(sub).is_some())?;
+    let setting = SettingId::ALL.iter().map(|setting| setting.facts()).find(|it| call.parameter(it.subresource).is_some())?;
+    let (sub, unset) = (setting.subresource, setting.unset);
+    if let Some(id) = call.parameter("id") {
+        return one_of_many(state.buckets.get_mut(name).unwrap(), sub, unset, call, id);
+    }
     let bucket = &state.buckets[name];
     let answer = match call.request.method().as_str() {
         "GET" => return Some(read(bucket, sub, unset)),
         "PUT" => checked(state, bucket, sub, call).map(Some),
         // A bucket is never unencrypted.
-        "DELETE" => Ok((*sub == "encryption").then(|| SSE_S3.to_owned())),
+        "DELETE" => Ok((sub == "encryption").then(|| SSE_S3.to_owned())),
         _ => return None,
     };
     let settings = &mut state.buckets.get_mut(name).unwrap().settings;
     Some(answer.map(|body| {
-        if *sub == "lifecycle" {
+        if sub == "lifecycle" {
             settings.remove(MINIMUM_SIZE);
             if let Some(size) = call.header(MINIMUM_SIZE).filter(|_| body.is_some()) {
                 settings.insert(MINIMUM_SIZE, size.to_owned());
@@ -87,19 +71,33 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<A
             Some(body) => settings.insert(sub, body),
             None => settings.remove(sub),
         };
-        Success::empty(if call.request.method() == "PUT" && *sub != "policy" { 200 } else { 204 })
+        Success::empty(if call.request.method() == "PUT" && sub != "policy" { 200 } else { 204 })
     }))
 }
 
-fn read(bucket: &Bucket, sub: &str, unset: &Unset) -> Answer {
+/// A setting of which a bucket has many, by id: kept as the answer that lists them.
+fn one_of_many(bucket: &mut Bucket, sub: &'static str, unset: Unset, call: &Call<'_>, id: &str) -> Option<Answer> {
+    const ONE: &str = "IntelligentTieringConfiguration";
+    let (Unset::Empty(list), put) = (unset, call.request.method() == "PUT") else { return None };
+    let kept = bucket.settings.remove(sub).unwrap_or_default();
+    let others = elements(&kept, ONE).into_iter().filter(|one| text(one, "Id") != Some(id));
+    let sent = elements(call.body(), ONE).into_iter().filter(|_| put);
+    let all: Vec<_> = others.chain(sent).map(|one| format!("<{ONE}>{one}</{ONE}>")).collect();
+    if !all.is_empty() {
+        bucket.settings.insert(sub, format!("<{list}>{}</{list}>", all.concat()));
+    }
+    Some(Ok(Success::empty(if put { 200 } else { 204 })))
+}
+
+fn read(bucket: &Bucket, sub: &str, unset: Unset) -> Answer {
     match (bucket.settings.get(sub), unset) {
         (Some(body), _) if sub == "lifecycle" => {
             let size = bucket.settings.get(MINIMUM_SIZE).map_or("all_storage_classes_128K", String::as_str);
             Ok(Success::xml(body).header(MINIMUM_SIZE, size))
         }
         (Some(body), _) => Ok(Success::xml(body)),
-        (None, Code(code)) => refuse(404, code, format!("{sub} is not set")),
-        (None, Empty(root)) => Ok(Success::xml(format!("<{root}/>"))),
+        (None, Unset::Code(code)) => refuse(404, code, format!("{sub} is not set")),
+        (None, Unset::Empty(root)) => Ok(Success::xml(format!("<{root}/>"))),
     }
 }
 
@@ -119,7 +117,7 @@ fn checked(state: &State, bucket: &Bucket, sub: &str, call: &Call<'_>) -> Result
             if listed > 50 {
                 return refuse(400, "BadRequest", "Bucket tag count cannot be greater than 50");
             }
-            return Ok(if tags.is_empty() { String::new() } else { tagging(&tags) });
+            return Ok(if tags.is_empty() { String::new() } else { body.to_owned() });
         }
         "cors" => {
             if !has("CORSRule") {

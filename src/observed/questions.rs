@@ -1,0 +1,171 @@
+//! What to look at: decided here, without any call, so that whoever looks only answers. A reconcile asks in rounds: [`secrets`] until it
+//! asks nothing more, [`Questions`] of AWS, and [`FollowUp`], which depends on the answers.
+
+use std::collections::BTreeSet;
+
+use super::{Observed, Remembered, Secret};
+use crate::api::PolicyType;
+use crate::credentials::KeyPair;
+use crate::desired::Desired;
+
+/// How much to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All that the plan for a living object needs.
+    Reconcile,
+    /// All that its deletion needs.
+    Deletion,
+}
+
+/// The place of a Secret among those that are observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The Secret that consumers read.
+    Main,
+    /// One of an earlier name or key.
+    Earlier,
+    /// The one that the current key has for itself.
+    Own,
+    /// The one in which the pending key waits.
+    Pending,
+}
+
+/// The Secrets that are to be read next, by name: those of a connection that manages its key. Asks again with the answers in `observed`,
+/// until nothing more is asked.
+pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, pending: Option<String>) -> Vec<(Place, String)> {
+    if observed.secret == Secret::NotLooked {
+        return vec![(Place::Main, desired.secret.name.clone())];
+    }
+    let earlier = remembered.earlier_secrets(desired, &observed.secret);
+    // The Secret that a key has for itself is found by the mark on the one that an earlier spec named.
+    let own_of_earlier = observed.earlier_secrets.iter().filter_map(|(name, secret)| secret.own_of(name));
+    let earlier = earlier.into_iter().chain(own_of_earlier).filter(|name| !observed.earlier_secrets.contains_key(name));
+    let unread = |secret: &Secret| *secret == Secret::NotLooked;
+    let own = remembered.own_secret(desired, &observed.secret).filter(|_| unread(&observed.version));
+    let pending = pending.filter(|_| unread(&observed.pending));
+    let earlier = earlier.map(|name| (Place::Earlier, name));
+    earlier.chain(own.map(|name| (Place::Own, name))).chain(pending.map(|name| (Place::Pending, name))).collect()
+}
+
+impl Observed {
+    /// Takes in what was read of a Secret.
+    pub fn put(&mut self, place: &Place, name: String, secret: Secret) {
+        match place {
+            Place::Main => self.secret = secret,
+            Place::Earlier => drop(self.earlier_secrets.insert(name, secret)),
+            Place::Own => self.version = secret,
+            Place::Pending => self.pending = secret,
+        }
+    }
+}
+
+/// What AWS is asked in the first round, all at once. The settings of the bucket that [`Desired`] manages are asked in any case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Questions {
+    /// Whether there is a user of ours to ask about, and what is attached to it: AWS attaches its quarantine there.
+    pub user: bool,
+    /// The policy of the user.
+    pub policy: Option<PolicyQuestion>,
+    /// ARNs of managed policies whose tags tell whether they are ours.
+    pub policy_tags: BTreeSet<String>,
+    /// The key whose last use is asked.
+    pub last_used: Option<String>,
+    /// Whether the inline policy that denies old sessions may be there.
+    pub denial: bool,
+    /// Keys of the Secret, to be tried until one works.
+    pub keys: Vec<KeyPair>,
+    /// Keys that wait, to be tried until one works.
+    pub pending: Vec<KeyPair>,
+    /// The key that was proven to be the user's. Others must tell first whose they are.
+    pub known: Option<String>,
+}
+
+/// How the policy is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyQuestion {
+    /// The inline policy of this name.
+    Inline(String),
+    /// The managed policy; only the document of this version where the status knows the policy, else id and tags too.
+    Managed(Option<String>),
+}
+
+impl Questions {
+    /// The questions about a connection, after its Secrets were read into `seen`.
+    pub fn of(desired: &Desired, remembered: &Remembered, seen: &Observed, scope: Scope) -> Self {
+        let ours = desired.existing.is_none();
+        let credentials = &remembered.credentials;
+        let held = seen.secret.keys();
+        // An object that was retained may have left a denial that nobody remembers.
+        let unknown = ours && (remembered.user.is_none() || scope == Scope::Deletion);
+        Self {
+            user: ours,
+            policy: ours.then(|| PolicyQuestion::of(desired, remembered, scope)),
+            policy_tags: remembered.earlier_policies(desired).filter_map(|policy| policy.arn.clone()).collect(),
+            last_used: credentials.previous.as_ref().map(|previous| previous.access_key_id.clone()),
+            denial: credentials.revocation.is_some() || unknown,
+            keys: seen.candidates(remembered),
+            pending: seen.pending.keys().into_iter().filter(|key| held.iter().all(|held| held.id != key.id)).collect(),
+            known: credentials.access_key_id.clone().filter(|_| remembered.verified),
+        }
+    }
+
+    /// How many calls this takes at most, where the first key of each Secret works.
+    pub fn calls(&self, desired: &Desired) -> usize {
+        let policy = match &self.policy {
+            None => 0,
+            Some(PolicyQuestion::Inline(_) | PolicyQuestion::Managed(Some(_))) => 1,
+            // Its id, its tags and its versions, then the document.
+            Some(PolicyQuestion::Managed(None)) => 3,
+        };
+        let flags = [self.last_used.is_some(), self.denial, !self.keys.is_empty(), !self.pending.is_empty()];
+        let user = if self.user { 2 } else { 0 };
+        desired.bucket.settings.managed().len()
+            + user
+            + policy
+            + self.policy_tags.len()
+            + flags.into_iter().filter(|asks| *asks).count()
+    }
+}
+
+impl PolicyQuestion {
+    fn of(desired: &Desired, remembered: &Remembered, scope: Scope) -> Self {
+        match desired.policy.kind {
+            PolicyType::Inline => Self::Inline(desired.policy.name.clone()),
+            PolicyType::Managed => {
+                // Id and tags are looked at before it is deleted, and where the tags may not name the namespace yet.
+                let trusted = scope == Scope::Reconcile && remembered.namespace == desired.namespace.id;
+                let known = remembered.policy(desired).filter(|_| trusted);
+                Self::Managed(known.and_then(|known| known.version.clone()))
+            }
+        }
+    }
+}
+
+/// What AWS is asked in the second round: rarely anything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FollowUp {
+    /// The list of the user's keys.
+    pub keys: bool,
+    /// What is in the bucket.
+    pub contents: bool,
+    /// When the bucket was created.
+    pub created: bool,
+    /// Inline policies and groups of the user.
+    pub rights: bool,
+    /// ARNs of managed policies whose tags tell whether they are ours.
+    pub policy_tags: BTreeSet<String>,
+}
+
+impl FollowUp {
+    /// The questions that the answers of the first round lead to.
+    pub fn of(desired: &Desired, remembered: &Remembered, observed: &Observed, scope: Scope) -> Self {
+        let forgotten = observed.forgot_user(desired, remembered);
+        Self {
+            keys: observed.asks_keys(desired, remembered, scope == Scope::Deletion),
+            contents: scope == Scope::Deletion && observed.bucket.is_ours(desired),
+            created: remembered.asks_creation(desired, &observed.bucket),
+            rights: forgotten || observed.takes_user(desired, remembered),
+            policy_tags: if forgotten { observed.other_policies(desired) } else { BTreeSet::new() },
+        }
+    }
+}

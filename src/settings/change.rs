@@ -1,0 +1,127 @@
+//! What a setting is read as, and what has to change in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::problem::Problem;
+
+/// A write, and what it changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<W> {
+    /// The fields that change.
+    pub diffs: Vec<FieldDiff>,
+    /// What to send.
+    pub write: W,
+    /// The protection that it takes from the bucket, such as "turns blockPublicAcls off": done only where `bucket.allowWeaker`
+    /// names the setting.
+    pub weakens: Option<String>,
+    /// What of others stands in its way, so that it cannot be done.
+    pub blocked: Option<String>,
+    /// What others have under names of the spec, by path: it is left as it is.
+    pub foreign: Vec<String>,
+    /// Names that the write adds, where the setting is shared with others: these become ours.
+    pub adds: Vec<String>,
+}
+
+impl<W> Change<W> {
+    /// A change of some fields; `None` where there are none.
+    pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
+        (!diffs.is_empty()).then_some(Self::new(diffs, write))
+    }
+
+    pub(super) fn new(diffs: Vec<FieldDiff>, write: W) -> Self {
+        Self { diffs, write, weakens: None, blocked: None, foreign: Vec::new(), adds: Vec::new() }
+    }
+
+    /// A change of one whole field.
+    pub fn whole(path: &str, live: Option<Value>, desired: Option<Value>, write: W) -> Self {
+        Self::new(vec![FieldDiff::new(path, live, desired)], write)
+    }
+
+    /// The same, marked as taking protection away where `weakens` says which.
+    pub fn weakening(self, weakens: Option<String>) -> Self {
+        Self { weakens, ..self }
+    }
+}
+
+/// One field that differs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FieldDiff {
+    /// Which field, as the spec spells it where it can.
+    pub path: String,
+    /// What is there; `None` when nothing.
+    pub live: Option<Value>,
+    /// What should be there; `None` when nothing.
+    pub desired: Option<Value>,
+}
+
+impl FieldDiff {
+    /// A field that differs.
+    pub fn new(path: impl Into<String>, live: Option<Value>, desired: Option<Value>) -> Self {
+        Self { path: path.into(), live, desired }
+    }
+
+    /// For people: what is there and what should be, as JSON, each cut to `length` characters.
+    pub fn shown(&self, length: usize) -> [String; 2] {
+        [&self.live, &self.desired].map(|value| {
+            let text = value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
+            match text.char_indices().nth(length) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text,
+            }
+        })
+    }
+}
+
+/// The answer to one read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Reading<T> {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// It is not set.
+    Unset,
+    /// It is set to this.
+    Set(T),
+    /// It could not be read. Never taken for "unset".
+    Unreadable(Problem),
+}
+
+impl<T> Reading<T> {
+    /// What it is set to, where it is.
+    pub fn set(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::NotLooked | Self::Unset | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Reading<T> {
+    fn from(live: Option<T>) -> Self {
+        live.map_or(Self::Unset, Self::Set)
+    }
+}
+
+/// Diffs of two objects, one for each field that differs.
+pub(crate) fn object_diffs(path: &str, live: &Value, desired: &Value) -> Vec<FieldDiff> {
+    let fields = |object: &Value| object.as_object().cloned().unwrap_or_default();
+    let (live, desired) = (fields(live), fields(desired));
+    let names: BTreeSet<_> = live.keys().chain(desired.keys()).collect();
+    let differ = names.into_iter().filter(|name| live.get(*name) != desired.get(*name));
+    differ.map(|name| FieldDiff::new(format!("{path}.{name}"), live.get(name).cloned(), desired.get(name).cloned())).collect()
+}
+
+/// Diffs of two maps, one for each key that differs.
+pub(crate) fn map_diffs(path: &str, live: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> Vec<FieldDiff> {
+    let keys: BTreeSet<_> = live.keys().chain(desired.keys()).collect();
+    keys.into_iter()
+        .filter(|key| live.get(*key) != desired.get(*key))
+        .map(|key| {
+            let value = |map: &BTreeMap<String, String>| map.get(key).map(|v| Value::String(v.clone()));
+            FieldDiff::new(format!("{path}[{key}]"), value(live), value(desired))
+        })
+        .collect()
+}

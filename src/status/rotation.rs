@@ -1,0 +1,110 @@
+//! What the status says of a rotation, and when the clock alone makes something due.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::credentials::LATE_SECONDS;
+use super::parts::{Verdict, undone_step};
+use super::{Checked, Pass};
+use crate::api::conditions::{ConditionType, Reason};
+use crate::api::{BucketConnectionStatus, CredentialsStatus, PreviousKey, ROTATE_AT};
+use crate::problem::Class;
+use crate::settings::Reading;
+
+/// What is to be said of rotation, where there is anything to say.
+pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
+    const PART: ConditionType = ConditionType::RotationComplete;
+    let credentials = status.memory.credentials.as_ref()?;
+    let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, passing: false };
+    if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == PART) {
+        return Some(told(blocker.reason, blocker.message.clone()));
+    }
+    if let Some(verdict) = undone_step(check, PART) {
+        return Some(Verdict { holds: Some(false), ..verdict });
+    }
+    if credentials.pending.is_some() {
+        return Some(told(Reason::Rotating, "the next access key is being issued and proven".to_owned()));
+    }
+    if let Some(previous) = &credentials.previous {
+        return Some(told_of(previous, credentials, pass, check));
+    }
+    let known = super::condition(status, PART).is_some();
+    (known || check.desired.rotation.interval.is_some()).then(|| {
+        let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next one is due at {}", at.0));
+        let message = format!("no key is being replaced{}", next.unwrap_or_default());
+        Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, passing: false }
+    })
+}
+
+fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Verdict {
+    let id = &previous.access_key_id;
+    let by = previous.used_since().map(|used| format!("used by {} in {} since it was replaced", used.service, used.region));
+    let over = pass.now >= previous.works_until.0;
+    let known = check.remembered.credentials.previous.as_ref();
+    let active = match &check.observed.keys {
+        // Not one that only this pass made Inactive.
+        Reading::Set(keys) if known.is_some_and(|known| known.inactive_since.is_some()) => {
+            keys.iter().any(|key| key.id == *id && key.active)
+        }
+        _ => false,
+    };
+    let (reason, mut message) = match by {
+        Some(by) if over => {
+            let state = if active { "it was made Active again, and is left so" } else { "it is Inactive, and not deleted" };
+            let secret = credentials.secret_name.as_deref().unwrap_or_default();
+            let text = format!(
+                "the access key before, {id}, was {by}: {state}; have whoever uses it take the key in Secret {secret}, then delete it (the next rotation deletes it if it is Inactive then)"
+            );
+            (Reason::PreviousKeyInUse, text)
+        }
+        by => {
+            let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
+            let state = if over {
+                "is Inactive and about to be deleted".to_owned()
+            } else {
+                format!("works until {}", previous.works_until.0)
+            };
+            (Reason::Overlapping, format!("the access key before, {id}, {state}{by}"))
+        }
+    };
+    let request = pass.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
+    if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
+        message += "; another rotation was asked for, and waits for that";
+    }
+    if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
+        message += "; workloads could not be looked at";
+    }
+    Verdict { holds: Some(false), reason, message, stalled: false, passing: false }
+}
+
+/// Whether a rotation is under way, or something that passes keeps it from it.
+pub fn rotates(status: &BucketConnectionStatus) -> bool {
+    const PASSING: [Reason; 9] = [
+        Reason::Rotating,
+        Reason::KeyPropagating,
+        Reason::Progressing,
+        Reason::Throttled,
+        Reason::AWSUnavailable,
+        Reason::KubernetesUnavailable,
+        Reason::LeaseNotHeld,
+        Reason::Conflict,
+        Reason::Waiting,
+    ];
+    let complete = super::condition(status, ConditionType::RotationComplete).filter(|condition| condition.status == "False");
+    let passing = complete.is_some_and(|told| PASSING.iter().any(|reason| told.reason == reason.to_string()));
+    passing || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.pending.is_some())
+}
+
+/// The next time at which something is due by the clock alone, after `now`.
+pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
+    let credentials = status.memory.credentials.as_ref()?;
+    let previous = credentials.previous.as_ref();
+    let times = [
+        credentials.next_rotation_at.as_ref().map(|at| at.0),
+        previous.map(|previous| previous.works_until.0),
+        previous.and_then(PreviousKey::settled_at),
+        credentials.revocation.as_ref().map(|revocation| revocation.ends_at.0),
+        credentials.intent.as_ref().and_then(|intent| intent.until.0.checked_add(SignedDuration::from_secs(LATE_SECONDS)).ok()),
+    ];
+    let later = times.into_iter().flatten().map(|at| at.duration_since(now)).filter(SignedDuration::is_positive);
+    later.min()
+}
