@@ -88,9 +88,9 @@ impl Run {
         let client = self.cluster.client().await?;
         let metrics = self.metrics().await?;
         let started = async {
-            let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
-            patiently(|| self.crds_installed(&kubernetes)).await;
-            let seal = patiently(|| kubernetes.seal(&self.operator_namespace)).await;
+            let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
+            retry_forever(|| self.crds_installed(&kubernetes)).await;
+            let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace)).await;
             (kubernetes, seal)
         };
         let (kubernetes, seal) = tokio::select! {
@@ -168,7 +168,7 @@ impl Run {
 }
 
 /// Tries until it works: what is missing at the start may come, and a restart would only hide it.
-async fn patiently<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
+async fn retry_forever<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
     loop {
         match attempt().await {
             Ok(value) => return value,

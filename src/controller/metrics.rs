@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use super::Guarded;
+use super::DeserializeGuard;
 use super::progress::Progress;
 use super::server::Server;
 use crate::api::BucketConnection;
@@ -49,13 +49,13 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 #[derive(Default)]
 pub struct Metrics {
     /// Empty as long as another operator works.
-    connections: OnceLock<Store<Guarded<BucketConnection>>>,
+    connections: OnceLock<Store<DeserializeGuard<BucketConnection>>>,
     progress: OnceLock<Arc<Progress>>,
 }
 
 impl Metrics {
     /// From now on tells of these connections, and whether their reconciles end.
-    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>, progress: Arc<Progress>) {
+    pub(super) fn set_store(&self, connections: Store<DeserializeGuard<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
         let _ = self.progress.set(progress);
     }

@@ -14,7 +14,7 @@ use super::stages::{Unfit, internal_error};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::Aws;
-use crate::desired::claims::{self, Standing, Taken};
+use crate::desired::claims::{self, Claim, Conflict};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::keys::waiting_secret;
@@ -40,7 +40,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 }
 
 async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
         // Deleted meanwhile.
         Err(problem) if problem.class == Class::Missing => {
@@ -76,7 +76,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     // Before anything is created, so that nothing is ever left behind.
     let object = &mut hold(object.clone(), context).await?;
     let mut remembered = Remembered::of(object);
-    let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
+    let creation = if desired.may_create_blindly() { Discovery::Optimistic } else { Discovery::Full };
     let now = (context.clock)();
     let looked = observe(object, &desired, &mut remembered, &opened.aws, &context.kubernetes, (creation, now));
     let observed = Box::pin(looked).await;
@@ -97,7 +97,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     }
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
-        context.fence.holds(Duration::ZERO)?;
+        context.fence.ensure_valid_for(Duration::ZERO)?;
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
@@ -140,7 +140,7 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     let tenant = tenant.map_err(|problem| accounts::failed(&problem))?;
     let opened = accounts::open(object, account.as_ref(), tenant, &context.sessions, &context.kubernetes).await;
     let opened = opened.map_err(|not_opened| not_opened.blocker)?;
-    match rival(object, others(), &opened.terms, |other| context.standing(other)) {
+    match rival(object, others(), &opened.terms, |other| context.claim(other)) {
         Some(blocker) => Err(blocker),
         None => Ok(opened),
     }
@@ -151,22 +151,22 @@ pub(super) fn rival<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     terms: &Terms,
-    standing: impl Fn(&BucketConnection) -> Standing,
+    claim: impl Fn(&BucketConnection) -> Claim,
 ) -> Option<Blocker> {
     if Management::of_spec(&object.spec.management).hands_off() {
         return None;
     }
-    let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
+    let Conflict { part, message, holder } = claims::conflict_with(object, others, &terms.defaults, claim)?;
     tracing::info!(holder, detail = message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
 #[derive(PartialEq, Eq)]
-pub(super) enum Creation {
+pub(super) enum Discovery {
     /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next pass looks.
     Optimistic,
     /// Everything is looked at.
-    Looked,
+    Full,
 }
 
 pub(super) async fn observe(
@@ -175,10 +175,10 @@ pub(super) async fn observe(
     remembered: &mut Remembered,
     aws: &Aws,
     kubernetes: &Kubernetes,
-    (creation, now): (Creation, Timestamp),
+    (creation, now): (Discovery, Timestamp),
 ) -> Observed {
     let mut seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
-    if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
+    if creation == Discovery::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
     let mut observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
@@ -217,7 +217,7 @@ async fn secrets(
     now: Timestamp,
 ) -> Observed {
     if let Some(name) = &desired.existing {
-        return Observed { secret: kubernetes.given_secret(object, name).await, ..Observed::default() };
+        return Observed { secret: kubernetes.user_provided_secret(object, name).await, ..Observed::default() };
     }
     let mut observed = Observed::default();
     loop {
@@ -390,7 +390,7 @@ pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, contex
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
 pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     // Another operator may have told more by now: this pass ends as if the process had ended.
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let revoking = matches!(stage, Stage::Revoking(_));
     let pass = Pass { object, now: (context.clock)(), stage };

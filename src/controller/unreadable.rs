@@ -21,7 +21,7 @@ const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
 /// One reconcile; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
     let read = context.kubernetes.partial(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
     let Some(mut partial) = read.await? else { return Ok(None) };

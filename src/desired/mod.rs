@@ -30,7 +30,7 @@ use crate::settings::{self, BucketSettings, SettingId, Specs};
 
 pub use document::Document;
 pub use management::Management;
-pub use proofs::{Means, Proof, Proofs};
+pub use proofs::{CheckPlan, Proof, Proofs};
 pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
 #[cfg(test)]

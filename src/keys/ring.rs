@@ -277,7 +277,7 @@ impl List {
 impl Slot {
     fn of(secret: &Secret) -> Self {
         match secret {
-            Secret::NotLooked | Secret::Given(_) => Self::None,
+            Secret::NotLooked | Secret::UserProvided(_) => Self::None,
             Secret::Absent | Secret::Ours(_) => Self::Writable,
             Secret::Foreign(why) => Self::Foreign(why.clone()),
             Secret::Unreadable(problem) => Self::Unreadable(problem.clone()),
@@ -360,7 +360,7 @@ impl Facts<'_> {
 
     fn waiting(&self, current: Option<&KeyPair>) -> Waiting {
         let secret = match &self.observed.pending {
-            Secret::NotLooked | Secret::Given(_) => return Waiting::NotLooked,
+            Secret::NotLooked | Secret::UserProvided(_) => return Waiting::NotLooked,
             Secret::Foreign(why) => return Waiting::Foreign(why.clone()),
             Secret::Unreadable(problem) => return Waiting::Unreadable(problem.clone()),
             Secret::Absent => return Waiting::Empty { ours: false },

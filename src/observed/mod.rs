@@ -6,10 +6,10 @@
 mod access;
 mod ledger;
 mod partial;
+mod probe_result;
 mod questions;
 mod remembered;
 mod seal;
-mod tried;
 mod unsealed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +28,10 @@ use crate::settings::{self, Reading};
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use ledger::{Ledger, announcement, recall};
 pub use partial::Partial;
+pub use probe_result::ProbeResult;
 pub use questions::{FollowUp, Place, PolicyQuestion, Questions, Scope, secrets};
 pub use remembered::Remembered;
 pub use seal::Seal;
-pub use tried::Tried;
 pub use unsealed::distrust;
 
 /// Everything that the planner knows about the world.
@@ -368,7 +368,7 @@ pub enum Secret {
     /// It could not be read.
     Unreadable(Problem),
     /// Somebody else's, whose key the spec names: its data, only to be read.
-    Given(BTreeMap<String, Sensitive>),
+    UserProvided(BTreeMap<String, Sensitive>),
     /// Ours.
     Ours(OwnSecret),
 }
@@ -430,7 +430,7 @@ impl Secret {
     pub fn keys(&self) -> Vec<KeyPair> {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
-            Self::Given(data) => written_key(data).into_iter().collect(),
+            Self::UserProvided(data) => written_key(data).into_iter().collect(),
             Self::NotLooked | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
         }
     }

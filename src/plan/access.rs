@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner, keys, whole};
+use super::{Action, Planner, keys, presence_diff};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
@@ -41,7 +41,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
             return None;
         }
         // Once it is there.
-        Secret::Absent | Secret::NotLooked | Secret::Given(_) | Secret::Unreadable(_) => {
+        Secret::Absent | Secret::NotLooked | Secret::UserProvided(_) | Secret::Unreadable(_) => {
             let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
             let steps = planner.plan.steps.iter().enumerate();
             let written: Vec<_> = steps.filter(|(_, step)| writes(&step.action)).map(|(index, _)| index).collect();
@@ -79,7 +79,7 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         }
         Held::Ours(live) if live.claimed => return None,
         Held::Ours(_) => released(&format!("role({name})")),
-        Held::Absent => whole(&format!("role({name})"), false),
+        Held::Absent => presence_diff(&format!("role({name})"), false),
         Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
     Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Action, Blocker, Planner, of_earlier_namespace, whole};
+use super::{Action, Blocker, Planner, of_earlier_namespace, presence_diff};
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
-use crate::problem::{Class, Problem, listed};
+use crate::problem::{Class, Problem, join_names};
 use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId};
 
 /// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
@@ -20,7 +20,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::NotLooked | Bucket::Absent => {
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
             let new = settings::Live { tags: Reading::Set(tags.clone().into()), ..settings::Live::of_new_bucket() };
-            let create = planner.step(BucketReady, Action::CreateBucket { tags }, whole("bucket", false), &[]);
+            let create = planner.step(BucketReady, Action::CreateBucket { tags }, presence_diff("bucket", false), &[]);
             // Nothing of it is read, so nothing can be unreadable.
             let (changes, _) = desired.bucket.settings.changes(&new);
             settings(planner, desired, changes, &[create]);
@@ -189,7 +189,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             continue;
         }
         if !change.foreign.is_empty() {
-            let there = listed(&change.foreign);
+            let there = join_names(&change.foreign);
             let message = format!(
                 "{there}: exists under that name, and this BucketConnection did not write it, so the operator does not change it; choose another id or sid, remove it in AWS, or set bucket.adopt: true and have the change approved (the AWSAccount must allow adoption.buckets)"
             );

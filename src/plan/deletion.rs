@@ -29,7 +29,7 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
                 planner.step(ConditionType::CredentialsReady, action, vec![diff], &[]);
             }
             Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
     access::release(&mut planner, readers);
@@ -63,7 +63,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
         step.drift = false;
     }
     let mut plan = planner.finish();
-    modes::sift(&mut plan, &desired.management);
+    modes::apply_modes(&mut plan, &desired.management);
     plan.observed.clear();
     // What is not managed stays, so it must outlive the object.
     let mut planner = Planner { plan, place: desired.place(), ..Planner::new(remembered) };
@@ -127,7 +127,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
     planner.finish()
 }
 
-fn gone(path: &str) -> Vec<FieldDiff> {
+fn absence_diff(path: &str) -> Vec<FieldDiff> {
     vec![FieldDiff::new(path, Some(json!("present")), None)]
 }
 
@@ -164,7 +164,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
         match &observed.inline_policy {
             Reading::Set(live) if policy::owns_inline(planner, desired, live) => {
                 let action = Action::DeleteInlinePolicy { name: desired.policy.name.clone() };
-                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+                rights.push(planner.step(PolicyInSync, action, absence_diff("policy"), &keys));
             }
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
             Reading::NotLooked | Reading::Unset | Reading::Set(_) => {}
@@ -173,13 +173,13 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));
     if has_user && denied {
         let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
-        rights.push(planner.step(CredentialsReady, Action::LiftDenial, vec![diff], &keys));
+        rights.push(planner.step(CredentialsReady, Action::RemoveDenyPolicy, vec![diff], &keys));
     }
     match &observed.managed_policy {
         Reading::Set(policy) => {
             if policy::owned(planner, desired, policy) {
                 let action = Action::RemovePolicy { arn: desired.policy.arn.clone() };
-                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+                rights.push(planner.step(PolicyInSync, action, absence_diff("policy"), &keys));
             }
         }
         Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
@@ -196,7 +196,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     } else if has_user {
         let mut after = keys.clone();
         after.extend(&rights);
-        planner.step(UserReady, Action::DeleteUser, gone("user"), &after);
+        planner.step(UserReady, Action::DeleteUser, absence_diff("user"), &after);
     }
     keys
 }
@@ -206,10 +206,10 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
     for (name, secret) in std::iter::once((&desired.secret.name, &observed.secret)).chain(&observed.earlier_secrets) {
         match secret {
             Secret::Ours(_) => {
-                planner.step(part, Action::DeleteSecret { name: name.clone() }, gone(&format!("secret({name})")), keys);
+                planner.step(part, Action::DeleteSecret { name: name.clone() }, absence_diff(&format!("secret({name})")), keys);
             }
             Secret::Unreadable(problem) => planner.unreadable(part, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
 }
@@ -231,7 +231,7 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                     if desired.force_destroy == Destroy::Yes && !adopted {
                         let diff = FieldDiff::new("bucket.contents", Some(json!(describe(contents))), None);
                         let emptied = planner.step(part, Action::EmptyBucket, vec![diff], keys);
-                        planner.step(part, Action::DeleteBucket, gone("bucket"), &[emptied]);
+                        planner.step(part, Action::DeleteBucket, absence_diff("bucket"), &[emptied]);
                     } else if contents.versions > 0 {
                         let ways_out = match desired.force_destroy {
                             _ if adopted => {
@@ -248,11 +248,11 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                         planner.stall(part, Reason::BucketNotEmpty, message);
                     } else {
                         // Unfinished uploads do not keep S3 from deleting the bucket.
-                        planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                        planner.step(part, Action::DeleteBucket, absence_diff("bucket"), keys);
                     }
                 }
                 _ => {
-                    planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                    planner.step(part, Action::DeleteBucket, absence_diff("bucket"), keys);
                 }
             }
         }

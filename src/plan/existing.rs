@@ -18,11 +18,11 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             return planner.stall(PART, Reason::SecretMissing, message);
         }
         Secret::Unreadable(problem) => return planner.unreadable(PART, problem),
-        Secret::Given(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
+        Secret::UserProvided(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
     }
     match &observed.proof {
         KeyProof::NotTried => {
-            if let Secret::Given(data) = &observed.secret
+            if let Secret::UserProvided(data) = &observed.secret
                 && let Err(why) = written_key(data)
             {
                 let message = format!("Secret {name} contains no usable access key: {why}");

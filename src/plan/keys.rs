@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Action, Blocker, Planner, revocation, whole};
+use super::{Action, Blocker, Planner, presence_diff, revocation};
 use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
@@ -199,7 +199,7 @@ impl Steps<'_, '_, '_> {
         if !issue.room.is_empty() {
             // Such a key may still be in use where it was pasted, so it goes only if there is a Secret for the new one.
             let name = self.desired.secret.name.clone();
-            let tried = self.planner.step(PART, Action::TrySecret { name }, Vec::new(), &[]);
+            let tried = self.planner.step(PART, Action::DryRunSecret { name }, Vec::new(), &[]);
             after.extend(issue.room.into_iter().map(|id| self.delete(PART, id, &[tried])).collect::<Vec<_>>());
         }
         let announced = self.announce(PART, &issue.known, &after);
@@ -227,7 +227,7 @@ impl Steps<'_, '_, '_> {
         if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.version) {
             let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
-            self.planner.step(PART, action, whole(&format!("secret({name})"), false), &[proven]);
+            self.planner.step(PART, action, presence_diff(&format!("secret({name})"), false), &[proven]);
         }
         self.restart(None, &[proven]);
     }
@@ -321,7 +321,7 @@ impl Steps<'_, '_, '_> {
         }
         let claims = differs.is_empty() && same_version;
         let diffs = match live {
-            None => whole(&format!("secret({name})"), false),
+            None => presence_diff(&format!("secret({name})"), false),
             Some(_) if !differs.is_empty() => differs,
             Some(secret) if !same_version => {
                 vec![FieldDiff::new("secret.version", secret.version.map(|v| json!(v)), Some(json!(version)))]
@@ -394,7 +394,7 @@ impl Steps<'_, '_, '_> {
         let secret =
             |field: &str, live: Value| vec![FieldDiff::new(format!("secret[{field}]"), Some(live), Some(json!("(secret)")))];
         match why {
-            Why::NewUser | Why::NoKey => whole(&format!("secret({})", self.desired.secret.name), false),
+            Why::NewUser | Why::NoKey => presence_diff(&format!("secret({})", self.desired.secret.name), false),
             Why::Deleted(id) => account(id, "deleted"),
             Why::Expired(id) => account(id, "Expired"),
             Why::InactiveOfOthers(id) => account(id, "of somebody else, Inactive"),

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Action, Planner, of_earlier_namespace, tag_changes, whole};
+use super::{Action, Planner, of_earlier_namespace, presence_diff, tag_changes};
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ownership, User};
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::UserReady;
@@ -19,7 +19,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Reading::NotLooked if planner.remembered.seen => None,
         Reading::NotLooked | Reading::Unset => {
             let tags = desired.user.tags.ours.clone();
-            Some(planner.step(PART, Action::CreateUser { tags }, whole("user", false), &[]))
+            Some(planner.step(PART, Action::CreateUser { tags }, presence_diff("user", false), &[]))
         }
         Reading::Unreadable(problem) => {
             planner.unreadable(PART, problem);
@@ -104,7 +104,7 @@ fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observ
     if !own.is_empty() {
         let message = format!(
             "IAM user {name} has permissions or access keys of its own ({}), so it is not adopted; remove them, or create a BucketConnection with another user.name",
-            listed(&own)
+            join_names(&own)
         );
         planner.freeze(PART, Reason::UserNotOwned, message);
     }
@@ -124,7 +124,7 @@ fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
         return;
     }
     let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
-    planner.write(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
+    planner.write(PART, Action::SetPermissionsBoundary { arn: arn.clone() }, vec![diff], &[]);
 }
 
 /// Nobody's, and to be taken over or only observed.

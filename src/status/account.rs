@@ -8,7 +8,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
 use crate::plan::Blocker;
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::wrong_fields;
 
 /// What came of looking at an account.
@@ -52,7 +52,7 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),
         Finding::InUse(connections) => {
-            let named = listed(connections);
+            let named = join_names(connections);
             let message = format!("not deleted yet, because BucketConnections need it: {named}; delete them first");
             (false, Reason::InUse, message, true)
         }

@@ -8,9 +8,9 @@ use super::Checked;
 use super::parts::Verdict;
 use crate::api::conditions::Reason;
 use crate::api::{Capability, CapabilityState};
-use crate::desired::{Means, Proof};
-use crate::execute::{Fact, Outcome};
-use crate::observed::Tried;
+use crate::desired::{CheckPlan, Proof};
+use crate::execute::{Outcome, StepOutput};
+use crate::observed::ProbeResult;
 use crate::plan::Action;
 use crate::problem::{Class, DENIERS, GRANTERS, Problem};
 
@@ -26,10 +26,10 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
         _ => sum(verdict),
     };
     let works = sum.state == CapabilityState::Valid;
-    let row = |(name, means): (&&str, &Means)| {
+    let row = |(name, means): (&&str, &CheckPlan)| {
         let by = match means {
-            Means::By(proofs) => proofs,
-            Means::Not(message) => return (name.to_string(), not_configured(message.clone())),
+            CheckPlan::Run(proofs) => proofs,
+            CheckPlan::Skip(message) => return (name.to_string(), not_configured(message.clone())),
         };
         let known = before.get(*name).filter(|known| known.state != CapabilityState::NotConfigured);
         let found = match tried(check) {
@@ -52,11 +52,11 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
 }
 
 /// What was tried in this check, where the key worked.
-pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [Tried]> {
+pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
     let steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let mut proven = steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. }));
     proven.find_map(|(_, outcome)| match outcome {
-        Outcome::Done(Fact::Tried(tried)) => Some(tried.as_slice()),
+        Outcome::Done(StepOutput::ProbeResult(tried)) => Some(tried.as_slice()),
         _ => None,
     })
 }
@@ -85,15 +85,15 @@ fn sum(verdict: &Verdict) -> Capability {
     Capability { state, message: verdict.message.clone() }
 }
 
-fn of_trial(by: &[Proof], tried: &[Tried]) -> Capability {
+fn of_trial(by: &[Proof], tried: &[ProbeResult]) -> Capability {
     let mut mine = Vec::new();
     for proof in by {
         match tried.iter().find(|tried| tried.proof == *proof) {
             // Unlike AWS it is one server: where it does not answer, it is not there.
-            Some(Tried { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
+            Some(ProbeResult { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
                 return Capability { state: CapabilityState::Invalid, message: problem.brief() };
             }
-            Some(Tried { problem: Some(problem), .. }) => return of_problem(problem),
+            Some(ProbeResult { problem: Some(problem), .. }) => return of_problem(problem),
             Some(_) => mine.push(*proof),
             None => return pending("waits for an earlier verification"),
         }
@@ -102,7 +102,7 @@ fn of_trial(by: &[Proof], tried: &[Tried]) -> Capability {
 }
 
 fn of_problem(problem: &Problem) -> Capability {
-    let state = if problem.needs_a_person() { CapabilityState::Invalid } else { CapabilityState::Pending };
+    let state = if problem.is_permanent() { CapabilityState::Invalid } else { CapabilityState::Pending };
     Capability { state, message: why(problem) }
 }
 

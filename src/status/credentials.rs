@@ -8,7 +8,7 @@ use super::{Checked, Pass};
 use crate::api::conditions::Reason;
 use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
-use crate::execute::{Fact, Outcome};
+use crate::execute::{Outcome, StepOutput};
 use crate::keys::{ATTEMPT, Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Plan, Step, revocation};
@@ -163,7 +163,7 @@ impl Keys<'_> {
         let mut issued = None;
         for (step, outcome) in self.steps.clone() {
             match (&step.action, outcome) {
-                (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
+                (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(StepOutput::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
                     if !rotates(step) {
                         let gone = self.own().into_iter().chain(self.check.remembered.version_secret());
@@ -204,13 +204,13 @@ impl Keys<'_> {
                     self.status.verified_at = Some(Time(self.pass.now));
                 }
                 (Action::Verify { .. }, Outcome::Pending(_)) => self.status.phase = Some(KeyPhase::Propagating),
-                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.needs_a_person() => {
+                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.is_permanent() => {
                     self.status.phase = Some(KeyPhase::Rejected);
                 }
                 (Action::DeleteKey { id }, Outcome::Done(_)) => self.status.obsolete_keys.retain(|obsolete| obsolete != id),
                 (Action::DeleteKey { id }, _) if !self.noted(id) => self.status.obsolete_keys.push(id.clone()),
-                (Action::CreateUser { .. } | Action::LiftDenial, Outcome::Done(_)) => self.status.revocation = None,
-                (Action::Deny { sessions_before: Some(before) }, Outcome::Done(_)) => {
+                (Action::CreateUser { .. } | Action::RemoveDenyPolicy, Outcome::Done(_)) => self.status.revocation = None,
+                (Action::DenyAllAccess { sessions_before: Some(before) }, Outcome::Done(_)) => {
                     self.status.revocation = Some(revocation::revocation(*before));
                 }
                 _ => {}
@@ -267,7 +267,7 @@ impl Keys<'_> {
         };
         let deleted = self.did(|action| matches!(action, Action::DeleteKey { id: deleted } if deleted == id));
         let issued =
-            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(Fact::Key { id: new, .. }) if new == id));
+            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(StepOutput::Key { id: new, .. }) if new == id));
         deleted || (listed == Some(false) && !issued)
     }
 

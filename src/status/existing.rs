@@ -31,7 +31,7 @@ pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked
                 now_known.phase = Some(KeyPhase::Verified);
                 now_known.verified_at = Some(Time(now));
             }
-            Outcome::Failed(problem) if problem.needs_a_person() => now_known.phase = Some(KeyPhase::Rejected),
+            Outcome::Failed(problem) if problem.is_permanent() => now_known.phase = Some(KeyPhase::Rejected),
             _ => {}
         }
     }
@@ -54,7 +54,7 @@ pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> O
         ConditionType::UserReady => left("the operator manages no IAM user"),
         ConditionType::PolicyInSync => left("the owner of the key manages its permissions"),
         ConditionType::AccessInSync => left("the owner of the Secret manages access to it"),
-        ConditionType::CredentialsReady if matches!(check.observed.secret, Secret::Given(_)) => {
+        ConditionType::CredentialsReady if matches!(check.observed.secret, Secret::UserProvided(_)) => {
             check.observed.proof.key()?;
             Some(Verdict::holds(Reason::InSync, format!("Secret {name} contains an access key, which the operator only reads")))
         }

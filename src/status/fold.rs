@@ -21,7 +21,7 @@ use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
-use crate::execute::{Fact, Outcome, Report};
+use crate::execute::{Outcome, Report, StepOutput};
 use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::bucket_policy::{BucketPolicy, OUR_PREFIX};
@@ -119,7 +119,7 @@ impl Fold<'_> {
             return self.stalled(blocker.part, blocker.reason, &blocker.message);
         }
         let Blocker { part, reason, message, .. } = blocker.clone();
-        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, passing: true })], None);
+        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, transient: true })], None);
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
@@ -166,7 +166,7 @@ impl Fold<'_> {
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {
             // A call that failed in passing says nothing new about a key that works.
-            let stands = verdict.passing && is_true(&self.status, ConditionType::Verified);
+            let stands = verdict.transient && is_true(&self.status, ConditionType::Verified);
             self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
         }
     }
@@ -193,10 +193,10 @@ impl Fold<'_> {
         let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
             // A call that failed in passing says nothing new about a part that held.
-            if verdict.passing && patience && is_true(&before, *part) {
+            if verdict.transient && patience && is_true(&before, *part) {
                 continue;
             }
-            let holds = if verdict.passing { None } else { verdict.holds };
+            let holds = if verdict.transient { None } else { verdict.holds };
             self.set(*part, holds, verdict.reason, &verdict.message);
         }
         let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
@@ -279,7 +279,7 @@ impl Fold<'_> {
             self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
             let made = steps.clone().find_map(|(_, outcome)| match outcome {
-                Outcome::Done(Fact::Bucket { from, to }) => Some(Created::between(*from, *to)),
+                Outcome::Done(StepOutput::Bucket { from, to }) => Some(Created::between(*from, *to)),
                 _ => None,
             });
             let seen = match &observed.bucket_created {
@@ -306,7 +306,7 @@ impl Fold<'_> {
             self.status.memory.bucket = Some(BucketStatus { arn, region, created, owned });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(Fact::User { id }) => Some(id.clone()),
+            Outcome::Done(StepOutput::User { id }) => Some(id.clone()),
             _ => None,
         });
         let seen = match &observed.user {
@@ -344,7 +344,7 @@ impl Fold<'_> {
         let identity = desired.policy.identity();
         let steps = || check.plan.steps.iter().zip(&check.report.outcomes);
         let written = steps().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(Fact::Policy { version, id }) => Some((version.clone(), id.clone())),
+            Outcome::Done(StepOutput::Policy { version, id }) => Some((version.clone(), id.clone())),
             _ => None,
         });
         let live = observed.managed_policy.set().filter(|_| identity.arn.is_some());
@@ -357,7 +357,7 @@ impl Fold<'_> {
             || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
         let unanswered = steps().any(|(step, outcome)| {
             let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
-            writes && matches!(outcome, Outcome::Doubtful(_))
+            writes && matches!(outcome, Outcome::Unknown(_))
         });
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
@@ -396,7 +396,7 @@ impl Fold<'_> {
             drift.journal = journal;
         }
         self.differences(check);
-        let open = open.iter().map(|(step, _)| *step).chain(check.plan.futile.iter().filter(|step| step.drift));
+        let open = open.iter().map(|(step, _)| *step).chain(check.plan.ineffective.iter().filter(|step| step.drift));
         let paths: Vec<_> = open.flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         if paths.is_empty() && !observed.is_empty() {
@@ -434,7 +434,7 @@ impl Fold<'_> {
 fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> {
     let Checked { desired, observed, .. } = check;
     let wanted = desired.user.boundary.clone();
-    let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::BoundUser { .. });
+    let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::SetPermissionsBoundary { .. });
     let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let written = steps.find(|(step, _)| sets(&step.action)).map(|(_, outcome)| outcome);
     let live = observed.user.set().and_then(|user| user.boundary.clone());
@@ -443,7 +443,7 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
     if of_account || written.is_some_and(Outcome::is_done) {
         known.clear();
     }
-    if of_account || written.is_some_and(|outcome| outcome.is_done() || matches!(outcome, Outcome::Doubtful(_))) {
+    if of_account || written.is_some_and(|outcome| outcome.is_done() || matches!(outcome, Outcome::Unknown(_))) {
         known.extend(wanted.filter(|wanted| !known.contains(wanted)));
     }
     known
@@ -458,7 +458,7 @@ fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, chec
     let steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let mut of_section =
         steps.filter(|(step, _)| matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == section));
-    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Doubtful(_)));
+    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
     // No spec, and nobody else, has a Sid that begins like this.
     let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);

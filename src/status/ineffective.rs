@@ -24,8 +24,11 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
     let Checked { remembered, plan, report, .. } = check;
     let print = |step: &Step| fingerprint(step, remembered);
     let known = |print: &String| remembered.ineffective_writes.iter().find(|repeat| repeat.fingerprint == *print);
-    let held =
-        plan.futile.iter().filter_map(print).filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
+    let held = plan
+        .ineffective
+        .iter()
+        .filter_map(print)
+        .filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
     let mut now_known: Vec<IneffectiveWrite> = held.filter_map(|print| known(&print).cloned()).collect();
     for (step, outcome) in plan.steps.iter().zip(&report.outcomes) {
         let Some(fingerprint) = print(step) else { continue };

@@ -17,7 +17,7 @@ use crate::settings::short_name;
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
     let issues = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. }));
     let revokes = plan.steps.iter().find_map(|step| match step.action {
-        Action::Deny { sessions_before } => sessions_before,
+        Action::DenyAllAccess { sessions_before } => sessions_before,
         _ => None,
     });
     let mut status = object.status.clone().unwrap_or_default();

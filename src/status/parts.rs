@@ -23,23 +23,23 @@ pub struct Verdict {
     pub message: String,
     /// Only a person can help.
     pub stalled: bool,
-    /// It could not be looked at, and only in passing: nothing new is known about the part.
-    pub passing: bool,
+    /// It could not be looked at, and only transiently: nothing new is known about the part.
+    pub transient: bool,
 }
 
 impl Verdict {
     pub(super) fn holds(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: Some(true), reason, message: message.into(), stalled: false, passing: false }
+        Self { holds: Some(true), reason, message: message.into(), stalled: false, transient: false }
     }
 
     pub(super) fn unknown(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
+        Self { holds: None, reason, message: message.into(), stalled: false, transient: false }
     }
 
     /// A step that was not done: the part is known to differ.
     fn of_problem(step: &Step, problem: &Problem, check: &Checked<'_>) -> Self {
         let what = crate::render::summary(step, check.desired);
-        let (reason, text) = problem.told(&check.desired.place());
+        let (reason, text) = problem.describe(&check.desired.place());
         let hint = match &step.action {
             Action::WriteSetting { write, .. } => write.hint(problem),
             _ => None,
@@ -49,8 +49,8 @@ impl Verdict {
             holds: Some(false),
             reason,
             message: format!("{what}: {text}{hint}"),
-            stalled: problem.needs_a_person(),
-            passing: false,
+            stalled: problem.is_permanent(),
+            transient: false,
         }
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
             reason: blocker.reason,
             message,
             stalled: blocker.stalled,
-            passing: !blocker.stalled,
+            transient: !blocker.stalled,
         };
     }
     if let Some(verdict) = undone_step(check, part) {
@@ -118,7 +118,7 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
         reason: Reason::Observed,
         message,
         stalled: false,
-        passing: false,
+        transient: false,
     })
 }
 
@@ -126,16 +126,16 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
 fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
     let of_key = tried(check)?.iter().filter(|tried| tried.proof != Proof::GenomicsCloud);
     let mut problems: Vec<_> = of_key.filter_map(|tried| tried.problem.as_ref()).collect();
-    problems.sort_by_key(|problem| !problem.needs_a_person());
+    problems.sort_by_key(|problem| !problem.is_permanent());
     let first = problems.first()?;
     let alike = problems.iter().filter(|problem| problem.class == first.class);
-    let stalled = first.needs_a_person();
+    let stalled = first.is_permanent();
     Some(Verdict {
         holds: Some(false),
         reason: if first.class == Class::BadKey { Reason::KeyRejected } else { first.reason() },
         message: alike.map(|problem| why(problem)).collect::<Vec<_>>().join("; "),
         stalled,
-        passing: !stalled,
+        transient: !stalled,
     })
 }
 
@@ -171,9 +171,9 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
             },
             message: format!("{what}: in progress ({})", problem.code),
             stalled: false,
-            passing: false,
+            transient: false,
         },
-        Outcome::Failed(problem) | Outcome::Doubtful(problem) => match (&step.action, &problem.class) {
+        Outcome::Failed(problem) | Outcome::Unknown(problem) => match (&step.action, &problem.class) {
             // "It is there already" ends an optimistic creation; the next pass looks whose it is.
             (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => {
                 Verdict::unknown(Reason::Progressing, format!("{what}: reading the observed state again"))
@@ -186,14 +186,14 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                     check.desired.bucket.name
                 ),
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::BadKey) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
                 message: format!("{what}: AWS does not accept {} ({})", check.desired.key(), problem.brief()),
                 stalled: false,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::Denied) => Verdict {
                 holds: Some(false),
@@ -204,14 +204,14 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                     format!("{what}: {key} is denied what {what_for} ({}){DENIERS}", problem.brief())
                 },
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::Exists) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
                 message: format!("{what}: the key belongs to {}", problem.message),
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             _ => Verdict::of_problem(step, problem, check),
         },

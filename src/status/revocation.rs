@@ -25,11 +25,11 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     }
     let undone = || cut.plan.steps.iter().zip(&cut.report.outcomes).filter(|(_, outcome)| !outcome.is_done());
     let mut open: Vec<_> = undone().filter_map(|(step, outcome)| Some((step, outcome.problem()?))).collect();
-    open.sort_by_key(|(_, problem)| !problem.needs_a_person());
+    open.sort_by_key(|(_, problem)| !problem.is_permanent());
     let (step, problem) = open.first()?;
-    let (user, reason, person) = (cut.user, problem.reason(), problem.needs_a_person());
+    let (user, reason, person) = (cut.user, problem.reason(), problem.is_permanent());
     let message = match (&step.action, &problem.class) {
-        (Action::Deny { .. }, Class::Quota) => format!(
+        (Action::DenyAllAccess { .. }, Class::Quota) => format!(
             "access keys are deleted, but sessions made with them still work: the inline policies of IAM user {user} leave no room for a policy that denies them; delete an inline policy that this operator did not write (aws iam list-user-policies --user-name {user})"
         ),
         (Action::DeleteKey { id }, _) => format!("the operator could not delete access key {id} of IAM user {user}: {problem}"),
@@ -72,7 +72,7 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
     let credentials = status.memory.credentials.get_or_insert_default();
     credentials.last_handled_revoke_at = pass.object.annotations().get(REVOKE_AT).cloned();
     let before = cut.plan.steps.iter().find_map(|step| match step.action {
-        Action::Deny { sessions_before } => sessions_before,
+        Action::DenyAllAccess { sessions_before } => sessions_before,
         _ => None,
     });
     credentials.revocation = before.map(revocation::revocation);

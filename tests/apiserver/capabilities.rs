@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use bucketconnection::api::{BucketConnection, CapabilityState};
-use bucketconnection::sdk::{routed, tls_context, visit};
+use bucketconnection::sdk::{is_allowed_address, probe_url, tls_context};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, actions, told, writes};
@@ -190,10 +190,10 @@ async fn one_request_over_tls_to_a_name_that_is_looked_up_once() {
         TlsContext::builder().with_trust_store(store).build().unwrap()
     };
     let url = format!("{}/nowhere", server.url());
-    let status = visit(&url, "localhost", |_| true, trust()).await.unwrap();
+    let status = probe_url(&url, "localhost", |_| true, trust()).await.unwrap();
     assert!((200..600).contains(&status), "{status}");
-    let refused = visit(&url, "localhost", routed, trust()).await.unwrap_err();
+    let refused = probe_url(&url, "localhost", is_allowed_address, trust()).await.unwrap_err();
     assert!(refused.message.contains("may not be asked"), "{refused:?}");
-    let strange = visit(&url, "localhost", |_| true, tls_context().unwrap()).await.unwrap_err();
+    let strange = probe_url(&url, "localhost", |_| true, tls_context().unwrap()).await.unwrap_err();
     assert!(strange.message.contains("certificate"), "{strange:?}");
 }

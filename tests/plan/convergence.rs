@@ -196,7 +196,7 @@ proptest! {
                         step += 1;
                         let (at, lost) = fault?;
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
-                        (step == at + 1).then_some(if lost { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) })
+                        (step == at + 1).then_some(if lost { Outcome::Unknown(problem) } else { Outcome::Failed(problem) })
                     });
                 }
             }

@@ -67,7 +67,7 @@ impl World {
     /// The Secret of a connection: its own, or one that somebody else keeps.
     pub(super) fn secret_of(&self, desired: &Desired) -> Secret {
         match &desired.existing {
-            Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::Given(secret.data.clone())),
+            Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::UserProvided(secret.data.clone())),
             None => self.secret(&desired.secret.name),
         }
     }

@@ -239,7 +239,7 @@ impl Story {
                 let source = if called.len() > 1 { Source::Kubernetes } else { Source::Aws };
                 let called = if called.is_empty() { "test:Action".to_owned() } else { called.join(" ") };
                 let problem = Problem::at(source, class, &called, code, "");
-                let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
+                let outcome = if words[0] == "lose" { Outcome::Unknown(problem) } else { Outcome::Failed(problem) };
                 self.failures.push((action.to_owned(), outcome));
                 String::new()
             }

@@ -117,7 +117,7 @@ proptest! {
                         // A call to the API server that is lost is one that is done or not: both are there already.
                         let lost = lost && matches!(action, Action::IssueKey { .. });
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
-                        (step == at + 1).then_some(if lost { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) })
+                        (step == at + 1).then_some(if lost { Outcome::Unknown(problem) } else { Outcome::Failed(problem) })
                     });
                 }
                 _ => {}
