@@ -44,7 +44,7 @@ impl Fence {
     }
 
     /// Whether it stays open for as long as something takes that begins now.
-    pub fn holds(&self, takes: Duration) -> Result<(), Problem> {
+    pub fn ensure_valid_for(&self, takes: Duration) -> Result<(), Problem> {
         match &self.0 {
             Some(until) if now() + takes >= Duration::from_millis(until.load(Ordering::SeqCst)) => {
                 let text = "the lease was not renewed lately, so another operator may be at work";
@@ -62,12 +62,12 @@ mod tests {
     #[test]
     fn it_holds_for_as_long_as_it_was_set() {
         let fence = Fence::closed();
-        assert!(fence.holds(Duration::ZERO).is_err());
+        assert!(fence.ensure_valid_for(Duration::ZERO).is_err());
         fence.clone().set(now() + Duration::from_secs(1000));
-        assert!(fence.holds(Duration::from_secs(900)).is_ok());
-        assert!(fence.holds(Duration::from_secs(1001)).is_err());
+        assert!(fence.ensure_valid_for(Duration::from_secs(900)).is_ok());
+        assert!(fence.ensure_valid_for(Duration::from_secs(1001)).is_err());
         fence.set(Duration::ZERO);
-        assert!(fence.holds(Duration::ZERO).is_err());
-        assert!(Fence::open().holds(Duration::MAX / 2).is_ok());
+        assert!(fence.ensure_valid_for(Duration::ZERO).is_err());
+        assert!(Fence::open().ensure_valid_for(Duration::MAX / 2).is_ok());
     }
 }

@@ -1,6 +1,6 @@
-//! What can go wrong with a call, as a plain value: its class decides what happens next, its text is for people.
+//! A failed call as a plain value. Its class decides what the operator does; its text is for people.
 //!
-//! Made in [`crate::sdk`] and [`crate::kubernetes`]; read everywhere. Texts are stable: no request id, no time.
+//! [`crate::sdk`] and [`crate::kubernetes`] create these values. Texts are stable: no request id, no time.
 
 use std::fmt;
 
@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::conditions::Reason;
 
-/// Where a denial of what a policy allows can come from.
+/// What can deny something that a policy allows.
 pub(crate) const DENIERS: &str = "; look for a denying bucket policy, SCP, RCP or permissions boundary";
-/// Where a right can come from that a policy does not grant.
+/// What can allow something that a policy does not allow.
 pub(crate) const GRANTERS: &str = "; look for another policy of the user, a group that it is in, the bucket policy, or ACLs";
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// Who refused it, or did not answer.
+    /// What refused the call, or did not answer.
     #[serde(default)]
     pub source: Source,
     /// What kind of failure it is.
     pub class: Class,
-    /// The action as IAM and RBAC spell it: `s3:PutBucketCORS`, `patch secrets`. What must be allowed for the call to work.
+    /// The action as IAM and RBAC spell it: `s3:PutBucketCORS`, `patch secrets`. The permission that the call needs.
     pub action: String,
-    /// The error code that was answered, or a word for what happened when there was no answer.
+    /// The error code of the answer, or a word for what happened if there was no answer.
     #[serde(default)]
     pub code: String,
-    /// The answer's own text.
+    /// The text of the answer.
     #[serde(default)]
     pub message: String,
 }
@@ -35,45 +35,45 @@ pub struct Problem {
 /// Where a call failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// At AWS.
+    /// In AWS.
     #[default]
     Aws,
-    /// At the API server of the cluster.
+    /// In the API server of the cluster.
     Kubernetes,
-    /// At the address that `spec.verification` names.
+    /// At the URL in `spec.verification`.
     Endpoint,
     /// In this process, which did not even ask.
     Operator,
 }
 
-/// Kinds of failure. AWS's codes are sorted into them in [`crate::sdk`], the API server's in [`crate::kubernetes`].
+/// Kinds of failure. [`crate::sdk`] maps AWS's codes to them, [`crate::kubernetes`] those of the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Class {
-    /// It is not there.
+    /// The resource does not exist.
     Missing,
-    /// It is there already, in the same account.
+    /// The resource exists already, in the same account.
     Exists,
     /// The bucket name belongs to another account.
     NameTaken,
     /// The bucket is in another region: this one, where the answer says so.
     Elsewhere(Option<String>),
-    /// The caller may not do this.
+    /// The caller lacks a permission.
     Denied,
-    /// The key is unknown, inactive, expired, or its signature is wrong.
+    /// The key is unknown, inactive or expired, or its signature is wrong.
     BadKey,
     /// Not empty, or still in use.
     InUse,
-    /// Another change is under way.
+    /// Another change is in progress.
     Conflict,
-    /// A quota is used up.
+    /// A quota is exhausted.
     Quota,
-    /// Asked to slow down.
+    /// The caller must slow down.
     Throttled,
-    /// Not reached, timed out, or failed on its side.
+    /// Not reachable, timed out, or failed on its side.
     Unavailable,
-    /// Not denied, though it had to be.
+    /// Allowed, although it had to be denied.
     Allowed,
-    /// Refused as invalid, or with a code that we do not know.
+    /// Refused as invalid, or with an unknown code.
     Refused,
 }
 
@@ -82,7 +82,7 @@ pub enum Class {
 pub struct Place {
     /// Region of the bucket.
     pub region: String,
-    /// IAM path of the user, where it is not the one that the operator's policy has by default.
+    /// IAM path of the user, if it is not the default of the operator's policy.
     pub user_path: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl Problem {
         Self { source, class, action: action.to_owned(), code: code.into(), message: message.into() }
     }
 
-    /// The condition reason that this problem shows as.
+    /// The condition reason of this problem.
     pub fn reason(&self) -> Reason {
         match (&self.class, self.source) {
             (Class::Denied, _) => Reason::AccessDenied,
@@ -117,8 +117,8 @@ impl Problem {
         }
     }
 
-    /// Whether only a person can mend it.
-    pub fn needs_a_person(&self) -> bool {
+    /// Whether a person must fix it; otherwise it is transient.
+    pub fn is_permanent(&self) -> bool {
         matches!(
             self.class,
             Class::Denied
@@ -132,17 +132,17 @@ impl Problem {
         )
     }
 
-    /// What a person can do about it; empty when it passes by itself.
+    /// What a person can do about it; empty if it is transient.
     pub fn advice(&self) -> String {
         match (&self.class, self.source) {
             (Class::Denied, Source::Aws) if self.action == "sts:AssumeRole" => {
-                "; check the role's ARN, whom its trust policy names, and externalId".to_owned()
+                "; check the role's ARN, the principals in its trust policy, and externalId".to_owned()
             }
             (Class::Denied, Source::Aws) => allow(&self.action, None),
             (Class::Denied, _) if self.code == "Unauthorized" => {
                 "; check the operator's own credentials for the API server (service account token or kubeconfig)".to_owned()
             }
-            (Class::Denied, _) => "; grant the operator this right (deploy/kubernetes/rbac.yaml)".to_owned(),
+            (Class::Denied, _) => "; grant the operator this permission (deploy/kubernetes/rbac.yaml)".to_owned(),
             (Class::BadKey, Source::Aws) => match self.code.as_str() {
                 "RequestTimeTooSkewed" => "; set the clock of the machine that the operator runs on".to_owned(),
                 "SignatureDoesNotMatch" => {
@@ -159,8 +159,8 @@ impl Problem {
         }
     }
 
-    /// The reason that it shows as where a connection works with `place`, and its text with advice.
-    pub fn told(&self, place: &Place) -> (Reason, String) {
+    /// The reason for a connection that works with `place`, and the text with advice.
+    pub fn describe(&self, place: &Place) -> (Reason, String) {
         let of_aws = self.source == Source::Aws;
         let advice = match &self.class {
             Class::Denied if of_aws && self.action.starts_with("iam:") => allow(&self.action, place.user_path.as_deref()),
@@ -179,7 +179,7 @@ impl Problem {
         (self.reason(), format!("{}{advice}", self.brief()))
     }
 
-    /// What was tried and what was answered, without advice.
+    /// The call and its answer, without advice.
     pub fn brief(&self) -> String {
         let text = self.message.trim_end_matches('.');
         if text.is_empty() || text == self.code {
@@ -194,7 +194,7 @@ impl Problem {
 pub(crate) fn allow(actions: &str, user_path: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
     format!(
-        "; allow {actions} to the operator (bucketconnection iam-policy{option} prints the policy it needs), and look for a denying SCP, RCP or bucket policy"
+        "; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), and look for a denying SCP, RCP or bucket policy"
     )
 }
 
@@ -236,16 +236,16 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// What is gone already is done with.
-pub fn gone<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
+/// Treats a resource that does not exist as deleted.
+pub fn ignore_not_found<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
     match answer {
         Err(problem) if problem.class != Class::Missing => Err(problem),
         _ => Ok(()),
     }
 }
 
-/// Names for a message: the first few, and how many more there are.
-pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
+/// The first few names, and how many more there are, for a message.
+pub fn join_names<T: AsRef<str>>(names: &[T]) -> String {
     const NAMED: usize = 5;
     let named = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if names.len() > NAMED { format!("{named} and {} more", names.len() - NAMED) } else { named }
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn advice_depends_on_region_and_path() {
         let place = |region: &str, path: Option<&str>| Place { region: region.into(), user_path: path.map(str::to_owned) };
-        let told = |class, action: &str, code: &str, place: &Place| Problem::new(class, action, code, "").told(place);
+        let told = |class, action: &str, code: &str, place: &Place| Problem::new(class, action, code, "").describe(place);
         let (reason, text) = told(Class::BadKey, "s3:GetBucketTagging", "InvalidAccessKeyId", &place("me-central-1", None));
         assert_eq!(reason, Reason::RegionUnavailable);
         assert!(text.contains("check that region me-central-1 is the right one, and enabled for the account"), "{text}");
@@ -289,7 +289,7 @@ mod tests {
             assert!(text.contains("check the operator's own"), "{text}");
         }
         let (_, text) = told(Class::Denied, "iam:GetUser", "AccessDenied", &place("us-east-1", Some("/icav2/")));
-        assert!(text.contains("(bucketconnection iam-policy --user-path /icav2/ prints the policy it needs)"), "{text}");
+        assert!(text.contains("(bucketconnection iam-policy --user-path /icav2/ prints the policy that it needs)"), "{text}");
         let (_, text) = told(Class::Denied, "s3:CreateBucket", "AccessDenied", &place("us-east-1", Some("/icav2/")));
         assert!(text.contains("(bucketconnection iam-policy prints"), "{text}");
     }

@@ -130,7 +130,7 @@ def lines_to_paste(stack):
 kubectl get bc -w &
 {venv} -c "{delete_cors}"      # delete the CORS ...
 kubectl annotate bc {NAME} reconcile.bucketconnection.dev/requestedAt="$(date)" --overwrite   # ... ask for a check now ...
-kubectl get bc {NAME} -o jsonpath='{{.status.drift}}'       # ... and see what was put right
+kubectl get bc {NAME} -o jsonpath='{{.status.drift}}'       # ... and see what the operator reverted
 kubectl describe bc {NAME}
 kubectl delete bc {NAME}          # everything in AWS stays (deletionPolicy: Retain); apply it again to pick it up
 tail -f {pathlib.Path(os.path.relpath(stack.directory / "operator.log", ROOT))}"""

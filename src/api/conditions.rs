@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Types of our conditions. `Ready`, `Reconciling` and `Stalled` are those of kstatus
-/// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>); each other type stands for one part.
+/// Types of conditions. `Ready`, `Reconciling` and `Stalled` are those of kstatus
+/// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>); each other type describes one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[allow(missing_docs)]
 pub enum ConditionType {
@@ -25,7 +25,7 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// The parts that must all hold for `Ready`, in the order in which a failing one explains the others.
+    /// The parts that must all be True for `Ready`, in the order in which a failing part explains the others.
     pub const PARTS: [Self; 9] = [
         Self::AccountReady,
         Self::RegionMatched,
@@ -45,66 +45,66 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// Reasons of our conditions and Events.
+/// Reasons of conditions and Events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Reason {
     /// The whole connection works.
     Connected,
-    /// This part is as the spec wants it.
+    /// The part is as specified.
     InSync,
-    /// The spec leaves this part alone.
+    /// The operator does not manage this part.
     NotManaged,
-    /// No change by others was found.
+    /// The operator found no drift.
     NoDrift,
-    /// A change by others was found and put right.
+    /// The operator found drift and reverted it.
     Repaired,
-    /// A change by others was found and could not be put right yet.
+    /// The operator found drift and could not revert it yet.
     NotRepaired,
-    /// Nothing has to be done by a person.
+    /// No action required.
     NotStalled,
-    /// Nothing is under way.
+    /// Nothing is in progress.
     Settled,
-    /// Work is under way.
+    /// Work is in progress.
     Progressing,
-    /// Waits for another part, which says why.
+    /// Waits for another part, whose condition says why.
     Waiting,
-    /// The new key has not reached all of AWS yet.
+    /// Not all of AWS knows the new key yet.
     KeyPropagating,
-    /// It differs, and is only observed.
+    /// It differs from the spec, and the operator only observes it.
     Observed,
-    /// Something that exists already would be changed by taking it over, which nobody has approved.
+    /// An adoption would change an existing resource, and no one has approved that.
     AwaitingApproval,
-    /// An access key was issued.
+    /// The operator issued an access key.
     KeyIssued,
-    /// The Secret got the next access key.
+    /// The Secret has a new access key.
     KeyRotated,
     /// An access key was deleted.
     KeyDeleted,
-    /// All access keys and sessions were cut off.
+    /// The operator revoked all access keys and sessions.
     KeyRevoked,
-    /// A revocation was asked for, and something keeps the operator from carrying it out.
+    /// A revocation was requested, and the operator cannot execute it.
     RevocationBlocked,
-    /// The next access key is being issued and proven.
+    /// The operator is issuing and verifying the pending key.
     Rotating,
-    /// The access key before this one still works, for its time.
+    /// The previous key still works, until its overlap ends.
     Overlapping,
-    /// The access key before this one was used since it was replaced.
+    /// The previous key was used since it was replaced.
     PreviousKeyInUse,
     /// The object is being deleted.
     Deleting,
-    /// The object was deleted, and what was its in AWS with it or kept, as its `deletionPolicy` says.
+    /// The object was deleted; its resources in AWS were deleted or kept, as its `deletionPolicy` says.
     Deleted,
     /// `spec.suspend` is true.
     Suspended,
-    /// The spec cannot be carried out as it is.
+    /// The operator cannot execute the spec.
     InvalidSpec,
     /// The operator could not sign in to AWS.
     SignInFailed,
-    /// There is no AWSAccount of the name in `accountRef`.
+    /// The AWSAccount in `accountRef` does not exist.
     AccountNotFound,
     /// The AWSAccount does not allow the namespace what the spec asks for.
     NotAllowed,
-    /// The credentials belong to another account than `accountId` says.
+    /// The credentials belong to another AWS account than `accountId`.
     WrongAccount,
     /// Another BucketConnection has the bucket or user.
     NameTaken,
@@ -114,41 +114,41 @@ pub enum Reason {
     InUse,
     /// AWS denied a call.
     AccessDenied,
-    /// The bucket is in another region than the spec says.
+    /// The bucket is in another region than the spec.
     RegionMismatch,
-    /// A bucket of that name is there, but not ours.
+    /// A bucket of that name exists and is foreign.
     BucketNotOwned,
-    /// The bucket has objects, so it is not deleted.
+    /// The bucket contains objects, so it is not deleted.
     BucketNotEmpty,
-    /// A change of the spec would take protection from the bucket, and `bucket.allowWeaker` does not name the setting.
+    /// A change of the spec would remove protection from the bucket, and `bucket.allowWeaker` does not name the setting.
     WouldWeaken,
-    /// The same write was sent several times and did not take.
+    /// The operator sent the same write several times without effect.
     NotConverging,
-    /// A user of that name is there, but not ours.
+    /// A user of that name exists and is foreign.
     UserNotOwned,
-    /// The user has a permissions boundary that we did not set.
+    /// The user has a foreign permissions boundary.
     BoundaryNotOwned,
-    /// A policy of that name is there, but not ours.
+    /// A policy of that name exists and is foreign.
     PolicyNotOwned,
-    /// A Secret of that name is there, but not ours.
+    /// A Secret of that name exists and is foreign.
     SecretNotOwned,
-    /// The Secret of `existingSecretRef` is not there, or holds no key.
+    /// The Secret of `existingSecretRef` does not exist, or contains no key.
     SecretMissing,
-    /// A Role or RoleBinding of that name is there, but not ours.
+    /// A Role or RoleBinding of that name exists and is foreign.
     AccessNotOwned,
-    /// A statement of the bucket policy that is not managed here stands in the way of one that is.
+    /// A foreign statement of the bucket policy blocks a managed one.
     ForeignStatement,
-    /// A lifecycle rule, or a statement of the bucket policy, of that name is there, but not ours.
+    /// A lifecycle rule, or a statement of the bucket policy, of that name exists and is foreign.
     RuleNotOwned,
-    /// The user has keys that were not issued here.
+    /// The user has foreign access keys.
     ForeignAccessKeys,
     /// AWS does not accept the key.
     KeyRejected,
-    /// The key reaches beyond the prefix, though its policy does not say so.
+    /// The key has access beyond the prefix, although its policy does not allow it.
     NotIsolated,
     /// AWS has quarantined the user because its key leaked.
     KeyCompromised,
-    /// The user has the tag `bucketconnection.dev/hold`: its keys are left as they are.
+    /// The user has the tag `bucketconnection.dev/hold`: the operator does not change its keys.
     UserOnHold,
     /// AWS refused a request as invalid.
     RequestRefused,
@@ -156,19 +156,19 @@ pub enum Reason {
     QuotaExceeded,
     /// AWS or the API server asked to slow down.
     Throttled,
-    /// AWS could not be reached, or answered with an error of its own.
+    /// AWS was not reachable, or failed on its side.
     AWSUnavailable,
     /// The region does not answer, or does not know the operator's credentials: it may be misspelled or not enabled.
     RegionUnavailable,
-    /// Another change was under way at the same time.
+    /// Another change was in progress at the same time.
     Conflict,
     /// Kubernetes refused a request.
     KubernetesError,
-    /// The API server was not reached, or failed on its side.
+    /// The API server was not reachable, or failed on its side.
     KubernetesUnavailable,
     /// This operator's lease was not renewed in time, so it stopped making changes.
     LeaseNotHeld,
-    /// To compute what the spec means took too long.
+    /// Computing the desired state of the spec took too long.
     TooExpensive,
     /// The operator itself failed on the object.
     InternalError,

@@ -1,4 +1,4 @@
-//! The access key: `spec.credentials`, and what the status tells of it.
+//! The access key: `spec.credentials` and `status.credentials`.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,25 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use super::period::Period;
 
-/// Annotation: a new value asks for another access key now; shown in `status.credentials.lastHandledRotateAt` once it is issued.
+/// Annotation: a new value requests another access key now. `status.credentials.lastHandledRotateAt` shows the value when the key
+/// is issued.
 pub const ROTATE_AT: &str = "rotate.bucketconnection.dev/requestedAt";
-/// Annotation: a new value asks for all access keys, and all sessions made with them, to be cut off at once, and for a new key.
+/// Annotation: a new value revokes all access keys and all sessions that were made with them at once, and requests a new key.
 pub const REVOKE_AT: &str = "revoke.bucketconnection.dev/requestedAt";
-/// Label of a Deployment, StatefulSet or DaemonSet: name of the BucketConnection after whose key it is to be restarted.
+/// Label of a Deployment, StatefulSet or DaemonSet: name of the BucketConnection whose new key restarts it.
 pub const RESTART_LABEL: &str = "bucketconnection.dev/restart";
 
 /// The access key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("(self.source == 'Existing') == has(self.existingSecretRef)").message("credentials.existingSecretRef goes with source: Existing, and only with it"))]
-#[x_kube(validation = Rule::new("self.source != 'Existing' || !(has(self.secret) || has(self.rotation))").message("credentials.secret and rotation are for keys that are issued here; with source: Existing somebody else keeps Secret and key"))]
+#[x_kube(validation = Rule::new("(self.source == 'Existing') == has(self.existingSecretRef)").message("credentials.existingSecretRef is required with source: Existing, and allowed only with it"))]
+#[x_kube(validation = Rule::new("self.source != 'Existing' || !(has(self.secret) || has(self.rotation))").message("credentials.secret and credentials.rotation are for keys that the operator issues; leave them out with source: Existing"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSpec {
-    /// Issue: an access key of a user of our own, issued into a Secret of our own. Existing: a key that somebody else issued and keeps in a
-    /// Secret; it is tried, and no user, policy, key or Secret is created, changed or deleted. Cannot be changed.
+    /// Issue: the operator creates an IAM user, and issues an access key for it into a Secret. Existing: the key is in a Secret
+    /// that you manage; the operator verifies it, and creates, changes and deletes no user, policy, key or Secret. Immutable.
     #[serde(default)]
     pub source: KeySource,
 
-    /// The Secret with a key that somebody else keeps.
+    /// The Secret with an existing key. Only with source Existing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_secret_ref: Option<ExistingSecretRef>,
 
@@ -34,7 +35,7 @@ pub struct CredentialsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
 
-    /// When the key is replaced by a new one. Omitted: only when it is asked for, by a new value of the annotation
+    /// When the operator rotates the key. Omitted: only on request, by a new value of the annotation
     /// rotate.bucketconnection.dev/requestedAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
@@ -49,12 +50,12 @@ pub enum KeySource {
     Existing,
 }
 
-/// A Secret that somebody else keeps.
+/// A Secret that the operator does not manage.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExistingSecretRef {
-    /// Name of the Secret, in the namespace of this object. It has the fields AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and is only
-    /// read.
+    /// Name of the Secret, in the namespace of this object. It has the fields AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The
+    /// operator only reads it.
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
@@ -64,194 +65,197 @@ pub struct ExistingSecretRef {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretSpec {
-    /// Name of the Secret, in the namespace of this object. A Secret of that name that is not ours is never overwritten.
+    /// Name of the Secret, in the namespace of this object. The operator never overwrites a foreign Secret of that name.
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 240))]
     pub name: String,
 
-    /// Keep each key also in a Secret of its own, "<name>-v1", "<name>-v2" and so on, which stays as long as its key works; the Secret
-    /// "<name>" always has the newest. Whoever names a version is never given another key in between.
+    /// Also stores each key in a separate Secret, "<name>-v1", "<name>-v2" and so on, which exists as long as its key works. The
+    /// Secret "<name>" always has the current key. A consumer that refers to a version never gets another key there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub versioned: bool,
 }
 
-/// When the key is replaced by a new one.
+/// When the operator rotates the key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationSpec {
-    /// Age at which the key is replaced, such as 90d; at least 10s. Each key is replaced up to 5 % earlier, so that the keys of many
-    /// objects spread out. Omitted: only on request.
+    /// Age at which the operator replaces the key, such as 90d; at least 10s. It replaces each key up to 5 % earlier, so that the
+    /// keys of many objects spread out. Omitted: only on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Period>,
 
-    /// For how long the key before it goes on working, such as 24h, so that whoever has read it can take the new one. Then it is made
-    /// Inactive, and deleted once AWS says that nobody used it since it was replaced. Default: 24h, or half the interval where
-    /// that is shorter.
+    /// How long the previous key continues to work, such as 24h, so that consumers can change to the current key. Then the operator
+    /// deactivates it, and deletes it when AWS reports that it was not used since it was replaced. Default: 24h, or half the
+    /// interval if that is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Period>,
 }
 
-/// The access key and its Secret.
+/// The access keys and the Secret.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsStatus {
     /// Name of the Secret, in the namespace of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// Secrets of earlier specs that may still be there.
+    /// Secrets of earlier specs that may still exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_secrets: Vec<String>,
-    /// Number of the key where credentials.secret.versioned keeps each in a Secret of its own: "<secretName>-v<version>".
+    /// Version of the current key, if credentials.secret.versioned stores each key in a separate Secret: "<secretName>-v<version>".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// Id of the access key in the Secret. Not secret.
+    /// Id of the current access key. Not secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
-    /// ARN of whom the key belongs to, where somebody else keeps it (credentials.source Existing).
+    /// ARN of the owner of the key, with credentials.source Existing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// When the key was issued.
+    /// When the current key was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
-    /// When the key was last proven by a full proof (identity and bucket).
+    /// When the operator last verified the key completely (identity and bucket).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Time>,
-    /// When it will be replaced by a new one.
+    /// When the operator will rotate the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_at: Option<Time>,
-    /// Where the key is in its life.
+    /// Phase of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<KeyPhase>,
-    /// Written before a key is issued, so that a crash in between can be told from a foreign key.
+    /// The attempt to issue a key, recorded before the call, so that the operator can tell its own key from a foreign one after a
+    /// crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<KeyIntent>,
-    /// Keys of ours whose secret part nobody has any more: they are deleted once the new one is proven.
+    /// Managed keys whose secret part is no longer in a Secret. The operator deletes them when the new key is verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retiring: Vec<String>,
-    /// Keys that were cut off last, until another key is in the Secret: whatever AWS still says of them, they are not used.
+    pub obsolete_keys: Vec<String>,
+    /// Keys of the last revocation, until another key is in the Secret. The operator does not use them, whatever AWS still reports
+    /// about them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
-    /// The next key, from before it is issued until the Secret has it.
+    /// The pending key, from before it is issued until it is in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<NextKey>,
-    /// The key before this one, until it is deleted.
+    pub pending: Option<PendingKey>,
+    /// The previous key, until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousKey>,
-    /// What was cut off last, as long as a session from before may live.
+    /// The last revocation, as long as a session that began before it can exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Revocation>,
-    /// The value of the annotation rotate.bucketconnection.dev/requestedAt that was acted on last.
+    /// Last value of the annotation rotate.bucketconnection.dev/requestedAt that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rotate_at: Option<String>,
-    /// The value of the annotation revoke.bucketconnection.dev/requestedAt that was acted on last.
+    /// Last value of the annotation revoke.bucketconnection.dev/requestedAt that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_revoke_at: Option<String>,
 }
 
 impl CredentialsStatus {
-    /// Ids of all keys that are known to be ours.
+    /// Ids of all keys that are known to be managed.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
-        let next = self.next.as_ref().and_then(|next| next.access_key_id.as_ref());
+        let next = self.pending.as_ref().and_then(|next| next.access_key_id.as_ref());
         let previous = self.previous.as_ref().map(|previous| &previous.access_key_id);
-        self.access_key_id.iter().chain(&self.retiring).chain(next).chain(previous)
+        self.access_key_id.iter().chain(&self.obsolete_keys).chain(next).chain(previous)
     }
 }
 
-/// Where a key is in its life.
+/// Phase of a key.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum KeyPhase {
-    /// It is being issued.
+    /// The operator is issuing it.
     Issuing,
-    /// It has not reached all of AWS yet.
+    /// Not all of AWS knows it yet.
     Propagating,
-    /// It was proven.
+    /// It is verified.
     Verified,
     /// AWS does not accept it.
     Rejected,
-    /// It works, and the next one is being issued and proven.
+    /// It works, and the operator is issuing and verifying the pending key.
     Rotating,
-    /// It was proven, and the key before it is still there.
+    /// It is verified, and the previous key still exists.
     Overlapping,
 }
 
-/// A key that was issued between these times, and is not among these, is ours even though nobody noted it.
+/// An attempt to issue a key. A key that was created between these times, and is not in `known_keys`, is managed even if no status
+/// recorded it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyIntent {
-    /// When the first attempt began that is not accounted for.
+    /// When the first attempt began whose result is unknown.
     pub since: Time,
-    /// When the last attempt has surely ended.
+    /// When the last attempt has certainly ended.
     pub until: Time,
-    /// Ids of the keys that the user had before.
+    /// Ids of the keys that the user had before the attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known_keys: Vec<String>,
 }
 
-/// The next key. It is proven before the Secret gets it, and waits in a Secret of its own until then.
+/// The pending key. It is in a separate Secret until the operator has verified it and put it into the connection's Secret.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct NextKey {
-    /// Name of the Secret in which it waits.
+pub struct PendingKey {
+    /// Name of the Secret with the pending key.
     pub secret_name: String,
-    /// Its id, once it is issued.
+    /// Id of the pending key, when it is issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
 }
 
-/// The key before the one in the Secret.
+/// The previous key, which the current key replaced.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousKey {
-    /// Its id.
+    /// Id of the previous key.
     pub access_key_id: String,
-    /// Name of its own Secret, where it has one.
+    /// Name of its separate Secret, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// When the Secret got the next one.
+    /// When the current key replaced it in the Secret.
     pub replaced_at: Time,
-    /// Until when it goes on working.
+    /// End of the overlap: until then it works.
     pub works_until: Time,
-    /// Since when it is Inactive.
+    /// When it became Inactive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactive_since: Option<Time>,
-    /// What AWS says of its last use.
+    /// Its last use, as AWS reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<LastUsed>,
 }
 
-/// What AWS says of the last use of a key.
+/// The last use of a key, as AWS reports it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastUsed {
-    /// When.
+    /// Time of the use.
     pub at: Option<Time>,
-    /// Of which service, such as s3.
+    /// AWS service, such as s3.
     pub service: String,
-    /// In which region.
+    /// Region.
     pub region: String,
 }
 
-/// What was cut off, and when that ends.
+/// A revocation, and when it ends.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Revocation {
-    /// Sessions that began before are denied everything.
+    /// All sessions that began before this time are denied everything.
     pub sessions_before: Time,
-    /// When the last of them has ended by itself, and the denial is taken away.
+    /// When the last of these sessions has expired, and the operator removes the denial.
     pub ends_at: Time,
 }
 
-/// How long an Inactive key is kept at least, where the overlap is no shorter: what AWS says of its last use lags behind.
+/// How long an Inactive key is kept at least, unless the overlap is shorter: AWS reports the last use with a delay.
 const SETTLING: SignedDuration = SignedDuration::from_hours(4);
 
 impl PreviousKey {
-    /// When it may be deleted, once it is Inactive.
+    /// When the operator may delete it, once it is Inactive.
     pub fn settled_at(&self) -> Option<Timestamp> {
         let overlap = self.works_until.0.duration_since(self.replaced_at.0);
         self.inactive_since.as_ref()?.0.checked_add(SETTLING.min(overlap)).ok()
     }
 
-    /// Its last use, if it was used since it was replaced.
+    /// Its last use, if that was after it was replaced.
     pub fn used_since(&self) -> Option<&LastUsed> {
         self.last_used.as_ref().filter(|used| used.at.as_ref().is_some_and(|at| at.0 > self.replaced_at.0))
     }

@@ -1,4 +1,4 @@
-//! How much of a connection is managed, section by section; and what exists already being taken over.
+//! How each section of a connection is managed, and the plan of an adoption.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::status::DriftDifference;
 
-/// Modes by section; `default` is for all that are not named.
+/// Modes by section. `default` applies to all sections that are not named.
 pub type ManagementSpec = BTreeMap<String, ManagementMode>;
 
 /// What the operator does with a section.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum ManagementMode {
-    /// Differences are put right.
+    /// The operator reverts differences.
     #[default]
     Enforce,
-    /// Differences are shown as drift, and nothing is changed.
+    /// The operator shows differences as drift, and changes nothing.
     Observe,
-    /// Nothing is looked at and nothing is changed.
+    /// The operator neither reports nor changes anything.
     Ignore,
 }
 
-/// The plan of a takeover.
+/// The plan of an adoption.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptionStatus {
-    /// Identifies the changes: the takeover begins when spec.approvedPlan says the same.
+    /// Hash of the changes. The adoption begins when this hash is approved, in the AWSAccount or in spec.approvedPlan.
     pub plan_hash: String,
-    /// What the takeover would change, up to 50 fields.
+    /// What the adoption would change, up to 50 fields.
     pub changes: Vec<DriftDifference>,
 }

@@ -1,7 +1,7 @@
-//! The Kubernetes API `bucketconnection.dev/v1alpha1`: types, conditions, schema rules; no behaviour.
+//! The Kubernetes API `bucketconnection.dev/v1alpha1`: types, conditions and schema rules, without behavior.
 //!
-//! Doc comments on fields are what `kubectl explain` shows, so they address the user. Types of the bucket settings live
-//! with their setting in [`crate::settings`]. `crds/` is generated from here by `bucketconnection crds`.
+//! Doc comments on fields are what `kubectl explain` and docs/api.md show, so they address the user. The types of the bucket
+//! settings are in [`crate::settings`]. `bucketconnection crds` generates `crds/` from these types.
 
 mod account;
 pub mod conditions;
@@ -30,11 +30,12 @@ pub use verification::*;
 
 use crate::settings;
 
-/// API group of all our kinds, annotations, labels, tags and the finalizer.
+/// API group of all kinds, annotations, labels, tags and the finalizer.
 pub const GROUP: &str = "bucketconnection.dev";
-/// Finalizer on every connection: AWS and the Secret are settled before the object goes.
+/// Finalizer on every connection. The operator removes it when the deletion policy is carried out.
 pub const FINALIZER: &str = "bucketconnection.dev/cleanup";
-/// Annotation: a new value asks for a check now; shown in `status.lastHandledReconcileAt` once done (Flux's convention).
+/// Annotation: a new value requests a reconcile now. `status.lastHandledReconcileAt` shows the value when it is done (Flux's
+/// convention).
 pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
 
 /// Connects one S3 bucket to a platform that works on it, and keeps it connected.
@@ -43,7 +44,7 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     group = "bucketconnection.dev",
     version = "v1alpha1",
     kind = "BucketConnection",
-    doc = "A BucketConnection connects one S3 bucket to a platform that works on it, and keeps it connected: the bucket with its settings, an IAM user with just the rights the platform needs, and a proven access key in a Secret.",
+    doc = "A BucketConnection connects one S3 bucket to a platform that works on it, and keeps it connected: the bucket with its settings, an IAM user with only the permissions that the platform needs, and a verified access key in a Secret.",
     namespaced,
     status = "BucketConnectionStatus",
     derive = "PartialEq",
@@ -71,14 +72,14 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
         type_ = "integer",
         json_path = ".status.drift.count",
         priority = 1,
-        description = "drifted fields found and repaired so far"
+        description = "number of drifted fields that the operator reverted"
     ),
     printcolumn(
-        name = "Permissions",
+        name = "Access",
         type_ = "string",
-        json_path = ".status.permissions.groups",
+        json_path = ".status.access.groups",
         priority = 1,
-        description = "Kubernetes groups that may read the Secret through this connection"
+        description = "Kubernetes groups that can read the Secret through this connection"
     ),
     printcolumn(name = "Checked", type_ = "date", json_path = ".status.lastCheckedAt", priority = 1),
     printcolumn(
@@ -89,36 +90,35 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
     )
 )]
 #[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || self.region in ['us-east-1','ap-southeast-1','ap-southeast-2','ap-southeast-3','ap-northeast-1','ap-northeast-2','ap-south-1','eu-west-2','eu-central-1','ca-central-1','il-central-1','me-central-1']")
-    .message("preset IlluminaICA works only in a region that ICA has: us-east-1, ca-central-1, eu-central-1, eu-west-2, ap-south-1, ap-southeast-1, ap-southeast-2, ap-southeast-3, ap-northeast-1, ap-northeast-2, il-central-1 or me-central-1")
+    .message("preset IlluminaICA works only in a region that ICA supports: us-east-1, ca-central-1, eu-central-1, eu-west-2, ap-south-1, ap-southeast-1, ap-southeast-2, ap-southeast-3, ap-northeast-1, ap-northeast-2, il-central-1 or me-central-1")
     .field_path(".region"))]
 #[x_kube(validation = Rule::new("self.preset != 'IlluminaICA' || has(self.bucket.prefix) || (has(self.bucket.allowRoot) && self.bucket.allowRoot)")
     .message("ICA cannot use the root of a bucket for several projects: set bucket.prefix, or bucket.allowRoot: true to insist on the root")
     .field_path(".bucket"))]
-#[x_kube(validation = Rule::new("!has(self.illuminaICA) || self.preset == 'IlluminaICA'").message("illuminaICA goes with preset IlluminaICA only"))]
+#[x_kube(validation = Rule::new("!has(self.illuminaICA) || self.preset == 'IlluminaICA'").message("illuminaICA is allowed only with preset IlluminaICA"))]
 #[x_kube(validation = Rule::new("self.preset != 'Custom' || (has(self.policy) && has(self.policy.statements) && size(self.policy.statements) > 0)")
-    .message("preset Custom grants nothing by itself: list what the user may do in policy.statements"))]
+    .message("preset Custom allows nothing by itself: list the user's permissions in policy.statements"))]
 #[x_kube(validation = Rule::new("(has(self.user) && has(self.user.name)) == (has(oldSelf.user) && has(oldSelf.user.name)) && (has(self.user) && has(self.user.path)) == (has(oldSelf.user) && has(oldSelf.user.path))")
     .message("user.name and user.path cannot be changed: the access key belongs to the user; create another BucketConnection"))]
 #[x_kube(validation = Rule::new("(has(self.credentials) && self.credentials.source == 'Existing') == (has(oldSelf.credentials) && oldSelf.credentials.source == 'Existing')")
-    .message("credentials.source cannot be changed: a user and its key would be left behind, or made without notice; create another BucketConnection"))]
+    .message("credentials.source cannot be changed: a user and its key would be left behind, or created without notice; create another BucketConnection"))]
 #[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.user) || has(self.policy))")
-    .message("with credentials.source: Existing no user and no policy is managed: leave user and policy out"))]
+    .message("with credentials.source: Existing the operator manages no user and no policy; leave user and policy out"))]
 #[x_kube(validation = Rule::new("!(has(self.credentials) && self.credentials.source == 'Existing') || !(has(self.access) && has(self.access.groups) && size(self.access.groups) > 0)")
-    .message("access.groups cannot be given a Secret that somebody else keeps (credentials.source: Existing): who may read that is for its keeper to say"))]
+    .message("access.groups is not allowed with credentials.source: Existing; the owner of the Secret manages access to it"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketConnectionSpec {
-    /// The AWS account to work in. Cannot be changed.
+    /// The AWS account of the connection. Immutable.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("accountRef cannot be changed: nothing moves from one AWS account to another; create another BucketConnection"))]
     pub account_ref: AccountRef,
 
-    /// What the connection is for. It supplies the CORS rules and the rights of the IAM user.
-    /// IlluminaICA: Illumina Connected Analytics, exactly as its guide has it. CLCGenomics: QIAGEN CLC Server, read and write
-    /// (derived: QIAGEN publishes no policy). ReadOnly, ReadWrite, WriteOnly: objects under the prefix. Custom: only what
-    /// policy.statements says.
+    /// The purpose of the connection. It supplies the CORS rules and the permissions of the IAM user. IlluminaICA: Illumina
+    /// Connected Analytics, exactly as in its guide. CLCGenomics: QIAGEN CLC Server, read and write (derived: QIAGEN publishes no
+    /// policy). ReadOnly, ReadWrite, WriteOnly: objects under the prefix. Custom: only the statements in policy.statements.
     pub preset: Preset,
 
-    /// AWS region of the bucket, such as us-east-1. Cannot be changed: a bucket never moves.
+    /// AWS region of the bucket, such as us-east-1. Immutable: a bucket never moves.
     #[x_kube(validation = Rule::new("self == oldSelf").message("region cannot be changed: a bucket never moves; create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')").message("region must be the code of an AWS region, such as us-east-1 or eu-central-1"))]
     #[schemars(length(min = 1, max = 32))]
@@ -127,15 +127,15 @@ pub struct BucketConnectionSpec {
     /// The bucket and its settings.
     pub bucket: BucketSpec,
 
-    /// Settings that stand beside the bucket.
+    /// Settings of the bucket that are not fields of `bucket`.
     #[serde(flatten)]
     pub settings: settings::SpecSettings,
 
-    /// What Illumina Connected Analytics may use beside its guide's plain connection; with preset IlluminaICA only.
+    /// Options of the preset IlluminaICA, in addition to the plain connection of ICA's guide. Only with that preset.
     #[serde(default, rename = "illuminaICA", skip_serializing_if = "Option::is_none")]
     pub illumina_ica: Option<IlluminaICASpec>,
 
-    /// The IAM policy that grants the user its rights. Omitted: the preset's rights, inline on the user.
+    /// The IAM policy of the user. Omitted: the preset's statements, inline on the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicySpec>,
 
@@ -143,60 +143,62 @@ pub struct BucketConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserSpec>,
 
-    /// Where the access key goes. Omitted: a Secret "<name>-s3" in the namespace of this object.
+    /// The access key and its Secret. Omitted: a Secret "<name>-s3" in the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsSpec>,
 
-    /// Try more with the key than the key itself: writing, isolation from the rest of the bucket, and what the platform needs beside. `{}`
-    /// makes only calls that leave nothing behind. Omitted: only who the key belongs to, and listing under the prefix.
+    /// What the operator verifies in addition: writing, isolation from the rest of the bucket, and what the platform also needs.
+    /// `{}` makes only calls that leave nothing behind. Omitted: only the identity of the key, and listing under the prefix.
     // Atomic, because `{}` means something: server-side apply would make null of it where a field leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub verification: Option<VerificationSpec>,
 
-    /// Who in Kubernetes may read the Secret. Omitted: nobody but those whom the cluster lets read it anyway.
+    /// Who in Kubernetes can read the Secret through this connection. Omitted: this connection gives no one access; the cluster's
+    /// own roles still apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessSpec>,
 
-    /// What happens in AWS when this object is deleted. Retain: everything stays as it is, the Secret too, and applying the same
-    /// object again picks it up. Release: the same, and our ownership tags are taken off, so that another connection may adopt what is
-    /// there. Delete: the access key, the policy, the user and the Secret are removed, and the bucket if it is
-    /// empty.
+    /// What happens in AWS when this object is deleted. Retain: everything stays as it is, also the Secret; if you apply the same
+    /// object again, it continues with it. Release: the same, and the operator removes its ownership tags, so that another
+    /// connection can adopt the resources. Delete: the operator deletes the access key, the policy, the user and the Secret, and
+    /// the bucket if it is empty.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// With deletionPolicy Delete: empty the bucket first, every version, delete marker and unfinished upload, and remove keys
-    /// of the user that were not issued here. There is no way back.
+    /// With deletionPolicy Delete: first deletes every version, delete marker and unfinished upload in the bucket, and the user's
+    /// foreign access keys. This cannot be undone.
     #[serde(default)]
     pub force_destroy: bool,
 
-    /// How much is managed, by section. Enforce (default): differences are put right. Observe: they are shown as drift, and nothing is
-    /// changed. Ignore: not even looked at. The sections are default (all that are not named), bucket, user, policy, credentials,
-    /// access, and each setting by the name of its field, such as cors or lifecycle.
+    /// How each section is managed. Enforce (default): the operator reverts differences. Observe: it shows them as drift, and
+    /// changes nothing. Ignore: it does not report them. The sections are default (all that are not named), bucket, user, policy,
+    /// credentials, access, and each setting by the name of its field, such as cors or lifecycle.
     #[serde(default, skip_serializing_if = "ManagementSpec::is_empty")]
     // Atomic: of a map that loses its last entry server-side apply would make null.
     #[schemars(extend("maxProperties" = 32, "x-kubernetes-map-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(section, size(section) <= 64)").message("management names sections, such as bucket or cors"))]
     pub management: ManagementSpec,
 
-    /// The hash of the takeover's plan that is approved, from status.adoption.planHash.
+    /// Hash of the adoption plan that you approve, from status.adoption.planHash. It counts if the AWSAccount has approval:
+    /// Connection for the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub approved_plan: Option<String>,
 
-    /// Time between two checks against AWS, such as 10m or 1h; at least 10s. Each check is moved by up to 10 % so that many
+    /// Time between two reconciles, such as 10m or 1h; at least 10s. The operator shifts each reconcile by up to 10 %, so that many
     /// objects spread out.
     #[serde(default = "default_resync")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) >= duration('10s')").message("resyncInterval must be a duration of at least 10s, written like 30s, 10m or 1h30m"))]
     #[schemars(length(max = 32))]
     pub resync_interval: Duration,
 
-    /// Stops all checks and changes for this object until it is false again. Deletion still does its work.
+    /// Stops all reconciles of this object until it is false again. Deletion still works.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// The AWS account to work in.
+/// The AWS account of a connection.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRef {
@@ -217,7 +219,7 @@ fn default_account() -> String {
     "default".to_owned()
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Preset {
@@ -236,23 +238,23 @@ pub enum Preset {
 #[x_kube(validation = Rule::new("!has(self.objectLock) || (has(self.versioning) && self.versioning == 'Enabled')").message("objectLock needs versioning: Enabled").field_path(".versioning"))]
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
-    /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Cannot be changed.
+    /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.name cannot be changed: create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$')").message("bucket.name must be 3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, have no two dots in a row and not look like an IP address"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS keeps for itself (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS reserves (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
     #[schemars(length(min = 3, max = 63))]
     pub name: Option<String>,
 
-    /// In place of a name: the bucket is called "<namePrefix>-<account>-<region>-an", a name in the account's own namespace that
-    /// nobody else can ever take. Cannot be changed.
+    /// Instead of a name: the bucket is named "<namePrefix>-<account>-<region>-an", in the account's own namespace, where no other
+    /// account can create buckets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.namePrefix cannot be changed: create another BucketConnection"))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (xn--, sthree- and amzn-s3-demo- are AWS's own)"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (AWS reserves xn--, sthree- and amzn-s3-demo-)"))]
     #[schemars(length(min = 1, max = 37))]
     pub name_prefix: Option<String>,
 
-    /// The part of the bucket that the connection works on, such as runs/. Ends in "/"; omitted, it is the whole bucket.
+    /// Part of the bucket that the connection works on, such as runs/. Ends in "/". Omitted: the whole bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.endsWith('/')").message("bucket.prefix must end in \"/\", such as runs/"))]
     #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.contains('//')").message("bucket.prefix must not begin with \"/\" or contain \"//\": S3 keys have no leading slash"))]
@@ -261,17 +263,17 @@ pub struct BucketSpec {
     #[schemars(length(min = 1, max = 512))]
     pub prefix: Option<String>,
 
-    /// Take over a bucket of that name that exists in the account and belongs to no other connection, if the account allows it. What the
-    /// takeover would change is shown in status.adoption first, and done once spec.approvedPlan names its hash.
+    /// Adopts an existing bucket of that name in the account, if no other connection owns it and the AWSAccount allows it.
+    /// status.adoption first shows what the adoption would change; the operator makes these changes when their hash is approved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
 
-    /// Preset IlluminaICA: let the connection use the root of the bucket. ICA then blocks the bucket for other projects.
+    /// Preset IlluminaICA: allows the connection to use the root of the bucket. ICA then blocks the bucket for other projects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_root: bool,
 
-    /// Settings that may be made weaker than they are in AWS, by the name of their field, such as publicAccessBlock. What would
-    /// take protection from the bucket is not done without it. Omitting a setting never weakens it.
+    /// Settings that the operator may make weaker than they are in AWS, by the name of their field, such as publicAccessBlock.
+    /// Without this, the operator does not remove protection from the bucket. Omitting a setting never weakens it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
     pub allow_weaker: Vec<String>,
@@ -281,28 +283,30 @@ pub struct BucketSpec {
     pub settings: settings::BucketSettings,
 }
 
-/// What Illumina Connected Analytics may use beside its guide's plain connection. A bucket with versions gets the rights on versions
-/// without more: bucket.versioning says so, or the bucket itself, which is read once an hour and when the spec changes.
+/// Options of Illumina Connected Analytics, in addition to the plain connection of its guide. A versioned bucket gets the
+/// permissions on versions without an option: if bucket.versioning is not set, the operator reads the bucket's versioning once an
+/// hour and when the spec changes.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IlluminaICASpec {
-    /// Let ICA read and write tags of objects: copying an object that has tags fails without.
+    /// Allows ICA to read and write tags of objects. Without it, copying an object that has tags fails.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy_tags: bool,
 
-    /// Let Illumina's role reach the bucket, by a statement of the bucket policy: ICA needs it to copy or move data between
-    /// projects, of both buckets. Needs ownership BucketOwnerEnforced, as new buckets have it.
+    /// Gives Illumina's role access to the bucket, in a statement of the bucket policy. ICA needs it on both buckets to copy or
+    /// move data between projects. Requires ownership BucketOwnerEnforced, the default of new buckets.
     // Atomic, because `{}` means something: server-side apply would make null of it where roleArn leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub cross_account_copy: Option<CrossAccountCopySpec>,
 }
 
-/// The role with which ICA copies between projects.
+/// The role that ICA uses to copy between projects.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CrossAccountCopySpec {
-    /// ARN of the role. It may be omitted in us-east-1 and ap-southeast-2, where it is known; elsewhere, ask Illumina.
+    /// ARN of the role. Omitted: the known role, in us-east-1 and ap-southeast-2; elsewhere it is required, and Illumina tells you
+    /// the ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$')").message("roleArn must be the ARN of a role, such as arn:aws:iam::123456789012:role/name"))]
     #[schemars(length(min = 1, max = 512))]
@@ -313,34 +317,34 @@ pub struct CrossAccountCopySpec {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySpec {
-    /// Inline: part of the user (default). Managed: a policy of its own, attached to the user, for documents over 2,048
-    /// characters or where a guide asks for it.
+    /// Inline (default): part of the user. Managed: a separate policy that is attached to the user, for documents over 2,048
+    /// characters, or if a guide asks for it.
     #[serde(default, rename = "type")]
     pub kind: PolicyType,
 
-    /// Name of the policy. Omitted: "bucketconnection" for an inline policy, the name of the user for a managed one.
-    /// "bucketconnection-revoked", in any case, is the operator's own.
+    /// Name of the policy. Omitted: "bucketconnection" for an inline policy, the name of the user for a managed policy.
+    /// "bucketconnection-revoked", in any case, is reserved for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("policy.name may contain letters, digits and + = , . @ _ - only"))]
-    #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: by the inline policy of that name the operator denies what was revoked"))]
+    #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: the operator reserves that name for the policy that denies revoked sessions"))]
     #[schemars(length(min = 1, max = 128))]
     pub name: Option<String>,
 
-    /// Take over a policy of that name that exists already, likewise (see bucket.adopt).
+    /// Adopts an existing policy of that name, under the same conditions as bucket.adopt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
 
-    /// Prefix: objects under bucket.prefix (default). Bucket: all objects of the bucket, as the ICA guide's document has it.
+    /// Prefix (default): objects under bucket.prefix. Bucket: all objects of the bucket, as in the document of the ICA guide.
     #[serde(default)]
     pub scope: PolicyScope,
 
-    /// Statements in addition to the preset's. They may only allow S3 actions on this bucket.
+    /// Statements in addition to the preset's. They can allow only S3 actions on this bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub statements: Vec<PolicyStatement>,
 }
 
-/// Where the policy document lives.
+/// Where the policy document is stored.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum PolicyType {
@@ -349,7 +353,7 @@ pub enum PolicyType {
     Managed,
 }
 
-/// Which objects the policy reaches.
+/// Which objects the policy covers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum PolicyScope {
@@ -362,32 +366,34 @@ pub enum PolicyScope {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserSpec {
-    /// Name of the IAM user. Unique in the AWS account, whatever the case. Cannot be changed.
+    /// Name of the IAM user. Unique in the AWS account, regardless of case. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("user.name cannot be changed: the access key belongs to the user; create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("user.name may contain letters, digits and + = , . @ _ - only"))]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
 
-    /// Take over an IAM user of that name that exists already, likewise (see bucket.adopt). Its keys stay.
+    /// Adopts an existing IAM user of that name, under the same conditions as bucket.adopt. The user must have no permissions and
+    /// no access keys of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
 
     /// IAM path of the user and of its managed policy. The operator's own policy must allow it. Default: /bucketconnection/.
+    /// Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own rights depend on it; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own permissions depend on it; create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("user.path must begin and end with \"/\", such as /bucketconnection/"))]
     #[schemars(length(min = 1, max = 128))]
     pub path: Option<String>,
 
-    /// ARN of a managed policy that bounds the rights of the user. Where the account sets one, that one counts. Once set it is
-    /// never taken away.
+    /// ARN of a managed policy that limits the permissions of the user. If the AWSAccount sets a boundary, that one applies. The
+    /// operator never removes a boundary that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')").message("user.permissionsBoundary must be the ARN of a managed policy"))]
     #[schemars(length(min = 20, max = 2048))]
     pub permissions_boundary: Option<String>,
 
-    /// Tags of the user in AWS. Other tags on it are left alone.
+    /// Tags of the user in AWS. Other tags on it stay as they are.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(schema_with = "settings::tags::schema")]
     #[x_kube(validation = settings::tags::sized())]
@@ -396,13 +402,13 @@ pub struct UserSpec {
     pub tags: settings::tags::Tags,
 }
 
-/// Who in Kubernetes may read the Secret.
+/// Who in Kubernetes can read the Secret.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessSpec {
-    /// Kubernetes groups that may read this one Secret, and nothing else, by a Role and a RoleBinding "<secret>-readers". A group
-    /// that leaves this list loses the right. Kubernetes' own groups (system:...) reach over the whole cluster and are refused,
-    /// but for the service accounts of one namespace, system:serviceaccounts:<namespace>.
+    /// Kubernetes groups that can read this one Secret, and nothing else, through a Role and a RoleBinding "<secret>-readers". A
+    /// group that you remove from the list loses access. Kubernetes' own groups (system:...) cover the whole cluster and are
+    /// refused, except the service accounts of one namespace, system:serviceaccounts:<namespace>.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(group, !group.startsWith('system:') || group.matches('^system:serviceaccounts:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'))").message("access.groups must not name a group of Kubernetes itself, such as system:authenticated: it would let the whole cluster read the access key; name a group of people, or system:serviceaccounts:<namespace> for the service accounts of one namespace"))]
@@ -422,14 +428,14 @@ pub enum DeletionPolicy {
 }
 
 impl BucketConnection {
-    /// What an annotation asks for; a new value is a new request.
+    /// The value of an annotation that requests something; a new value is a new request.
     pub fn request(&self, annotation: &str) -> Option<String> {
         self.metadata.annotations.as_ref()?.get(annotation).cloned()
     }
 }
 
 impl BucketConnectionSpec {
-    /// Name of the Secret with a key that somebody else keeps; `None` where keys are issued.
+    /// Name of the Secret with a key that the operator does not manage; `None` if the operator issues the keys.
     pub fn existing_secret(&self) -> Option<&str> {
         let credentials = self.credentials.as_ref().filter(|credentials| credentials.source == KeySource::Existing)?;
         credentials.existing_secret_ref.as_ref().map(|reference| reference.name.as_str())

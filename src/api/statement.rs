@@ -29,12 +29,12 @@ pub struct PolicyStatement {
     #[schemars(length(min = 1, max = 50), inner(length(max = 128)))]
     pub actions: Vec<String>,
 
-    /// ARNs. Omitted: the bucket and its objects within policy.scope. An Allow may name this bucket and its objects only.
+    /// ARNs. Omitted: the bucket and its objects within policy.scope. An Allow can name only this bucket and its objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 1100)))]
     pub resources: Vec<String>,
 
-    /// Conditions: operator, then key, then the values.
+    /// Conditions: operator, then key, then values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::policy_language::conditions_schema")]
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]

@@ -1,4 +1,4 @@
-//! `status` of a `BucketConnection`: what was found and done. Never anything secret.
+//! `status` of a `BucketConnection`: what the operator observed and did. It never contains a secret.
 
 use std::collections::BTreeMap;
 
@@ -11,121 +11,122 @@ use serde_json::Value;
 
 use super::{AdoptionStatus, Capability, CredentialsStatus, PolicyType, SignIn};
 
-/// What was found and done for a connection.
+/// The observed state of a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketConnectionStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready sums up; Reconciling and Stalled are for tools (kstatus); the others stand for one part of the connection each.
+    /// Ready summarizes all parts. Reconciling and Stalled are for tools (kstatus). Each other condition describes one part of the
+    /// connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Its partition: aws, aws-cn, aws-us-gov, ...
+    /// AWS partition of the account: aws, aws-cn, aws-us-gov, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
 
-    /// What the operator remembers from one reconcile to the next.
+    /// The recorded state.
     #[serde(flatten)]
     pub memory: Memory,
 
-    /// Shows that the operator itself wrote accountId, signIn, bucket, user, policy, earlierPolicies, credentials,
-    /// permissions, versioning and written. A status that was edited by hand loses them.
+    /// Shows that the operator itself wrote accountId, signIn, namespaceId, bucket, user, policy, earlierPolicies, credentials,
+    /// access, versioning, writing and written. The operator discards these fields of a status that was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
 
-    /// What the key was proven to do, by capability. s3 sums up; list, write, read and delete are for objects under the prefix; isolation:
-    /// the key does not reach beyond it; kms: the bucket's key; federation: sessions as ICA makes them; genomicsCloud: the address that the
-    /// spec names answers. Tried when the key is proven
-    /// (issued, or spec changed), and again while one is Invalid or Pending, not at each check.
+    /// What the key is verified to do, by capability. s3 summarizes the others; list, write, read and delete are about objects
+    /// under the prefix; isolation: the key has no access beyond the prefix; kms: the bucket's KMS key; federation: sessions as ICA
+    /// makes them; genomicsCloud: the URL in the spec answers. The operator verifies them when a key is issued or the spec changes,
+    /// and again while one is Invalid or Pending, not at each reconcile.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, Capability>,
 
-    /// Changes by others that were found and repaired.
+    /// Drift that the operator found and reverted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
 
-    /// What taking over what exists already would change, while that waits for approval.
+    /// What an adoption of existing resources would change, while it waits for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption: Option<AdoptionStatus>,
 
-    /// Writes that the next check may find undone, and those that are held back because they never took. Empty again, within the
-    /// hour, once a check finds that they took.
+    /// Writes that the next reconcile may find without effect, and writes that the operator holds back because they never had an
+    /// effect. Empty again, within an hour, when a reconcile finds that the writes had an effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub repeats: Vec<Repeat>,
+    pub ineffective_writes: Vec<IneffectiveWrite>,
 
-    /// The value of the annotation reconcile.bucketconnection.dev/requestedAt that was acted on last.
+    /// Last value of the annotation reconcile.bucketconnection.dev/requestedAt that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 
-    /// A recent check. Written with any other change, and otherwise at most once an hour.
+    /// Time of a recent reconcile. Written together with any other change, otherwise at most once an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checked_at: Option<Time>,
 }
 
-/// What the operator remembers of AWS and of its own objects from one reconcile to the next. It is one value: sealed, cleared and
-/// written as a whole (`observed/seal.rs`). In the status its fields stand beside the others.
+/// The recorded state: what the operator must know about AWS and its own objects from one reconcile to the next. It is one value:
+/// sealed, cleared and written as a whole (`observed/seal.rs`). In the status its fields are next to the others.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Memory {
-    /// The AWS account that the operator signs in to.
+    /// Id of the AWS account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
 
-    /// How the operator signed in to it, where that is not its own environment: so that the connection can be deleted even when its
-    /// AWSAccount is gone.
+    /// How the operator signed in to the account, if not with its own environment. The operator can then delete the connection even
+    /// if its AWSAccount no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignIn>,
 
-    /// The namespace, by the uids of its cluster (of the namespace kube-system) and its own: the tag bucketconnection.dev/namespace of
-    /// what is ours.
+    /// Identifies the namespace by two uids: that of the cluster's namespace kube-system, and its own. Managed resources carry it
+    /// in the tag bucketconnection.dev/namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_id: Option<String>,
 
-    /// The bucket, once it is ours.
+    /// The bucket, when it is managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketStatus>,
 
-    /// The IAM user, once it is ours.
+    /// The IAM user, when it is managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserStatus>,
 
-    /// The policy that was written last, or is about to be.
+    /// The policy that the operator wrote last, or is about to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
 
-    /// Policies of earlier specs that may still be there.
+    /// Policies of earlier specs that may still exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_policies: Vec<PolicyStatus>,
 
-    /// The access key and its Secret.
+    /// The access keys and the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
 
-    /// Who may read the Secret through this connection.
+    /// Who can read the Secret through this connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<PermissionsStatus>,
+    pub access: Option<AccessStatus>,
 
-    /// Whether the bucket has versions, where the user's rights depend on it (preset IlluminaICA) and the spec does not say.
+    /// Whether the bucket is versioned, if the user's permissions depend on it (preset IlluminaICA) and the spec does not set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<VersioningStatus>,
 
-    /// What is about to become ours in settings that are shared with others, by the name of the setting: should the operator end before it
-    /// can say so in bucket.owned.
+    /// Parts of shared settings that the operator is about to write, by the name of the setting. It records them before the write,
+    /// in case it stops before it can record them in bucket.owned.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub writing: BTreeMap<String, Vec<String>>,
 
-    /// Fingerprints of what was written last, by section of spec.management. What differs from it was changed by something else, and
-    /// is drift; what differs because the spec, or the defaults of its AWSAccount, changed is not.
+    /// Fingerprints of the last writes, by section of spec.management. A difference from them is drift. A difference that results
+    /// from a change of the spec, or of the AWSAccount's defaults, is not drift.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, String>,
 }
 
 impl Memory {
-    /// What is ours in settings that are shared with others, by the name of the setting, with what was about to become ours.
+    /// The managed parts of shared settings, by the name of the setting, with those that the operator was about to write.
     pub fn owned(&self) -> BTreeMap<String, Vec<String>> {
         let mut owned = self.bucket.as_ref().map(|bucket| bucket.owned.clone()).unwrap_or_default();
         for (setting, names) in &self.writing {
@@ -134,23 +135,23 @@ impl Memory {
         owned
     }
 
-    /// Whether nothing is remembered: no plan was ever about to be carried out, so nothing is there that needs to be deleted.
+    /// Whether nothing is recorded: the operator never executed a plan, so no resources exist that it would have to delete.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What was found of the bucket's versioning.
+/// The observed versioning of the bucket.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VersioningStatus {
-    /// Whether versioning is on, or was once.
+    /// Whether versioning is enabled, or was enabled before.
     pub versioned: bool,
-    /// When that was read: it is read again an hour later, and when the spec changes.
+    /// When the operator read it. It reads it again an hour later, and when the spec changes.
     pub read_at: Time,
 }
 
-/// The bucket, once it is ours.
+/// The bucket, when it is managed.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketStatus {
@@ -158,39 +159,39 @@ pub struct BucketStatus {
     pub arn: String,
     /// Region of the bucket.
     pub region: String,
-    /// When it was created, by AWS: a bucket of the same name that was created at another time is another bucket.
+    /// When AWS created the bucket. A bucket of the same name with another creation time is another bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Created>,
-    /// What is ours in settings that are shared with others, by the name of the setting: keys of tags, ids of lifecycle rules, Sids
-    /// of policy statements. What leaves the spec leaves the bucket; all else is foreign and stays.
+    /// The managed parts of settings that other tools also write, by the name of the setting: keys of tags, ids of lifecycle rules,
+    /// Sids of policy statements. The operator removes a part that you remove from the spec. All other parts are foreign and stay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owned: BTreeMap<String, Vec<String>>,
 }
 
-/// When a bucket was created: within these two seconds, which are one where AWS was asked. AWS tells whole seconds.
+/// When a bucket was created: within these two seconds, which are equal if AWS reported the time. AWS reports whole seconds.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Created {
-    /// Not before.
+    /// Not before this time.
     pub from: Time,
-    /// Not after.
+    /// Not after this time.
     pub to: Time,
 }
 
 impl Created {
-    /// Between `from` and `to`.
+    /// From `from` to `to`.
     pub fn between(from: Timestamp, to: Timestamp) -> Self {
         let whole = |at: Timestamp| Time(Timestamp::from_second(at.as_second()).unwrap_or(at));
         Self { from: whole(from), to: whole(to) }
     }
 
-    /// Whether a bucket that was created `at` that time may be this one.
+    /// Whether a bucket that was created `at` that time can be this one.
     pub fn fits(&self, at: Timestamp) -> bool {
         (self.from.0.as_second()..=self.to.0.as_second()).contains(&at.as_second())
     }
 }
 
-/// The IAM user, once it is ours.
+/// The IAM user, when it is managed.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserStatus {
@@ -198,13 +199,13 @@ pub struct UserStatus {
     pub name: String,
     /// ARN of the user.
     pub arn: String,
-    /// The id that AWS never gives to another user, even of the same name.
+    /// Unique id of the user. AWS never gives it to another user, not even of the same name.
     pub id: String,
-    /// Keys of the tags that we set, so that a tag that leaves the spec leaves the user.
+    /// Keys of the tags that the operator set. It removes the tag from the user when you remove it from the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_keys: Vec<String>,
-    /// ARN of the permissions boundary that we set; several while it is not known which of them. One that somebody else set is never
-    /// replaced.
+    /// ARN of the permissions boundary that the operator set; several while it is unknown which of them applies. The operator never
+    /// replaces a foreign boundary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions_boundaries: Vec<String>,
 }
@@ -221,66 +222,66 @@ pub struct PolicyStatus {
     /// ARN of a managed policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// Id of a managed policy, which AWS never gives to another one of its name.
+    /// Unique id of a managed policy. AWS never gives it to another policy, not even of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Default version of a managed policy, once it is known to be ours. A version's document never changes, so one read tells
-    /// whether all is as it was.
+    /// Default version of a managed policy, when it is known to be managed. The document of a version never changes, so one call
+    /// shows whether the policy changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
 impl PolicyStatus {
-    /// Whether both are one policy, whatever its version.
+    /// Whether both are the same policy, in any version.
     pub fn is(&self, other: &Self) -> bool {
         (self.kind, &self.name, &self.arn) == (other.kind, &other.name, &other.arn)
     }
 }
 
-/// Who may read the Secret through this connection.
+/// Who can read the Secret through this connection.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct PermissionsStatus {
-    /// Kubernetes groups that may read it.
+pub struct AccessStatus {
+    /// Kubernetes groups that can read the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Names under which a Role and a RoleBinding of ours may be there: more than one while they move with the Secret.
+    /// Names of managed Roles and RoleBindings that may exist: more than one while they move with the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }
 
-/// Changes by others that were found and repaired.
+/// Drift that the operator found and reverted.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftStatus {
-    /// Drifted fields found and repaired so far.
+    /// Number of drifted fields that the operator reverted so far.
     pub count: i64,
-    /// When drift was found last.
+    /// When the operator last found drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_detected_at: Option<Time>,
-    /// What differs now and is only observed (spec.management), up to 50 fields.
+    /// Current differences in sections that the operator only observes (spec.management), up to 50 fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DriftDifference>,
-    /// The last ten, newest first.
+    /// The last ten reverted fields, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journal: Vec<DriftEntry>,
 }
 
-/// One drifted field.
+/// One field that drifted.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftEntry {
-    /// Which field, as the spec spells it where it can.
+    /// The field, spelled as in the spec if possible.
     pub path: String,
-    /// What was found, as JSON, cut to 256 characters; absent when nothing was there. Secrets are never shown.
+    /// The observed value as JSON, up to 256 characters. Omitted: there was none. Secrets are never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
-    /// What it should be, likewise.
+    /// The desired value as JSON, up to 256 characters. Omitted: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<String>,
-    /// When it was found.
+    /// When the operator found the drift.
     pub detected_at: Time,
-    /// When it was put right.
+    /// When the operator reverted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repaired_at: Option<Time>,
 }
@@ -289,18 +290,18 @@ pub struct DriftEntry {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftDifference {
-    /// Which field, as the spec spells it where it can.
+    /// The field, spelled as in the spec if possible.
     pub path: String,
-    /// What is there, as JSON, cut to 256 characters; absent when nothing is. Secrets are never shown.
+    /// The observed value as JSON, up to 256 characters. Omitted: there is none. Secrets are never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
-    /// What the spec wants, likewise.
+    /// The desired value as JSON, up to 256 characters. Omitted: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<String>,
 }
 
 impl DriftDifference {
-    /// Differences that a status shows at most.
+    /// Maximum number of differences in a status.
     pub const MOST: usize = 50;
 
     /// A field that differs.
@@ -309,7 +310,7 @@ impl DriftDifference {
     }
 }
 
-/// Longest value that the status keeps, in characters.
+/// Maximum length of a value in the status, in characters.
 const VALUE_LENGTH: usize = 256;
 
 fn short(value: &Value) -> String {
@@ -320,27 +321,28 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// A write that the next check may find undone.
+/// A write that the next reconcile may find without effect.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct Repeat {
-    /// The condition that tells about it.
+pub struct IneffectiveWrite {
+    /// Type of the condition that reports it.
     pub condition: String,
-    /// The first of the fields that it changes.
+    /// The first field that the write changes.
     pub path: String,
-    /// Of the generation of the spec, and of all fields with what was found and what is wanted.
+    /// Hash of the spec's generation and of all fields with their observed and desired values.
     pub fingerprint: String,
-    /// How often it was sent, one check after the other, at most three times; then it is held back, and tried again once an hour.
+    /// How often the operator sent the write in consecutive reconciles, up to three times. Then it holds the write back, and tries
+    /// it once an hour.
     pub count: i64,
-    /// When it was sent last.
+    /// When the operator sent it last.
     pub last_written_at: Time,
 }
 
-/// Entries that the drift journal keeps.
+/// Maximum number of entries in the drift journal.
 pub const JOURNAL_LENGTH: usize = 10;
 
 impl DriftEntry {
-    /// An entry for a field that was found drifted and repaired at `now`.
+    /// An entry for a field whose drift was found and reverted at `now`.
     pub fn repaired(path: &str, live: Option<&Value>, desired: Option<&Value>, now: Timestamp) -> Self {
         Self {
             path: path.to_owned(),

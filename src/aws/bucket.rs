@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use crate::observed::Contents;
-use crate::problem::{Class, Problem, gone};
+use crate::problem::{Class, Problem, ignore_not_found};
 use crate::sdk::{BucketCalls, build};
 use crate::settings::tags::Tags;
 
@@ -86,7 +86,7 @@ impl BucketCalls<'_> {
         for upload in page.uploads() {
             let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
             let call = call.set_key(upload.key().map(|key| decoded(key, encoded))).set_upload_id(upload.upload_id.clone());
-            gone(self.sdk.call("s3:AbortMultipartUpload", call.send()).await)?;
+            ignore_not_found(self.sdk.call("s3:AbortMultipartUpload", call.send()).await)?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl BucketCalls<'_> {
     /// Deletes one version, by the address: for a key that a request in XML cannot hold.
     async fn delete_object(&self, key: &str, version: Option<&str>) -> Result<(), Problem> {
         let call = self.s3.delete_object().bucket(self.name).expected_bucket_owner(self.account).key(key);
-        gone(self.sdk.call(DELETE_VERSION, call.set_version_id(version.map(str::to_owned)).send()).await.map(drop))
+        ignore_not_found(self.sdk.call(DELETE_VERSION, call.set_version_id(version.map(str::to_owned)).send()).await.map(drop))
     }
 
     /// Deletes up to a thousand versions. A refusal of one object comes inside a successful answer: locked objects, for example.
@@ -134,7 +134,7 @@ impl BucketCalls<'_> {
     /// Deletes the bucket; one that is gone already is deleted.
     pub async fn delete(&self) -> Result<(), Problem> {
         let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
-        gone(self.sdk.call("s3:DeleteBucket", call.send()).await)
+        ignore_not_found(self.sdk.call("s3:DeleteBucket", call.send()).await)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::api::LastUsed;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::fence::Fence;
 use crate::observed::AccessKey;
-use crate::problem::{Class, Problem, gone};
+use crate::problem::{Class, Problem, ignore_not_found};
 use crate::sdk::{ATTEMPT_TIMEOUT, unset};
 
 /// Why a key was not issued.
@@ -20,7 +20,7 @@ pub enum IssueError {
     /// AWS refused: there is no key.
     Refused(Problem),
     /// No answer came: there may be a key whose secret part nobody knows.
-    Doubtful(Problem),
+    Unknown(Problem),
 }
 
 impl Aws {
@@ -51,7 +51,7 @@ impl Aws {
         let mut closed = None;
         // Asked at the last moment: what is in the way of a call, budget and permits, may take long.
         let send = async {
-            fence.holds(ATTEMPT_TIMEOUT).map_err(|problem| {
+            fence.ensure_valid_for(ATTEMPT_TIMEOUT).map_err(|problem| {
                 closed = Some(problem.clone());
                 SdkError::construction_failure(problem)
             })?;
@@ -62,12 +62,12 @@ impl Aws {
             return Err(IssueError::Refused(problem));
         }
         let answer = answer.map_err(|problem| match problem.class {
-            Class::Unavailable => IssueError::Doubtful(problem),
+            Class::Unavailable => IssueError::Unknown(problem),
             _ => IssueError::Refused(problem),
         })?;
         match answer.access_key {
             Some(key) => Ok(KeyPair { id: key.access_key_id, secret: Sensitive::new(key.secret_access_key) }),
-            None => Err(IssueError::Doubtful(Problem::new(
+            None => Err(IssueError::Unknown(Problem::new(
                 Class::Unavailable,
                 "iam:CreateAccessKey",
                 "NoKey",
@@ -97,6 +97,6 @@ impl Aws {
     /// Deletes a key; one that is gone already is deleted.
     pub async fn delete_key(&self, user: &str, id: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.delete_access_key().user_name(user).access_key_id(id);
-        gone(self.sdk.call("iam:DeleteAccessKey", call.send()).await)
+        ignore_not_found(self.sdk.call("iam:DeleteAccessKey", call.send()).await)
     }
 }

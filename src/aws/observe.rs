@@ -22,7 +22,7 @@ impl Aws {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
         let managed = desired.bucket.settings.managed();
         let user_name = &desired.user.name;
-        let (live, user, policy, earlier_policies, attached, proof, next_proof, last_used, denial) = futures::join!(
+        let (live, user, policy, earlier_policies, attached, proof, pending_proof, last_used, denial) = futures::join!(
             // Boxed: side by side in one future they would take a good part of a thread's stack.
             settings::read(&bucket, &managed).boxed(),
             looked(asked.user, async { reading(self.user(user_name).await) }),
@@ -49,7 +49,7 @@ impl Aws {
             earlier_policies,
             attached,
             proof,
-            next_proof,
+            pending_proof,
             last_used,
             denial,
             ..seen

@@ -8,7 +8,7 @@ use super::Aws;
 use super::user::iam_tags;
 use crate::desired::{DesiredPolicy, Document};
 use crate::observed::{ManagedPolicy, UserRights};
-use crate::problem::{Problem, gone};
+use crate::problem::{Problem, ignore_not_found};
 use crate::sdk::unset;
 use crate::settings::tags::Tags;
 
@@ -31,7 +31,7 @@ impl Aws {
 
     /// Deletes an inline policy of the user.
     pub async fn delete_inline_policy(&self, user: &str, name: &str) -> Result<(), Problem> {
-        gone(
+        ignore_not_found(
             self.sdk
                 .call("iam:DeleteUserPolicy", self.sdk.iam.delete_user_policy().user_name(user).policy_name(name).send())
                 .await,
@@ -114,7 +114,7 @@ impl Aws {
 
     async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.delete_policy_version().policy_arn(arn).version_id(version);
-        gone(self.sdk.call("iam:DeletePolicyVersion", call.send()).await)
+        ignore_not_found(self.sdk.call("iam:DeletePolicyVersion", call.send()).await)
     }
 
     /// ARNs of the managed policies attached to the user.
@@ -160,7 +160,7 @@ impl Aws {
     /// Detaches a managed policy from the user and deletes it with all its versions, as AWS wants it: one by one.
     pub async fn remove_policy(&self, user: &str, arn: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.detach_user_policy().user_name(user).policy_arn(arn);
-        gone(self.sdk.call("iam:DetachUserPolicy", call.send()).await)?;
+        ignore_not_found(self.sdk.call("iam:DetachUserPolicy", call.send()).await)?;
         let call = self.sdk.iam.get_policy().policy_arn(arn);
         let Some(policy) = unset(self.sdk.call("iam:GetPolicy", call.send()).await, &ABSENT)?.and_then(|answer| answer.policy)
         else {
@@ -171,7 +171,7 @@ impl Aws {
                 self.delete_policy_version(arn, &version).await?;
             }
         }
-        gone(self.sdk.call("iam:DeletePolicy", self.sdk.iam.delete_policy().policy_arn(arn).send()).await)
+        ignore_not_found(self.sdk.call("iam:DeletePolicy", self.sdk.iam.delete_policy().policy_arn(arn).send()).await)
     }
 }
 

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
-use crate::observed::{KeyProof, Tried};
+use crate::observed::{KeyProof, ProbeResult};
 use crate::problem::{Class, Problem, Source};
-use crate::sdk::{routed, tls_context, visit};
+use crate::sdk::{is_allowed_address, probe_url, tls_context};
 
 /// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Aws {
 
     /// Makes every proof with `key`; what came of the further ones. Patient: as long as AWS may still be spreading the key, asks again
     /// each second. `Err((problem, true))` when it was still spreading in the end.
-    pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<Tried>, (Problem, bool)> {
+    pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<ProbeResult>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
         let first = &desired.proofs.first;
         let found = loop {
@@ -80,12 +80,12 @@ impl Aws {
             }
             sleep(PAUSE).await;
         };
-        let proven = first.iter().zip(found).map(|(proof, found)| Tried { proof: *proof, found, problem: None });
+        let proven = first.iter().zip(found).map(|(proof, found)| ProbeResult { proof: *proof, found, problem: None });
         Ok(proven.chain(self.further(desired, key, patient).await).collect())
     }
 
     /// The further proofs, once the key works: S3 and STS know its policy by now, or nearly.
-    async fn further(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<Tried> {
+    async fn further(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<ProbeResult> {
         let pauses: &[u64] = if patient { &FURTHER_PAUSES } else { &[0] };
         let mut tried = Vec::new();
         for pause in pauses.iter().filter(|_| !desired.proofs.further.is_empty()) {
@@ -99,21 +99,19 @@ impl Aws {
         tried
     }
 
-    async fn try_further(&self, desired: &Desired, key: &KeyPair) -> Vec<Tried> {
+    async fn try_further(&self, desired: &Desired, key: &KeyPair) -> Vec<ProbeResult> {
         let further = &desired.proofs.further;
         let (on_object, others): (Vec<Proof>, Vec<Proof>) =
             further.iter().partition(|proof| matches!(proof, Proof::Put | Proof::Get | Proof::Delete));
-        let others = join_all(
-            others
-                .into_iter()
-                .map(|proof| async move { Tried { proof, found: None, problem: self.prove(desired, key, proof).await.err() } }),
-        );
+        let others = join_all(others.into_iter().map(|proof| async move {
+            ProbeResult { proof, found: None, problem: self.prove(desired, key, proof).await.err() }
+        }));
         let (others, on_object) = futures::join!(others, self.object(desired, key, &on_object));
         others.into_iter().chain(on_object).collect()
     }
 
     /// Puts an object, reads it and deletes it; it is deleted whatever came of reading it.
-    async fn object(&self, desired: &Desired, key: &KeyPair, proofs: &[Proof]) -> Vec<Tried> {
+    async fn object(&self, desired: &Desired, key: &KeyPair, proofs: &[Proof]) -> Vec<ProbeResult> {
         let (s3, _) = self.sdk.with_key(key, &desired.region);
         let (bucket, owner) = (&desired.bucket.name, Some(desired.account.id.clone()));
         let object = &desired.proofs.object;
@@ -137,7 +135,7 @@ impl Aws {
                 }
             };
             let absent = *proof == Proof::Put && result.is_err();
-            tried.push(Tried { proof: *proof, found: None, problem: result.err() });
+            tried.push(ProbeResult { proof: *proof, found: None, problem: result.err() });
             if absent {
                 // What was not put cannot be read, and its deletion would prove nothing.
                 break;
@@ -210,9 +208,12 @@ async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
     let refused = |code: String, text: String| Problem::at(Source::Endpoint, Class::Refused, "GET", code, text);
     let trust = tls_context().map_err(|error| refused("NoCertificate".to_owned(), error.to_string()))?;
     let host = cloud.authority().split(':').next().unwrap_or_default();
-    match visit(&cloud.url, host, routed, trust).await? {
+    match probe_url(&cloud.url, host, is_allowed_address, trust).await? {
         status if status == cloud.expected_status => Ok(None),
-        status => Err(refused(format!("HTTP {status}"), format!("{} answers so, not {}", cloud.url, cloud.expected_status))),
+        status => Err(refused(
+            format!("HTTP {status}"),
+            format!("{} answered with this status instead of {}", cloud.url, cloud.expected_status),
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use aws_sdk_iam::types::Tag;
 use super::Aws;
 use crate::desired::DesiredUser;
 use crate::observed::User;
-use crate::problem::{Problem, gone};
+use crate::problem::{Problem, ignore_not_found};
 use crate::sdk::{build, unset};
 use crate::settings::tags::Tags;
 
@@ -52,7 +52,7 @@ impl Aws {
 
     /// Deletes the user; one that is gone already is deleted.
     pub async fn delete_user(&self, name: &str) -> Result<(), Problem> {
-        gone(self.sdk.call("iam:DeleteUser", self.sdk.iam.delete_user().user_name(name).send()).await)
+        ignore_not_found(self.sdk.call("iam:DeleteUser", self.sdk.iam.delete_user().user_name(name).send()).await)
     }
 }
 

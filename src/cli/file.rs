@@ -118,7 +118,7 @@ fn checked(account: AWSAccount) -> Result<AWSAccount, String> {
 fn object<K: Resource<DynamicType = ()> + CustomResourceExt + DeserializeOwned>(document: Value) -> Result<K, String> {
     let (version, known) = (text_at(&document, "/apiVersion"), K::api_version(&()));
     if version != known {
-        return Err(format!("apiVersion {version:?} is not known here: write {known}"));
+        return Err(format!("unknown apiVersion {version:?}; write {known}"));
     }
     if text_at(&document, "/metadata/name").is_empty() {
         return Err("it needs metadata.name".to_owned());

@@ -15,28 +15,28 @@ use crate::desired::{self, Account, Terms, names};
 use crate::observed::{Remembered, distrust};
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 
-/// Print the IAM policy that the operator itself needs, as JSON to paste
+/// Print the IAM policy that the operator itself needs, as JSON
 ///
-/// For the BucketConnections of a file, exactly what these need: their buckets, users and policies by name, and no action that
-/// none of them takes. An AWSAccount beside them tells its account id, defaults and rules; a Namespace, its labels. What is invalid, or
-/// refused by its account, is left out with a warning. Without a file, what any BucketConnection of an account may need. Asks
-/// nothing of AWS or Kubernetes.
+/// With a file, the policy allows only what its BucketConnections need: their buckets, users and policies by name, and only the
+/// actions that they use. An AWSAccount in the file supplies its account id, defaults and entries; a Namespace supplies its labels.
+/// The command leaves out BucketConnections that are invalid or that their account refuses, and prints a warning. Without a file,
+/// the policy allows what any BucketConnection of an account can need. The command calls neither AWS nor Kubernetes.
 #[derive(clap::Args)]
 pub(super) struct IamPolicy {
-    /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them, or a directory of such files; - reads
-    /// standard input
+    /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them; or a directory of such files; or -
+    /// for standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Namespace of objects that name none; it is part of a user's name where the spec has none
+    /// Namespace of objects without one; it is part of a user's name if the spec sets none
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 
-    /// AWS account; with a file it must be known, from here, from an AWSAccount in it or from the objects' status [default: the account that the policy is in]
+    /// Id of the AWS account; with a file it is required, unless an AWSAccount in the file or the objects' status has it [default: the account that the policy is in]
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account_id: Option<String>,
 
-    /// Partition of the account; with a file its regions tell
+    /// Partition of the account; with a file, the regions determine it
     #[arg(long, value_name = "NAME", default_value = "aws", conflicts_with = "file",
           value_parser = ["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"])]
     partition: String,
@@ -49,12 +49,12 @@ pub(super) struct IamPolicy {
     #[arg(long = "bucket", value_name = "PATTERN", conflicts_with = "file", value_parser = bucket)]
     buckets: Vec<String>,
 
-    /// Instead: the policy for an identity from which an AWSAccount goes on to this role (credentials.assumeRole); may be repeated. The
-    /// role in the account is what needs the rest
+    /// Instead, print the policy of an identity that assumes this role (credentials.assumeRole); may be repeated. The role in the
+    /// account needs the policy without this option
     #[arg(long = "assume-role", value_name = "ARN", conflicts_with_all = ["file", "buckets"], value_parser = role)]
     roles: Vec<String>,
 
-    /// ARN of the permissions boundary that every user must have: without it no user is created and no right is given
+    /// ARN of the permissions boundary that every user must have: the operator cannot create users or give permissions without it
     #[arg(long, value_name = "ARN", value_parser = boundary)]
     permissions_boundary: Option<String>,
 }
@@ -101,7 +101,7 @@ impl IamPolicy {
             let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
             let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
             for doubt in distrust(object, &account, &terms.defaults) {
-                warn(&format!("not believed: {name}: {doubt}"));
+                warn(&format!("status discarded: {name}: {doubt}"));
             }
             match desired::resolve(object, "", &account, terms) {
                 Ok(desired) => {
@@ -116,7 +116,9 @@ impl IamPolicy {
         }
         let partitions: BTreeSet<_> = connections.iter().map(|(desired, _)| &desired.account.partition).collect();
         if partitions.len() > 1 {
-            return Err(Failure(format!("{shown}: regions of several partitions ({partitions:?}), which no account spans")));
+            return Err(Failure(format!(
+                "{shown}: regions of several partitions ({partitions:?}), but an account is in one partition"
+            )));
         }
         if boundaries.len() > 1 {
             let all: Vec<_> = boundaries.into_iter().map(|boundary| boundary.unwrap_or_else(|| "none".to_owned())).collect();
@@ -175,7 +177,7 @@ impl IamPolicy {
             _ if known.len() > 1 && !unknown.is_empty() => {
                 let of_unknown = |object: &&Granted<'_>| unknown.contains(&object.object.spec.account_ref.name.as_str());
                 Err(format!(
-                    "objects of several AWSAccounts, and it is not known that {} is the same AWS account as the others ({}): split the file by accountRef, or add the AWSAccounts with their accountId",
+                    "objects of several AWSAccounts, and nothing shows that {} is the same AWS account as the others ({}): split the file by accountRef, or add the AWSAccounts with their accountId",
                     unknown.join(", "),
                     objects.iter().filter(of_unknown).map(|object| object.name).collect::<Vec<_>>().join(", ")
                 ))
@@ -183,7 +185,8 @@ impl IamPolicy {
             (Some(id), None) => Ok(id.clone()),
             (None, _) if objects.is_empty() => Err("no BucketConnection is left to print a policy for".to_owned()),
             (None, _) => {
-                Err("no status or AWSAccount in it tells the AWS account; name it, such as --account-id 123456789012".to_owned())
+                Err("no status or AWSAccount in it has the id of the AWS account; pass it, such as --account-id 123456789012"
+                    .to_owned())
             }
         }
     }

@@ -35,16 +35,16 @@ enum Command {
 /// Which Kubernetes cluster.
 #[derive(clap::Args)]
 struct Cluster {
-    /// kubeconfig file; without it $KUBECONFIG, ~/.kube/config, or the service account of the pod
+    /// kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<std::path::PathBuf>,
 
-    /// Context of the kubeconfig to use, other than its current one
+    /// Context of the kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
 
-    /// Id that tells this cluster from others that work on the same AWS account; it is part of every ownership tag, so keep it when
-    /// a cluster is rebuilt [default: uid of the namespace kube-system]
+    /// Id that distinguishes this cluster from others that use the same AWS account; it is part of every ownership tag, so keep it if
+    /// you rebuild the cluster [default: uid of the namespace kube-system]
     #[arg(long, value_name = "ID", env = "BUCKETCONNECTION_CLUSTER_ID", value_parser = cluster_id)]
     cluster_id: Option<String>,
 }

@@ -21,22 +21,22 @@ use crate::sdk;
 
 /// Show what the operator would change, and change nothing
 ///
-/// Compares the BucketConnections of a file with AWS as it is now, and prints the very steps that the operator would execute.
-/// An AWSAccount of the file is used only with --accounts-from-file. An object that is invalid or refused, or that names what another
-/// BucketConnection has, is reported on standard error; the others are planned all the same. Exit code: 0 everything is in sync, 2
-/// there are changes or problems, 1 there is an object for which no plan could be made.
+/// Compares the BucketConnections of a file with AWS, and prints the steps that the operator would execute. It uses an AWSAccount of
+/// the file only with --accounts-from-file. It reports an object on standard error if the object is invalid or refused, or if another
+/// BucketConnection has its bucket or user; it plans the others. Exit code 0: everything is in sync. 2: there are changes or problems.
+/// 1: no plan was possible for at least one object.
 #[derive(clap::Args)]
 pub(super) struct Plan {
-    /// YAML file with BucketConnections, or a directory of such files; - reads standard input
+    /// YAML file with BucketConnections, or a directory of such files; or - for standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: PathBuf,
 
-    /// Namespace of objects that name none [default: the kubeconfig's]
+    /// Namespace of objects without one [default: the kubeconfig's]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 
-    /// Where the cluster has no AWSAccount of a name, sign in as the one in the file says: with the Secret, the roles and at the addresses
-    /// that it names, and with your own rights. Only for files that you trust
+    /// If the cluster has no AWSAccount of that name, sign in with the one in the file: with its Secret, roles and endpoints, and with
+    /// your own permissions. Use it only for files that you trust
     #[arg(long)]
     accounts_from_file: bool,
 
@@ -62,14 +62,14 @@ impl Plan {
             }
         }
         let others = others(&contents, &kubernetes).await.unwrap_or_else(|problem| {
-            warn(&format!("whether others have what these ask for is not known: {problem}"));
+            warn(&format!("cannot read whether other BucketConnections have these buckets or users: {problem}"));
             Others::default()
         });
         let (mut in_sync, mut failed) = (true, false);
         for entry in &contents.connections {
             match self.planned(entry, &contents, &others, &sessions, &kubernetes).await {
                 Ok((title, Preview { desired, plan, doubts, report })) => {
-                    doubts.iter().for_each(|doubt| warn(&format!("not believed: {}: {doubt}", entry.name)));
+                    doubts.iter().for_each(|doubt| warn(&format!("status discarded: {}: {doubt}", entry.name)));
                     in_sync &= plan.in_sync();
                     print(&render::plan(&title, &plan, &desired));
                     print(&format!("\n{report}"));
@@ -106,7 +106,7 @@ impl Plan {
             None => match contents.account(account_name).map_err(|text| format!("{name}: {text}"))? {
                 Some(_) if !self.accounts_from_file => {
                     return Err(format!(
-                        "{name}: the cluster has no AWSAccount {account_name}: apply the one in the file first, or sign in as it says with --accounts-from-file if you trust the file"
+                        "{name}: the cluster has no AWSAccount {account_name}: apply the one in the file first, or sign in with the one in the file with --accounts-from-file, if you trust the file"
                     ));
                 }
                 Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account.clone())),

@@ -27,19 +27,18 @@ const LEASE: &str = "bucketconnection";
 
 /// Run the operator
 ///
-/// Signs in to AWS by the AWS SDK's usual environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity (IRSA), a
-/// container's role (Pod Identity) or an instance's role; AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY
-/// are honoured.
+/// Signs in to AWS with the AWS SDK's usual environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity (IRSA), a
+/// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY.
 #[derive(clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
     cluster: Cluster,
 
-    /// Work in this namespace only [default: all namespaces]
+    /// Reconcile only this namespace [default: all namespaces]
     #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
     namespace: Option<String>,
 
-    /// Namespace of the operator itself, where it keeps its lease and the key that its statuses are sealed with
+    /// Namespace of the operator itself, with its lease and the key that seals the statuses
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -48,11 +47,11 @@ pub(super) struct Run {
     )]
     operator_namespace: String,
 
-    /// Work without a lease: only where nothing ever starts a second operator for the same objects
+    /// Run without a lease; only if no second operator for the same objects can start
     #[arg(long)]
     no_lease: bool,
 
-    /// Address and port of GET /metrics, for Prometheus, and GET /healthz; off for neither
+    /// Address and port of GET /metrics, for Prometheus, and GET /healthz; off disables both
     #[arg(long, value_name = "ADDRESS", env = "BUCKETCONNECTION_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: Listen,
 
@@ -60,7 +59,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
     log: String,
 
-    /// Log lines for people or for machines [default: human on a terminal, json otherwise]
+    /// Format of log lines: for people or for machines [default: human on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 }
@@ -89,9 +88,9 @@ impl Run {
         let client = self.cluster.client().await?;
         let metrics = self.metrics().await?;
         let started = async {
-            let kubernetes = patiently(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
-            patiently(|| self.crds_installed(&kubernetes)).await;
-            let seal = patiently(|| kubernetes.seal(&self.operator_namespace)).await;
+            let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
+            retry_forever(|| self.crds_installed(&kubernetes)).await;
+            let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace)).await;
             (kubernetes, seal)
         };
         let (kubernetes, seal) = tokio::select! {
@@ -169,7 +168,7 @@ impl Run {
 }
 
 /// Tries until it works: what is missing at the start may come, and a restart would only hide it.
-async fn patiently<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
+async fn retry_forever<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
     loop {
         match attempt().await {
             Ok(value) => return value,
@@ -187,7 +186,7 @@ fn stop_on_signals() -> Result<CancellationToken, Failure> {
     let token = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping: running passes are ended first");
+        tracing::info!("stopping: running reconciles end first");
         token.cancel();
     });
     Ok(stop)

@@ -147,7 +147,7 @@ async fn sign_in(
         Some(expected) if *expected != identity.account.id => Err(refusal(
             Reason::WrongAccount,
             format!(
-                "AWSAccount {name} is {expected}, but its credentials belong to account {} ({}): nothing is touched; correct accountId or the credentials",
+                "AWSAccount {name} has accountId {expected}, but its credentials belong to account {} ({}): the operator changes nothing; correct accountId or the credentials",
                 identity.account.id, identity.arn
             ),
         )),
@@ -173,7 +173,7 @@ fn not_found(object: &BucketConnection) -> Blocker {
     let name = &object.spec.account_ref.name;
     refusal(
         Reason::AccountNotFound,
-        format!("there is no AWSAccount {name}: create it (docs/accounts.md), or name another one in accountRef"),
+        format!("there is no AWSAccount {name}: create it (docs/accounts.md), or set accountRef to another one"),
     )
 }
 
@@ -184,7 +184,7 @@ fn refusal(reason: Reason, message: String) -> Blocker {
 /// Why an account is not opened, where a call failed.
 pub(super) fn failed(problem: &Problem) -> Blocker {
     let reason = match problem.reason() {
-        reason if !problem.needs_a_person() || reason == Reason::AccessDenied => reason,
+        reason if !problem.is_permanent() || reason == Reason::AccessDenied => reason,
         _ => Reason::SignInFailed,
     };
     Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem, &Place::default()) }
@@ -204,7 +204,7 @@ fn not_signed_in(problem: &Problem, sign_in: &SignIn) -> Blocker {
 
 /// One pass over an account; returns the time until the next one.
 pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let name = account.name_any();
     let held = account.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER);
     if account.metadata.deletion_timestamp.is_some() {
@@ -229,7 +229,7 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
 
 /// The same over an account that cannot be read: it is let go once no connection needs it.
 pub(super) async fn reconcile_unreadable(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
     let metadata = &invalid.metadata;
     if metadata.deletion_timestamp.is_none() {

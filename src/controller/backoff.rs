@@ -56,7 +56,7 @@ impl Backoff {
         }
         self.forget(uid);
         let changed = report.is_some_and(|report| !report.outcomes.is_empty());
-        let repeated = changed && status.repeats.iter().any(|repeat| repeat.count > 1);
+        let repeated = changed && status.ineffective_writes.iter().any(|repeat| repeat.count > 1);
         let soon = if repeated { AFTER_REPEAT } else { AFTER_CHANGE };
         jittered(if changed { resync.min(soon) } else { resync }, 0.1)
     }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
-use super::{Context, Guarded, pass};
+use super::{Context, DeserializeGuard, pass};
 use crate::api::{AWSAccount, BucketConnection, GROUP};
 
 /// Takes out of an object that was seen what is never read, so that it takes no memory: annotations of others, such as the whole object once
@@ -22,7 +22,7 @@ pub(super) fn trim<K: Resource>(object: &mut K) {
 
 impl Context {
     /// Forgets a connection that the watch tells is gone.
-    pub(super) fn connection_seen(&self, event: &Event<Guarded<BucketConnection>>) {
+    pub(super) fn connection_seen(&self, event: &Event<DeserializeGuard<BucketConnection>>) {
         match event {
             Event::Delete(gone) => {
                 let uid = gone.uid().unwrap_or_default();
@@ -46,7 +46,7 @@ impl Context {
     }
 
     /// Forgets an account that the watch tells is gone.
-    pub(super) fn account_seen(&self, event: &Event<Guarded<AWSAccount>>) {
+    pub(super) fn account_seen(&self, event: &Event<DeserializeGuard<AWSAccount>>) {
         if let Event::Delete(gone) = event {
             self.backoff.forget(&gone.uid().unwrap_or_default());
             self.progress.forget(&pass::id(None, &gone.name_any()));
@@ -56,7 +56,8 @@ impl Context {
 
     /// Closes the session of an account that is gone, where no connection needs it any more to be deleted.
     fn account_left(&self, name: &str) {
-        let named = |object: &Guarded<BucketConnection>| matches!(&object.0, Ok(object) if object.spec.account_ref.name == name);
+        let named =
+            |object: &DeserializeGuard<BucketConnection>| matches!(&object.0, Ok(object) if object.spec.account_ref.name == name);
         if self.connections.state().iter().any(|object| named(object)) {
             return;
         }
@@ -86,7 +87,7 @@ mod tests {
     use crate::observed::Seal;
     use crate::problem::{Class, Problem};
 
-    fn read<K: Resource + serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> Guarded<K> {
+    fn read<K: Resource + serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> DeserializeGuard<K> {
         let namespace = (kind == "BucketConnection").then_some("lab");
         let metadata = json!({ "name": name, "namespace": namespace, "uid": name, "labels": { "a": "b" }, "annotations": {
             "kubectl.kubernetes.io/last-applied-configuration": "{…}",
@@ -96,15 +97,15 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn connection(name: &str, account: &str) -> Guarded<BucketConnection> {
+    fn connection(name: &str, account: &str) -> DeserializeGuard<BucketConnection> {
         let spec = json!({ "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "data" }, "accountRef": { "name": account } });
         read("BucketConnection", name, spec)
     }
 
     struct World {
         context: Context,
-        connections: Writer<Guarded<BucketConnection>>,
-        accounts: Writer<Guarded<AWSAccount>>,
+        connections: Writer<DeserializeGuard<BucketConnection>>,
+        accounts: Writer<DeserializeGuard<AWSAccount>>,
     }
 
     impl World {
@@ -137,12 +138,12 @@ mod tests {
             Self { context, connections: connection_writer, accounts: account_writer }
         }
 
-        fn connection(&mut self, event: Event<Guarded<BucketConnection>>) {
+        fn connection(&mut self, event: Event<DeserializeGuard<BucketConnection>>) {
             self.connections.apply_watcher_event(&event);
             self.context.connection_seen(&event);
         }
 
-        fn account(&mut self, event: Event<Guarded<AWSAccount>>) {
+        fn account(&mut self, event: Event<DeserializeGuard<AWSAccount>>) {
             self.accounts.apply_watcher_event(&event);
             self.context.account_seen(&event);
         }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use super::Guarded;
+use super::DeserializeGuard;
 use super::progress::Progress;
 use super::server::Server;
 use crate::api::BucketConnection;
@@ -33,12 +33,14 @@ const OF_A_CONNECTION: [Metric; 4] = [
     ("bucketconnection_access_key_created_timestamp_seconds", "When the access key in the Secret was issued", |object| {
         Some(object.status.as_ref()?.memory.credentials.as_ref()?.created_at.as_ref()?.0.as_second())
     }),
-    ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be replaced", |object| {
+    ("bucketconnection_access_key_next_rotation_timestamp_seconds", "When the access key will be rotated", |object| {
         Some(object.status.as_ref()?.memory.credentials.as_ref()?.next_rotation_at.as_ref()?.0.as_second())
     }),
-    ("bucketconnection_access_key_replaced_timestamp_seconds", "When a key that still is there was replaced", |object| {
-        Some(object.status.as_ref()?.memory.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second())
-    }),
+    (
+        "bucketconnection_access_key_replaced_timestamp_seconds",
+        "When the previous access key was replaced, while it exists",
+        |object| Some(object.status.as_ref()?.memory.credentials.as_ref()?.previous.as_ref()?.replaced_at.0.as_second()),
+    ),
 ];
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,13 +49,13 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 #[derive(Default)]
 pub struct Metrics {
     /// Empty as long as another operator works.
-    connections: OnceLock<Store<Guarded<BucketConnection>>>,
+    connections: OnceLock<Store<DeserializeGuard<BucketConnection>>>,
     progress: OnceLock<Arc<Progress>>,
 }
 
 impl Metrics {
     /// From now on tells of these connections, and whether their reconciles end.
-    pub(super) fn tell_of(&self, connections: Store<Guarded<BucketConnection>>, progress: Arc<Progress>) {
+    pub(super) fn set_store(&self, connections: Store<DeserializeGuard<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
         let _ = self.progress.set(progress);
     }

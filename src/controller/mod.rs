@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER};
 use crate::aws::Sessions;
-use crate::desired::claims::{self, Standing};
+use crate::desired::claims::{self, Claim};
 use crate::desired::names;
 use crate::execute::Clock;
 use crate::fair::Turns;
@@ -44,9 +44,6 @@ pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
 
-/// An object that may be unreadable: one such must not stop the others.
-type Guarded<K> = DeserializeGuard<K>;
-
 /// What every pass shares.
 struct Context {
     /// The ways to AWS.
@@ -56,9 +53,9 @@ struct Context {
     /// Keeps what statuses remember from being edited.
     seal: Seal,
     /// All connections, as the watch saw them last.
-    connections: Store<Guarded<BucketConnection>>,
+    connections: Store<DeserializeGuard<BucketConnection>>,
     /// All accounts, likewise.
-    accounts: Store<Guarded<AWSAccount>>,
+    accounts: Store<DeserializeGuard<AWSAccount>>,
     /// The generation of each account that passes used last; 0 where there was none.
     used: Mutex<HashMap<String, i64>>,
     /// Takes names of accounts whose connections should be looked at.
@@ -91,7 +88,7 @@ impl Context {
         let part = ConditionType::AccountReady;
         if !names::is_object_name(name) {
             let message = format!(
-                "accountRef.name {name:?} is not the name of an AWSAccount, so nothing was asked for it: use lower-case letters, digits, dots and hyphens"
+                "accountRef.name {name:?} is not a valid name of an AWSAccount; use lower-case letters, digits, dots and hyphens"
             );
             return Err(Blocker { part, reason: Reason::InvalidSpec, message, stalled: true, problem: None });
         }
@@ -110,14 +107,14 @@ impl Context {
     }
 
     /// How much another object has of what it names. What its status says counts under our seal only.
-    fn standing(&self, other: &BucketConnection) -> Standing {
+    fn claim(&self, other: &BucketConnection) -> Claim {
         if !claims::wants(other) && !claims::has(other) {
-            return Standing::Nothing;
+            return Claim::None;
         }
         let mut other = other.clone();
         self.seal.check(&mut other);
         let account = self.accounts.get(&ObjectRef::new(&other.spec.account_ref.name));
-        claims::standing(&other, account.as_ref().and_then(|account| account.0.as_ref().ok()))
+        claims::claim(&other, account.as_ref().and_then(|account| account.0.as_ref().ok()))
     }
 
     /// The connections that need the account to be deleted: those that may have something in AWS.
@@ -136,7 +133,7 @@ impl Context {
     }
 
     /// Has the connections of an account looked at, if their last passes used another generation of it.
-    fn account_changed(&self, account: &Guarded<AWSAccount>) {
+    fn account_changed(&self, account: &DeserializeGuard<AWSAccount>) {
         let (name, generation) = (account.name_any(), account.meta().generation.unwrap_or_default());
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
         if used.is_some_and(|used| used != generation) {
@@ -145,9 +142,8 @@ impl Context {
     }
 
     /// The connections that name the account.
-    fn connections_of(&self, account: &str) -> Vec<ObjectRef<Guarded<BucketConnection>>> {
-        let named =
-            |guarded: &Guarded<BucketConnection>| matches!(&guarded.0, Ok(object) if object.spec.account_ref.name == account);
+    fn connections_of(&self, account: &str) -> Vec<ObjectRef<DeserializeGuard<BucketConnection>>> {
+        let named = |guarded: &DeserializeGuard<BucketConnection>| matches!(&guarded.0, Ok(object) if object.spec.account_ref.name == account);
         let mut found: Vec<_> = self
             .connections
             .state()

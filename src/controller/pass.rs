@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::panics::caught_async;
 use super::reconcile::reconcile;
 use super::watch::lost_finalizer;
-use super::{Context, Guarded, accounts, unreadable};
+use super::{Context, DeserializeGuard, accounts, unreadable};
 use crate::api::{AWSAccount, BucketConnection, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
 use crate::problem::{Class, Problem, Source};
@@ -24,7 +24,7 @@ pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
 }
 
 /// A pass over an account.
-pub(super) async fn account(account: Arc<Guarded<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
+pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
     let span = tracing::info_span!("pass", account = account.name_any());
     let work = async {
         match &account.0 {
@@ -36,7 +36,10 @@ pub(super) async fn account(account: Arc<Guarded<AWSAccount>>, context: Arc<Cont
 }
 
 /// A pass over a connection.
-pub(super) async fn connection(object: Arc<Guarded<BucketConnection>>, context: Arc<Context>) -> Result<Action, Infallible> {
+pub(super) async fn connection(
+    object: Arc<DeserializeGuard<BucketConnection>>,
+    context: Arc<Context>,
+) -> Result<Action, Infallible> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let span =
         tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
@@ -57,15 +60,15 @@ async fn ended<K: ResourceExt>(
         Err(Problem::at(Source::Operator, Class::Refused, "reconcile", "InternalError", text))
     });
     let next = ended.unwrap_or_else(|problem| {
-        tracing::warn!(%problem, "pass broken off");
+        tracing::warn!(%problem, "reconcile interrupted");
         Some(context.backoff.broken(&object.uid().unwrap_or_default(), &problem))
     });
-    tracing::debug!(?next, "next pass");
+    tracing::debug!(?next, "next reconcile");
     context.progress.ends(&id, next);
     next.map_or_else(Action::await_change, Action::requeue)
 }
 
-async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
+async fn in_turn(object: &DeserializeGuard<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
     let caller = Caller { urgency: urgency(object), namespace: object.namespace().unwrap_or_default() };
     let name = object.name_any();
     let _slot = tokio::select! {
@@ -86,7 +89,7 @@ async fn in_turn(object: &Guarded<BucketConnection>, context: &Context) -> Resul
 }
 
 /// What somebody waits for comes before a routine check, and a revocation before everything.
-fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
+fn urgency(object: &DeserializeGuard<BucketConnection>) -> Urgency {
     let urgent = object.meta().deletion_timestamp.is_some() || lost_finalizer(object);
     let asked = object.annotations().get(REVOKE_AT);
     let Ok(readable) = &object.0 else {
@@ -110,7 +113,7 @@ fn urgency(object: &Guarded<BucketConnection>) -> Urgency {
 
 /// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and only waits ends
 /// for a revocation.
-pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
+pub(super) fn hurry(object: &DeserializeGuard<BucketConnection>, context: &Context) {
     let urgency = urgency(object);
     if urgency == Urgency::Immediate {
         context.running.interrupt(&object.uid().unwrap_or_default());
@@ -120,7 +123,7 @@ pub(super) fn hurry(object: &Guarded<BucketConnection>, context: &Context) {
     }
 }
 
-async fn readable(object: &Guarded<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
+async fn readable(object: &DeserializeGuard<BucketConnection>, context: &Context) -> Result<Option<Duration>, Problem> {
     match &object.0 {
         Ok(object) => reconcile(object, context).await,
         Err(invalid) => unreadable::reconcile(invalid, context).await,

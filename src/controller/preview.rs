@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::accounts::{self, NotOpened, Opened, Tenant};
-use super::reconcile::{Creation, observe, rival};
+use super::reconcile::{Discovery, observe, rival};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
-use crate::desired::claims::{self, Standing};
+use crate::desired::claims::{self, Claim};
 use crate::desired::tenancy::{self, Report};
 use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
@@ -38,8 +38,8 @@ impl Others {
         self.connections.iter().filter(move |(other, _)| **other != name).map(|(_, object)| object)
     }
 
-    fn standing(&self, other: &BucketConnection) -> Standing {
-        claims::standing(other, self.accounts.get(&other.spec.account_ref.name))
+    fn claim(&self, other: &BucketConnection) -> Claim {
+        claims::claim(other, self.accounts.get(&other.spec.account_ref.name))
     }
 }
 
@@ -75,7 +75,7 @@ pub async fn preview(
     let opened = accounts::open(&object, account, tenant, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
     let Opened { aws, account, terms, .. } = opened;
     let doubts = distrust(&mut object, &account, &terms.defaults);
-    if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.standing(other)) {
+    if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.claim(other)) {
         return Err(PreviewError::Refused(blocker.into()));
     }
     let desired = desired::resolve(&object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
@@ -86,7 +86,7 @@ pub async fn preview(
         let plan = revocation::cut_off(&remembered, &observed, false, now);
         return Ok(Preview { desired, plan, doubts, report: terms.report });
     }
-    let observed = observe(&object, &desired, &mut remembered, &aws, kubernetes, (Creation::Looked, now)).await;
+    let observed = observe(&object, &desired, &mut remembered, &aws, kubernetes, (Discovery::Full, now)).await;
     remembered.recall(&mut object, &desired, &observed);
     let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &terms);
     let desired = adapted.map_err(PreviewError::Invalid)?;

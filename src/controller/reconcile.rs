@@ -14,7 +14,7 @@ use super::stages::{Unfit, internal_error};
 use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::Aws;
-use crate::desired::claims::{self, Standing, Taken};
+use crate::desired::claims::{self, Claim, Conflict};
 use crate::desired::{self, Desired, Management, Terms};
 use crate::execute::{Outcome, Ports, Report, execute};
 use crate::keys::waiting_secret;
@@ -40,7 +40,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 }
 
 async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
         // Deleted meanwhile.
         Err(problem) if problem.class == Class::Missing => {
@@ -76,7 +76,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     // Before anything is created, so that nothing is ever left behind.
     let object = &mut hold(object.clone(), context).await?;
     let mut remembered = Remembered::of(object);
-    let creation = if desired.may_create_blindly() { Creation::Optimistic } else { Creation::Looked };
+    let creation = if desired.may_create_blindly() { Discovery::Optimistic } else { Discovery::Full };
     let now = (context.clock)();
     let looked = observe(object, &desired, &mut remembered, &opened.aws, &context.kubernetes, (creation, now));
     let observed = Box::pin(looked).await;
@@ -97,7 +97,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     }
     if let Some(mut intended) = intend(object, &desired, &plan, (context.clock)()) {
         context.seal.mark(object, &mut intended);
-        context.fence.holds(Duration::ZERO)?;
+        context.fence.ensure_valid_for(Duration::ZERO)?;
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
@@ -140,7 +140,7 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     let tenant = tenant.map_err(|problem| accounts::failed(&problem))?;
     let opened = accounts::open(object, account.as_ref(), tenant, &context.sessions, &context.kubernetes).await;
     let opened = opened.map_err(|not_opened| not_opened.blocker)?;
-    match rival(object, others(), &opened.terms, |other| context.standing(other)) {
+    match rival(object, others(), &opened.terms, |other| context.claim(other)) {
         Some(blocker) => Err(blocker),
         None => Ok(opened),
     }
@@ -151,22 +151,22 @@ pub(super) fn rival<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     terms: &Terms,
-    standing: impl Fn(&BucketConnection) -> Standing,
+    claim: impl Fn(&BucketConnection) -> Claim,
 ) -> Option<Blocker> {
     if Management::of_spec(&object.spec.management).hands_off() {
         return None;
     }
-    let Taken { part, message, holder } = claims::taken(object, others, &terms.defaults, standing)?;
+    let Conflict { part, message, holder } = claims::conflict_with(object, others, &terms.defaults, claim)?;
     tracing::info!(holder, detail = message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
 }
 
 #[derive(PartialEq, Eq)]
-pub(super) enum Creation {
+pub(super) enum Discovery {
     /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next pass looks.
     Optimistic,
     /// Everything is looked at.
-    Looked,
+    Full,
 }
 
 pub(super) async fn observe(
@@ -175,10 +175,10 @@ pub(super) async fn observe(
     remembered: &mut Remembered,
     aws: &Aws,
     kubernetes: &Kubernetes,
-    (creation, now): (Creation, Timestamp),
+    (creation, now): (Discovery, Timestamp),
 ) -> Observed {
     let mut seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
-    if creation == Creation::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
+    if creation == Discovery::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
     let mut observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
@@ -217,7 +217,7 @@ async fn secrets(
     now: Timestamp,
 ) -> Observed {
     if let Some(name) = &desired.existing {
-        return Observed { secret: kubernetes.given_secret(object, name).await, ..Observed::default() };
+        return Observed { secret: kubernetes.user_provided_secret(object, name).await, ..Observed::default() };
     }
     let mut observed = Observed::default();
     loop {
@@ -333,7 +333,7 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
     let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await;
     opened.map_err(|blocker| Blocker {
         message: format!(
-            "cannot sign in to AWS to delete what deletionPolicy Delete asks for ({}); to let the object go and keep everything in AWS, set deletionPolicy: Retain",
+            "cannot sign in to AWS to delete the resources there (deletionPolicy Delete): {}; to delete only the object and keep everything in AWS, set deletionPolicy: Retain",
             blocker.message
         ),
         ..blocker
@@ -343,9 +343,11 @@ async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Resu
 /// The end of deletion.
 pub(super) async fn done(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     let text = match object.spec.deletion_policy {
-        DeletionPolicy::Retain => "released: bucket, user, policy, key and Secret stay as they are",
-        DeletionPolicy::Release => "released, without our tags: another connection may adopt bucket, user and policy",
-        DeletionPolicy::Delete => "deleted, with what it had in AWS",
+        DeletionPolicy::Retain => "retained: bucket, user, policy, key and Secret stay as they are",
+        DeletionPolicy::Release => {
+            "released: the operator's tags are removed, and another connection can adopt bucket, user and policy"
+        }
+        DeletionPolicy::Delete => "deleted, with its resources in AWS",
     };
     context.kubernetes.publish(object, false, Reason::Deleted, text).await;
     context.kubernetes.remove_finalizer(object).await?;
@@ -388,7 +390,7 @@ pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, contex
 /// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
 pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     // Another operator may have told more by now: this pass ends as if the process had ended.
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let revoking = matches!(stage, Stage::Revoking(_));
     let pass = Pass { object, now: (context.clock)(), stage };
@@ -437,6 +439,6 @@ fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>
         }
     }
     if let Some(ready) = crate::status::condition(status, crate::api::conditions::ConditionType::Ready) {
-        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "pass ended");
+        tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "reconcile ended");
     }
 }

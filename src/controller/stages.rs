@@ -98,13 +98,13 @@ impl Stages {
         }
         let overdue = running.iter().filter(|((namespace, ..), began)| *namespace == job.0 && began.elapsed() >= self.limit);
         (overdue.count() >= OVERDUE).then(|| {
-            blocked(Reason::TooExpensive, format!("{OVERDUE} other BucketConnections of this namespace say TooExpensive, so this one is not reconciled: correct or delete those first"))
+            blocked(Reason::TooExpensive, format!("{OVERDUE} other BucketConnections of this namespace are TooExpensive, so this one is not reconciled; correct or delete those first"))
         })
     }
 
     fn too_slow(&self) -> Blocker {
         let text = format!(
-            "to compute what this spec means takes more than {} s, so it is not reconciled: shorten its lists and patterns, and report it as a fault of the operator",
+            "computing the desired state of this spec takes more than {} s, so it is not reconciled; shorten its lists and patterns, and report this as a bug of the operator",
             self.limit.as_secs()
         );
         blocked(Reason::TooExpensive, text)

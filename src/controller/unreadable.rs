@@ -21,7 +21,7 @@ const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
 /// One reconcile; returns the time until the next one, or `None` when the object is done with.
 pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
-    context.fence.holds(Duration::ZERO)?;
+    context.fence.ensure_valid_for(Duration::ZERO)?;
     let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
     let read = context.kubernetes.partial(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
     let Some(mut partial) = read.await? else { return Ok(None) };
@@ -46,7 +46,7 @@ pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Res
     }
     // A policy that cannot be read either is the default one, which keeps everything.
     if object.spec.deletion_policy != DeletionPolicy::Retain && begun {
-        let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep what it has in AWS");
+        let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep its resources in AWS");
         return tell(object, &text, CHECK, context).await;
     }
     let (plan, report) = retain(object, context).await;

@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::reconcile::has_begun;
 use super::running::Running;
 use super::stages::Stages;
-use super::{Context, Guarded, Metrics, pass};
+use super::{Context, DeserializeGuard, Metrics, pass};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP};
 use crate::aws::Sessions;
 use crate::execute::Clock;
@@ -62,7 +62,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let progress = Arc::<Progress>::default();
-    metrics.tell_of(connections.clone(), progress.clone());
+    metrics.set_store(connections.clone(), progress.clone());
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
@@ -84,7 +84,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         clock,
     });
 
-    let of_connections: Api<Guarded<BucketConnection>> = match &namespace {
+    let of_connections: Api<DeserializeGuard<BucketConnection>> = match &namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
@@ -101,10 +101,10 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(pass::connection, never, context.clone())
         .for_each(telling(&context));
-    let on_connections = to_the_end(on_connections, &context.connections, &context.stop);
+    let on_connections = run_until_stopped(on_connections, &context.connections, &context.stop);
 
     let (of_seen, of_account) = (context.clone(), context.clone());
-    let stream = seen(Api::<Guarded<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
+    let stream = seen(Api::<DeserializeGuard<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
         .predicate_filter(|account: &_| worth_a_pass(account, account_lost_finalizer(account)), PredicateConfig::default())
         .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
@@ -118,12 +118,12 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         .graceful_shutdown_on(ended)
         .run(pass::account, never, context.clone())
         .for_each(telling(&context));
-    let on_accounts = to_the_end(on_accounts, &context.accounts, &context.stop);
+    let on_accounts = run_until_stopped(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
 }
 
 /// Runs a controller until it has ended. Until it has seen all objects once it has begun no pass, but would not stop, either.
-async fn to_the_end<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
+async fn run_until_stopped<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -175,13 +175,13 @@ fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64>
 }
 
 /// Whether our finalizer is missing on an object that has something in AWS.
-pub(super) fn lost_finalizer(object: &Guarded<BucketConnection>) -> bool {
+pub(super) fn lost_finalizer(object: &DeserializeGuard<BucketConnection>) -> bool {
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     !held && object.0.as_ref().map_or(true, has_begun)
 }
 
 /// The same of an account that was reconciled before.
-fn account_lost_finalizer(account: &Guarded<AWSAccount>) -> bool {
+fn account_lost_finalizer(account: &DeserializeGuard<AWSAccount>) -> bool {
     let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
     !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
 }
@@ -223,7 +223,7 @@ mod tests {
         for (name, value) in metadata.as_object().unwrap() {
             object["metadata"][name] = value.clone();
         }
-        let object: Guarded<BucketConnection> = serde_json::from_value(object).unwrap();
+        let object: DeserializeGuard<BucketConnection> = serde_json::from_value(object).unwrap();
         worth_a_pass(&object, lost_finalizer(&object))
     }
 

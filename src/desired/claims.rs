@@ -13,13 +13,13 @@ use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
 
 /// How much an object has of what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Claim {
     /// It has bucket or user: its status says so, under the operator's own seal.
-    Has,
+    Owner,
     /// It may have them, and nothing keeps it from making them.
-    Claims,
+    Claimant,
     /// It may not have them, or does not want them: nobody has to wait for it.
-    Nothing,
+    None,
 }
 
 /// Whether an object has bucket or user, by a status that may be believed.
@@ -35,16 +35,16 @@ pub fn wants(object: &BucketConnection) -> bool {
 
 /// How much an object, whose status may be believed, has of what it names. What it may have, by the rules of its `account`, counts only
 /// where these do not ask for labels.
-pub fn standing(object: &BucketConnection, account: Option<&AWSAccount>) -> Standing {
+pub fn claim(object: &BucketConnection, account: Option<&AWSAccount>) -> Claim {
     if has(object) {
-        return Standing::Has;
+        return Claim::Owner;
     }
     let allowed = account.is_some_and(|account| {
         let namespace = object.namespace().unwrap_or_default();
         let known = !tenancy::asks_labels(&account.spec, &namespace);
         known && tenancy::terms(object, &Labels::new(), account, 0).is_ok_and(|terms| is_valid(object, account, &terms))
     });
-    if wants(object) && allowed { Standing::Claims } else { Standing::Nothing }
+    if wants(object) && allowed { Claim::Claimant } else { Claim::None }
 }
 
 /// Whether an object can be carried out in its account, as far as that is known before signing in. Nobody has to wait for one that never
@@ -69,7 +69,7 @@ pub fn earlier<'a>(object: &BucketConnection, others: impl IntoIterator<Item = &
 
 /// A bucket or user that another connection has.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taken {
+pub struct Conflict {
     /// The condition that tells about it.
     pub part: ConditionType,
     /// Why, for people. Of connections in other namespaces it tells no name.
@@ -79,13 +79,13 @@ pub struct Taken {
 }
 
 /// What `object`, whose status may be believed, claims that belongs to one of `others`.
-/// `standing` tells what another object has; it is asked only of those that name the same.
-pub fn taken<'a>(
+/// `claim` says what another object has. It is called only for objects that name the same bucket or user.
+pub fn conflict_with<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
     defaults: &AccountDefaults,
-    standing: impl Fn(&BucketConnection) -> Standing,
-) -> Option<Taken> {
+    claim: impl Fn(&BucketConnection) -> Claim,
+) -> Option<Conflict> {
     if has(object) {
         return None;
     }
@@ -99,11 +99,11 @@ pub fn taken<'a>(
     // The likely winner first: however many name the same, few are looked at closely.
     rivals.sort_by_cached_key(|other| (!has(other), age(other)));
     for other in rivals {
-        match standing(other) {
-            Standing::Has => {}
-            Standing::Claims if age(other) < age(object) => {}
-            Standing::Claims | Standing::Nothing if !has(other) && age(other) > age(object) => break,
-            Standing::Claims | Standing::Nothing => continue,
+        match claim(other) {
+            Claim::Owner => {}
+            Claim::Claimant if age(other) < age(object) => {}
+            Claim::Claimant | Claim::None if !has(other) && age(other) > age(object) => break,
+            Claim::Claimant | Claim::None => continue,
         }
         let own_bucket = same_bucket(other);
         let holder = format!("{}/{}", other.namespace().unwrap_or_default(), names::of(other));
@@ -119,7 +119,7 @@ pub fn taken<'a>(
             let advice = "create this BucketConnection with another user.name";
             (ConditionType::UserReady, format!("IAM user {name} belongs to {whose}: {advice}"))
         };
-        return Some(Taken { part, message, holder });
+        return Some(Conflict { part, message, holder });
     }
     None
 }
@@ -164,11 +164,11 @@ mod tests {
         .unwrap()
     }
 
-    fn standing(object: &BucketConnection) -> Standing {
+    fn claim(object: &BucketConnection) -> Claim {
         match &object.status {
-            Some(status) if status.memory.bucket.is_some() => Standing::Has,
-            Some(status) if status.memory.account_id.is_some() => Standing::Nothing,
-            _ => Standing::Claims,
+            Some(status) if status.memory.bucket.is_some() => Claim::Owner,
+            Some(status) if status.memory.account_id.is_some() => Claim::None,
+            _ => Claim::Claimant,
         }
     }
 
@@ -176,15 +176,15 @@ mod tests {
     fn the_older_one_wins_unless_the_younger_has_it() {
         let (older, younger) = (object("a", 1, json!({}), json!({})), object("b", 2, json!({}), json!({})));
         let none = AccountDefaults::default();
-        assert_eq!(taken(&older, [&older, &younger], &none, standing), None);
-        let found = taken(&younger, [&older, &younger], &none, standing).unwrap();
+        assert_eq!(conflict_with(&older, [&older, &younger], &none, claim), None);
+        let found = conflict_with(&younger, [&older, &younger], &none, claim).unwrap();
         assert_eq!(found.part, ConditionType::BucketReady);
         assert!(found.message.starts_with("bucket data belongs to BucketConnection lab/a: "), "{}", found.message);
         let has = object("b", 2, json!({}), json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } }));
-        assert_eq!(taken(&has, [&older, &has], &none, standing), None);
-        assert!(taken(&older, [&older, &has], &none, standing).is_some());
+        assert_eq!(conflict_with(&has, [&older, &has], &none, claim), None);
+        assert!(conflict_with(&older, [&older, &has], &none, claim).is_some());
         let nothing = object("a", 1, json!({}), json!({ "accountId": "here for: it claims nothing" }));
-        assert_eq!(taken(&younger, [&nothing, &younger], &none, standing), None);
+        assert_eq!(conflict_with(&younger, [&nothing, &younger], &none, claim), None);
     }
 
     /// How many objects name the same bucket is for a tenant to choose.
@@ -196,9 +196,9 @@ mod tests {
             let mut others: Vec<_> = (0..1000).map(|n| self::object(&format!("n{n}"), 5, json!({}), json!({}))).collect();
             others.push(self::object("z", 6, json!({}), status));
             let count = std::cell::Cell::new(0);
-            let found = taken(object, &others, &none, |other| {
+            let found = conflict_with(object, &others, &none, |other| {
                 count.set(count.get() + 1);
-                standing(other)
+                claim(other)
             });
             (found.is_some(), count.get())
         };
@@ -221,7 +221,7 @@ mod tests {
                 "IAM user X belongs to another BucketConnection: create this BucketConnection with another user.name",
             ),
         ] {
-            let found = taken(&object("b", 2, spec, json!({})), [&theirs], &none, standing).unwrap();
+            let found = conflict_with(&object("b", 2, spec, json!({})), [&theirs], &none, claim).unwrap();
             assert_eq!((found.message.as_str(), found.holder.as_str()), (expected, "board/merger-with-acme"));
         }
     }
@@ -235,11 +235,11 @@ mod tests {
             ] },
         }))
         .unwrap();
-        let standing = |spec: Value| super::standing(&object("a", 1, spec, json!({})), Some(&account));
-        assert_eq!(standing(json!({})), Standing::Claims);
-        assert_eq!(standing(json!({ "management": { "nonsense": "Ignore" } })), Standing::Nothing);
-        assert_eq!(standing(json!({ "bucket": { "name": "data", "prefix": "runs" } })), Standing::Nothing);
-        assert_eq!(standing(json!({ "region": "us-east-1" })), Standing::Nothing, "not allowed");
+        let claim_of = |spec: Value| super::claim(&object("a", 1, spec, json!({})), Some(&account));
+        assert_eq!(claim_of(json!({})), Claim::Claimant);
+        assert_eq!(claim_of(json!({ "management": { "nonsense": "Ignore" } })), Claim::None);
+        assert_eq!(claim_of(json!({ "bucket": { "name": "data", "prefix": "runs" } })), Claim::None);
+        assert_eq!(claim_of(json!({ "region": "us-east-1" })), Claim::None, "not allowed");
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         let spec = |bucket: &str, user: &str, account: &str| json!({ "bucket": { "name": bucket, "prefix": "runs/" }, "user": { "name": user }, "accountRef": { "name": account } });
         let none = AccountDefaults::default();
         let first = object("a", 1, spec("one", "Lab", "x"), json!({}));
-        let part = |spec: Value| taken(&object("b", 2, spec, json!({})), [&first], &none, standing).map(|taken| taken.part);
+        let part = |spec: Value| conflict_with(&object("b", 2, spec, json!({})), [&first], &none, claim).map(|taken| taken.part);
         assert_eq!(part(spec("two", "lab", "x")), Some(ConditionType::UserReady));
         assert_eq!(part(spec("two", "lab", "y")), None);
         assert_eq!(part(spec("one", "other", "y")), Some(ConditionType::BucketReady));

@@ -19,7 +19,7 @@ impl Management {
     pub(super) fn new(spec: &ManagementSpec, errors: &mut Vec<SpecError>) -> Self {
         let known: Vec<_> = [DEFAULT].into_iter().chain(sections()).collect();
         for name in spec.keys().filter(|name| !known.contains(&name.as_str())) {
-            let text = format!("{name} is no section; it takes {}", known.join(", "));
+            let text = format!("{name} is not a section (allowed: {})", known.join(", "));
             errors.push(SpecError::new("spec.management", text));
         }
         Self(spec.clone())

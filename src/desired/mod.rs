@@ -30,7 +30,7 @@ use crate::settings::{self, BucketSettings, SettingId, Specs};
 
 pub use document::Document;
 pub use management::Management;
-pub use proofs::{Means, Proof, Proofs};
+pub use proofs::{CheckPlan, Proof, Proofs};
 pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
 #[cfg(test)]
@@ -273,7 +273,7 @@ impl DesiredSecret {
 
     /// Name of the Secret in which the pending key waits beside the current one, which has this number.
     pub fn pending(&self, number: Option<i64>) -> String {
-        number.unwrap_or(1).checked_add(1).and_then(|next| self.own(next)).unwrap_or_else(|| names::next(&self.name))
+        number.unwrap_or(1).checked_add(1).and_then(|next| self.own(next)).unwrap_or_else(|| names::pending(&self.name))
     }
 
     /// The same under another name.

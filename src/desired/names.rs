@@ -118,9 +118,9 @@ pub fn version(secret: &str, number: i64) -> String {
     format!("{secret}-v{number}")
 }
 
-/// Name of the Secret in which the next key waits until it is proven.
-pub fn next(secret: &str) -> String {
-    format!("{secret}-next")
+/// Name of the Secret in which the pending key waits until it is verified.
+pub fn pending(secret: &str) -> String {
+    format!("{secret}-pending")
 }
 
 /// Name of the Role and the RoleBinding by which groups read the Secret `secret`.

@@ -1,6 +1,6 @@
 //! What is tried with the key of a connection, and what each trial proves.
 //!
-//! Nothing is tried that the policy does not grant: what it does not grant is no fault. Without `spec.verification` only the key itself
+//! Nothing is tried that the policy does not allow: what it does not grant is no fault. Without `spec.verification` only the key itself
 //! is proven; the rest costs calls, so it is tried where the spec asks, and only when the key is proven, not at each check.
 
 use std::collections::BTreeMap;
@@ -37,11 +37,11 @@ pub enum Proof {
 
 /// How a capability is proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Means {
+pub enum CheckPlan {
     /// By these, all of them.
-    By(Vec<Proof>),
+    Run(Vec<Proof>),
     /// Not at all: why, and how to have it proven.
-    Not(String),
+    Skip(String),
 }
 
 /// What to try, and what it proves.
@@ -52,7 +52,7 @@ pub struct Proofs {
     /// What is tried once these worked.
     pub further: Vec<Proof>,
     /// The capabilities, by name.
-    pub capabilities: BTreeMap<&'static str, Means>,
+    pub capabilities: BTreeMap<&'static str, CheckPlan>,
     /// The address that is asked.
     pub genomics_cloud: Option<GenomicsCloudSpec>,
     /// Key of the object that is put, read and deleted.
@@ -78,8 +78,8 @@ pub(super) struct Scope<'a> {
     pub(super) spec: Option<&'a VerificationSpec>,
 }
 
-const ASK: &str = "not tried: spec.verification asks for it";
-const ASK_OBJECTS: &str = "not tried: spec.verification.objects asks for it, since an object appears for a moment";
+const ASK: &str = "not verified: set spec.verification to verify it";
+const ASK_OBJECTS: &str = "not verified: set spec.verification.objects to verify it; an object then appears for a moment";
 
 impl Scope<'_> {
     fn allows(&self, actions: &[&str]) -> bool {
@@ -94,24 +94,24 @@ impl Scope<'_> {
         // The key is proven by listing, or else by an upload that leaves nothing behind.
         let mut first = vec![Proof::Identity];
         first.extend(lists.then_some(Proof::List).or(uploads.then_some(Proof::Upload)));
-        let list = if lists { Means::By(vec![Proof::List]) } else { not_granted("s3:ListBucket") };
+        let list = if lists { CheckPlan::Run(vec![Proof::List]) } else { not_granted("s3:ListBucket") };
         let mut capabilities = BTreeMap::from([("list", list)]);
         capabilities.extend(self.objects(uploads && !lists, uploads));
         capabilities.insert("isolation", self.when_asked(self.isolation()));
         if self.document.allows("sts:GetFederationToken", "*", None) {
-            capabilities.insert("federation", self.when_asked(Means::By(vec![Proof::Federation])));
+            capabilities.insert("federation", self.when_asked(CheckPlan::Run(vec![Proof::Federation])));
         }
         let genomics_cloud = self.spec.and_then(|spec| spec.genomics_cloud.clone());
         let cloud = match genomics_cloud {
-            Some(_) => self.when_enforced(Means::By(vec![Proof::GenomicsCloud])),
-            None => Means::Not("not tried: spec.verification.genomicsCloud names the address to ask".to_owned()),
+            Some(_) => self.when_enforced(CheckPlan::Run(vec![Proof::GenomicsCloud])),
+            None => CheckPlan::Skip("not verified: set spec.verification.genomicsCloud to verify a URL".to_owned()),
         };
         capabilities.insert("genomicsCloud", cloud);
         let mut further: Vec<_> = capabilities
             .values()
             .filter_map(|means| match means {
-                Means::By(proofs) => Some(proofs.clone()),
-                Means::Not(_) => None,
+                CheckPlan::Run(proofs) => Some(proofs.clone()),
+                CheckPlan::Skip(_) => None,
             })
             .flatten()
             .chain(self.cleans_up(&capabilities))
@@ -130,28 +130,28 @@ impl Scope<'_> {
     }
 
     /// Writing, reading and deleting objects; and the KMS key, which S3 uses for the first two.
-    fn objects(&self, uploaded: bool, uploads: bool) -> BTreeMap<&'static str, Means> {
+    fn objects(&self, uploaded: bool, uploads: bool) -> BTreeMap<&'static str, CheckPlan> {
         let asked = self.spec.is_some_and(|spec| spec.objects);
         let (put, delete) = (self.allows(&["s3:PutObject"]), self.allows(&["s3:DeleteObject"]));
         let whole = put && delete && !self.locked;
-        let by = |proof: Proof| Means::By(vec![proof]);
+        let by = |proof: Proof| CheckPlan::Run(vec![proof]);
         let no_object = || {
             let why = if self.locked {
                 "objects of the bucket may be locked"
             } else {
-                "the policy does not grant both s3:PutObject and s3:DeleteObject"
+                "the policy does not allow both s3:PutObject and s3:DeleteObject"
             };
-            Means::Not(format!("not tried: {why}, so an object of ours would stay"))
+            CheckPlan::Skip(format!("not verified: {why}, so an object of the operator would stay"))
         };
         let object = |action: &str, proof: Proof| match (self.allows(&[action]), asked, whole) {
             (false, ..) => not_granted(action),
-            (true, false, _) => Means::Not(ASK_OBJECTS.to_owned()),
+            (true, false, _) => CheckPlan::Skip(ASK_OBJECTS.to_owned()),
             (true, true, false) => no_object(),
             (true, true, true) => self.when_enforced(by(proof)),
         };
         let write = match object("s3:PutObject", Proof::Put) {
-            Means::Not(_) if uploaded => by(Proof::Upload),
-            Means::Not(_) if uploads => self.when_asked(by(Proof::Upload)),
+            CheckPlan::Skip(_) if uploaded => by(Proof::Upload),
+            CheckPlan::Skip(_) if uploads => self.when_asked(by(Proof::Upload)),
             other => other,
         };
         let mut found = BTreeMap::from([
@@ -164,12 +164,12 @@ impl Scope<'_> {
             let proven: Vec<_> =
                 uses.into_iter().filter(|(name, proof)| found[name] == by(*proof)).map(|(_, proof)| proof).collect();
             let kms = if proven.is_empty() {
-                Means::Not(
-                    "not tried: S3 uses the KMS key when an object is put and read, which spec.verification.objects asks for"
+                CheckPlan::Skip(
+                    "not verified: S3 uses the KMS key when an object is put and read, which needs spec.verification.objects"
                         .to_owned(),
                 )
             } else {
-                Means::By(proven)
+                CheckPlan::Run(proven)
             };
             found.insert("kms", kms);
         }
@@ -177,44 +177,48 @@ impl Scope<'_> {
     }
 
     /// What was put is deleted, whatever else is proven.
-    fn cleans_up(&self, capabilities: &BTreeMap<&'static str, Means>) -> Option<Proof> {
-        capabilities.values().any(|means| *means == Means::By(vec![Proof::Put])).then_some(Proof::Delete)
+    fn cleans_up(&self, capabilities: &BTreeMap<&'static str, CheckPlan>) -> Option<Proof> {
+        capabilities.values().any(|means| *means == CheckPlan::Run(vec![Proof::Put])).then_some(Proof::Delete)
     }
 
     /// The key must not reach beyond the prefix: tried by what the policy surely does not grant there, and what changes nothing
     /// even where it is allowed. That an object is not there S3 tells only to whom may get it and may list the bucket.
-    fn isolation(&self) -> Means {
+    fn isolation(&self) -> CheckPlan {
         if self.prefix.is_empty() {
-            return Means::Not("not tried: without bucket.prefix the whole bucket is the connection's".to_owned());
+            return CheckPlan::Skip(
+                "not verified: without bucket.prefix the connection has access to the whole bucket".to_owned(),
+            );
         }
         let outside = names::outside(self.owner);
         let granted = |action: &str, resource: &str| self.document.might_allow(action, resource, Some(&outside));
         if !granted("s3:ListBucket", self.bucket_arn) {
-            Means::By(vec![Proof::ListOutside])
+            CheckPlan::Run(vec![Proof::ListOutside])
         } else if self.document.allows("s3:ListBucket", self.bucket_arn, None)
             && !granted("s3:GetObject", &format!("{}/{outside}", self.bucket_arn))
         {
-            Means::By(vec![Proof::GetOutside])
+            CheckPlan::Run(vec![Proof::GetOutside])
         } else {
-            Means::Not("not tried: the policy itself reaches beyond bucket.prefix (policy.scope, policy.statements)".to_owned())
+            CheckPlan::Skip(
+                "not verified: the policy itself allows access beyond bucket.prefix (policy.scope, policy.statements)".to_owned(),
+            )
         }
     }
 
-    fn when_asked(&self, means: Means) -> Means {
-        if self.spec.is_none() && matches!(means, Means::By(_)) {
-            return Means::Not(ASK.to_owned());
+    fn when_asked(&self, means: CheckPlan) -> CheckPlan {
+        if self.spec.is_none() && matches!(means, CheckPlan::Run(_)) {
+            return CheckPlan::Skip(ASK.to_owned());
         }
         self.when_enforced(means)
     }
 
-    fn when_enforced(&self, means: Means) -> Means {
-        if !self.enforced && matches!(means, Means::By(_)) {
-            return Means::Not("not tried: spec.management does not enforce credentials".to_owned());
+    fn when_enforced(&self, means: CheckPlan) -> CheckPlan {
+        if !self.enforced && matches!(means, CheckPlan::Run(_)) {
+            return CheckPlan::Skip("not verified: spec.management does not enforce credentials".to_owned());
         }
         means
     }
 }
 
-fn not_granted(action: &str) -> Means {
-    Means::Not(format!("not tried: the policy does not grant {action}"))
+fn not_granted(action: &str) -> CheckPlan {
+    CheckPlan::Skip(format!("not verified: the policy does not allow {action}"))
 }

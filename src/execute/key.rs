@@ -21,8 +21,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::ports::{Issued, Ports, Ran};
-use super::{Fact, Outcome};
+use super::ports::{Issued, Ports, StepResult};
+use super::{Outcome, StepOutput};
 use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::DesiredSecret;
@@ -33,7 +33,7 @@ use crate::problem::{Class, Problem};
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Issues a key of `user` into `secret`, as the key of number `version` where keys are kept by version.
-pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> Ran {
+pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> StepResult {
     let Ports { aws, kubernetes, object, fence, .. } = ports;
     let seen = match kubernetes.try_secret(object, secret).await {
         Ok(seen) => seen,
@@ -42,21 +42,21 @@ pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret,
     let key = match aws.create_key(user, fence).await {
         Ok(key) => key,
         Err(IssueError::Refused(problem)) => return Outcome::Failed(problem).into(),
-        Err(IssueError::Doubtful(problem)) => return Outcome::Doubtful(problem).into(),
+        Err(IssueError::Unknown(problem)) => return Outcome::Unknown(problem).into(),
     };
     let created_at = (ports.clock)();
     match store(ports, secret, &key, (created_at, version), &seen).await {
         Ok(()) => {
-            let outcome = Outcome::Done(Fact::Key { id: key.id.clone(), created_at });
-            Ran { outcome, key: Some(Issued { key, at: created_at }) }
+            let outcome = Outcome::Done(StepOutput::Key { id: key.id.clone(), created_at });
+            StepResult { outcome, key: Some(Issued { key, at: created_at }) }
         }
         Err(Unstored { problem, doubtful: false }) => match aws.delete_key(user, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
             // The intent stands on, so the next pass finds the key and deletes it.
-            Err(_) => Outcome::Doubtful(problem).into(),
+            Err(_) => Outcome::Unknown(problem).into(),
         },
         // Or finds it in the Secret: another operator may have done so by now, and the key may be in use.
-        Err(Unstored { problem, doubtful: true }) => Outcome::Doubtful(problem).into(),
+        Err(Unstored { problem, doubtful: true }) => Outcome::Unknown(problem).into(),
     }
 }
 
@@ -76,10 +76,10 @@ async fn store(
     let (mut last, mut doubtful) = (None, false);
     for pause in PAUSES {
         sleep(Duration::from_secs(pause)).await;
-        ports.fence.holds(Duration::ZERO).map_err(|problem| Unstored { problem, doubtful })?;
+        ports.fence.ensure_valid_for(Duration::ZERO).map_err(|problem| Unstored { problem, doubtful })?;
         match ports.kubernetes.store_key(ports.object, secret, key, issued, seen).await {
             Ok(()) => return Ok(()),
-            Err(problem) if problem.needs_a_person() => return Err(Unstored { problem, doubtful }),
+            Err(problem) if problem.is_permanent() => return Err(Unstored { problem, doubtful }),
             // Somebody else has written it meanwhile, and it does not hold this key: nobody has that.
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
                 return Err(Unstored { problem, doubtful: false });

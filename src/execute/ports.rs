@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fact, Outcome};
+use super::{Outcome, StepOutput};
 use crate::api::BucketConnection;
 use crate::aws::Aws;
 use crate::credentials::KeyPair;
@@ -32,7 +32,7 @@ pub struct Ports<'a> {
 }
 
 /// What came of a step, and the key that was issued in it.
-pub(super) struct Ran {
+pub(super) struct StepResult {
     pub(super) outcome: Outcome,
     pub(super) key: Option<Issued>,
 }
@@ -44,20 +44,20 @@ pub(super) struct Issued {
     pub(super) at: Timestamp,
 }
 
-impl From<Outcome> for Ran {
+impl From<Outcome> for StepResult {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, key: None }
     }
 }
 
-impl From<Result<(), Problem>> for Ran {
+impl From<Result<(), Problem>> for StepResult {
     fn from(result: Result<(), Problem>) -> Self {
-        result.map(|()| Fact::Nothing).into()
+        result.map(|()| StepOutput::Nothing).into()
     }
 }
 
-impl From<Result<Fact, Problem>> for Ran {
-    fn from(result: Result<Fact, Problem>) -> Self {
+impl From<Result<StepOutput, Problem>> for StepResult {
+    fn from(result: Result<StepOutput, Problem>) -> Self {
         result.map_or_else(Outcome::Failed, Outcome::Done).into()
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::observed::Tried;
+use crate::observed::ProbeResult;
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 
@@ -18,11 +18,11 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub enum Outcome {
     /// It is done.
-    Done(Fact),
+    Done(StepOutput),
     /// It was refused or could not be sent: nothing has changed.
     Failed(Problem),
     /// No answer came: it may have been done or not. The next pass looks.
-    Doubtful(Problem),
+    Unknown(Problem),
     /// It goes on in the next pass.
     Pending(Problem),
     /// A step before it was not done, so it was not tried.
@@ -32,7 +32,7 @@ pub enum Outcome {
 /// What a step found out.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[allow(missing_docs)]
-pub enum Fact {
+pub enum StepOutput {
     Nothing,
     /// The bucket was created between these times.
     Bucket {
@@ -54,12 +54,12 @@ pub enum Fact {
         created_at: Timestamp,
     },
     /// What was tried with the key. The key works; what follows may have failed.
-    Tried(Vec<Tried>),
+    ProbeResult(Vec<ProbeResult>),
 }
 
 impl Outcome {
     /// Done, with nothing to tell.
-    pub const DONE: Self = Self::Done(Fact::Nothing);
+    pub const DONE: Self = Self::Done(StepOutput::Nothing);
 
     /// Whether the step is done.
     pub fn is_done(&self) -> bool {
@@ -69,7 +69,7 @@ impl Outcome {
     /// The problem, where there is one.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Failed(problem) | Self::Doubtful(problem) | Self::Pending(problem) => Some(problem),
+            Self::Failed(problem) | Self::Unknown(problem) | Self::Pending(problem) => Some(problem),
             Self::Done(_) | Self::Skipped => None,
         }
     }

@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::key::issue;
-use super::ports::{Issued, Ports, Ran};
-use super::{Fact, Outcome, Report};
+use super::ports::{Issued, Ports, StepResult};
+use super::{Outcome, Report, StepOutput};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::problem::{Class, Problem, Source};
@@ -27,7 +27,7 @@ pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Repor
 pub async fn execute_on_user(ports: &Ports<'_>, user: &str, plan: &Plan) -> Report {
     carry_out(plan, |step, _| {
         async move {
-            match ports.fence.holds(Duration::ZERO) {
+            match ports.fence.ensure_valid_for(Duration::ZERO) {
                 Ok(()) => on_user(ports, user, &step.action).await.unwrap_or_else(|| Outcome::Skipped.into()),
                 Err(problem) => Outcome::Failed(problem).into(),
             }
@@ -37,12 +37,12 @@ pub async fn execute_on_user(ports: &Ports<'_>, user: &str, plan: &Plan) -> Repo
     .await
 }
 
-async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) -> BoxFuture<'a, Ran>) -> Report {
+async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) -> BoxFuture<'a, StepResult>) -> Report {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.steps.len()];
     let mut started = vec![false; plan.steps.len()];
     let mut issued: Option<Issued> = None;
     let mut bucket_busy = false;
-    let mut running: FuturesUnordered<BoxFuture<'a, (usize, Ran)>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<BoxFuture<'a, (usize, StepResult)>> = FuturesUnordered::new();
     loop {
         for (index, step) in plan.steps.iter().enumerate() {
             if started[index] || (bucket_busy && step.action.writes_bucket()) {
@@ -76,25 +76,25 @@ async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) ->
 }
 
 /// Steps that need nothing but the name of the user; `None` for all others.
-async fn on_user(ports: &Ports<'_>, user: &str, action: &Action) -> Option<Ran> {
+async fn on_user(ports: &Ports<'_>, user: &str, action: &Action) -> Option<StepResult> {
     let aws = ports.aws;
     let done = match action {
         Action::DeleteInlinePolicy { name } => aws.delete_inline_policy(user, name).await,
         Action::ActivateKey { id } => aws.set_active(user, id, true).await,
         Action::DeactivateKey { id } => aws.set_active(user, id, false).await,
         Action::DeleteKey { id } => aws.delete_key(user, id).await,
-        Action::Deny { sessions_before } => {
+        Action::DenyAllAccess { sessions_before } => {
             aws.put_inline_policy(user, names::REVOKED, &revocation::denial(*sessions_before)).await
         }
-        Action::LiftDenial => aws.delete_inline_policy(user, names::REVOKED).await,
+        Action::RemoveDenyPolicy => aws.delete_inline_policy(user, names::REVOKED).await,
         _ => return None,
     };
     Some(done.into())
 }
 
-async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> Ran {
+async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<Issued>) -> StepResult {
     let Ports { aws, kubernetes, object, stop, fence, .. } = ports;
-    if let Err(problem) = fence.holds(Duration::ZERO) {
+    if let Err(problem) = fence.ensure_valid_for(Duration::ZERO) {
         return Outcome::Failed(problem).into();
     }
     let user = &desired.user.name;
@@ -105,20 +105,20 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
     match &step.action {
         Action::CreateBucket { tags } => {
             let from = (ports.clock)();
-            bucket.create(&desired.region, tags).await.map(|()| Fact::Bucket { from, to: (ports.clock)() }).into()
+            bucket.create(&desired.region, tags).await.map(|()| StepOutput::Bucket { from, to: (ports.clock)() }).into()
         }
         Action::WriteSetting { write, .. } => settings::write(&bucket, write).await.into(),
-        Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| Fact::User { id }).into(),
-        Action::BoundUser { arn } => aws.bound_user(user, arn).await.into(),
+        Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| StepOutput::User { id }).into(),
+        Action::SetPermissionsBoundary { arn } => aws.bound_user(user, arn).await.into(),
         Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),
         Action::PutInlinePolicy { name, document } => aws.put_inline_policy(user, name, document).await.into(),
         Action::CreatePolicy { document, tags } => {
             let created = aws.create_policy(&desired.policy, document, tags).await;
-            created.map(|(version, id)| Fact::Policy { version, id }).into()
+            created.map(|(version, id)| StepOutput::Policy { version, id }).into()
         }
         Action::UpdatePolicy { document, prune } => {
             let updated = aws.update_policy(&desired.policy.arn, document, prune.as_deref()).await;
-            updated.map(|version| Fact::Policy { version, id: None }).into()
+            updated.map(|version| StepOutput::Policy { version, id: None }).into()
         }
         Action::TagPolicy { arn, set, remove } => aws.tag_policy(arn, set, remove).await.into(),
         Action::AttachPolicy { arn } => aws.attach_policy(user, arn).await.into(),
@@ -130,9 +130,9 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
                 ledger.current = issued.map(|issued| issued.key.id);
             }
             let tags = ledger.tags();
-            aws.tag_user(user, &tags, &[]).await.map(|()| Fact::Recorded(tags)).into()
+            aws.tag_user(user, &tags, &[]).await.map(|()| StepOutput::Recorded(tags)).into()
         }
-        Action::TrySecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
+        Action::DryRunSecret { name } => kubernetes.try_secret(object, &desired.secret.named(name)).await.map(drop).into(),
         Action::WriteSecret { name, key, created_at, version } => {
             let (key, created_at) = match (key, issued) {
                 (Some(key), _) => (key.clone(), *created_at),
@@ -154,7 +154,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::Verify { key, patient } => match key.clone().or(issued.map(|issued| issued.key)) {
             Some(key) => tokio::select! {
                 proven = aws.verify(desired, &key, *patient) => match proven {
-                    Ok(tried) => Outcome::Done(Fact::Tried(tried)).into(),
+                    Ok(tried) => Outcome::Done(StepOutput::ProbeResult(tried)).into(),
                     Err((problem, true)) => Outcome::Pending(problem).into(),
                     Err((problem, false)) => Outcome::Failed(problem).into(),
                 },
@@ -177,7 +177,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         | Action::ActivateKey { .. }
         | Action::DeactivateKey { .. }
         | Action::DeleteKey { .. }
-        | Action::Deny { .. }
-        | Action::LiftDenial => Outcome::Skipped.into(),
+        | Action::DenyAllAccess { .. }
+        | Action::RemoveDenyPolicy => Outcome::Skipped.into(),
     }
 }

@@ -75,7 +75,7 @@ pub const ATTEMPT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Name of the Secret in which the pending key waits, or is to wait because the key in `secret` is due.
 pub fn waiting_secret(desired: &Desired, remembered: &Remembered, secret: &Secret, now: Timestamp) -> Option<String> {
-    if let Some(noted) = &remembered.credentials.next {
+    if let Some(noted) = &remembered.credentials.pending {
         return Some(noted.secret_name.clone());
     }
     let created = remembered.key_created_at(secret);

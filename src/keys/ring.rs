@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::owners::Owners;
-use crate::api::NextKey;
+use crate::api::PendingKey;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
 use crate::observed::{AccessKey, KeyProof, Observed, Remembered, Secret};
@@ -37,7 +37,7 @@ pub struct Ring {
     /// The Secret that the current key has for itself.
     pub own_secret: Slot,
     /// The pending key as the status noted it before it was issued.
-    pub noted: Option<NextKey>,
+    pub noted: Option<PendingKey>,
     /// The Secret in which a pending key waits, or is to wait.
     pub waiting: Waiting,
     /// The key before the current one.
@@ -232,9 +232,9 @@ impl Ring {
             hold: hold(observed),
             known_current: known.access_key_id.clone(),
             own_secret: if desired.secret.versioned { Slot::of(&observed.version) } else { Slot::None },
-            noted: known.next.clone(),
-            obsolete: known.retiring.clone(),
-            interrupted: known.intent.is_some() && known.next.is_none(),
+            noted: known.pending.clone(),
+            obsolete: known.obsolete_keys.clone(),
+            interrupted: known.intent.is_some() && known.pending.is_none(),
             rotation: current.key().and_then(|key| facts.rotation(&key.id)),
             current,
             waiting,
@@ -277,7 +277,7 @@ impl List {
 impl Slot {
     fn of(secret: &Secret) -> Self {
         match secret {
-            Secret::NotLooked | Secret::Given(_) => Self::None,
+            Secret::NotLooked | Secret::UserProvided(_) => Self::None,
             Secret::Absent | Secret::Ours(_) => Self::Writable,
             Secret::Foreign(why) => Self::Foreign(why.clone()),
             Secret::Unreadable(problem) => Self::Unreadable(problem.clone()),
@@ -359,8 +359,8 @@ impl Facts<'_> {
     }
 
     fn waiting(&self, current: Option<&KeyPair>) -> Waiting {
-        let secret = match &self.observed.next {
-            Secret::NotLooked | Secret::Given(_) => return Waiting::NotLooked,
+        let secret = match &self.observed.pending {
+            Secret::NotLooked | Secret::UserProvided(_) => return Waiting::NotLooked,
             Secret::Foreign(why) => return Waiting::Foreign(why.clone()),
             Secret::Unreadable(problem) => return Waiting::Unreadable(problem.clone()),
             Secret::Absent => return Waiting::Empty { ours: false },
@@ -369,7 +369,7 @@ impl Facts<'_> {
         if current.is_some_and(|current| secret.keys().iter().any(|key| key.id == current.id)) {
             return Waiting::Published { in_place: self.waits_in_place() };
         }
-        match &self.observed.next_proof {
+        match &self.observed.pending_proof {
             KeyProof::Works(key) => Waiting::Holds(key.clone(), Health::Works),
             KeyProof::Denied(key, problem) => Waiting::Holds(key.clone(), Health::Denied(problem.clone())),
             KeyProof::Unclear(key, problem) => Waiting::Holds(key.clone(), Health::Unclear(problem.clone())),
@@ -386,14 +386,14 @@ impl Facts<'_> {
     fn waits_in_place(&self) -> bool {
         let secret = &self.desired.secret;
         let own = self.remembered.number(&self.observed.secret).and_then(|number| secret.own(number));
-        let name = self.remembered.credentials.next.as_ref().map(|noted| &noted.secret_name);
+        let name = self.remembered.credentials.pending.as_ref().map(|noted| &noted.secret_name);
         name.is_some_and(|name| *name == secret.name || Some(name) == own.as_ref())
     }
 
     fn is_young_pending(&self, key: &KeyPair) -> bool {
         match self.list.find(&key.id) {
             Some(entry) => entry.active && self.is_young(&key.id, entry.created_at.or_else(|| self.created_at())),
-            None => self.observed.next.ours().and_then(|next| next.key_created_at).is_some_and(|at| self.is_new(at)),
+            None => self.observed.pending.ours().and_then(|next| next.key_created_at).is_some_and(|at| self.is_new(at)),
         }
     }
 

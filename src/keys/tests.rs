@@ -1,7 +1,7 @@
 //! The laws of the key machine, in every state of its domain.
 
 use super::*;
-use crate::api::NextKey;
+use crate::api::PendingKey;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
 use crate::problem::{Class, Problem};
@@ -84,7 +84,7 @@ fn lists() -> Vec<List> {
 
 /// Calls `look` with every state that the machine can be in: some with parts that do not go together, which must harm nobody either.
 fn every_state(mut look: impl FnMut(&Ring)) {
-    let noted = |id: Option<&str>| Some(NextKey { secret_name: "c-s3-next".into(), access_key_id: id.map(str::to_owned) });
+    let noted = |id: Option<&str>| Some(PendingKey { secret_name: "c-s3-pending".into(), access_key_id: id.map(str::to_owned) });
     let slots = [Slot::None, Slot::Writable, Slot::Foreign("exists".into()), Slot::Unreadable(problem())];
     let orphan = |fits: &[&str]| Owners::for_tests(&[CURRENT, PENDING, PREVIOUS, OLD], &[CURRENT], fits);
     let owners = [orphan(&[]), orphan(&[FOREIGN]), orphan(&[CURRENT]), orphan(&["AKIA1", "AKIA2"])];
@@ -316,7 +316,7 @@ fn state(table: usize, row: &str) -> Ring {
             ring
         }
         1 => {
-            ring.noted = Some(NextKey { secret_name: "c-s3-next".into(), access_key_id: Some(PENDING.into()) });
+            ring.noted = Some(PendingKey { secret_name: "c-s3-pending".into(), access_key_id: Some(PENDING.into()) });
             ring.list = List::Keys(vec![active(CURRENT), active(PENDING)]);
             if name == "none" {
                 let list = List::Keys(vec![active(CURRENT)]);

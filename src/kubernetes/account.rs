@@ -9,7 +9,7 @@ use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
 use crate::credentials::{AccountKey, Sensitive};
 use crate::desired::tenancy::Labels;
-use crate::problem::{Class, Problem, Source, gone};
+use crate::problem::{Class, Problem, Source, ignore_not_found};
 
 impl Kubernetes {
     fn accounts(&self) -> Api<AWSAccount> {
@@ -31,7 +31,7 @@ impl Kubernetes {
         let secret = secret.ok_or_else(|| missing(format!("{shown} does not exist")))?;
         let text = |bytes: Vec<u8>| Sensitive::new(String::from_utf8_lossy(&bytes).into_owned());
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect();
-        AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} holds no access key: {why}")))
+        AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} contains no usable access key: {why}")))
     }
 
     /// A namespace: its labels, and the value of the tag that tells it from others of its name.
@@ -50,7 +50,7 @@ impl Kubernetes {
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": metadata.resource_version } });
         let name = metadata.name.as_deref().unwrap_or_default();
         let (accounts, parameters, patch) = (self.accounts(), PatchParams::default(), Patch::Merge(patch));
-        gone(call("patch awsaccounts", accounts.patch_metadata(name, &parameters, &patch)).await)
+        ignore_not_found(call("patch awsaccounts", accounts.patch_metadata(name, &parameters, &patch)).await)
     }
 
     /// Writes the status of an account.
@@ -64,6 +64,6 @@ impl Kubernetes {
         let parameters = PatchParams::apply(&format!("{MANAGER}/status")).force();
         let accounts = self.accounts();
         let written = call("patch awsaccounts/status", accounts.patch_status(name, &parameters, &Patch::Apply(patch))).await;
-        gone(written)
+        ignore_not_found(written)
     }
 }

@@ -136,7 +136,7 @@ impl Lease {
             ended.cancelled().await;
         }
         self.release().await;
-        kept.map_err(|why| format!("the lease {} was lost: {why}; start anew", self.title))
+        kept.map_err(|why| format!("the lease {} was lost: {why}; start the operator again", self.title))
     }
 
     /// Renews it as long as it can, and returns why it cannot.
@@ -174,7 +174,7 @@ impl Lease {
         }
         // Somebody else's write, or one of ours whose answer was lost.
         let Some(live) = call("get leases", self.api.get_opt(&self.name)).await? else {
-            return Ok(Some("somebody deleted it".to_owned()));
+            return Ok(Some("it was deleted".to_owned()));
         };
         if holder(&live) != Some(&self.identity) {
             return Ok(Some(format!("{} holds it", holder(&live).unwrap_or("nobody"))));
@@ -193,8 +193,8 @@ impl Lease {
         (spec.holder_identity, spec.lease_duration_seconds) = (Some(String::new()), Some(1));
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         match bounded(ATTEMPT, self.write(&lease)).await {
-            Ok(_) => tracing::info!(lease = self.title, "gave the lease back"),
-            Err(problem) => tracing::debug!(lease = self.title, %problem, "the lease is left to run out"),
+            Ok(_) => tracing::info!(lease = self.title, "released the lease"),
+            Err(problem) => tracing::debug!(lease = self.title, %problem, "the lease is not released, and expires"),
         }
     }
 

@@ -97,9 +97,7 @@ pub(crate) fn named(action: &str, name: &str) -> Result<(), Problem> {
     if names::is_object_name(name) {
         return Ok(());
     }
-    let text = format!(
-        "{name:?} is not the name of a Kubernetes object, so nothing was asked: use lower-case letters, digits, dots and hyphens"
-    );
+    let text = format!("{name:?} is not a valid name of a Kubernetes object; use lower-case letters, digits, dots and hyphens");
     Err(Problem::at(Source::Operator, Class::Refused, action, "InvalidName", text))
 }
 

@@ -13,7 +13,7 @@ use super::{Kubernetes, MANAGER, call, find};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, Memory};
 use crate::desired::names;
 use crate::observed::Partial;
-use crate::problem::{Class, Problem, Source, gone};
+use crate::problem::{Class, Problem, Source, ignore_not_found};
 
 /// The version of each object, by uid, as our last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
@@ -76,7 +76,7 @@ impl Kubernetes {
     /// Removes our finalizer; the object may be gone already.
     pub async fn remove_finalizer(&self, object: &BucketConnection) -> Result<(), Problem> {
         let others: Vec<_> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
-        gone(self.set_finalizers(object, &others).await)
+        ignore_not_found(self.set_finalizers(object, &others).await)
     }
 
     async fn set_finalizers(&self, object: &BucketConnection, finalizers: &[String]) -> Result<ObjectMeta, Problem> {
@@ -100,7 +100,7 @@ impl Kubernetes {
 
     /// Takes `forgotten`, which the operator did not write (observed/seal.rs), out of the status, whichever field manager has it.
     pub async fn forget_status(&self, object: &BucketConnection, forgotten: &Memory) -> Result<(), Problem> {
-        tracing::warn!("the status was edited: what it says of AWS is not believed");
+        tracing::warn!("the status was edited: the operator discards its recorded state");
         let mut fields = json!(forgotten);
         fields.as_object_mut().into_iter().flatten().for_each(|(_, value)| *value = Value::Null);
         let patch = Patch::Merge(json!({ "status": fields }));
@@ -115,7 +115,7 @@ impl Kubernetes {
         let patch = Patch::Apply(status_patch(names::of(object), json!(status), None));
         let parameters = PatchParams::apply(&format!("{MANAGER}/unreadable")).force();
         let objects = self.objects(object);
-        gone(self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await)
+        ignore_not_found(self.patched(objects.patch_status(names::of(object), &parameters, &patch)).await)
     }
 
     async fn apply_status(&self, object: &BucketConnection, status: Value, version: Option<String>) -> Result<(), Problem> {

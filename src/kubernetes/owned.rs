@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{Kubernetes, MANAGER, call, find_metadata};
 use crate::api::{BucketConnection, GROUP};
 use crate::desired::names;
-use crate::problem::{Problem, gone};
+use crate::problem::{Problem, ignore_not_found};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const CONNECTION: &str = "bucketconnection.dev/connection";
@@ -81,7 +81,7 @@ impl Kubernetes {
         let patch = json!({ "metadata": { "resourceVersion": live.resource_version, "ownerReferences": other_owners(live) } });
         let name = live.name.as_deref().unwrap_or_default();
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-        gone(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
+        ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
     /// Marks it as released, if it still is ours: it outlives the object, and the same object applied again claims it.
@@ -99,7 +99,7 @@ impl Kubernetes {
             "annotations": { STATE: "retained", OWNER: names::owner(object, &self.cluster) },
         }});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-        gone(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
+        ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
     /// Deletes it, if it still is ours.
@@ -113,7 +113,7 @@ impl Kubernetes {
         let Some(live) = self.ours(api, resource, object, name).await? else { return Ok(()) };
         let ObjectMeta { uid, resource_version, .. } = live;
         let parameters = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
-        gone(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
+        ignore_not_found(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
     }
 
     /// Its metadata, if it is there and still ours.

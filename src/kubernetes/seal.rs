@@ -25,7 +25,7 @@ impl Kubernetes {
                 if !key.0.is_empty() {
                     return Ok(Seal::new(Sensitive::new(String::from_utf8_lossy(&key.0).into_owned())));
                 }
-                let text = format!("Secret {namespace}/{NAME} has no field {FIELD}; delete it, and the operator makes another");
+                let text = format!("Secret {namespace}/{NAME} has no field {FIELD}; delete it, and the operator creates another");
                 return Err(Problem::at(Source::Kubernetes, Class::Refused, "get secrets", "NoKey", text));
             }
             let key = random_key()?;
@@ -41,7 +41,7 @@ impl Kubernetes {
                 Err(problem) if problem.class == Class::Missing => {
                     tracing::warn!(
                         namespace,
-                        "no such namespace, so statuses are trusted only while this process lives; see --operator-namespace"
+                        "no such namespace, so statuses are trusted only while this process runs; see --operator-namespace"
                     );
                     return Ok(Seal::new(key));
                 }

@@ -79,9 +79,9 @@ impl Kubernetes {
 
     /// Reads the Secret `name`, which somebody else keeps: whose it is does not matter, because it is only read, and in the object's
     /// own namespace.
-    pub async fn given_secret(&self, object: &BucketConnection, name: &str) -> Secret {
+    pub async fn user_provided_secret(&self, object: &BucketConnection, name: &str) -> Secret {
         match find(&self.secrets(object), "secrets", name).await {
-            Ok(Some(secret)) => Secret::Given(texts(secret.data)),
+            Ok(Some(secret)) => Secret::UserProvided(texts(secret.data)),
             Ok(None) => Secret::Absent,
             Err(problem) => Secret::Unreadable(problem),
         }

@@ -11,7 +11,7 @@ use super::{Kubernetes, MANAGER, call};
 use crate::api::{BucketConnection, RESTART_LABEL};
 use crate::desired::names;
 use crate::observed::{Workload, WorkloadKind};
-use crate::problem::{Problem, gone};
+use crate::problem::{Problem, ignore_not_found};
 use crate::settings::Reading;
 
 /// Annotation of the pods: id of the key that they were started for.
@@ -41,7 +41,7 @@ impl Kubernetes {
         let parameters = PatchParams { field_manager: Some(format!("{MANAGER}/restart")), ..PatchParams::default() };
         let api = self.of_kind(object, kind);
         let action = format!("patch {}", resource(kind).plural);
-        gone(call(&action, api.patch(name, &parameters, &Patch::Merge(patch))).await.map(drop))
+        ignore_not_found(call(&action, api.patch(name, &parameters, &Patch::Merge(patch))).await.map(drop))
     }
 
     fn of_kind(&self, object: &BucketConnection, kind: WorkloadKind) -> Api<DynamicObject> {

@@ -7,7 +7,7 @@
 //! The value of `keys` is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!
 //! ```text
-//! current:AKIA…/previous:AKIA…:<replaced at>/next:AKIA…/issuing:<from>:<to>:AKIA….AKIA…/retiring:AKIA…/revoked:<request>
+//! current:AKIA…/previous:AKIA…:<replaced at>/pending:AKIA…/issuing:<from>:<to>:AKIA….AKIA…/obsolete:AKIA…/revoked:<request>
 //! ```
 //!
 //! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last. The other two tell under which
@@ -20,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 
 use super::{Observed, Ownership, Remembered};
-use crate::api::{CredentialsStatus, KeyIntent, NextKey, PolicyType, PreviousKey};
+use crate::api::{CredentialsStatus, KeyIntent, PendingKey, PolicyType, PreviousKey};
 use crate::desired::{Desired, names};
 use crate::settings::Reading;
 use crate::settings::tags::Tags;
@@ -36,9 +36,9 @@ pub struct Ledger {
     /// The key before it, and when that was replaced.
     pub previous: Option<(String, Timestamp)>,
     /// The key that waits to become the current one.
-    pub next: Option<String>,
+    pub pending: Option<String>,
     /// Keys whose secret part is lost.
-    pub retiring: Vec<String>,
+    pub obsolete: Vec<String>,
     /// An attempt to issue a key that is not accounted for: from, to, and the keys that were there before.
     pub issuing: Option<(Timestamp, Timestamp, Vec<String>)>,
     /// Hash of the revocation request that was carried out last.
@@ -52,13 +52,21 @@ pub struct Ledger {
 impl Ledger {
     /// What `credentials` knows; it does not know the policy.
     pub fn of(credentials: &CredentialsStatus) -> Self {
-        let CredentialsStatus { access_key_id, previous, next, retiring, intent, last_handled_revoke_at, secret_name, .. } =
-            credentials;
+        let CredentialsStatus {
+            access_key_id,
+            previous,
+            pending,
+            obsolete_keys,
+            intent,
+            last_handled_revoke_at,
+            secret_name,
+            ..
+        } = credentials;
         Self {
             current: access_key_id.clone(),
             previous: previous.as_ref().map(|key| (key.access_key_id.clone(), key.replaced_at.0)),
-            next: next.as_ref().and_then(|next| next.access_key_id.clone()),
-            retiring: retiring.clone(),
+            pending: pending.as_ref().and_then(|pending| pending.access_key_id.clone()),
+            obsolete: obsolete_keys.clone(),
             issuing: intent.as_ref().map(|intent| (intent.since.0, intent.until.0, intent.known_keys.clone())),
             revoked: last_handled_revoke_at.as_deref().map(hash),
             secret: secret_name.clone(),
@@ -97,8 +105,8 @@ impl Ledger {
             match what {
                 Some("current") if key(id) => ledger.current = Some(id.to_owned()),
                 Some("previous") if key(id) => ledger.previous = time(parts.next()).map(|at| (id.to_owned(), at)),
-                Some("next") if key(id) => ledger.next = Some(id.to_owned()),
-                Some("retiring") if key(id) => ledger.retiring.push(id.to_owned()),
+                Some("pending") if key(id) => ledger.pending = Some(id.to_owned()),
+                Some("obsolete") if key(id) => ledger.obsolete.push(id.to_owned()),
                 Some("issuing") => {
                     let known = |text: &str| text.split('.').filter(|id| key(id)).map(str::to_owned).collect();
                     let until = time(parts.next());
@@ -115,7 +123,7 @@ impl Ledger {
     /// Ids of all keys that it names as ours.
     pub fn keys(self) -> impl Iterator<Item = String> {
         let previous = self.previous.map(|(id, _)| id);
-        self.current.into_iter().chain(previous).chain(self.next).chain(self.retiring)
+        self.current.into_iter().chain(previous).chain(self.pending).chain(self.obsolete)
     }
 
     /// Whether it says nothing.
@@ -145,18 +153,18 @@ impl Ledger {
         let attempt =
             self.issuing.map(|(since, until, known_keys)| KeyIntent { since: Time(since), until: Time(until), known_keys });
         let fits = attempt.as_ref().map(|attempt| observed.explained_by(attempt)).unwrap_or_default();
-        let fits = fits.into_iter().filter(|id| new(id) && Some(id) != current.as_ref() && Some(id) != self.next.as_ref());
+        let fits = fits.into_iter().filter(|id| new(id) && Some(id) != current.as_ref() && Some(id) != self.pending.as_ref());
         // Of two, one was made by somebody else.
         let mut fits = fits.collect::<Vec<_>>();
         let issued = if fits.len() == 1 { fits.pop() } else { None };
         // An attempt beside the current key may have left its key in the waiting Secret; one beside other keys is no rotation.
         let beside = attempt.as_ref().zip(current.as_ref()).is_some_and(|(attempt, id)| attempt.known_keys.contains(id));
-        let next = self.next.or(issued.clone().filter(|_| beside));
-        if credentials.next.is_none() && (next.is_some() || beside) && next.as_ref().is_none_or(new) {
+        let pending = self.pending.or(issued.clone().filter(|_| beside));
+        if credentials.pending.is_none() && (pending.is_some() || beside) && pending.as_ref().is_none_or(new) {
             let secret_name = desired.secret.pending(number);
-            credentials.next = Some(NextKey { secret_name, access_key_id: next });
+            credentials.pending = Some(PendingKey { secret_name, access_key_id: pending });
         }
-        credentials.retiring.extend(self.retiring.into_iter().filter(new).chain(issued.filter(|_| !beside)));
+        credentials.obsolete_keys.extend(self.obsolete.into_iter().filter(new).chain(issued.filter(|_| !beside)));
         // The call may still be carried out.
         credentials.intent = credentials.intent.take().or(attempt);
         // The Secret may hold another one, from a backup: the plan finds that out as it does for any other.
@@ -169,13 +177,13 @@ impl Display for Ledger {
         let mut entries = Vec::new();
         entries.extend(self.current.as_ref().map(|id| format!("current:{id}")));
         entries.extend(self.previous.as_ref().map(|(id, at)| format!("previous:{id}:{}", at.as_second())));
-        entries.extend(self.next.as_ref().map(|id| format!("next:{id}")));
+        entries.extend(self.pending.as_ref().map(|id| format!("pending:{id}")));
         entries.extend(
             self.issuing
                 .as_ref()
                 .map(|(since, until, known)| format!("issuing:{}:{}:{}", since.as_second(), until.as_second(), known.join("."))),
         );
-        entries.extend(self.retiring.iter().map(|id| format!("retiring:{id}")));
+        entries.extend(self.obsolete.iter().map(|id| format!("obsolete:{id}")));
         entries.extend(self.revoked.as_ref().map(|hash| format!("revoked:{hash}")));
         // A user has two keys, so all of it fits; what would not is the least needed.
         while entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > LONGEST + 1 {
@@ -233,8 +241,8 @@ mod tests {
         let full = Ledger {
             current: Some(id(1)),
             previous: Some((id(2), at(1_790_000_000))),
-            next: None,
-            retiring: vec![id(3)],
+            pending: None,
+            obsolete: vec![id(3)],
             issuing: Some((at(1_790_000_000), at(1_790_000_300), vec![id(1), id(2)])),
             revoked: Some(hash("now")),
             secret: None,
@@ -243,11 +251,11 @@ mod tests {
         let value = full.to_string();
         assert!(value.len() <= LONGEST, "{} {value}", value.len());
         assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c)), "{value}");
-        for ledger in [full, Ledger::default(), Ledger { next: Some(id(4)), ..Ledger::default() }] {
+        for ledger in [full, Ledger::default(), Ledger { pending: Some(id(4)), ..Ledger::default() }] {
             assert_eq!(Ledger::parse(&ledger.to_string()), ledger);
         }
         let many =
-            Ledger { retiring: (0..20).map(|n| format!("AKIA{n:016}")).collect(), current: Some(id(1)), ..Ledger::default() };
+            Ledger { obsolete: (0..20).map(|n| format!("AKIA{n:016}")).collect(), current: Some(id(1)), ..Ledger::default() };
         assert!(many.to_string().len() <= LONGEST);
         assert_eq!(Ledger::parse(&many.to_string()).current, Some(id(1)));
     }
@@ -269,9 +277,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_left_out() {
-        for value in
-            ["", " ", "current:", "current:a b", "previous:AKIA1", "previous:AKIA1:x", "issuing:1", "next", "x:y", "retiring:é"]
-        {
+        for value in [
+            "",
+            " ",
+            "current:",
+            "current:a b",
+            "previous:AKIA1",
+            "previous:AKIA1:x",
+            "issuing:1",
+            "pending",
+            "x:y",
+            "obsolete:é",
+        ] {
             assert!(Ledger::parse(value).is_empty(), "{value:?}");
         }
     }

@@ -6,10 +6,10 @@
 mod access;
 mod ledger;
 mod partial;
+mod probe_result;
 mod questions;
 mod remembered;
 mod seal;
-mod tried;
 mod unsealed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +28,10 @@ use crate::settings::{self, Reading};
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use ledger::{Ledger, announcement, recall};
 pub use partial::Partial;
+pub use probe_result::ProbeResult;
 pub use questions::{FollowUp, Place, PolicyQuestion, Questions, Scope, secrets};
 pub use remembered::Remembered;
 pub use seal::Seal;
-pub use tried::Tried;
 pub use unsealed::distrust;
 
 /// Everything that the planner knows about the world.
@@ -67,9 +67,9 @@ pub struct Observed {
     /// The Secret that the current key has for itself, where keys are kept by version.
     pub version: Secret,
     /// The Secret in which the next key waits; looked at while there is to be one.
-    pub next: Secret,
+    pub pending: Secret,
     /// What came of trying the next key.
-    pub next_proof: KeyProof,
+    pub pending_proof: KeyProof,
     /// The last use of the key before this one; looked at while there is one.
     pub last_used: Reading<LastUsed>,
     /// The inline policy that denies the user everything, or its old sessions; looked at while it should be there.
@@ -98,7 +98,7 @@ pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
 impl Observed {
     /// Every Secret that was looked for: the desired one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        [&self.secret, &self.next, &self.version].into_iter().chain(self.earlier_secrets.values())
+        [&self.secret, &self.pending, &self.version].into_iter().chain(self.earlier_secrets.values())
     }
 
     /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
@@ -188,7 +188,7 @@ impl Observed {
             && remembered.credentials.intent.is_none()
             && remembered.credentials.previous.is_none()
             && remembered.user.is_some()
-            && self.next == Secret::NotLooked;
+            && self.pending == Secret::NotLooked;
         matches!(self.user, Reading::Set(_)) && (!settled || deletion || self.lacks_rights(desired))
     }
 
@@ -211,7 +211,7 @@ impl Observed {
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
         let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
-        let rotates = known.previous.is_some() || self.next != Secret::NotLooked || !known.revoked.is_empty();
+        let rotates = known.previous.is_some() || self.pending != Secret::NotLooked || !known.revoked.is_empty();
         (known.access_key_id.is_some() || !known.revoked.is_empty()) && (rotates || !rests)
     }
 }
@@ -368,7 +368,7 @@ pub enum Secret {
     /// It could not be read.
     Unreadable(Problem),
     /// Somebody else's, whose key the spec names: its data, only to be read.
-    Given(BTreeMap<String, Sensitive>),
+    UserProvided(BTreeMap<String, Sensitive>),
     /// Ours.
     Ours(OwnSecret),
 }
@@ -430,7 +430,7 @@ impl Secret {
     pub fn keys(&self) -> Vec<KeyPair> {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
-            Self::Given(data) => written_key(data).into_iter().collect(),
+            Self::UserProvided(data) => written_key(data).into_iter().collect(),
             Self::NotLooked | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
         }
     }

@@ -42,7 +42,7 @@ pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, 
     let earlier = earlier.into_iter().chain(own_of_earlier).filter(|name| !observed.earlier_secrets.contains_key(name));
     let unread = |secret: &Secret| *secret == Secret::NotLooked;
     let own = remembered.own_secret(desired, &observed.secret).filter(|_| unread(&observed.version));
-    let pending = pending.filter(|_| unread(&observed.next));
+    let pending = pending.filter(|_| unread(&observed.pending));
     let earlier = earlier.map(|name| (Place::Earlier, name));
     earlier.chain(own.map(|name| (Place::Own, name))).chain(pending.map(|name| (Place::Pending, name))).collect()
 }
@@ -54,7 +54,7 @@ impl Observed {
             Place::Main => self.secret = secret,
             Place::Earlier => drop(self.earlier_secrets.insert(name, secret)),
             Place::Own => self.version = secret,
-            Place::Pending => self.next = secret,
+            Place::Pending => self.pending = secret,
         }
     }
 }
@@ -104,7 +104,7 @@ impl Questions {
             last_used: credentials.previous.as_ref().map(|previous| previous.access_key_id.clone()),
             denial: credentials.revocation.is_some() || unknown,
             keys: seen.candidates(remembered),
-            pending: seen.next.keys().into_iter().filter(|key| held.iter().all(|held| held.id != key.id)).collect(),
+            pending: seen.pending.keys().into_iter().filter(|key| held.iter().all(|held| held.id != key.id)).collect(),
             known: credentials.access_key_id.clone().filter(|_| remembered.verified),
         }
     }

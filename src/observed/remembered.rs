@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::api::conditions::ConditionType;
 use crate::api::{
-    BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, PolicyStatus, PolicyType, REQUESTED_AT, REVOKE_AT,
-    ROTATE_AT, Repeat, UserStatus, VersioningStatus,
+    BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, IneffectiveWrite, PolicyStatus, PolicyType, REQUESTED_AT,
+    REVOKE_AT, ROTATE_AT, UserStatus, VersioningStatus,
 };
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Ledger, Observed, Ownership, Secret, recall};
@@ -46,7 +46,7 @@ pub struct Remembered {
     /// The generation of the spec.
     pub generation: Option<i64>,
     /// Writes that the look of this pass may find undone.
-    pub repeats: Vec<Repeat>,
+    pub ineffective_writes: Vec<IneffectiveWrite>,
     /// Whether somebody asked for a check, and this is it.
     pub asked: bool,
     /// Whether somebody asked for another key.
@@ -78,7 +78,7 @@ impl Remembered {
             // Of a key that was never issued nobody can want another.
             rotate: seen && asked(ROTATE_AT, &credentials.last_handled_rotate_at),
             revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
-            repeats: status.repeats,
+            ineffective_writes: status.ineffective_writes,
             seen,
             namespace: status.memory.namespace_id,
             bucket: status.memory.bucket,
@@ -86,7 +86,7 @@ impl Remembered {
             recalled_secret: None,
             user: status.memory.user,
             policies: status.memory.policy.into_iter().chain(status.memory.earlier_policies).collect(),
-            roles: status.memory.permissions.unwrap_or_default().roles,
+            roles: status.memory.access.unwrap_or_default().roles,
             verified: is(ConditionType::Verified, "True"),
             credentials,
             unproven: status
@@ -159,7 +159,7 @@ impl Remembered {
     pub fn earlier_secrets(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let credentials = &self.credentials;
         // In a rotation that was broken off the current key's own Secret is about to be that of the key before.
-        let last = self.version_secret().filter(|_| credentials.next.is_none());
+        let last = self.version_secret().filter(|_| credentials.pending.is_none());
         let own = self.own_secret(desired, secret);
         // What the key had for itself under another name may have been written just before the operator ended: no number tells of it.
         let renamed =
@@ -193,18 +193,18 @@ impl Remembered {
         let known = std::iter::once((main, &observed.secret)).chain(&observed.earlier_secrets);
         let beside = known.flat_map(|(name, secret)| {
             let number = self.number(secret).unwrap_or(1);
-            [names::version(name, number), names::version(name, number - 1), names::next(name)]
+            [names::version(name, number), names::version(name, number - 1), names::pending(name)]
         });
         self.secrets().into_iter().chain(beside).filter(|name| name != main).collect()
     }
 
     /// Every Secret of ours that may be there.
     pub fn secrets(&self) -> BTreeSet<String> {
-        let CredentialsStatus { secret_name, earlier_secrets, next, previous, .. } = &self.credentials;
-        let next = next.as_ref().map(|next| next.secret_name.clone());
+        let CredentialsStatus { secret_name, earlier_secrets, pending, previous, .. } = &self.credentials;
+        let pending = pending.as_ref().map(|pending| pending.secret_name.clone());
         let previous = previous.as_ref().and_then(|previous| previous.secret_name.clone());
         let named = secret_name.clone().into_iter().chain(earlier_secrets.clone());
-        named.chain(self.version_secret()).chain(previous).chain(next).collect()
+        named.chain(self.version_secret()).chain(previous).chain(pending).collect()
     }
 
     /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object

@@ -125,7 +125,7 @@ mod tests {
             "policy": { "type": "Inline", "name": "p" },
             "earlierPolicies": [{ "type": "Inline", "name": "q" }],
             "credentials": { "accessKeyId": "AKIA1" },
-            "permissions": { "groups": ["g"] },
+            "access": { "groups": ["g"] },
             "versioning": { "versioned": true, "readAt": "2026-01-01T00:00:00Z" },
             "written": { "cors": "abcdef" },
             "writing": { "lifecycle": ["tidy"] },

@@ -14,8 +14,7 @@ pub fn distrust(object: &mut BucketConnection, account: &Account, defaults: &Acc
     let memory = &mut status.memory;
     let own = Own::of(object, account, defaults);
     let mut doubts = Vec::new();
-    let mut doubt =
-        |field: &str, value: &str| doubts.push(format!("status.{field} {value:?} is none that this object could have"));
+    let mut doubt = |field: &str, value: &str| doubts.push(format!("status.{field} {value:?} is not possible for this object"));
     if let Some(bucket) = memory.bucket.take_if(|bucket| bucket.arn != own.bucket) {
         doubt("bucket.arn", &bucket.arn);
     }
@@ -155,6 +154,6 @@ mod tests {
         }
         let (status, doubts) = believed(json!({}), json!({ "bucket": { "arn": "arn:aws:s3:::other", "region": "us-east-1" } }));
         assert_eq!(status["bucket"], Value::Null);
-        assert_eq!(doubts, [r#"status.bucket.arn "arn:aws:s3:::other" is none that this object could have"#]);
+        assert_eq!(doubts, [r#"status.bucket.arn "arn:aws:s3:::other" is not possible for this object"#]);
     }
 }

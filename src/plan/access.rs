@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Action, Planner, keys, whole};
+use super::{Action, Planner, keys, presence_diff};
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
@@ -35,12 +35,13 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     let after: Vec<usize> = match &observed.secret {
         Secret::Ours(_) => Vec::new(),
         Secret::Foreign(_) => {
-            let message = format!("nobody is given Secret {secret}, because it is not ours");
+            let message =
+                format!("the operator gives no one access to Secret {secret}, because this BucketConnection does not manage it");
             planner.stall(PART, Reason::SecretNotOwned, message);
             return None;
         }
         // Once it is there.
-        Secret::Absent | Secret::NotLooked | Secret::Given(_) | Secret::Unreadable(_) => {
+        Secret::Absent | Secret::NotLooked | Secret::UserProvided(_) | Secret::Unreadable(_) => {
             let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
             let steps = planner.plan.steps.iter().enumerate();
             let written: Vec<_> = steps.filter(|(_, step)| writes(&step.action)).map(|(index, _)| index).collect();
@@ -54,7 +55,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
     let foreign = [(Grant::Role, why_foreign(&live.role)), (Grant::RoleBinding, why_foreign(&live.binding))];
     if let Some((kind, why)) = foreign.into_iter().find_map(|(kind, why)| Some((kind, why?))) {
         let message = format!(
-            "{kind} {name} {why}: it is left alone, and nobody is given Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
+            "{kind} {name} {why}: the operator does not change it, and gives no one access to Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
         );
         planner.stall(PART, Reason::AccessNotOwned, message);
         return None;
@@ -78,7 +79,7 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         }
         Held::Ours(live) if live.claimed => return None,
         Held::Ours(_) => released(&format!("role({name})")),
-        Held::Absent => whole(&format!("role({name})"), false),
+        Held::Absent => presence_diff(&format!("role({name})"), false),
         Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
     Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))

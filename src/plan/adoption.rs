@@ -9,7 +9,7 @@ use super::{Action, Planner};
 use crate::api::ApprovedBy;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::FieldDiff;
 
 /// Bytes of the hash that are shown.
@@ -25,7 +25,7 @@ pub struct Adoption {
 }
 
 /// Holds the plan back while it takes something over in a way that nobody has approved.
-pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
+pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
     let Some(first) = planner.adopts.first().copied() else { return };
     // What could not be read would change the hash once it is read.
     if planner.plan.blockers.iter().any(|blocker| blocker.problem.is_some()) {
@@ -42,7 +42,7 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
     if desired.approval.covers(&hash) {
         return;
     }
-    let named = listed(&changes.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>());
+    let named = join_names(&changes.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>());
     let what = match first {
         ConditionType::UserReady => format!("IAM user {}", desired.user.name),
         ConditionType::PolicyInSync => format!("policy {}", desired.policy.name),
@@ -53,10 +53,10 @@ pub(super) fn gate(planner: &mut Planner<'_>, desired: &Desired) {
         ApprovedBy::Account => format!("have {hash} added to adoption.approvedPlans in the AWSAccount"),
     };
     let message = if changes.is_empty() {
-        format!("{what} is not the one that was ours under this name; to adopt it, {go_on}")
+        format!("{what} is not the one that this BucketConnection managed before, but another of that name; to adopt it, {go_on}")
     } else {
         format!(
-            "taking over {what} would change {named} (status.adoption shows from what to what): nothing is changed yet; to go on, {go_on}"
+            "adopting {what} would change {named} (status.adoption has the observed and desired values): nothing is changed yet; to adopt, {go_on}"
         )
     };
     planner.freeze(first, Reason::AwaitingApproval, message);
@@ -70,9 +70,10 @@ fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
         Action::WriteSetting { .. } => adopted(ConditionType::BucketReady),
         Action::UpdatePolicy { .. } | Action::TagPolicy { .. } => adopted(ConditionType::PolicyInSync),
         Action::PutInlinePolicy { .. } => adopted(ConditionType::PolicyInSync) || adopted(ConditionType::UserReady),
-        Action::BoundUser { .. } | Action::TagUser { .. } | Action::AttachPolicy { .. } | Action::IssueKey { .. } => {
-            adopted(ConditionType::UserReady)
-        }
+        Action::SetPermissionsBoundary { .. }
+        | Action::TagUser { .. }
+        | Action::AttachPolicy { .. }
+        | Action::IssueKey { .. } => adopted(ConditionType::UserReady),
         _ => false,
     }
 }

@@ -14,10 +14,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Plan, Step};
-use crate::api::Repeat;
+use crate::api::IneffectiveWrite;
 use crate::api::conditions::ConditionType;
 use crate::observed::Remembered;
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::FieldDiff;
 
 /// How often the same write is sent before it is held back.
@@ -28,16 +28,16 @@ const RETRY_SECONDS: i64 = 3_600;
 const VALUE_LENGTH: usize = 100;
 
 /// The writes that did not take, by fingerprint; whether each is to be tried again in this pass.
-pub(super) type Futile = BTreeMap<String, bool>;
+pub(super) type Ineffective = BTreeMap<String, bool>;
 
 /// What of the remembered writes did not take. Whoever asks for a check asks for another try, too.
-pub(super) fn futile(remembered: &Remembered, now: Timestamp) -> Futile {
-    let due = |repeat: &Repeat| {
+pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffective {
+    let due = |repeat: &IneffectiveWrite| {
         let age = now.as_second() - repeat.last_written_at.0.as_second();
         remembered.asked || !(0..RETRY_SECONDS).contains(&age)
     };
-    let futile = remembered.repeats.iter().filter(|repeat| repeat.count >= LIMIT);
-    futile.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
+    let ineffective = remembered.ineffective_writes.iter().filter(|repeat| repeat.count >= LIMIT);
+    ineffective.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
 }
 
 /// What makes two writes the same one: the generation of the spec, and each field with what was found and what is wanted. `None`
@@ -49,7 +49,7 @@ pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
             | Action::PutInlinePolicy { .. }
             | Action::UpdatePolicy { .. }
             | Action::TagUser { .. }
-            | Action::BoundUser { .. }
+            | Action::SetPermissionsBoundary { .. }
     );
     if !plain || !step.after.is_empty() {
         return None;
@@ -64,13 +64,13 @@ pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
 /// The parts with writes that did not take, and what is said about each.
 pub(super) fn messages(plan: &Plan) -> Vec<(ConditionType, String)> {
     let mut parts: BTreeMap<ConditionType, Vec<String>> = BTreeMap::new();
-    for step in &plan.futile {
+    for step in &plan.ineffective {
         parts.entry(step.part).or_default().extend(step.diffs.iter().map(told));
     }
     let message = |fields: Vec<String>| {
-        let named = listed(&fields);
+        let named = join_names(&fields);
         format!(
-            "written {LIMIT} times without effect: {named}; AWS, or something else, changes it back: make the spec say what AWS makes of it, or find what changes it; it is tried again once an hour, on request, and when the spec changes"
+            "written {LIMIT} times without effect: {named}; AWS or another tool changes it back: set the spec to the value that AWS keeps, or find the tool. Retried every hour, on request, and when the spec changes."
         )
     };
     parts.into_iter().map(|(part, fields)| (part, message(fields))).collect()
@@ -93,24 +93,24 @@ mod tests {
 
     fn written(live: &str) -> Step {
         let diff = FieldDiff::new("user.permissionsBoundary", Some(json!(live)), Some(json!("wanted")));
-        let action = Action::BoundUser { arn: "wanted".into() };
+        let action = Action::SetPermissionsBoundary { arn: "wanted".into() };
         Step { action, part: ConditionType::UserReady, diffs: vec![diff], after: Vec::new(), drift: true, cause: None }
     }
 
     fn remembered(count: i64) -> Remembered {
-        let repeat = Repeat {
+        let repeat = IneffectiveWrite {
             condition: "UserReady".into(),
             path: "user.permissionsBoundary".into(),
             fingerprint: "it".into(),
             count,
             last_written_at: Time(at(0)),
         };
-        Remembered { repeats: vec![repeat], generation: Some(1), ..Remembered::default() }
+        Remembered { ineffective_writes: vec![repeat], generation: Some(1), ..Remembered::default() }
     }
 
     #[test]
     fn what_was_written_often_enough_is_held_back_for_an_hour() {
-        let due = |remembered: &Remembered, second| futile(remembered, at(second)).get("it").copied();
+        let due = |remembered: &Remembered, second| ineffective(remembered, at(second)).get("it").copied();
         assert_eq!(due(&remembered(LIMIT - 1), 60), None);
         assert_eq!(due(&remembered(LIMIT), 60), Some(false));
         assert_eq!(due(&remembered(LIMIT), RETRY_SECONDS - 1), Some(false));
@@ -145,12 +145,12 @@ mod tests {
     #[test]
     fn messages_are_short_and_one_for_each_part() {
         let many = (0..9).map(|n| FieldDiff::new(format!("f{n}"), None, Some(json!("x".repeat(500))))).collect();
-        let plan = Plan { futile: vec![written("a"), Step { diffs: many, ..written("a") }], ..Plan::default() };
+        let plan = Plan { ineffective: vec![written("a"), Step { diffs: many, ..written("a") }], ..Plan::default() };
         let [(part, text)] = &messages(&plan)[..] else { panic!("one part") };
         assert_eq!(*part, ConditionType::UserReady);
         assert!(text.starts_with(
             "written 3 times without effect: user.permissionsBoundary is \"a\", should be \"wanted\", f0 is (none)"
         ));
-        assert!(text.contains("… and 5 more; AWS, or something else, changes it back") && text.len() < 1_000, "{text}");
+        assert!(text.contains("… and 5 more; AWS or another tool changes it back") && text.len() < 1_000, "{text}");
     }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Action, Blocker, Planner, of_earlier_namespace, whole};
+use super::{Action, Blocker, Planner, of_earlier_namespace, presence_diff};
 use crate::api::ManagementMode;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
-use crate::problem::{Class, Problem, listed};
+use crate::problem::{Class, Problem, join_names};
 use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId};
 
 /// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
@@ -20,7 +20,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::NotLooked | Bucket::Absent => {
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
             let new = settings::Live { tags: Reading::Set(tags.clone().into()), ..settings::Live::of_new_bucket() };
-            let create = planner.step(BucketReady, Action::CreateBucket { tags }, whole("bucket", false), &[]);
+            let create = planner.step(BucketReady, Action::CreateBucket { tags }, presence_diff("bucket", false), &[]);
             // Nothing of it is read, so nothing can be unreadable.
             let (changes, _) = desired.bucket.settings.changes(&new);
             settings(planner, desired, changes, &[create]);
@@ -38,7 +38,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Bucket::Unreadable(problem) => {
             if problem.class == Class::Denied {
                 let message = format!(
-                    "bucket {name} belongs to another AWS account, or the operator may not read it ({problem}); choose another bucket.name if it is not yours"
+                    "bucket {name} belongs to another AWS account, or the operator is not allowed to read it ({problem}); choose another bucket.name if it is not yours"
                 );
                 let blocker = Blocker { message, ..Blocker::unreadable(BucketReady, problem, &planner.place) };
                 planner.plan.blockers.push(blocker);
@@ -80,13 +80,13 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
         }
         (Ownership::Untagged, Identity::Another) if !adopt => {
             let message = format!(
-                "bucket {name} is not the one that this BucketConnection created: that one was deleted, and somebody else created this one under its name. Nothing in it is changed, and the access key loses its rights on it; choose another bucket.name, or set bucket.adopt: true to adopt it"
+                "bucket {name} is not the one that this BucketConnection created: that one was deleted, and someone else created another one under its name. The operator changes nothing in it, and removes the permissions of the access key on it; choose another bucket.name, or set bucket.adopt: true to adopt it"
             );
             return not_ours(planner, known, message);
         }
         (Ownership::Untagged, Identity::Unknown | Identity::Undated) if !adopt => {
             let message = format!(
-                "bucket {name} exists and was not created by this BucketConnection: it is left alone; choose another bucket.name, or set bucket.adopt: true to take it over"
+                "bucket {name} exists and was not created by this BucketConnection: the operator does not change it; choose another bucket.name, or set bucket.adopt: true to adopt it"
             );
             return not_ours(planner, known, message);
         }
@@ -189,9 +189,9 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             continue;
         }
         if !change.foreign.is_empty() {
-            let there = listed(&change.foreign);
+            let there = join_names(&change.foreign);
             let message = format!(
-                "{there}: something of that name is there, and this BucketConnection did not write it, so it is left as it is: choose another id or sid, have it removed in AWS, or set bucket.adopt: true to have the change approved (the AWSAccount must allow adoption.buckets)"
+                "{there}: exists under that name, and this BucketConnection did not write it, so the operator does not change it; choose another id or sid, remove it in AWS, or set bucket.adopt: true and have the change approved (the AWSAccount must allow adoption.buckets)"
             );
             planner.stall(part, Reason::RuleNotOwned, message);
             planner.plan.open.insert(name);
@@ -205,7 +205,8 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             && !planner.wrote(name)
             && !desired.bucket.allow_weaker.contains(&change.setting)
         {
-            let message = format!("{field}: {weakens}, so it is not done: add {name} to bucket.allowWeaker if that is meant");
+            let message =
+                format!("{field}: {weakens}, so the operator does not write it; to allow it, add {name} to bucket.allowWeaker");
             planner.stall(part, Reason::WouldWeaken, message);
             planner.plan.open.insert(name);
             continue;

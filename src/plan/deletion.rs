@@ -29,7 +29,7 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
                 planner.step(ConditionType::CredentialsReady, action, vec![diff], &[]);
             }
             Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
     access::release(&mut planner, readers);
@@ -63,7 +63,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
         step.drift = false;
     }
     let mut plan = planner.finish();
-    modes::sift(&mut plan, &desired.management);
+    modes::apply_modes(&mut plan, &desired.management);
     plan.observed.clear();
     // What is not managed stays, so it must outlive the object.
     let mut planner = Planner { plan, place: desired.place(), ..Planner::new(remembered) };
@@ -127,7 +127,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
     planner.finish()
 }
 
-fn gone(path: &str) -> Vec<FieldDiff> {
+fn absence_diff(path: &str) -> Vec<FieldDiff> {
     vec![FieldDiff::new(path, Some(json!("present")), None)]
 }
 
@@ -164,7 +164,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
         match &observed.inline_policy {
             Reading::Set(live) if policy::owns_inline(planner, desired, live) => {
                 let action = Action::DeleteInlinePolicy { name: desired.policy.name.clone() };
-                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+                rights.push(planner.step(PolicyInSync, action, absence_diff("policy"), &keys));
             }
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
             Reading::NotLooked | Reading::Unset | Reading::Set(_) => {}
@@ -173,13 +173,13 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));
     if has_user && denied {
         let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
-        rights.push(planner.step(CredentialsReady, Action::LiftDenial, vec![diff], &keys));
+        rights.push(planner.step(CredentialsReady, Action::RemoveDenyPolicy, vec![diff], &keys));
     }
     match &observed.managed_policy {
         Reading::Set(policy) => {
             if policy::owned(planner, desired, policy) {
                 let action = Action::RemovePolicy { arn: desired.policy.arn.clone() };
-                rights.push(planner.step(PolicyInSync, action, gone("policy"), &keys));
+                rights.push(planner.step(PolicyInSync, action, absence_diff("policy"), &keys));
             }
         }
         Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
@@ -188,7 +188,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     rights.extend(policy::remove_earlier(planner, desired, observed, has_user, &keys));
     if has_user && !foreign.is_empty() {
         let message = format!(
-            "IAM user {} has access keys that were not issued here ({}), so it is not deleted: delete those keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
+            "IAM user {} has access keys that this operator did not issue ({}), so it is not deleted; delete these keys, or set forceDestroy: true to delete them too, or deletionPolicy: Retain to keep everything",
             desired.user.name,
             foreign.join(", ")
         );
@@ -196,7 +196,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
     } else if has_user {
         let mut after = keys.clone();
         after.extend(&rights);
-        planner.step(UserReady, Action::DeleteUser, gone("user"), &after);
+        planner.step(UserReady, Action::DeleteUser, absence_diff("user"), &after);
     }
     keys
 }
@@ -206,10 +206,10 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
     for (name, secret) in std::iter::once((&desired.secret.name, &observed.secret)).chain(&observed.earlier_secrets) {
         match secret {
             Secret::Ours(_) => {
-                planner.step(part, Action::DeleteSecret { name: name.clone() }, gone(&format!("secret({name})")), keys);
+                planner.step(part, Action::DeleteSecret { name: name.clone() }, absence_diff(&format!("secret({name})")), keys);
             }
             Secret::Unreadable(problem) => planner.unreadable(part, problem),
-            Secret::NotLooked | Secret::Absent | Secret::Given(_) | Secret::Foreign(_) => {}
+            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
 }
@@ -231,28 +231,28 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                     if desired.force_destroy == Destroy::Yes && !adopted {
                         let diff = FieldDiff::new("bucket.contents", Some(json!(describe(contents))), None);
                         let emptied = planner.step(part, Action::EmptyBucket, vec![diff], keys);
-                        planner.step(part, Action::DeleteBucket, gone("bucket"), &[emptied]);
+                        planner.step(part, Action::DeleteBucket, absence_diff("bucket"), &[emptied]);
                     } else if contents.versions > 0 {
                         let ways_out = match desired.force_destroy {
                             _ if adopted => {
-                                "it was there before this BucketConnection, so forceDestroy does not empty it: empty it yourself"
+                                "it existed before this BucketConnection, so forceDestroy does not empty it: empty it yourself"
                             }
-                            Destroy::NotAllowed => "forceDestroy is not allowed here by the AWSAccount: empty it yourself",
+                            Destroy::NotAllowed => "the AWSAccount does not allow forceDestroy: empty it yourself",
                             Destroy::No | Destroy::Yes => "empty it, or set forceDestroy: true to delete them with it",
                         };
                         let message = format!(
-                            "bucket {} holds {}, so it is not deleted: {ways_out}, or set deletionPolicy: Retain to keep the bucket",
+                            "bucket {} contains {}, so it is not deleted: {ways_out}, or set deletionPolicy: Retain to keep the bucket",
                             desired.bucket.name,
                             describe(contents)
                         );
                         planner.stall(part, Reason::BucketNotEmpty, message);
                     } else {
                         // Unfinished uploads do not keep S3 from deleting the bucket.
-                        planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                        planner.step(part, Action::DeleteBucket, absence_diff("bucket"), keys);
                     }
                 }
                 _ => {
-                    planner.step(part, Action::DeleteBucket, gone("bucket"), keys);
+                    planner.step(part, Action::DeleteBucket, absence_diff("bucket"), keys);
                 }
             }
         }
@@ -266,7 +266,7 @@ fn lacks_consent(desired: &Desired, observed: &Observed) -> Option<String> {
     let hash = adoption::hash(desired, &[FieldDiff::new("bucket", Some(json!("present")), None)]);
     let name = &desired.bucket.name;
     (desired.approval.own.as_ref() != Some(&hash)).then(|| {
-        format!("the ownership tag of bucket {name} was removed once, and put back: the bucket is not deleted before you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
+        format!("the ownership tag of bucket {name} was removed once, and the operator restored it: the bucket is deleted only if you approve it; to delete it, set spec.approvedPlan: {hash}; to keep it, set deletionPolicy: Retain")
     })
 }
 

@@ -14,19 +14,18 @@ const FIELDS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, name: &str, base: &[usize]) {
     match &observed.secret {
         Secret::Absent => {
-            let message =
-                format!("Secret {name}, which credentials.existingSecretRef names, is not there: create it with {FIELDS}");
+            let message = format!("Secret {name} (credentials.existingSecretRef) does not exist; create it with {FIELDS}");
             return planner.stall(PART, Reason::SecretMissing, message);
         }
         Secret::Unreadable(problem) => return planner.unreadable(PART, problem),
-        Secret::Given(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
+        Secret::UserProvided(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
     }
     match &observed.proof {
         KeyProof::NotTried => {
-            if let Secret::Given(data) = &observed.secret
+            if let Secret::UserProvided(data) = &observed.secret
                 && let Err(why) = written_key(data)
             {
-                let message = format!("Secret {name} holds no access key that can be used: {why}");
+                let message = format!("Secret {name} contains no usable access key: {why}");
                 planner.stall(PART, Reason::SecretMissing, message);
             }
         }
@@ -41,7 +40,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         }
         KeyProof::Denied(key, problem) => {
             let message = format!(
-                "{} ({}) is denied what preset {:?} needs ({}): whoever keeps the key can grant it{DENIERS}",
+                "{} ({}) is denied what preset {:?} needs ({}); ask the owner of the key to allow it{DENIERS}",
                 desired.key(),
                 key.id,
                 desired.preset,
@@ -51,7 +50,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         }
         KeyProof::Rejected(key, problem) => {
             let message = format!(
-                "AWS does not accept {} ({}: {}): whoever keeps the Secret can put a key into it that works",
+                "AWS does not accept {} ({}: {}); put a working access key into the Secret",
                 desired.key(),
                 key.id,
                 problem.code

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Action, Blocker, Planner, revocation, whole};
+use super::{Action, Blocker, Planner, presence_diff, revocation};
 use crate::api::REVOKE_AT;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
@@ -172,7 +172,7 @@ impl Steps<'_, '_, '_> {
                 (Reason::AccessDenied, message)
             }
             Obstacle::PendingDenied(key, problem) => {
-                let message = format!("the next key {} is denied what its policy allows ({})", key.id, problem.brief());
+                let message = format!("the pending key {} is denied what its policy allows ({})", key.id, problem.brief());
                 (Reason::AccessDenied, message)
             }
             Obstacle::Rejected(key, code) => {
@@ -199,14 +199,14 @@ impl Steps<'_, '_, '_> {
         if !issue.room.is_empty() {
             // Such a key may still be in use where it was pasted, so it goes only if there is a Secret for the new one.
             let name = self.desired.secret.name.clone();
-            let tried = self.planner.step(PART, Action::TrySecret { name }, Vec::new(), &[]);
+            let tried = self.planner.step(PART, Action::DryRunSecret { name }, Vec::new(), &[]);
             after.extend(issue.room.into_iter().map(|id| self.delete(PART, id, &[tried])).collect::<Vec<_>>());
         }
         let announced = self.announce(PART, &issue.known, &after);
         let before: Vec<_> = self.base.iter().chain(&after).copied().chain(announced).collect();
         let mut ledger = Ledger::of(&self.planner.remembered.credentials);
         ledger.previous = ledger.previous.filter(|(id, _)| issue.known.contains(id) && !issue.obsolete.contains(id));
-        (ledger.next, ledger.retiring) = (None, issue.obsolete.clone());
+        (ledger.pending, ledger.obsolete) = (None, issue.obsolete.clone());
         let version = self.desired.secret.versioned.then(|| self.number().unwrap_or_default() + 1);
         let action = Action::IssueKey {
             secret: self.desired.secret.name.clone(),
@@ -227,7 +227,7 @@ impl Steps<'_, '_, '_> {
         if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.version) {
             let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
-            self.planner.step(PART, action, whole(&format!("secret({name})"), false), &[proven]);
+            self.planner.step(PART, action, presence_diff(&format!("secret({name})"), false), &[proven]);
         }
         self.restart(None, &[proven]);
     }
@@ -268,9 +268,9 @@ impl Steps<'_, '_, '_> {
     /// Gives the Secret the pending key; its waiting Secret goes, unless it is the one that the key has for itself.
     fn publish(&mut self, part: ConditionType, key: Option<KeyPair>, after: &[usize]) {
         let (name, version) = (self.desired.secret.name.clone(), self.next_number());
-        let created_at = self.observed.next.ours().and_then(|next| next.key_created_at);
+        let created_at = self.observed.pending.ours().and_then(|next| next.key_created_at);
         let live = self.observed.secret.ours().map(|_| json!("(replaced)"));
-        let diff = FieldDiff::new(format!("secret({name})"), live, Some(json!("(next key)")));
+        let diff = FieldDiff::new(format!("secret({name})"), live, Some(json!("(pending key)")));
         let action = Action::WriteSecret { name, key: key.clone(), created_at, version };
         let id = key.as_ref().map(|key| key.id.clone());
         let written = if part == ROTATION {
@@ -290,7 +290,7 @@ impl Steps<'_, '_, '_> {
 
     /// Name of the Secret in which the pending key waits, or is to wait.
     fn waiting_secret(&self) -> String {
-        let noted = self.planner.remembered.credentials.next.as_ref().map(|noted| noted.secret_name.clone());
+        let noted = self.planner.remembered.credentials.pending.as_ref().map(|noted| noted.secret_name.clone());
         noted.unwrap_or_else(|| self.desired.secret.pending(self.number()))
     }
 
@@ -321,7 +321,7 @@ impl Steps<'_, '_, '_> {
         }
         let claims = differs.is_empty() && same_version;
         let diffs = match live {
-            None => whole(&format!("secret({name})"), false),
+            None => presence_diff(&format!("secret({name})"), false),
             Some(_) if !differs.is_empty() => differs,
             Some(secret) if !same_version => {
                 vec![FieldDiff::new("secret.version", secret.version.map(|v| json!(v)), Some(json!(version)))]
@@ -394,7 +394,7 @@ impl Steps<'_, '_, '_> {
         let secret =
             |field: &str, live: Value| vec![FieldDiff::new(format!("secret[{field}]"), Some(live), Some(json!("(secret)")))];
         match why {
-            Why::NewUser | Why::NoKey => whole(&format!("secret({})", self.desired.secret.name), false),
+            Why::NewUser | Why::NoKey => presence_diff(&format!("secret({})", self.desired.secret.name), false),
             Why::Deleted(id) => account(id, "deleted"),
             Why::Expired(id) => account(id, "Expired"),
             Why::InactiveOfOthers(id) => account(id, "of somebody else, Inactive"),
@@ -436,6 +436,6 @@ pub(super) fn own_after(planner: &Planner<'_>, desired: &Desired, observed: &Obs
         Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => *name == own,
         _ => false,
     });
-    let live = if published.is_some_and(|number| Some(number) != now) { &observed.next } else { &observed.version };
+    let live = if published.is_some_and(|number| Some(number) != now) { &observed.pending } else { &observed.version };
     (written || live.ours().is_some()).then_some(own)
 }

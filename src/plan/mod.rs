@@ -1,8 +1,8 @@
-//! Second stage: from what is wanted and what is there to the steps that lead from one to the other.
+//! Second stage: the steps from the observed to the desired state.
 //!
-//! Pure, and so specific that execution has nothing left to choose. An empty plan means "in sync". The `plan` subcommand prints
-//! the very value that the controller executes. Rules that hold here (docs/decisions/0003-ownership.md): nothing foreign is
-//! touched; no right and no key is granted before the bucket is known to be ours; a failed proof deletes nothing.
+//! Pure, and so specific that execution has nothing left to decide. An empty plan means "in sync". The `plan` subcommand prints the
+//! same value that the controller executes. Rules (docs/decisions/0003-ownership.md): the operator changes nothing foreign; it
+//! gives no permission and issues no key before the bucket is known to be managed; a failed verification deletes nothing.
 
 mod access;
 mod adoption;
@@ -31,33 +31,33 @@ use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 pub use adoption::Adoption;
 
-/// What will be done, and what stands in the way.
+/// What the operator will do, and what blocks it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Steps, each after those it depends on.
+    /// Steps, each after those that it depends on.
     pub steps: Vec<Step>,
-    /// What the key machine decided; each of its steps names the move that it belongs to.
+    /// What the key machine decided; each of its steps refers to its move.
     pub moves: Vec<Move>,
-    /// What stands in the way.
+    /// What blocks a part.
     pub blockers: Vec<Blocker>,
-    /// Writes that did not take however often they were sent: each is held back, unless it is among the steps once more.
-    pub futile: Vec<Step>,
-    /// Something basic is not ours, so nothing at all is changed.
+    /// Writes that had no effect several times: held back, unless they are also among the steps for another try.
+    pub ineffective: Vec<Step>,
+    /// Something basic is foreign, so the plan changes nothing.
     pub frozen: bool,
-    /// Steps of sections that are only observed: what differs, and is left so.
+    /// Steps of sections that are only observed: differences that stay.
     pub observed: Vec<Step>,
-    /// Nothing is enforced, so nothing at all is changed, nor taken for ours.
+    /// No section is enforced, so the plan changes nothing and manages nothing.
     pub hands_off: bool,
-    /// A takeover that waits for approval.
+    /// An adoption that waits for approval.
     pub adoption: Option<Adoption>,
-    /// Names that become ours in settings that are shared with others, once the section's step is done.
+    /// Parts of shared settings that become managed when the section's step is done.
     pub adds: BTreeMap<&'static str, Vec<String>>,
-    /// Sections that cannot be brought to what is wanted, or could not be looked at, so that they have no step.
+    /// Sections that have no step because they are blocked, or could not be read.
     pub open: BTreeSet<&'static str>,
 }
 
 impl Plan {
-    /// Whether everything is as it should be.
+    /// Whether the observed state is the desired state.
     pub fn in_sync(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty() && self.observed.is_empty()
     }
@@ -71,21 +71,21 @@ impl Plan {
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What to do.
+    /// What the step does.
     pub action: Action,
-    /// The condition that tells about it.
+    /// The condition that reports it.
     pub part: ConditionType,
     /// The fields that it changes; secrets never appear.
     pub diffs: Vec<FieldDiff>,
-    /// Steps, by index, that must have succeeded before.
+    /// Indexes of the steps that must succeed before.
     pub after: Vec<usize>,
-    /// Whether it reverts what others changed: what is wanted is what was written last.
+    /// Whether it reverts drift: the desired value is the one that was written last.
     pub drift: bool,
     /// The move of the key machine that it belongs to, as an index into [`Plan::moves`].
     pub cause: Option<usize>,
 }
 
-/// What to do. Bucket, user and account are those of [`Desired`].
+/// What a step does. Bucket, user and account are those of [`Desired`].
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Action {
@@ -100,7 +100,7 @@ pub enum Action {
         tags: Tags,
     },
     /// Bounds the rights of the user by a managed policy.
-    BoundUser {
+    SetPermissionsBoundary {
         arn: String,
     },
     TagUser {
@@ -156,7 +156,7 @@ pub enum Action {
         id: String,
     },
     /// Asks the API server whether the Secret could be written.
-    TrySecret {
+    DryRunSecret {
         name: String,
     },
     DeleteKey {
@@ -177,10 +177,10 @@ pub enum Action {
         name: String,
     },
     /// Denies the user everything, or only the sessions that began before.
-    Deny {
+    DenyAllAccess {
         sessions_before: Option<Timestamp>,
     },
-    LiftDenial,
+    RemoveDenyPolicy,
     /// Has the pods of a workload replaced, so that they take the key of this id, or the one issued by this plan where it is `None`.
     Restart {
         kind: WorkloadKind,
@@ -224,34 +224,35 @@ impl Action {
     }
 }
 
-/// Something that stands in the way of a part.
+/// Something that blocks a part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blocker {
     /// The part.
     pub part: ConditionType,
     /// Why.
     pub reason: Reason,
-    /// Why, and what to do.
+    /// Why, and what the user can do.
     pub message: String,
-    /// Whether only a person can help.
+    /// Whether a person must act.
     pub stalled: bool,
-    /// The read that failed, where that is why.
+    /// The read that failed, if that is the cause.
     pub problem: Option<Problem>,
 }
 
 impl Blocker {
-    /// A part that could not be read, of a connection that works with `place`.
+    /// A part that could not be read, for a connection that works with `place`.
     pub fn unreadable(part: ConditionType, problem: &Problem, place: &Place) -> Self {
-        let (reason, message) = problem.told(place);
-        Self { part, reason, message, stalled: problem.needs_a_person(), problem: Some(problem.clone()) }
+        let (reason, message) = problem.describe(place);
+        Self { part, reason, message, stalled: problem.is_permanent(), problem: Some(problem.clone()) }
     }
 }
 
-/// Plans how to reach `desired` from `observed`. `now` only tells a young key from an old one, and when to try a futile write again.
+/// Plans the steps from `observed` to `desired`. `now` only distinguishes a new key from an older one, and decides when to try an
+/// ineffective write again.
 pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now: Timestamp) -> Plan {
-    let futile = breaker::futile(remembered, now);
+    let ineffective = breaker::ineffective(remembered, now);
     let (place, wanted) = (desired.place(), desired.fingerprints());
-    let mut planner = Planner { futile, place, wanted, ..Planner::new(remembered) };
+    let mut planner = Planner { ineffective, place, wanted, ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
     match &desired.existing {
@@ -264,18 +265,18 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     }
     if planner.frozen {
         planner.plan.steps.clear();
-        planner.plan.futile.clear();
+        planner.plan.ineffective.clear();
         if planner.withdraws && desired.existing.is_none() {
             policy::withdraw(&mut planner, desired, observed);
         }
         return planner.conclude();
     }
-    modes::sift(&mut planner.plan, &desired.management);
-    adoption::gate(&mut planner, desired);
+    modes::apply_modes(&mut planner.plan, &desired.management);
+    adoption::require_approval(&mut planner, desired);
     planner.finish()
 }
 
-/// Plans the user, its policy, its key, the Secret and who may read it.
+/// Plans the user, its policy, its key, the Secret and the access to it.
 fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, bucket: Option<usize>) {
     let user = user::plan(planner, desired, observed);
     // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
@@ -291,28 +292,29 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, n
 struct Planner<'a> {
     remembered: &'a Remembered,
     place: Place,
-    /// Fingerprints of what is wanted, by section; none where nothing is put back.
+    /// Fingerprints of the desired state, by section; empty if nothing is reverted.
     wanted: BTreeMap<&'static str, String>,
     plan: Plan,
-    futile: breaker::Futile,
-    /// Something basic is not ours: nothing at all is changed.
+    ineffective: breaker::Ineffective,
+    /// Something basic is foreign: the plan changes nothing.
     frozen: bool,
     /// Something basic belongs to another connection.
     foreign: bool,
-    /// What is taken over, by the part that tells about it.
+    /// What is adopted, by the part that reports it.
     adopts: Vec<ConditionType>,
-    /// What is to be adopted is not what was ours under its name: that needs approval, whatever it would change.
+    /// The resource to adopt replaced a managed one of the same name: that needs approval, whatever it changes.
     replaced: bool,
-    /// The bucket is not ours: a user of ours loses its rights, though all else is frozen. The status may have forgotten that it has any.
+    /// The bucket is foreign: the managed user loses its permissions, although everything else is frozen. The status may no longer
+    /// know that it has any.
     withdraws: bool,
 }
 
 impl<'a> Planner<'a> {
     fn new(remembered: &'a Remembered) -> Self {
-        let (place, plan, futile) = (Place::default(), Plan::default(), breaker::Futile::new());
+        let (place, plan, ineffective) = (Place::default(), Plan::default(), breaker::Ineffective::new());
         let (wanted, adopts) = (BTreeMap::new(), Vec::new());
         let (frozen, foreign, replaced, withdraws) = (false, false, false, false);
-        Self { remembered, place, wanted, plan, futile, frozen, foreign, adopts, replaced, withdraws }
+        Self { remembered, place, wanted, plan, ineffective, frozen, foreign, adopts, replaced, withdraws }
     }
 
     /// Adds a step; returns its index.
@@ -324,20 +326,20 @@ impl<'a> Planner<'a> {
         self.plan.steps.len() - 1
     }
 
-    /// Whether what is wanted of a section is what was written last.
+    /// Whether the desired state of a section is what was written last.
     fn wrote(&self, section: &str) -> bool {
         let written = self.remembered.written.get(section);
         written.is_some() && written == self.wanted.get(section)
     }
 
-    /// Adds a write, unless it is futile; a futile one that is tried again is no repair.
+    /// Adds a write, unless it is ineffective; another try of an ineffective write does not count as reverting drift.
     fn write(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> Option<usize> {
         let index = self.step(part, action, diffs, after);
         let step = &mut self.plan.steps[index];
-        let Some(retry) = breaker::fingerprint(step, self.remembered).and_then(|print| self.futile.get(&print)) else {
+        let Some(retry) = breaker::fingerprint(step, self.remembered).and_then(|print| self.ineffective.get(&print)) else {
             return Some(index);
         };
-        self.plan.futile.push(step.clone());
+        self.plan.ineffective.push(step.clone());
         step.drift = false;
         if !retry {
             self.plan.steps.pop();
@@ -350,13 +352,13 @@ impl<'a> Planner<'a> {
         self.plan.blockers.push(Blocker { part, reason, message, stalled: true, problem: None });
     }
 
-    /// The same, and nothing at all is changed while it stands.
+    /// The same, and the plan changes nothing while it applies.
     fn freeze(&mut self, part: ConditionType, reason: Reason, message: String) {
         self.stall(part, reason, message);
         self.frozen = true;
     }
 
-    /// The same for something that belongs to another connection: nothing of it is shown either.
+    /// The same for something that belongs to another connection: the plan also shows nothing of it.
     fn freeze_foreign(&mut self, part: ConditionType, reason: Reason, message: String) {
         self.freeze(part, reason, message);
         self.foreign = true;
@@ -370,7 +372,7 @@ impl<'a> Planner<'a> {
     fn finish(mut self) -> Plan {
         if self.frozen {
             self.plan.steps.clear();
-            self.plan.futile.clear();
+            self.plan.ineffective.clear();
         }
         self.conclude()
     }
@@ -384,15 +386,15 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Why `what`, which has our name, is not ours.
+/// Why `what`, which has the desired name, is foreign.
 fn of_earlier_namespace(what: &str) -> String {
     format!(
-        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: nothing is changed; choose another name, or have inherit: true set for this namespace in the AWSAccount (spec.allowedNamespaces)"
+        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: the operator does not change it; choose another name, or set inherit: true for this namespace in the AWSAccount (spec.allowedNamespaces)"
     )
 }
 
-/// The diff of something that is there as a whole or not at all.
-fn whole(path: &str, live: bool) -> Vec<FieldDiff> {
+/// The diff of something that either exists or does not.
+fn presence_diff(path: &str, live: bool) -> Vec<FieldDiff> {
     let present = |is: bool| is.then(|| serde_json::json!("present"));
     vec![FieldDiff::new(path, present(live), present(!live))]
 }

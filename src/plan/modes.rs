@@ -10,7 +10,7 @@ impl Action {
         match self {
             Self::CreateBucket { .. } | Self::EmptyBucket | Self::DeleteBucket => "bucket",
             Self::WriteSetting { write, .. } => write.setting().name(),
-            Self::CreateUser { .. } | Self::BoundUser { .. } | Self::TagUser { .. } | Self::DeleteUser => "user",
+            Self::CreateUser { .. } | Self::SetPermissionsBoundary { .. } | Self::TagUser { .. } | Self::DeleteUser => "user",
             Self::PutInlinePolicy { .. }
             | Self::DeleteInlinePolicy { .. }
             | Self::CreatePolicy { .. }
@@ -22,9 +22,9 @@ impl Action {
             | Self::RecordKeys { .. }
             | Self::ActivateKey { .. }
             | Self::DeactivateKey { .. }
-            | Self::TrySecret { .. }
-            | Self::Deny { .. }
-            | Self::LiftDenial
+            | Self::DryRunSecret { .. }
+            | Self::DenyAllAccess { .. }
+            | Self::RemoveDenyPolicy
             | Self::Restart { .. }
             | Self::DeleteKey { .. }
             | Self::WriteSecret { .. }
@@ -39,7 +39,7 @@ impl Action {
 }
 
 /// Takes the steps out that are not to be carried out, with those that need them; what is observed is kept to be shown.
-pub(super) fn sift(plan: &mut Plan, management: &Management) {
+pub(super) fn apply_modes(plan: &mut Plan, management: &Management) {
     let (mut steps, mut places) = (Vec::new(), Vec::new());
     for step in std::mem::take(&mut plan.steps) {
         let mode = management.of(step.action.section());

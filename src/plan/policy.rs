@@ -51,7 +51,7 @@ fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, f
     }
     planner.plan.steps.truncate(first);
     let message = format!(
-        "IAM user {user} has active access keys that are not known to this operator ({}), and they would get the rights of the policy, so it is not written: delete them (aws iam delete-access-key --user-name {user} --access-key-id ...), or make them Inactive",
+        "IAM user {user} has active access keys that this operator did not issue ({}), and they would get the permissions of the policy, so the operator does not write it; delete them (aws iam delete-access-key --user-name {user} --access-key-id ...), or make them Inactive",
         unknown.join(", "),
         user = desired.user.name,
     );
@@ -76,7 +76,7 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
             let ours = owns_inline(planner, desired, live);
             if !(ours || *adopt || planner.plan.hands_off) {
                 let message = format!(
-                    "IAM user {} has an inline policy {name} that was not written by this BucketConnection: it is left alone; choose another policy.name, or set policy.adopt: true to take it over",
+                    "IAM user {} has an inline policy {name} that this BucketConnection did not write: the operator does not change it; choose another policy.name, or set policy.adopt: true to adopt it",
                     desired.user.name
                 );
                 planner.freeze(PART, Reason::PolicyNotOwned, message);
@@ -116,7 +116,9 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         Reading::Set(live) => {
             let ownership = live.tags.as_ref().map(|tags| Ownership::of(tags, desired));
             let ours = owned(planner, desired, live);
-            let left = |why: &str| format!("managed policy {} {why}: it is left alone; choose another policy.name", policy.name);
+            let left = |why: &str| {
+                format!("managed policy {} {why}: the operator does not change it; choose another policy.name", policy.name)
+            };
             if let (Some(Ownership::Foreign(owner)), false) = (&ownership, ours) {
                 let message = left(&format!("belongs to {}", desired.whose(owner)));
                 planner.freeze_foreign(PART, Reason::PolicyNotOwned, message);
@@ -129,7 +131,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
             }
             if !(ours || policy.adopt || planner.plan.hands_off) {
                 let message =
-                    left("exists and was not created by this BucketConnection") + ", or set policy.adopt: true to take it over";
+                    left("exists and was not created by this BucketConnection") + ", or set policy.adopt: true to adopt it";
                 planner.freeze(PART, Reason::PolicyNotOwned, message);
                 return steps;
             }

@@ -64,7 +64,7 @@ pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, no
     let own = remembered.policies.iter().filter(|policy| make_room && policy.arn.is_none());
     let mut step = |action, diffs, after: &[usize]| planner.step(PART, action, diffs, after);
     let room: Vec<_> = own.map(|own| step(Action::DeleteInlinePolicy { name: own.name.clone() }, Vec::new(), &[])).collect();
-    let mut done = vec![step(Action::Deny { sessions_before: None }, diff("as granted", "denied"), &room)];
+    let mut done = vec![step(Action::DenyAllAccess { sessions_before: None }, diff("as granted", "denied"), &room)];
     let owners = Owners::of(remembered, observed);
     for key in listed(observed).iter().filter(|key| owners.accounted_for(&key.id)) {
         let diff = FieldDiff::new("accessKey", Some(json!(key.id)), None);
@@ -74,7 +74,7 @@ pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, no
         planner.unreadable(PART, problem);
         return planner.finish();
     }
-    let narrowed = Action::Deny { sessions_before: Some(sessions_before(now)) };
+    let narrowed = Action::DenyAllAccess { sessions_before: Some(sessions_before(now)) };
     planner.step(PART, narrowed, diff("denied", "denied to earlier sessions"), &done);
     for step in &mut planner.plan.steps {
         step.drift = false;
@@ -121,17 +121,17 @@ pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestam
         Reading::Unreadable(problem) => planner.unreadable(PART, problem),
         Reading::Set(_) if now >= revocation.ends_at.0 => {
             let diff = FieldDiff::new("user.access", Some(json!("denied to earlier sessions")), None);
-            let step = planner.step(PART, Action::LiftDenial, vec![diff], &[]);
+            let step = planner.step(PART, Action::RemoveDenyPolicy, vec![diff], &[]);
             planner.plan.steps[step].drift = false;
         }
         Reading::Set(live) if wanted.same_as(live) => {}
         _ if now >= revocation.ends_at.0 => {}
         Reading::Set(live) => {
-            planner.step(PART, Action::Deny { sessions_before: Some(before) }, wanted.diffs("denial", live), &[]);
+            planner.step(PART, Action::DenyAllAccess { sessions_before: Some(before) }, wanted.diffs("denial", live), &[]);
         }
         Reading::Unset => {
             let diff = FieldDiff::new("denial", None, Some(wanted.to_json()));
-            planner.step(PART, Action::Deny { sessions_before: Some(before) }, vec![diff], &[]);
+            planner.step(PART, Action::DenyAllAccess { sessions_before: Some(before) }, vec![diff], &[]);
         }
         Reading::NotLooked => {}
     }

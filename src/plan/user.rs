@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Action, Planner, of_earlier_namespace, tag_changes, whole};
+use super::{Action, Planner, of_earlier_namespace, presence_diff, tag_changes};
 use crate::api::PolicyType;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ownership, User};
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::{FieldDiff, Reading};
 
 const PART: ConditionType = ConditionType::UserReady;
@@ -19,7 +19,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         Reading::NotLooked if planner.remembered.seen => None,
         Reading::NotLooked | Reading::Unset => {
             let tags = desired.user.tags.ours.clone();
-            Some(planner.step(PART, Action::CreateUser { tags }, whole("user", false), &[]))
+            Some(planner.step(PART, Action::CreateUser { tags }, presence_diff("user", false), &[]))
         }
         Reading::Unreadable(problem) => {
             planner.unreadable(PART, problem);
@@ -27,7 +27,9 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         }
         Reading::Set(user) if !(owned(planner, desired, user) || may_look(planner, desired, user)) => {
             let left = |whose: &str, or: &str| {
-                format!("IAM user {name} {whose}: it is left alone; create a BucketConnection with another user.name{or}")
+                format!(
+                    "IAM user {name} {whose}: the operator does not change it; create a BucketConnection with another user.name{or}"
+                )
             };
             match Ownership::of(&user.tags, desired) {
                 Ownership::Foreign(owner) => {
@@ -38,7 +40,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
                     planner.freeze_foreign(PART, Reason::UserNotOwned, of_earlier_namespace(&format!("IAM user {name}")));
                 }
                 Ownership::Ours | Ownership::Untagged => {
-                    let or = ", or set user.adopt: true to take it over";
+                    let or = ", or set user.adopt: true to adopt it";
                     let message = left("exists and was not created by this BucketConnection", or);
                     planner.freeze(PART, Reason::UserNotOwned, message);
                 }
@@ -101,8 +103,8 @@ fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observ
     }
     if !own.is_empty() {
         let message = format!(
-            "IAM user {name} has rights or keys of its own, so it is not taken over ({}): remove them, or create a BucketConnection with another user.name",
-            listed(&own)
+            "IAM user {name} has permissions or access keys of its own ({}), so it is not adopted; remove them, or create a BucketConnection with another user.name",
+            join_names(&own)
         );
         planner.freeze(PART, Reason::UserNotOwned, message);
     }
@@ -115,14 +117,14 @@ fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
     let set_by_us = |arn: &String| planner.remembered.user.as_ref().is_some_and(|user| user.permissions_boundaries.contains(arn));
     if let Some(there) = user.boundary.as_ref().filter(|there| !(set_by_us(there) || planner.plan.hands_off)) {
         let message = format!(
-            "IAM user {} has the permissions boundary {there}, which was not set by this BucketConnection, so it is not replaced by {arn}: set user.permissionsBoundary to the one that is there, or have somebody with the right to do so change it (aws iam put-user-permissions-boundary)",
+            "IAM user {} has the permissions boundary {there}, which this BucketConnection did not set, so the operator does not replace it with {arn}; set user.permissionsBoundary to the existing one, or change it in IAM (aws iam put-user-permissions-boundary)",
             desired.user.name
         );
         planner.freeze(PART, Reason::BoundaryNotOwned, message);
         return;
     }
     let diff = FieldDiff::new("user.permissionsBoundary", user.boundary.as_ref().map(|b| json!(b)), Some(json!(arn)));
-    planner.write(PART, Action::BoundUser { arn: arn.clone() }, vec![diff], &[]);
+    planner.write(PART, Action::SetPermissionsBoundary { arn: arn.clone() }, vec![diff], &[]);
 }
 
 /// Nobody's, and to be taken over or only observed.

@@ -61,9 +61,9 @@ fn counted(plan: &Plan) -> String {
     let steps = plural(plan.steps.len(), "step");
     match plan.blockers.len() {
         0 => steps,
-        n if plan.steps.is_empty() && !plan.frozen => format!("{} in the way", plural(n, "problem")),
-        n if plan.frozen => format!("{} in the way, nothing will be changed", plural(n, "problem")),
-        n => format!("{steps}, {} in the way", plural(n, "problem")),
+        n if plan.steps.is_empty() && !plan.frozen => plural(n, "problem"),
+        n if plan.frozen => format!("{}, nothing will be changed", plural(n, "problem")),
+        n => format!("{steps}, {}", plural(n, "problem")),
     }
 }
 
@@ -86,7 +86,7 @@ fn sign(action: &Action) -> char {
         | Action::AttachPolicy { .. }
         | Action::IssueKey { .. } => '+',
         Action::WriteSetting { .. }
-        | Action::BoundUser { .. }
+        | Action::SetPermissionsBoundary { .. }
         | Action::TagPolicy { .. }
         | Action::TagUser { .. }
         | Action::PutInlinePolicy { .. }
@@ -94,7 +94,7 @@ fn sign(action: &Action) -> char {
         | Action::RecordKeys { .. }
         | Action::ActivateKey { .. }
         | Action::DeactivateKey { .. }
-        | Action::Deny { .. }
+        | Action::DenyAllAccess { .. }
         | Action::Restart { .. }
         | Action::WriteSecret { .. }
         | Action::WriteRole { .. }
@@ -105,12 +105,12 @@ fn sign(action: &Action) -> char {
         | Action::DeleteInlinePolicy { .. }
         | Action::RemovePolicy { .. }
         | Action::DeleteKey { .. }
-        | Action::LiftDenial
+        | Action::RemoveDenyPolicy
         | Action::DeleteSecret { .. }
         | Action::EmptyBucket
         | Action::DeleteBucket
         | Action::DeleteUser => '-',
-        Action::Verify { .. } | Action::TrySecret { .. } => '?',
+        Action::Verify { .. } | Action::DryRunSecret { .. } => '?',
     }
 }
 
@@ -119,7 +119,7 @@ fn shows_fields(action: &Action) -> bool {
     matches!(
         action,
         Action::WriteSetting { .. }
-            | Action::BoundUser { .. }
+            | Action::SetPermissionsBoundary { .. }
             | Action::TagUser { .. }
             | Action::PutInlinePolicy { .. }
             | Action::CreatePolicy { .. }
@@ -139,7 +139,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::CreateBucket { .. } => format!("create bucket {bucket} in {}", desired.region),
         Action::WriteSetting { field, .. } => format!("write {field} of bucket {bucket}"),
         Action::CreateUser { .. } => format!("create IAM user {}{user}", desired.user.path),
-        Action::BoundUser { arn } => format!("bound the rights of IAM user {user} by {arn}"),
+        Action::SetPermissionsBoundary { arn } => format!("set the permissions boundary {arn} on IAM user {user}"),
         Action::TagUser { .. } => format!("tag IAM user {user}"),
         Action::RecordKeys { issued: false, ledger } if ledger.issuing.is_some() => {
             format!("record in the tags of IAM user {user} that a key is being issued")
@@ -157,14 +157,14 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::RemovePolicy { arn } => format!("detach {arn} from user {user} and delete it"),
         Action::IssueKey { secret, .. } => format!("issue an access key for user {user} into Secret {secret}"),
         Action::ActivateKey { id } => format!("activate access key {id} of user {user}"),
-        Action::TrySecret { name } => format!("try whether Secret {name} can be written"),
-        Action::DeactivateKey { id } => format!("make access key {id} of user {user} Inactive"),
+        Action::DryRunSecret { name } => format!("verify with a dry run that Secret {name} can be written"),
+        Action::DeactivateKey { id } => format!("deactivate access key {id} of user {user}"),
         Action::DeleteKey { id } => format!("delete access key {id} of user {user}"),
-        Action::Deny { sessions_before: None } => format!("deny user {user} everything"),
-        Action::Deny { sessions_before: Some(before) } => {
-            format!("deny everything to sessions of user {user} from before {before}")
+        Action::DenyAllAccess { sessions_before: None } => format!("deny user {user} everything"),
+        Action::DenyAllAccess { sessions_before: Some(before) } => {
+            format!("deny everything to sessions of user {user} that began before {before}")
         }
-        Action::LiftDenial => format!("lift the denial of earlier sessions of user {user}"),
+        Action::RemoveDenyPolicy => format!("remove the policy that denies earlier sessions of user {user}"),
         Action::Restart { kind, name, .. } => format!("restart {kind:?} {name}"),
         Action::WriteSecret { name, .. } => format!("write Secret {name}"),
         Action::DeleteSecret { name } => format!("delete Secret {name}"),
@@ -177,7 +177,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::ReleaseGrant { kind, name } => format!("release {kind} {name}"),
         Action::Verify { .. } => {
             let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
-            format!("try the key: {}", proofs.map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
+            format!("verify the key: {}", proofs.map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
         }
         Action::EmptyBucket => format!("delete every object, version and upload in bucket {bucket}"),
         Action::DeleteBucket => format!("delete bucket {bucket}"),

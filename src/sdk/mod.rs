@@ -7,7 +7,7 @@
 mod budget;
 mod client;
 mod error;
-mod visit;
+mod probe_url;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
 pub use client::{SetupError, environment, tls_context};
 pub(crate) use error::{build, unset};
-pub use visit::{Allowed, routed, visit};
+pub use probe_url::{Allowed, is_allowed_address, probe_url};
 
 /// How many AWS calls may run at once. Waiting for a key to propagate does not count.
 const CALLS_AT_ONCE: usize = 64;

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::conditions::ConditionType;
-use crate::problem::{Problem, listed};
+use crate::problem::{Problem, join_names};
 pub use change::{Change, FieldDiff, Reading};
 pub(crate) use change::{map_diffs, object_diffs};
 pub use facts::{Docs, Example, Facts, Unset};
@@ -95,7 +95,8 @@ pub type Unknown = BTreeMap<String, Value>;
 /// What is wrong with an item that has `unknown` fields.
 pub(crate) fn wrong_fields(unknown: &Unknown) -> Option<String> {
     let names: Vec<_> = unknown.keys().collect();
-    (!names.is_empty()).then(|| format!("no such field: {}; correct or remove it (docs/api.md has all fields)", listed(&names)))
+    (!names.is_empty())
+        .then(|| format!("no such field: {}; correct or remove it (docs/api.md has all fields)", join_names(&names)))
 }
 
 /// Names of what is ours in settings that are shared with others (tags, rules, statements), by the setting's short name. The

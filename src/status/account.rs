@@ -8,7 +8,7 @@ use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
 use crate::plan::Blocker;
-use crate::problem::listed;
+use crate::problem::join_names;
 use crate::settings::wrong_fields;
 
 /// What came of looking at an account.
@@ -34,7 +34,7 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
             let rules = account.spec.allowed_namespaces.len();
             let nobody = if rules == 0 { "; no namespace may use it: spec.allowedNamespaces is empty" } else { "" };
             let void = account.spec.allowed_namespaces.iter().enumerate().filter_map(|(index, rule)| {
-                Some(format!("; allowedNamespaces[{index}] counts for nothing: {}", wrong_fields(&rule.unknown)?))
+                Some(format!("; allowedNamespaces[{index}] has no effect: {}", wrong_fields(&rule.unknown)?))
             });
             let void: String = void.collect();
             (
@@ -52,16 +52,16 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),
         Finding::InUse(connections) => {
-            let named = listed(connections);
+            let named = join_names(connections);
             let message = format!("not deleted yet, because BucketConnections need it: {named}; delete them first");
             (false, Reason::InUse, message, true)
         }
     };
     let conditions = &mut status.conditions;
     set(conditions, generation, now, ConditionType::Ready, Some(ready), reason, &message);
-    let (other, text) = if ready { (Reason::Settled, "nothing is under way") } else { (reason, message.as_str()) };
+    let (other, text) = if ready { (Reason::Settled, "nothing is in progress") } else { (reason, message.as_str()) };
     set(conditions, generation, now, ConditionType::Reconciling, Some(!ready && !stalled), other, text);
-    let (other, text) = if stalled { (reason, message.as_str()) } else { (Reason::NotStalled, "no person has to act") };
+    let (other, text) = if stalled { (reason, message.as_str()) } else { (Reason::NotStalled, "no action required") };
     set(conditions, generation, now, ConditionType::Stalled, Some(stalled), other, text);
     status
 }

@@ -8,9 +8,9 @@ use super::Checked;
 use super::parts::Verdict;
 use crate::api::conditions::Reason;
 use crate::api::{Capability, CapabilityState};
-use crate::desired::{Means, Proof};
-use crate::execute::{Fact, Outcome};
-use crate::observed::Tried;
+use crate::desired::{CheckPlan, Proof};
+use crate::execute::{Outcome, StepOutput};
+use crate::observed::ProbeResult;
 use crate::plan::Action;
 use crate::problem::{Class, DENIERS, GRANTERS, Problem};
 
@@ -26,10 +26,10 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
         _ => sum(verdict),
     };
     let works = sum.state == CapabilityState::Valid;
-    let row = |(name, means): (&&str, &Means)| {
+    let row = |(name, means): (&&str, &CheckPlan)| {
         let by = match means {
-            Means::By(proofs) => proofs,
-            Means::Not(message) => return (name.to_string(), not_configured(message.clone())),
+            CheckPlan::Run(proofs) => proofs,
+            CheckPlan::Skip(message) => return (name.to_string(), not_configured(message.clone())),
         };
         let known = before.get(*name).filter(|known| known.state != CapabilityState::NotConfigured);
         let found = match tried(check) {
@@ -38,10 +38,10 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
             None if stands || works => match known {
                 Some(known) => known.clone(),
                 None if works && *by == [Proof::List] => valid(by),
-                None => pending("tried when the key is tried next"),
+                None => pending("verified at the next verification of the key"),
             },
             None if by.contains(&Proof::List) => sum.clone(),
-            None => pending("tried once the key works"),
+            None => pending("verified when the key works"),
         };
         (name.to_string(), found)
     };
@@ -52,11 +52,11 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
 }
 
 /// What was tried in this check, where the key worked.
-pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [Tried]> {
+pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
     let steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let mut proven = steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. }));
     proven.find_map(|(_, outcome)| match outcome {
-        Outcome::Done(Fact::Tried(tried)) => Some(tried.as_slice()),
+        Outcome::Done(StepOutput::ProbeResult(tried)) => Some(tried.as_slice()),
         _ => None,
     })
 }
@@ -66,11 +66,9 @@ pub(super) fn why(problem: &Problem) -> String {
     match problem.class {
         Class::Allowed => {
             let (action, place) = (&problem.action, &problem.message);
-            format!(
-                "{action} {place} is not denied, though that is outside the prefix and not what the connection needs{GRANTERS}"
-            )
+            format!("{action} {place} is allowed, but it is outside the prefix, and the connection does not need it{GRANTERS}")
         }
-        Class::Denied => format!("the key is accepted, but denied what the connection needs ({}){DENIERS}", problem.brief()),
+        Class::Denied => format!("AWS accepts the key, but denies what the connection needs ({}){DENIERS}", problem.brief()),
         Class::BadKey => format!("AWS does not accept the key ({})", problem.brief()),
         _ => problem.brief(),
     }
@@ -87,41 +85,41 @@ fn sum(verdict: &Verdict) -> Capability {
     Capability { state, message: verdict.message.clone() }
 }
 
-fn of_trial(by: &[Proof], tried: &[Tried]) -> Capability {
+fn of_trial(by: &[Proof], tried: &[ProbeResult]) -> Capability {
     let mut mine = Vec::new();
     for proof in by {
         match tried.iter().find(|tried| tried.proof == *proof) {
             // Unlike AWS it is one server: where it does not answer, it is not there.
-            Some(Tried { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
+            Some(ProbeResult { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
                 return Capability { state: CapabilityState::Invalid, message: problem.brief() };
             }
-            Some(Tried { problem: Some(problem), .. }) => return of_problem(problem),
+            Some(ProbeResult { problem: Some(problem), .. }) => return of_problem(problem),
             Some(_) => mine.push(*proof),
-            None => return pending("waits for what must be tried before it"),
+            None => return pending("waits for an earlier verification"),
         }
     }
     valid(&mine)
 }
 
 fn of_problem(problem: &Problem) -> Capability {
-    let state = if problem.needs_a_person() { CapabilityState::Invalid } else { CapabilityState::Pending };
+    let state = if problem.is_permanent() { CapabilityState::Invalid } else { CapabilityState::Pending };
     Capability { state, message: why(problem) }
 }
 
 fn valid(by: &[Proof]) -> Capability {
     let told = match by {
-        [Proof::List] => "the key lists the bucket under the prefix",
-        [Proof::Upload] => "the key may begin an upload under the prefix, which was aborted: no object appeared",
-        [Proof::Put] => "the key puts an object under the prefix",
-        [Proof::Get] => "the key reads an object under the prefix",
-        [Proof::Delete] => "the key deletes an object under the prefix",
-        [Proof::ListOutside] => "the key is denied to list outside the prefix",
-        [Proof::GetOutside] => "the key is denied to read outside the prefix",
-        [Proof::GenomicsCloud] => "the address of spec.verification.genomicsCloud answers as expected",
-        [Proof::Federation] => "the key gets a session by sts:GetFederationToken",
-        _ => "the key puts and reads objects that the KMS key encrypts",
+        [Proof::List] => "the key can list the bucket under the prefix",
+        [Proof::Upload] => "the key can start an upload under the prefix; it was aborted, and no object appeared",
+        [Proof::Put] => "the key can put an object under the prefix",
+        [Proof::Get] => "the key can read an object under the prefix",
+        [Proof::Delete] => "the key can delete an object under the prefix",
+        [Proof::ListOutside] => "the key cannot list outside the prefix",
+        [Proof::GetOutside] => "the key cannot read outside the prefix",
+        [Proof::GenomicsCloud] => "the URL of spec.verification.genomicsCloud answers as expected",
+        [Proof::Federation] => "the key can get a session with sts:GetFederationToken",
+        _ => "the key can put and read objects that the KMS key encrypts",
     };
-    Capability { state: CapabilityState::Valid, message: format!("tried: {told}") }
+    Capability { state: CapabilityState::Valid, message: format!("verified: {told}") }
 }
 
 fn pending(message: &str) -> Capability {

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Checked, Pass};
 use crate::api::conditions::Reason;
-use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, NextKey, PreviousKey, REVOKE_AT, ROTATE_AT};
+use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
-use crate::execute::{Fact, Outcome};
+use crate::execute::{Outcome, StepOutput};
 use crate::keys::{ATTEMPT, Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Plan, Step, revocation};
@@ -29,11 +29,11 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
     let Some((step, secret, version, known_keys)) = issues else { return };
     if plan.cause(step).is_some_and(Move::rotates) {
         status.phase = Some(KeyPhase::Rotating);
-        status.next = Some(NextKey { secret_name: secret.clone(), access_key_id: None });
+        status.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: None });
     } else {
         status.phase = Some(KeyPhase::Issuing);
         // A pending key that could not be used, and the Secret that the current key had for itself, go with it.
-        let pending = status.next.take().map(|next| next.secret_name);
+        let pending = status.pending.take().map(|next| next.secret_name);
         let own = version.filter(|number| *number > 1).and_then(|number| desired.secret.own(number - 1));
         status.earlier_secrets.extend(pending.into_iter().chain(own));
     }
@@ -45,7 +45,7 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
         Action::DeleteKey { id } if previous.as_ref() != Some(id) => Some(id.clone()),
         _ => None,
     });
-    status.retiring = deleted.collect();
+    status.obsolete_keys = deleted.collect();
     status.intent = Some(KeyIntent { since, until, known_keys });
 }
 
@@ -98,7 +98,8 @@ impl Keys<'_> {
         self.status.revoked.clear();
         (self.status.created_at, self.status.verified_at) = (None, None);
         if let Some(old) = old {
-            let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
+            let next =
+                self.status.pending.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
             // Somebody set the Secret back to the key before, from a backup perhaps.
             let back = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == id);
             if next || back {
@@ -115,7 +116,7 @@ impl Keys<'_> {
                 });
             } else {
                 // Nobody has it any more: the process ended between the Secret and the status, or somebody changed the Secret.
-                self.status.retiring.push(old);
+                self.status.obsolete_keys.push(old);
             }
         }
         self.status.version = version;
@@ -162,7 +163,7 @@ impl Keys<'_> {
         let mut issued = None;
         for (step, outcome) in self.steps.clone() {
             match (&step.action, outcome) {
-                (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(Fact::Key { id, created_at })) => {
+                (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(StepOutput::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
                     if !rotates(step) {
                         let gone = self.own().into_iter().chain(self.check.remembered.version_secret());
@@ -171,9 +172,9 @@ impl Keys<'_> {
                         self.replaced(id, *version, None);
                         self.status.created_at = Some(Time(*created_at));
                         self.status.phase = Some(KeyPhase::Propagating);
-                        self.status.retiring = retire.clone();
+                        self.status.obsolete_keys = retire.clone();
                     } else {
-                        self.status.next = Some(NextKey { secret_name: secret.clone(), access_key_id: Some(id.clone()) });
+                        self.status.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: Some(id.clone()) });
                     }
                     // This attempt is accounted for; an earlier one may not be.
                     self.status.intent = self.check.remembered.credentials.intent.clone();
@@ -181,7 +182,7 @@ impl Keys<'_> {
                 // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
                 (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
                     self.status.intent = self.check.remembered.credentials.intent.clone();
-                    self.status.next = self.check.remembered.credentials.next.clone();
+                    self.status.pending = self.check.remembered.credentials.pending.clone();
                     self.status.phase = self.status.phase.filter(|phase| *phase != KeyPhase::Issuing);
                 }
                 (Action::WriteSecret { name, key, created_at, version }, Outcome::Done(_)) if name == self.main() => {
@@ -203,13 +204,13 @@ impl Keys<'_> {
                     self.status.verified_at = Some(Time(self.pass.now));
                 }
                 (Action::Verify { .. }, Outcome::Pending(_)) => self.status.phase = Some(KeyPhase::Propagating),
-                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.needs_a_person() => {
+                (Action::Verify { .. }, Outcome::Failed(problem)) if problem.is_permanent() => {
                     self.status.phase = Some(KeyPhase::Rejected);
                 }
-                (Action::DeleteKey { id }, Outcome::Done(_)) => self.status.retiring.retain(|retiring| retiring != id),
-                (Action::DeleteKey { id }, _) if !self.noted(id) => self.status.retiring.push(id.clone()),
-                (Action::CreateUser { .. } | Action::LiftDenial, Outcome::Done(_)) => self.status.revocation = None,
-                (Action::Deny { sessions_before: Some(before) }, Outcome::Done(_)) => {
+                (Action::DeleteKey { id }, Outcome::Done(_)) => self.status.obsolete_keys.retain(|obsolete| obsolete != id),
+                (Action::DeleteKey { id }, _) if !self.noted(id) => self.status.obsolete_keys.push(id.clone()),
+                (Action::CreateUser { .. } | Action::RemoveDenyPolicy, Outcome::Done(_)) => self.status.revocation = None,
+                (Action::DenyAllAccess { sessions_before: Some(before) }, Outcome::Done(_)) => {
                     self.status.revocation = Some(revocation::revocation(*before));
                 }
                 _ => {}
@@ -219,9 +220,9 @@ impl Keys<'_> {
 
     /// Whether the key is noted otherwise.
     fn noted(&self, id: &String) -> bool {
-        let next = self.status.next.as_ref().is_some_and(|next| next.access_key_id.as_ref() == Some(id));
+        let next = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.as_ref() == Some(id));
         let previous = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == *id);
-        next || previous || self.status.retiring.contains(id)
+        next || previous || self.status.obsolete_keys.contains(id)
     }
 
     /// Names of Secrets.
@@ -266,44 +267,45 @@ impl Keys<'_> {
         };
         let deleted = self.did(|action| matches!(action, Action::DeleteKey { id: deleted } if deleted == id));
         let issued =
-            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(Fact::Key { id: new, .. }) if new == id));
+            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(StepOutput::Key { id: new, .. }) if new == id));
         deleted || (listed == Some(false) && !issued)
     }
 
     /// A key that an object which was retained left waiting: it is the next one.
     fn left_waiting(&mut self) {
         let Checked { desired, observed, remembered, plan, .. } = self.check;
-        let (None, Reading::Set(keys)) = (&remembered.credentials.next, &observed.keys) else { return };
-        if self.status.next.is_some() || plan.frozen || plan.hands_off {
+        let (None, Reading::Set(keys)) = (&remembered.credentials.pending, &observed.keys) else { return };
+        if self.status.pending.is_some() || plan.frozen || plan.hands_off {
             return;
         }
-        let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.next_proof else { return };
+        let (KeyProof::Works(key) | KeyProof::Denied(key, _)) = &observed.pending_proof else { return };
         let ours = &self.status;
         let known = Some(&key.id) == ours.access_key_id.as_ref()
-            || ours.retiring.contains(&key.id)
+            || ours.obsolete_keys.contains(&key.id)
             || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
         let name = waiting_secret(desired, remembered, &observed.secret, self.pass.now);
         if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
-            self.status.next = Some(NextKey { secret_name: name, access_key_id: Some(key.id.clone()) });
+            self.status.pending = Some(PendingKey { secret_name: name, access_key_id: Some(key.id.clone()) });
         }
     }
 
     /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
     fn next(&mut self) {
         self.left_waiting();
-        let Some(mut next) = self.status.next.clone() else { return };
+        let Some(mut next) = self.status.pending.clone() else { return };
         let desired = self.check.desired;
-        if let (None, KeyProof::Works(key) | KeyProof::Denied(key, _)) = (&next.access_key_id, &self.check.observed.next_proof) {
+        if let (None, KeyProof::Works(key) | KeyProof::Denied(key, _)) = (&next.access_key_id, &self.check.observed.pending_proof)
+        {
             next.access_key_id = Some(key.id.clone());
-            self.status.next = Some(next.clone());
+            self.status.pending = Some(next.clone());
         }
         // The process may have ended before its id was noted; then its waiting Secret tells.
-        let waits = self.check.observed.next.keys().into_iter().map(|key| key.id);
+        let waits = self.check.observed.pending.keys().into_iter().map(|key| key.id);
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
         let own = self.status.version.and_then(|number| desired.secret.own(number));
         // The Secret itself may have been given this name.
         let in_place = next.secret_name == *self.main() || own.as_ref() == Some(&next.secret_name);
-        let empty = matches!(self.check.observed.next, Secret::Absent);
+        let empty = matches!(self.check.observed.pending, Secret::Absent);
         let gone = match &next.access_key_id {
             Some(id) => self.key_gone(id) || published,
             // Its id was never noted. It is known to be nowhere once the Secret holds just the key that is known.
@@ -317,7 +319,7 @@ impl Keys<'_> {
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
         });
         if self.drops(&next.secret_name) || (published && in_place) || (empty && gone && !issuing) {
-            self.status.next = None;
+            self.status.pending = None;
         }
     }
 
@@ -360,7 +362,7 @@ impl Keys<'_> {
         let left = blocked(Reason::KeyCompromised) || blocked(Reason::UserOnHold);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !left;
         // As long as the next key waits without being noted, only the intent explains it.
-        let unnoted = self.status.next.as_ref().is_some_and(|next| next.access_key_id.is_none());
+        let unnoted = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.is_none());
         let several = blocked(Reason::ForeignAccessKeys);
         let looked = works || about_keys.peek().is_some() || several;
         let over = several || self.pass.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
@@ -376,9 +378,9 @@ impl Keys<'_> {
 
     fn sum_up(&mut self) {
         let status = &mut self.status;
-        status.retiring.retain(|id| status.access_key_id.as_ref() != Some(id));
-        status.retiring.sort();
-        status.retiring.dedup();
+        status.obsolete_keys.retain(|id| status.access_key_id.as_ref() != Some(id));
+        status.obsolete_keys.sort();
+        status.obsolete_keys.dedup();
         let created = status.created_at.as_ref().map(|created| created.0);
         let rotation = &self.check.desired.rotation;
         status.next_rotation_at =
@@ -387,7 +389,7 @@ impl Keys<'_> {
         if ended && self.check.observed.denial == Reading::Unset {
             status.revocation = None;
         }
-        status.phase = match (status.phase, &status.next, &status.previous) {
+        status.phase = match (status.phase, &status.pending, &status.previous) {
             (Some(KeyPhase::Verified | KeyPhase::Overlapping), Some(_), _) => Some(KeyPhase::Rotating),
             (Some(KeyPhase::Verified | KeyPhase::Rotating), None, Some(_)) => Some(KeyPhase::Overlapping),
             (Some(KeyPhase::Rotating | KeyPhase::Overlapping), None, None) => Some(KeyPhase::Verified),

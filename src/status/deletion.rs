@@ -10,7 +10,7 @@ use crate::problem::Place;
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
     let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
         let problem = outcome.problem()?;
-        let stalled = matches!(outcome, Outcome::Failed(_)) && problem.needs_a_person();
+        let stalled = matches!(outcome, Outcome::Failed(_)) && problem.is_permanent();
         Some(Blocker { stalled, ..Blocker::unreadable(step.part, problem, &Place::default()) })
     });
     let cause = plan.blockers.iter().cloned().chain(failed).max_by_key(|blocker| blocker.stalled)?;

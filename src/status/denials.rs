@@ -32,18 +32,18 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
     if !aws.is_empty() {
         let place = check.map(|check| check.desired.place()).unwrap_or_default();
         let of_user = aws.iter().any(|action| action.starts_with("iam:"));
-        let advice = allow("them", place.user_path.as_deref().filter(|_| of_user));
+        let advice = allow("these actions", place.user_path.as_deref().filter(|_| of_user));
         parts.push(format!("AWS denied: {}{advice}", aws.join(", ")));
     }
     if !kubernetes.is_empty() {
         let rights = kubernetes.join(", ");
-        parts.push(format!("Kubernetes denied: {rights}; grant the operator these rights (deploy/kubernetes/rbac.yaml)"));
+        parts.push(format!("Kubernetes denied: {rights}; grant the operator these permissions (deploy/kubernetes/rbac.yaml)"));
     }
     if let Some(Checked { desired, observed, .. }) = check
         && matches!(&observed.bucket, Bucket::Unreadable(problem) if problem.class == Class::Denied)
     {
         let bucket = &desired.bucket.name;
-        parts.push(format!("or bucket {bucket} belongs to another AWS account: choose another bucket.name then"));
+        parts.push(format!("if bucket {bucket} belongs to another AWS account, choose another bucket.name"));
     }
     Some(parts.join("; "))
 }

@@ -31,7 +31,7 @@ pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked
                 now_known.phase = Some(KeyPhase::Verified);
                 now_known.verified_at = Some(Time(now));
             }
-            Outcome::Failed(problem) if problem.needs_a_person() => now_known.phase = Some(KeyPhase::Rejected),
+            Outcome::Failed(problem) if problem.is_permanent() => now_known.phase = Some(KeyPhase::Rejected),
             _ => {}
         }
     }
@@ -51,12 +51,12 @@ fn identity<'a>(check: &'a Checked<'_>) -> Option<&'a str> {
 pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> Option<Verdict> {
     let left = |what: &str| Some(Verdict::holds(Reason::NotManaged, format!("credentials.source is Existing: {what}")));
     match part {
-        ConditionType::UserReady => left("whose the key is does not matter"),
-        ConditionType::PolicyInSync => left("whoever keeps the key grants its rights"),
-        ConditionType::AccessInSync => left("whoever keeps the Secret says who may read it"),
-        ConditionType::CredentialsReady if matches!(check.observed.secret, Secret::Given(_)) => {
+        ConditionType::UserReady => left("the operator manages no IAM user"),
+        ConditionType::PolicyInSync => left("the owner of the key manages its permissions"),
+        ConditionType::AccessInSync => left("the owner of the Secret manages access to it"),
+        ConditionType::CredentialsReady if matches!(check.observed.secret, Secret::UserProvided(_)) => {
             check.observed.proof.key()?;
-            Some(Verdict::holds(Reason::InSync, format!("Secret {name} holds an access key, which is only read")))
+            Some(Verdict::holds(Reason::InSync, format!("Secret {name} contains an access key, which the operator only reads")))
         }
         ConditionType::Verified if check.observed.proof.key().is_none() => {
             Some(Verdict::unknown(Reason::Waiting, format!("waits for Secret {name}")))
@@ -69,6 +69,6 @@ pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> O
 pub(super) fn whose(check: &Checked<'_>) -> String {
     let Some(arn) = identity(check).or(check.remembered.credentials.identity.as_deref()) else { return String::new() };
     let account = arn.split(':').nth(4).unwrap_or_default();
-    let other = if account == check.desired.account.id { "" } else { ", of another account than the bucket" };
+    let other = if account == check.desired.account.id { "" } else { ", in another AWS account than the bucket" };
     format!("; it belongs to {arn}{other}")
 }

@@ -2,15 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::access::access;
 use super::capabilities::capabilities;
 use super::conditions::{condition, is_true, set};
 use super::credentials;
 use super::deletion::deletion_trouble;
 use super::denials::denials;
 use super::existing;
+use super::ineffective::ineffective_writes;
 use super::parts::{Verdict, verdict};
-use super::permissions::permissions;
-use super::repeats::repeats;
 use super::revocation;
 use super::rotation::rotation;
 use super::silence::{GRACE_SECONDS, silent};
@@ -21,7 +21,7 @@ use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
-use crate::execute::{Fact, Outcome, Report};
+use crate::execute::{Outcome, Report, StepOutput};
 use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::bucket_policy::{BucketPolicy, OUR_PREFIX};
@@ -96,17 +96,17 @@ impl Fold<'_> {
             let request = self.pass.object.request(annotation);
             request.is_some() && request.as_ref() != handled
         };
-        let requests = [("a check", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
+        let requests = [("a reconcile", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
         let waiting: Vec<_> =
             requests.into_iter().filter(|(_, annotation, handled)| waits(annotation, *handled)).map(|(what, ..)| what).collect();
-        let mut message = "spec.suspend is true: nothing is checked or changed".to_owned();
+        let mut message = "spec.suspend is true: the operator reads and changes nothing".to_owned();
         if !waiting.is_empty() {
             message += &format!("; {} was requested, and waits until spec.suspend is false", waiting.join(" and "));
         }
         self.set(ConditionType::Reconciling, false, Reason::Suspended, &message);
         self.set(ConditionType::Stalled, false, Reason::Suspended, &message);
         if revocation::without_key(&self.status) {
-            let text = "the access key was revoked; another one is issued once spec.suspend is false";
+            let text = "the access key was revoked; the operator issues another one when spec.suspend is false";
             self.set(ConditionType::Ready, false, Reason::KeyRevoked, text);
         } else if condition(&self.status, ConditionType::Ready).is_none() {
             self.set(ConditionType::Ready, None, Reason::Suspended, &message);
@@ -119,11 +119,11 @@ impl Fold<'_> {
             return self.stalled(blocker.part, blocker.reason, &blocker.message);
         }
         let Blocker { part, reason, message, .. } = blocker.clone();
-        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, passing: true })], None);
+        self.sum_up(&[(part, Verdict { holds: Some(false), reason, message, stalled: false, transient: true })], None);
     }
 
     fn deleting(&mut self, plan: &Plan, report: &Report) {
-        let text = "deleted, or about to be";
+        let text = "deleted, or being deleted";
         for part in ConditionType::PARTS.into_iter().filter(|part| *part != ConditionType::AccountReady) {
             self.set(part, false, Reason::Deleting, text);
         }
@@ -132,8 +132,8 @@ impl Fold<'_> {
             Some(Blocker { part, reason, message, stalled: true, .. }) => self.stalled(part, reason, &message),
             trouble => {
                 let (reason, message) = match trouble {
-                    Some(Blocker { reason, message, .. }) => (reason, format!("deletion goes on: {message}")),
-                    None => (Reason::Deleting, "deletion goes on".to_owned()),
+                    Some(Blocker { reason, message, .. }) => (reason, format!("deletion continues: {message}")),
+                    None => (Reason::Deleting, "deletion in progress".to_owned()),
                 };
                 self.set(ConditionType::Ready, false, reason, &message);
                 self.set(ConditionType::Reconciling, true, reason, &message);
@@ -157,16 +157,16 @@ impl Fold<'_> {
         if let Some(verdict) = rotation(&self.status, self.pass, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
-        self.status.memory.permissions = permissions(self.status.memory.permissions.take(), check);
+        self.status.memory.access = access(self.status.memory.access.take(), check);
         self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
         self.versioning(check);
         self.drift(check);
-        self.status.repeats = repeats(check, self.pass.now);
+        self.status.ineffective_writes = ineffective_writes(check, self.pass.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {
             // A call that failed in passing says nothing new about a key that works.
-            let stands = verdict.passing && is_true(&self.status, ConditionType::Verified);
+            let stands = verdict.transient && is_true(&self.status, ConditionType::Verified);
             self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
         }
     }
@@ -193,10 +193,10 @@ impl Fold<'_> {
         let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
             // A call that failed in passing says nothing new about a part that held.
-            if verdict.passing && patience && is_true(&before, *part) {
+            if verdict.transient && patience && is_true(&before, *part) {
                 continue;
             }
-            let holds = if verdict.passing { None } else { verdict.holds };
+            let holds = if verdict.transient { None } else { verdict.holds };
             self.set(*part, holds, verdict.reason, &verdict.message);
         }
         let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
@@ -208,10 +208,10 @@ impl Fold<'_> {
             Some((part, verdict)) => {
                 let message = denied.clone().unwrap_or_else(|| format!("{part}: {}", verdict.message));
                 self.set(ConditionType::Stalled, true, verdict.reason, &message);
-                self.set(ConditionType::Reconciling, false, verdict.reason, "waits for a person; it is tried again now and then");
+                self.set(ConditionType::Reconciling, false, verdict.reason, "action required; retried at least every 10 minutes");
             }
             None => {
-                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
+                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no action required");
                 match telling {
                     Some((part, verdict)) => {
                         self.set(ConditionType::Reconciling, true, verdict.reason, &format!("{part}: {}", verdict.message));
@@ -238,7 +238,7 @@ impl Fold<'_> {
                 let message = denied.unwrap_or_else(|| format!("{part}: {}", condition.message));
                 self.set(ConditionType::Ready, false, reason, &message);
             }
-            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not checked yet"),
+            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not reconciled yet"),
             None => {
                 let arn = self.status.memory.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
@@ -251,7 +251,7 @@ impl Fold<'_> {
                 } else {
                     (
                         Reason::Observed,
-                        "no key is issued or tried (spec.management); status.drift.differences shows what differs".to_owned(),
+                        "no key is issued or verified (spec.management); status.drift.differences has the differences".to_owned(),
                     )
                 };
                 self.set(ConditionType::Ready, true, reason, &message);
@@ -279,7 +279,7 @@ impl Fold<'_> {
             self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
             let made = steps.clone().find_map(|(_, outcome)| match outcome {
-                Outcome::Done(Fact::Bucket { from, to }) => Some(Created::between(*from, *to)),
+                Outcome::Done(StepOutput::Bucket { from, to }) => Some(Created::between(*from, *to)),
                 _ => None,
             });
             let seen = match &observed.bucket_created {
@@ -306,7 +306,7 @@ impl Fold<'_> {
             self.status.memory.bucket = Some(BucketStatus { arn, region, created, owned });
         }
         let made = steps.clone().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(Fact::User { id }) => Some(id.clone()),
+            Outcome::Done(StepOutput::User { id }) => Some(id.clone()),
             _ => None,
         });
         let seen = match &observed.user {
@@ -344,7 +344,7 @@ impl Fold<'_> {
         let identity = desired.policy.identity();
         let steps = || check.plan.steps.iter().zip(&check.report.outcomes);
         let written = steps().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(Fact::Policy { version, id }) => Some((version.clone(), id.clone())),
+            Outcome::Done(StepOutput::Policy { version, id }) => Some((version.clone(), id.clone())),
             _ => None,
         });
         let live = observed.managed_policy.set().filter(|_| identity.arn.is_some());
@@ -357,7 +357,7 @@ impl Fold<'_> {
             || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
         let unanswered = steps().any(|(step, outcome)| {
             let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
-            writes && matches!(outcome, Outcome::Doubtful(_))
+            writes && matches!(outcome, Outcome::Unknown(_))
         });
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
@@ -396,16 +396,16 @@ impl Fold<'_> {
             drift.journal = journal;
         }
         self.differences(check);
-        let open = open.iter().map(|(step, _)| *step).chain(check.plan.futile.iter().filter(|step| step.drift));
+        let open = open.iter().map(|(step, _)| *step).chain(check.plan.ineffective.iter().filter(|step| step.drift));
         let paths: Vec<_> = open.flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         if paths.is_empty() && !observed.is_empty() {
-            let message = format!("differs from the spec, and is only observed: {}", observed.join(", "));
+            let message = format!("differs from the spec, only observed: {}", observed.join(", "));
             self.set(ConditionType::DriftDetected, true, Reason::Observed, &message);
         } else if paths.is_empty() {
             self.set(ConditionType::DriftDetected, false, Reason::NoDrift, "nothing differs from the spec");
         } else {
-            let message = format!("changed by somebody else and not put right yet: {}", paths.join(", "));
+            let message = format!("drift, not reverted yet: {}", paths.join(", "));
             self.set(ConditionType::DriftDetected, true, Reason::NotRepaired, &message);
         }
     }
@@ -434,7 +434,7 @@ impl Fold<'_> {
 fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> {
     let Checked { desired, observed, .. } = check;
     let wanted = desired.user.boundary.clone();
-    let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::BoundUser { .. });
+    let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::SetPermissionsBoundary { .. });
     let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let written = steps.find(|(step, _)| sets(&step.action)).map(|(_, outcome)| outcome);
     let live = observed.user.set().and_then(|user| user.boundary.clone());
@@ -443,7 +443,7 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
     if of_account || written.is_some_and(Outcome::is_done) {
         known.clear();
     }
-    if of_account || written.is_some_and(|outcome| outcome.is_done() || matches!(outcome, Outcome::Doubtful(_))) {
+    if of_account || written.is_some_and(|outcome| outcome.is_done() || matches!(outcome, Outcome::Unknown(_))) {
         known.extend(wanted.filter(|wanted| !known.contains(wanted)));
     }
     known
@@ -458,7 +458,7 @@ fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, chec
     let steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let mut of_section =
         steps.filter(|(step, _)| matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == section));
-    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Doubtful(_)));
+    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
     // No spec, and nobody else, has a Sid that begins like this.
     let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);

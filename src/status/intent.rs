@@ -17,7 +17,7 @@ use crate::settings::short_name;
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
     let issues = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. }));
     let revokes = plan.steps.iter().find_map(|step| match step.action {
-        Action::Deny { sessions_before } => sessions_before,
+        Action::DenyAllAccess { sessions_before } => sessions_before,
         _ => None,
     });
     let mut status = object.status.clone().unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let new_secret = writes_secret && named != Some(main);
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
-    let new_readers = grants && !status.memory.permissions.as_ref().is_some_and(|known| known.roles.contains(readers));
+    let new_readers = grants && !status.memory.access.as_ref().is_some_and(|known| known.roles.contains(readers));
     let writing = |section: &str| {
         let mut written = plan.steps.iter().map(|step| &step.action);
         written.any(|action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section))
@@ -59,7 +59,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
         credentials.earlier_secrets.extend(credentials.secret_name.replace(main.clone()));
     }
     if new_readers {
-        status.memory.permissions.get_or_insert_default().roles.push(readers.clone());
+        status.memory.access.get_or_insert_default().roles.push(readers.clone());
     }
     if new_policy {
         status.memory.earlier_policies.extend(status.memory.policy.replace(identity));

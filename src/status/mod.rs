@@ -1,7 +1,9 @@
-//! Last stage: folds what was wanted, found and done into the object's status. Runs on every exit, failures included.
+//! Last stage: folds the desired state, the observed state and the result of the plan into the object's status. Runs on every exit,
+//! also after failures.
 //!
-//! Pure; `now` is an argument. Texts are stable, so a check that finds what the last one found writes nothing.
+//! Pure; `now` is an argument. Texts are stable, so a reconcile that observes the same as the last one writes nothing.
 
+mod access;
 mod account;
 mod capabilities;
 mod conditions;
@@ -10,12 +12,11 @@ mod deletion;
 mod denials;
 mod existing;
 mod fold;
+mod ineffective;
 mod intent;
 mod notes;
 mod parts;
-mod permissions;
 mod record;
-mod repeats;
 mod revocation;
 mod rotation;
 mod silence;
@@ -41,61 +42,61 @@ use crate::execute::Report;
 use crate::observed::{Observed, Remembered};
 use crate::plan::{Blocker, Plan};
 
-/// A healthy object's status is written at least this often, so that a dead operator shows.
+/// The status of a healthy object is written at least this often, so that a stopped operator is visible.
 pub const HEARTBEAT_SECONDS: i64 = 3_600;
 
-/// One pass over one object, as far as it came.
+/// One reconcile of one object, up to the point that it reached.
 pub struct Pass<'a> {
-    /// The object, with the status that the pass began with.
+    /// The object, with the status at the start of the reconcile.
     pub object: &'a BucketConnection,
-    /// The end of the pass.
+    /// The end of the reconcile.
     pub now: Timestamp,
-    /// How far it came.
+    /// The point that it reached.
     pub stage: Stage<'a>,
 }
 
-/// How far a pass came.
+/// The point that a reconcile reached.
 pub enum Stage<'a> {
     /// `spec.suspend` is true.
     Suspended,
-    /// The spec cannot be carried out.
+    /// The operator cannot execute the spec.
     Invalid(&'a [SpecError]),
-    /// It may not have what it asks for, or the operator could not sign in to its account: nothing was looked at.
+    /// The account refuses the object, or the operator could not sign in to it: nothing was read.
     Refused(&'a Blocker),
-    /// A revocation was asked for: it was carried out, or as much of it as could be, and nothing else.
+    /// A revocation was requested: the operator did that, as far as possible, and nothing else.
     Revoking(&'a CutOff<'a>),
-    /// It was compared with AWS, and the plan executed.
+    /// The operator compared it with AWS, and executed the plan.
     Checked(Checked<'a>),
-    /// It is being deleted and something stands in the way: these, or what is left of the plan.
+    /// The object is being deleted, and something blocks that: this, or the rest of the plan.
     Deleting(&'a Plan, &'a Report),
 }
 
-/// A revocation, as far as it came.
+/// A revocation, as far as it was executed.
 pub struct CutOff<'a> {
     /// Name of the user.
     pub user: &'a str,
-    /// What was to be done.
+    /// The plan.
     pub plan: &'a Plan,
-    /// What was done.
+    /// The results of its steps.
     pub report: &'a Report,
-    /// Ids of keys on the user that are not ours: they stay.
+    /// Ids of foreign keys on the user: they stay.
     pub foreign: &'a [String],
 }
 
-/// A pass that came to its end.
+/// A reconcile that reached its end.
 #[derive(Clone, Copy)]
 pub struct Checked<'a> {
     /// How the operator signed in to the account.
     pub sign_in: &'a SignIn,
-    /// What was wanted.
+    /// The desired state.
     pub desired: &'a Desired,
-    /// What was there.
+    /// The observed state.
     pub observed: &'a Observed,
-    /// What earlier passes knew.
+    /// The recorded state.
     pub remembered: &'a Remembered,
-    /// What was to be done.
+    /// The plan.
     pub plan: &'a Plan,
-    /// What was done.
+    /// The results of its steps.
     pub report: &'a Report,
 }
 
@@ -119,14 +120,14 @@ pub fn unreadable(object: &BucketConnection, text: &str, now: Timestamp) -> (Buc
     (before, after)
 }
 
-/// Whether `new` should be written over `old`: something but the time of the check differs, or that is due.
+/// Whether to write `new` over `old`: more than the time of the reconcile differs, or a write is due.
 pub fn worth_writing(old: &BucketConnectionStatus, new: &BucketConnectionStatus, now: Timestamp) -> bool {
     let last = old.last_checked_at.as_ref().map(|time| time.0.as_second());
     let mut same_time = new.clone();
     same_time.last_checked_at = old.last_checked_at.clone();
     // That the one write before took is no news: it is forgotten with the next ones.
-    if new.repeats.is_empty() && old.repeats.iter().all(|repeat| repeat.count == 1) {
-        same_time.repeats = old.repeats.clone();
+    if new.ineffective_writes.is_empty() && old.ineffective_writes.iter().all(|repeat| repeat.count == 1) {
+        same_time.ineffective_writes = old.ineffective_writes.clone();
     }
     same_time != *old || last.is_none_or(|last| now.as_second() - last >= HEARTBEAT_SECONDS)
 }

@@ -4,7 +4,7 @@ use super::condition;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
-use crate::execute::{Fact, Outcome, Report};
+use crate::execute::{Outcome, Report, StepOutput};
 use crate::keys::Move;
 use crate::plan::{Action, Plan, Step};
 use crate::render::why;
@@ -26,7 +26,7 @@ fn about_key(plan: &Plan, step: &Step, outcome: &Outcome, desired: &Desired) -> 
     let because = why(plan, step).map(|why| format!(", because {why}")).unwrap_or_default();
     let note = |reason, text| Some(Note { warning: false, reason, text });
     match (&step.action, outcome) {
-        (Action::IssueKey { secret, .. }, Outcome::Done(Fact::Key { id, .. })) => {
+        (Action::IssueKey { secret, .. }, Outcome::Done(StepOutput::Key { id, .. })) => {
             note(Reason::KeyIssued, format!("issued access key {id} of IAM user {user} into Secret {secret}{because}"))
         }
         (Action::WriteSecret { name, .. }, _) if name == main && plan.cause(step).is_some_and(Move::rotates) => note(
@@ -59,7 +59,7 @@ pub fn notes(
         let steps = || plan.steps.iter().zip(&report.outcomes).filter(|(_, outcome)| outcome.is_done());
         let repaired: Vec<_> = steps().filter(|(s, _)| s.drift).flat_map(|(s, _)| &s.diffs).map(|d| d.path.as_str()).collect();
         if !repaired.is_empty() {
-            let text = format!("changed by somebody else and put right: {}", repaired.join(", "));
+            let text = format!("reverted drift: {}", repaired.join(", "));
             notes.push(Note { warning: true, reason: Reason::Repaired, text });
         }
         notes.extend(steps().filter_map(|(step, outcome)| about_key(plan, step, outcome, desired)));

@@ -23,23 +23,23 @@ pub struct Verdict {
     pub message: String,
     /// Only a person can help.
     pub stalled: bool,
-    /// It could not be looked at, and only in passing: nothing new is known about the part.
-    pub passing: bool,
+    /// It could not be looked at, and only transiently: nothing new is known about the part.
+    pub transient: bool,
 }
 
 impl Verdict {
     pub(super) fn holds(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: Some(true), reason, message: message.into(), stalled: false, passing: false }
+        Self { holds: Some(true), reason, message: message.into(), stalled: false, transient: false }
     }
 
     pub(super) fn unknown(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: None, reason, message: message.into(), stalled: false, passing: false }
+        Self { holds: None, reason, message: message.into(), stalled: false, transient: false }
     }
 
     /// A step that was not done: the part is known to differ.
     fn of_problem(step: &Step, problem: &Problem, check: &Checked<'_>) -> Self {
         let what = crate::render::summary(step, check.desired);
-        let (reason, text) = problem.told(&check.desired.place());
+        let (reason, text) = problem.describe(&check.desired.place());
         let hint = match &step.action {
             Action::WriteSetting { write, .. } => write.hint(problem),
             _ => None,
@@ -49,8 +49,8 @@ impl Verdict {
             holds: Some(false),
             reason,
             message: format!("{what}: {text}{hint}"),
-            stalled: problem.needs_a_person(),
-            passing: false,
+            stalled: problem.is_permanent(),
+            transient: false,
         }
     }
 }
@@ -60,7 +60,10 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let blocked = |part| check.plan.blockers.iter().any(|blocker| blocker.part == part);
     let readers = || !check.desired.access.groups.is_empty() || check.observed.access.values().any(Access::is_ours);
     if part == ConditionType::AccessInSync && !readers() && !blocked(part) {
-        return Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given");
+        return Verdict::holds(
+            Reason::NotManaged,
+            "access.groups is empty: this BucketConnection gives no one access to the Secret",
+        );
     }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
         // All of a kind at once: whoever mends one mends them all.
@@ -71,7 +74,7 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
             reason: blocker.reason,
             message,
             stalled: blocker.stalled,
-            passing: !blocker.stalled,
+            transient: !blocker.stalled,
         };
     }
     if let Some(verdict) = undone_step(check, part) {
@@ -89,10 +92,10 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     }
     if check.plan.frozen && !matches!(part, ConditionType::AccountReady) {
         let cause = check.plan.blockers.first().map_or(ConditionType::BucketReady, |blocker| blocker.part);
-        return Verdict::unknown(Reason::Waiting, format!("nothing is changed until {cause} holds"));
+        return Verdict::unknown(Reason::Waiting, format!("the operator changes nothing until {cause} is True"));
     }
     if check.desired.management.of(section(part)) == ManagementMode::Ignore {
-        return Verdict::holds(Reason::NotManaged, "spec.management leaves this alone");
+        return Verdict::holds(Reason::NotManaged, "not managed (spec.management)");
     }
     evidence(check, part)
 }
@@ -115,7 +118,7 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
         reason: Reason::Observed,
         message,
         stalled: false,
-        passing: false,
+        transient: false,
     })
 }
 
@@ -123,16 +126,16 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
 fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
     let of_key = tried(check)?.iter().filter(|tried| tried.proof != Proof::GenomicsCloud);
     let mut problems: Vec<_> = of_key.filter_map(|tried| tried.problem.as_ref()).collect();
-    problems.sort_by_key(|problem| !problem.needs_a_person());
+    problems.sort_by_key(|problem| !problem.is_permanent());
     let first = problems.first()?;
     let alike = problems.iter().filter(|problem| problem.class == first.class);
-    let stalled = first.needs_a_person();
+    let stalled = first.is_permanent();
     Some(Verdict {
         holds: Some(false),
         reason: if first.class == Class::BadKey { Reason::KeyRejected } else { first.reason() },
         message: alike.map(|problem| why(problem)).collect::<Vec<_>>().join("; "),
         stalled,
-        passing: !stalled,
+        transient: !stalled,
     })
 }
 
@@ -166,14 +169,14 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                 (Action::Verify { .. }, _) => problem.reason(),
                 _ => Reason::Progressing,
             },
-            message: format!("{what}: goes on ({})", problem.code),
+            message: format!("{what}: in progress ({})", problem.code),
             stalled: false,
-            passing: false,
+            transient: false,
         },
-        Outcome::Failed(problem) | Outcome::Doubtful(problem) => match (&step.action, &problem.class) {
+        Outcome::Failed(problem) | Outcome::Unknown(problem) => match (&step.action, &problem.class) {
             // "It is there already" ends an optimistic creation; the next pass looks whose it is.
             (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => {
-                Verdict::unknown(Reason::Progressing, format!("{what}: looking at what is there"))
+                Verdict::unknown(Reason::Progressing, format!("{what}: reading the observed state again"))
             }
             (Action::CreateBucket { .. }, Class::NameTaken) => Verdict {
                 holds: Some(false),
@@ -183,14 +186,14 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                     check.desired.bucket.name
                 ),
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::BadKey) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
                 message: format!("{what}: AWS does not accept {} ({})", check.desired.key(), problem.brief()),
                 stalled: false,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::Denied) => Verdict {
                 holds: Some(false),
@@ -201,14 +204,14 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                     format!("{what}: {key} is denied what {what_for} ({}){DENIERS}", problem.brief())
                 },
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             (Action::Verify { .. }, Class::Exists) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
                 message: format!("{what}: the key belongs to {}", problem.message),
                 stalled: true,
-                passing: false,
+                transient: false,
             },
             _ => Verdict::of_problem(step, problem, check),
         },
@@ -229,7 +232,7 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     };
     let there = created || live.is_some();
     let bucket = &desired.bucket.name;
-    let not_seen = || Verdict::unknown(Reason::Waiting, "could not be looked at in this check");
+    let not_seen = || Verdict::unknown(Reason::Waiting, "not read in this reconcile");
     match part {
         ConditionType::AccountReady => {
             Verdict::holds(Reason::InSync, format!("signed in to account {} ({})", desired.account.id, desired.account.partition))
@@ -241,9 +244,10 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         ConditionType::BucketReady if there => {
             Verdict::holds(Reason::InSync, format!("bucket {bucket} and its settings are as specified"))
         }
-        ConditionType::CORSInSync if desired.bucket.settings.cors.is_none() => {
-            Verdict::holds(Reason::NotManaged, "neither the spec nor the preset has CORS rules: they are left as they are")
-        }
+        ConditionType::CORSInSync if desired.bucket.settings.cors.is_none() => Verdict::holds(
+            Reason::NotManaged,
+            "neither the spec nor the preset has CORS rules: the operator does not change them",
+        ),
         ConditionType::CORSInSync if there => Verdict::holds(Reason::InSync, "the CORS rules are as specified"),
         ConditionType::UserReady
             if matches!(observed.user, Reading::Set(_)) || did(|action| matches!(action, Action::CreateUser { .. })) =>
@@ -255,19 +259,22 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
                 PolicyType::Inline => "inline policy",
                 PolicyType::Managed => "managed policy",
             };
-            let versions =
-                if desired.versioned == Some(true) { ", with the rights on versions, which the bucket has" } else { "" };
-            Verdict::holds(Reason::InSync, format!("{kind} {} grants just what is specified{versions}", desired.policy.name))
+            let versions = if desired.versioned == Some(true) {
+                ", with permissions on versions, because the bucket is versioned"
+            } else {
+                ""
+            };
+            Verdict::holds(Reason::InSync, format!("{kind} {} allows only what is specified{versions}", desired.policy.name))
         }
         ConditionType::CredentialsReady if key_known(check, did) => {
-            Verdict::holds(Reason::InSync, format!("Secret {} holds the access key", desired.secret.name))
+            Verdict::holds(Reason::InSync, format!("Secret {} contains the access key", desired.secret.name))
         }
         ConditionType::Verified if did(|action| matches!(action, Action::Verify { .. })) || proven(check) || looked(check) => {
             let whose = existing::whose(check);
-            Verdict::holds(Reason::InSync, format!("{} was used and worked{whose}", desired.key()))
+            Verdict::holds(Reason::InSync, format!("{} was used, and it works{whose}", desired.key()))
         }
         ConditionType::AccessInSync if desired.access.groups.is_empty() => {
-            Verdict::holds(Reason::NotManaged, "access.groups names nobody: no right to read the Secret is given")
+            Verdict::holds(Reason::NotManaged, "access.groups is empty: this BucketConnection gives no one access to the Secret")
         }
         ConditionType::AccessInSync if granted(check, did) => {
             let groups = desired.access.groups.join(", ");

@@ -25,15 +25,15 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     }
     let undone = || cut.plan.steps.iter().zip(&cut.report.outcomes).filter(|(_, outcome)| !outcome.is_done());
     let mut open: Vec<_> = undone().filter_map(|(step, outcome)| Some((step, outcome.problem()?))).collect();
-    open.sort_by_key(|(_, problem)| !problem.needs_a_person());
+    open.sort_by_key(|(_, problem)| !problem.is_permanent());
     let (step, problem) = open.first()?;
-    let (user, reason, person) = (cut.user, problem.reason(), problem.needs_a_person());
+    let (user, reason, person) = (cut.user, problem.reason(), problem.is_permanent());
     let message = match (&step.action, &problem.class) {
-        (Action::Deny { .. }, Class::Quota) => format!(
+        (Action::DenyAllAccess { .. }, Class::Quota) => format!(
             "access keys are deleted, but sessions made with them still work: the inline policies of IAM user {user} leave no room for a policy that denies them; delete an inline policy that this operator did not write (aws iam list-user-policies --user-name {user})"
         ),
-        (Action::DeleteKey { id }, _) => format!("access key {id} of IAM user {user} could not be deleted: {problem}"),
-        _ => format!("IAM user {user} could not be denied everything: {problem}"),
+        (Action::DeleteKey { id }, _) => format!("the operator could not delete access key {id} of IAM user {user}: {problem}"),
+        _ => format!("the operator could not deny IAM user {user} everything: {problem}"),
     };
     Some((reason, message, person))
 }
@@ -52,16 +52,16 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
         tell(ConditionType::Reconciling, !person, reason, &text);
         return;
     }
-    let mut message = "every access key and session from before the request is cut off".to_owned();
+    let mut message = "every access key and session from before the request is revoked".to_owned();
     if !cut.foreign.is_empty() {
         message +=
             &format!("; keys that this operator does not know stay: {} (delete them if they leaked too)", cut.foreign.join(", "));
     }
     tell(KIND, true, Reason::KeyRevoked, &message);
-    let text = "the access key was revoked, and another one is issued next";
+    let text = "the access key was revoked; the operator issues another one";
     tell(ConditionType::Ready, false, Reason::KeyRevoked, text);
     tell(ConditionType::Reconciling, true, Reason::KeyRevoked, text);
-    tell(ConditionType::Stalled, false, Reason::NotStalled, "no person has to act");
+    tell(ConditionType::Stalled, false, Reason::NotStalled, "no action required");
     for kind in [ConditionType::CredentialsReady, ConditionType::Verified] {
         tell(kind, false, Reason::KeyRevoked, text);
     }
@@ -72,20 +72,20 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
     let credentials = status.memory.credentials.get_or_insert_default();
     credentials.last_handled_revoke_at = pass.object.annotations().get(REVOKE_AT).cloned();
     let before = cut.plan.steps.iter().find_map(|step| match step.action {
-        Action::Deny { sessions_before } => sessions_before,
+        Action::DenyAllAccess { sessions_before } => sessions_before,
         _ => None,
     });
     credentials.revocation = before.map(revocation::revocation);
     let secrets = [
         credentials.previous.take().and_then(|previous| previous.secret_name),
-        credentials.next.take().map(|next| next.secret_name),
+        credentials.pending.take().map(|next| next.secret_name),
     ];
     credentials.earlier_secrets.extend(secrets.into_iter().flatten());
     credentials.revoked = cut.plan.steps.iter().filter_map(deleted).collect();
     credentials.revoked.extend(credentials.access_key_id.take());
     credentials.revoked.sort();
     credentials.revoked.dedup();
-    credentials.retiring.clear();
+    credentials.obsolete_keys.clear();
     (credentials.created_at, credentials.verified_at, credentials.phase) = (None, None, None);
 }
 
@@ -108,7 +108,7 @@ pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen
         let text = "credentials.source is Existing: this operator did not issue the key and cannot revoke it; revoke it where it was issued";
         return tell(KIND, false, Reason::RevocationBlocked, text);
     }
-    let text = "a revocation was asked for, but the status has no record of an IAM user of this connection yet; it is carried out as soon as the user is known";
+    let text = "a revocation was requested, but the status has no record of an IAM user of this connection yet; the operator revokes as soon as it knows the user";
     tell(KIND, false, Reason::RevocationBlocked, text);
     tell(ConditionType::Ready, false, Reason::RevocationBlocked, &format!("{KIND}: {text}"));
 }

@@ -14,14 +14,14 @@ use crate::settings::Reading;
 pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
     const PART: ConditionType = ConditionType::RotationComplete;
     let credentials = status.memory.credentials.as_ref()?;
-    let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, passing: false };
+    let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, transient: false };
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == PART) {
         return Some(told(blocker.reason, blocker.message.clone()));
     }
     if let Some(verdict) = undone_step(check, PART) {
         return Some(Verdict { holds: Some(false), ..verdict });
     }
-    if credentials.next.is_some() {
+    if credentials.pending.is_some() {
         return Some(told(Reason::Rotating, "the next access key is being issued and proven".to_owned()));
     }
     if let Some(previous) = &credentials.previous {
@@ -31,7 +31,7 @@ pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: 
     (known || check.desired.rotation.interval.is_some()).then(|| {
         let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next one is due at {}", at.0));
         let message = format!("no key is being replaced{}", next.unwrap_or_default());
-        Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, passing: false }
+        Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, transient: false }
     })
 }
 
@@ -73,12 +73,12 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
     if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
         message += "; workloads could not be looked at";
     }
-    Verdict { holds: Some(false), reason, message, stalled: false, passing: false }
+    Verdict { holds: Some(false), reason, message, stalled: false, transient: false }
 }
 
 /// Whether a rotation is under way, or something that passes keeps it from it.
 pub fn rotates(status: &BucketConnectionStatus) -> bool {
-    const PASSING: [Reason; 9] = [
+    const TRANSIENT: [Reason; 9] = [
         Reason::Rotating,
         Reason::KeyPropagating,
         Reason::Progressing,
@@ -90,8 +90,8 @@ pub fn rotates(status: &BucketConnectionStatus) -> bool {
         Reason::Waiting,
     ];
     let complete = super::condition(status, ConditionType::RotationComplete).filter(|condition| condition.status == "False");
-    let passing = complete.is_some_and(|told| PASSING.iter().any(|reason| told.reason == reason.to_string()));
-    passing || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.next.is_some())
+    let transient = complete.is_some_and(|told| TRANSIENT.iter().any(|reason| told.reason == reason.to_string()));
+    transient || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.pending.is_some())
 }
 
 /// The next time at which something is due by the clock alone, after `now`.

@@ -32,7 +32,7 @@ pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &V
         _ => return None,
     };
     let message = format!("{}; {advice}", verdict.message);
-    Some(Verdict { holds: Some(false), reason: Reason::RegionUnavailable, message, stalled: true, passing: false })
+    Some(Verdict { holds: Some(false), reason: Reason::RegionUnavailable, message, stalled: true, transient: false })
 }
 
 /// Whether the trouble that `conditions` tell of goes on for longer than one that passes.

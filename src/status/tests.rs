@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::{AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, REQUESTED_AT, ROTATE_AT, Repeat};
+use crate::api::{
+    AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, IneffectiveWrite, REQUESTED_AT, ROTATE_AT,
+};
 use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
@@ -159,7 +161,7 @@ fn what_a_person_must_mend_shows_at_once() {
 fn every_denied_read_is_told_at_once() {
     let denied = |action: &str| Problem::new(Class::Denied, action, "AccessDenied", "");
     let problem = denied("s3:GetBucketTagging");
-    let message = "bucket lab-bucket belongs to another AWS account, or the operator may not read it".to_owned();
+    let message = "bucket lab-bucket belongs to another AWS account, or the operator is not allowed to read it".to_owned();
     let part = ConditionType::BucketReady;
     let blocker = Blocker { part, reason: problem.reason(), message, stalled: true, problem: Some(problem.clone()) };
     let alone = seen(&healthy(), 10, vec![blocker.clone()], &Observed { unread: vec![problem.clone()], ..Observed::default() });
@@ -177,7 +179,7 @@ fn every_denied_read_is_told_at_once() {
     for kind in [ConditionType::Ready, ConditionType::Stalled] {
         assert_eq!(
             text(&all, kind),
-            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy; or bucket lab-bucket belongs to another AWS account: choose another bucket.name then"
+            "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy; if bucket lab-bucket belongs to another AWS account, choose another bucket.name"
         );
     }
     observed.unread.reverse();
@@ -194,8 +196,8 @@ fn a_suspended_object_keeps_what_was_known() {
     assert_eq!(told(&status, ConditionType::Stalled).0, "False");
 }
 
-fn repeat(count: i64) -> Repeat {
-    Repeat {
+fn repeat(count: i64) -> IneffectiveWrite {
+    IneffectiveWrite {
         condition: "CORSInSync".into(),
         path: "cors.rules[0]".into(),
         fingerprint: "it".into(),
@@ -207,9 +209,12 @@ fn repeat(count: i64) -> Repeat {
 #[test]
 fn that_a_write_took_is_forgotten_without_a_write_of_its_own() {
     let forgotten = |count| {
-        let old =
-            BucketConnectionStatus { repeats: vec![repeat(count)], last_checked_at: Some(Time(at(0))), ..Default::default() };
-        worth_writing(&old, &BucketConnectionStatus { repeats: Vec::new(), ..old.clone() }, at(60))
+        let old = BucketConnectionStatus {
+            ineffective_writes: vec![repeat(count)],
+            last_checked_at: Some(Time(at(0))),
+            ..Default::default()
+        };
+        worth_writing(&old, &BucketConnectionStatus { ineffective_writes: Vec::new(), ..old.clone() }, at(60))
     };
     assert!(!forgotten(1), "as after any change that took");
     assert!(forgotten(2), "so that the next such drift is counted anew");
@@ -218,12 +223,12 @@ fn that_a_write_took_is_forgotten_without_a_write_of_its_own() {
 #[test]
 fn what_was_written_is_remembered_while_it_cannot_be_seen() {
     let mut object = healthy();
-    object.status.as_mut().unwrap().repeats = vec![repeat(2)];
+    object.status.as_mut().unwrap().ineffective_writes = vec![repeat(2)];
     let unread = |part, class| {
         let problem = Problem::new(class, "s3:GetBucketCORS", "SlowDown", "");
         Blocker { part, reason: problem.reason(), message: String::new(), stalled: false, problem: Some(problem) }
     };
-    let after = |blockers| checked(&object, 10, blockers).repeats;
+    let after = |blockers| checked(&object, 10, blockers).ineffective_writes;
     assert_eq!(after(Vec::new()), [], "in sync");
     for part in [ConditionType::CORSInSync, ConditionType::BucketReady] {
         assert_eq!(after(vec![unread(part, Class::Throttled)]), [repeat(2)]);
@@ -253,11 +258,11 @@ fn a_suspended_object_says_what_waits_for_it() {
         assert_eq!(status.last_handled_reconcile_at, None, "nothing was checked");
         condition(status, ConditionType::Reconciling).unwrap().message.clone()
     };
-    let plain = "spec.suspend is true: nothing is checked or changed";
+    let plain = "spec.suspend is true: the operator reads and changes nothing";
     let waits = |what: &str| format!("{plain}; {what} was requested, and waits until spec.suspend is false");
     assert_eq!(said(&[]), plain);
-    assert_eq!(said(&[REQUESTED_AT]), waits("a check"));
-    assert_eq!(said(&[ROTATE_AT, REQUESTED_AT]), waits("a check and another access key"));
+    assert_eq!(said(&[REQUESTED_AT]), waits("a reconcile"));
+    assert_eq!(said(&[ROTATE_AT, REQUESTED_AT]), waits("a reconcile and another access key"));
 }
 
 #[test]

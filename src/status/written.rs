@@ -19,7 +19,7 @@ pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     }
     let steps = || plan.steps.iter().zip(&report.outcomes);
     let undone = steps().filter(|(_, outcome)| !outcome.is_done()).map(|(step, _)| step);
-    let mut open: BTreeSet<&str> = undone.chain(&plan.futile).map(|step| step.action.section()).collect();
+    let mut open: BTreeSet<&str> = undone.chain(&plan.ineffective).map(|step| step.action.section()).collect();
     open.extend(&plan.open);
     let blocked = |part| plan.blockers.iter().any(|blocker| blocker.part == part);
     let made = steps().any(|(step, outcome)| matches!(step.action, Action::CreateBucket { .. }) && outcome.is_done());

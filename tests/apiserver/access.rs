@@ -130,7 +130,7 @@ async fn it_follows_the_spec() {
     let object = lab.ready("c").await;
     assert!(reads(&lab, "lab-b", "moved") && !reads(&lab, "lab-a", "moved"));
     assert_eq!((there(&lab, NAME).await, there(&lab, "moved-readers").await), ((false, false), (true, true)));
-    let permissions = object.status.clone().unwrap().memory.permissions.unwrap();
+    let permissions = object.status.clone().unwrap().memory.access.unwrap();
     assert_eq!((permissions.groups, permissions.roles), (vec!["lab-b".to_owned()], vec!["moved-readers".to_owned()]));
     assert_eq!(drift_count(&object), 0);
 
@@ -138,7 +138,7 @@ async fn it_follows_the_spec() {
     let object = lab.condition("c", "AccessInSync", "True").await;
     assert_eq!(there(&lab, "moved-readers").await, (false, false));
     assert!(!reads(&lab, "lab-b", "moved"));
-    assert_eq!((object.status.clone().unwrap().memory.permissions, drift_count(&object)), (None, 0));
+    assert_eq!((object.status.clone().unwrap().memory.access, drift_count(&object)), (None, 0));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_role_of_somebody_else_is_left_alone() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "AccessNotOwned");
-    assert!(message.contains(&format!("Role {NAME} exists")) && message.contains("left alone"), "{message}");
+    assert!(message.contains(&format!("Role {NAME} exists")) && message.contains("does not change it"), "{message}");
     assert_eq!(roles(&lab).get(NAME).await.unwrap(), theirs);
     assert!(bindings(&lab).get_opt(NAME).await.unwrap().is_none());
     lab.condition("c", "Verified", "True").await;

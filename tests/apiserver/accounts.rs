@@ -72,8 +72,10 @@ async fn every_way_to_sign_in() {
     again(101).await;
     let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
     assert!(
-        message
-            .contains(&format!("Secret {}/key holds no access key: its field AWS_SECRET_ACCESS_KEY is in quotes", lab.namespace)),
+        message.contains(&format!(
+            "Secret {}/key contains no usable access key: its field AWS_SECRET_ACCESS_KEY is in quotes",
+            lab.namespace
+        )),
         "{message}"
     );
     secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": "wrong" })).await;

@@ -229,14 +229,14 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
     // A key that somebody else makes later stays, nor does a status that was edited by hand have it deleted, whichever way.
     let now = jiff::Timestamp::now();
     let intent = json!({ "since": now, "until": now, "knownKeys": [] });
-    for credentials in [json!({ "retiring": [theirs] }), json!({ "accessKeyId": theirs }), json!({ "intent": intent })] {
+    for credentials in [json!({ "obsoleteKeys": [theirs] }), json!({ "accessKeyId": theirs }), json!({ "intent": intent })] {
         let forged = Patch::Merge(json!({ "status": { "credentials": credentials } }));
         lab.objects().patch_status("c", &PatchParams::default(), &forged).await.unwrap();
         lab.check("c").await;
         lab.ready("c").await;
         assert!(lab.keys("veteran").await.contains(&theirs), "{credentials}");
         let status = lab.get("c").await.status.unwrap().memory.credentials.unwrap();
-        assert!(status.retiring.is_empty() && status.intent.is_none() && status.access_key_id.as_ref() != Some(&theirs));
+        assert!(status.obsolete_keys.is_empty() && status.intent.is_none() && status.access_key_id.as_ref() != Some(&theirs));
     }
     // A permission to take over is needed for the takeover only.
     let rule = lab.rule(json!({ "adoption": null }));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use bucketconnection::api::{BucketConnection, CapabilityState};
-use bucketconnection::sdk::{routed, tls_context, visit};
+use bucketconnection::sdk::{is_allowed_address, probe_url, tls_context};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, actions, told, writes};
@@ -37,7 +37,7 @@ async fn without_being_asked_only_the_key_is_proven() {
         states(&object, CapabilityState::NotConfigured),
         ["delete", "federation", "genomicsCloud", "isolation", "read", "write"]
     );
-    assert!(capabilities(&object).1.contains("spec.verification.objects asks for it"), "{}", capabilities(&object).1);
+    assert!(capabilities(&object).1.contains("set spec.verification.objects"), "{}", capabilities(&object).1);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_denied_right_is_told_by_its_name_and_the_key_stays() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Verified");
     assert_eq!(reason, "AccessDenied");
-    assert!(message.contains("s3:DeleteObject") && message.contains("the key is accepted, but denied"), "{message}");
+    assert!(message.contains("s3:DeleteObject") && message.contains("AWS accepts the key, but denies"), "{message}");
     assert_eq!(states(&object, CapabilityState::Invalid), ["delete", "s3"]);
     assert_eq!(states(&object, CapabilityState::Valid), ["isolation", "list", "read", "write"]);
 
@@ -190,10 +190,10 @@ async fn one_request_over_tls_to_a_name_that_is_looked_up_once() {
         TlsContext::builder().with_trust_store(store).build().unwrap()
     };
     let url = format!("{}/nowhere", server.url());
-    let status = visit(&url, "localhost", |_| true, trust()).await.unwrap();
+    let status = probe_url(&url, "localhost", |_| true, trust()).await.unwrap();
     assert!((200..600).contains(&status), "{status}");
-    let refused = visit(&url, "localhost", routed, trust()).await.unwrap_err();
+    let refused = probe_url(&url, "localhost", is_allowed_address, trust()).await.unwrap_err();
     assert!(refused.message.contains("may not be asked"), "{refused:?}");
-    let strange = visit(&url, "localhost", |_| true, tls_context().unwrap()).await.unwrap_err();
+    let strange = probe_url(&url, "localhost", |_| true, tls_context().unwrap()).await.unwrap_err();
     assert!(strange.message.contains("certificate"), "{strange:?}");
 }

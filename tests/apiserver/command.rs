@@ -40,7 +40,7 @@ async fn before_during_and_after() {
     );
     assert!(out.starts_with(&expected), "{out}");
     assert!(out.contains("+ issue an access key for user planned into Secret c-s3\n"), "{out}");
-    let allowed = "? try the key: Identity, List\n\nAWSAccount default, spec.allowedNamespaces[0]:\n    allowed: bucket.name bucket-plan (buckets: *)\n";
+    let allowed = "? verify the key: Identity, List\n\nAWSAccount default, spec.allowedNamespaces[0]:\n    allowed: bucket.name bucket-plan (buckets: *)\n";
     assert!(out.contains(allowed) && out.contains("    allowed: user.name planned (users: *)\n"), "{out}");
     assert_eq!(writes(&lab.proxy.take()), [""; 0], "it only looks");
 
@@ -77,7 +77,7 @@ async fn problems_are_part_of_the_plan() {
     lab.s3().create_bucket().bucket("bucket-taken").send().await.unwrap();
     let (code, out, _) = plan(&lab, &lab.connection("bucket-taken", json!({})));
     assert_eq!(code, 2);
-    assert!(out.contains("1 problem in the way, nothing will be changed"), "{out}");
+    assert!(out.contains("1 problem, nothing will be changed"), "{out}");
     assert!(out.contains("! BucketReady (BucketNotOwned): bucket bucket-taken exists"), "{out}");
 }
 
@@ -170,7 +170,7 @@ async fn bad_input_is_named() {
         ),
         (
             file("version.yaml", "apiVersion: bucketconnection.dev/v1\nkind: BucketConnection\nmetadata: {name: wrong}\n"),
-            "/wrong: apiVersion \"bucketconnection.dev/v1\" is not known here: write bucketconnection.dev/v1alpha1",
+            "/wrong: unknown apiVersion \"bucketconnection.dev/v1\"; write bucketconnection.dev/v1alpha1",
         ),
     ];
     for (file, expected) in cases {

@@ -31,7 +31,7 @@ fn rewrites_origins(lab: &Lab) {
 
 /// A check that nobody asked for: the first one of an operator that was killed and started again.
 async fn restarted(lab: &mut Lab) {
-    let passes = |lab: &Lab| lab.log().matches("pass ended").count();
+    let passes = |lab: &Lab| lab.log().matches("reconcile ended").count();
     lab.kill();
     let before = passes(lab);
     lab.start();
@@ -56,7 +56,7 @@ async fn a_write_that_does_not_take() {
         tokio::time::sleep(Duration::from_millis(5_100)).await;
         let object = lab.check("c").await;
         assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketCORS"]);
-        let repeats = object.status.unwrap().repeats;
+        let repeats = object.status.unwrap().ineffective_writes;
         assert_eq!((repeats.len(), repeats[0].path.as_str(), repeats[0].count), (1, PATH, count));
     }
 
@@ -94,5 +94,5 @@ async fn a_write_that_does_not_take() {
     let object = lab.ready("c").await;
     assert_eq!(writes(&lab.proxy.take()).iter().filter(|action| *action == "s3:PutBucketCORS").count(), 0);
     assert_eq!((told(&object, "Stalled").0.as_str(), told(&object, "DriftDetected").0.as_str()), ("False", "False"));
-    assert_eq!(object.status.unwrap().repeats, []);
+    assert_eq!(object.status.unwrap().ineffective_writes, []);
 }

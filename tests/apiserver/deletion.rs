@@ -51,7 +51,7 @@ async fn retain_keeps_everything_and_the_same_object_picks_it_up() {
     assert_eq!((lab.secret("c-s3").await, lab.keys("leaver").await), before);
     let events = lab.events("c").await;
     assert!(
-        events.iter().any(|(kind, reason, note)| kind == "Normal" && reason == "Deleted" && note.starts_with("released")),
+        events.iter().any(|(kind, reason, note)| kind == "Normal" && reason == "Deleted" && note.starts_with("retained")),
         "{events:?}"
     );
 
@@ -172,7 +172,7 @@ async fn a_bucket_with_objects_is_kept_until_someone_decides() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (status, reason, message) = told(&object, "Ready");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "BucketNotEmpty"));
-    for part in ["holds 3 objects", "empty it", "forceDestroy: true", "deletionPolicy: Retain"] {
+    for part in ["contains 3 objects", "empty it", "forceDestroy: true", "deletionPolicy: Retain"] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
     assert_eq!(users(&lab).await, [""; 0], "the key is gone all the same");
@@ -206,7 +206,7 @@ async fn force_destroy_removes_versions_markers_and_uploads() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, _, message) = told(&object, "Ready");
     assert!(
-        message.contains("holds 0 objects (4 counting old versions and delete markers) and 1 unfinished upload"),
+        message.contains("contains 0 objects (4 counting old versions and delete markers) and 1 unfinished upload"),
         "{message}"
     );
     lab.patch("c", json!({ "spec": { "forceDestroy": true } })).await;

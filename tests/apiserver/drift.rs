@@ -83,10 +83,7 @@ async fn settings_of_the_bucket() {
     repaired(&lab, "tags deleted", "bucket.tags[team]").await;
     let events = lab.events("c").await;
     let repairs: Vec<_> = events.iter().filter(|(_, reason, _)| reason == "Repaired").collect();
-    assert!(
-        repairs.iter().all(|(kind, _, note)| kind == "Warning" && note.starts_with("changed by somebody else")),
-        "{repairs:?}"
-    );
+    assert!(repairs.iter().all(|(kind, _, note)| kind == "Warning" && note.starts_with("reverted drift: ")), "{repairs:?}");
 }
 
 #[tokio::test]

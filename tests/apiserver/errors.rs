@@ -30,10 +30,10 @@ async fn denied_calls_name_the_right_that_is_missing() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (status, reason, message) = told(&object, "CORSInSync");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));
-    assert!(message.contains("allow s3:PutBucketCORS to the operator"), "{message}");
+    assert!(message.contains("allow the operator s3:PutBucketCORS"), "{message}");
     assert_eq!(
         told(&object, "DriftDetected"),
-        ("True".into(), "NotRepaired".into(), "changed by somebody else and not put right yet: cors.rules[0]".into())
+        ("True".into(), "NotRepaired".into(), "drift, not reverted yet: cors.rules[0]".into())
     );
     assert_eq!(told(&object, "BucketReady").0, "True", "the other parts hold");
     assert_eq!(drift_count(&object), 0);
@@ -92,12 +92,12 @@ async fn all_rights_that_are_missing_are_told_at_once() {
     // The first pass creates without looking.
     lab.check("c").await;
     let object = lab.check("c").await;
-    let all = "AWS denied: iam:GetUser, iam:PutUserPolicy, s3:GetBucketCORS, s3:GetBucketTagging; allow them to the operator (bucketconnection iam-policy prints the policy it needs), and look for a denying SCP, RCP or bucket policy";
+    let all = "AWS denied: iam:GetUser, iam:PutUserPolicy, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy";
     for kind in ["Ready", "Stalled"] {
         let (_, reason, message) = told(&object, kind);
         assert_eq!((reason.as_str(), message.starts_with(all)), ("AccessDenied", true), "{message}");
     }
-    assert!(told(&object, "UserReady").2.contains("allow iam:GetUser to the operator"), "each part tells its own");
+    assert!(told(&object, "UserReady").2.contains("allow the operator iam:GetUser"), "each part tells its own");
     let before = object.status.unwrap().conditions;
     assert_eq!(lab.check("c").await.status.unwrap().conditions, before, "the same again is not written again");
 
@@ -116,7 +116,7 @@ async fn a_user_path_of_ones_own_says_how_to_allow_it() {
     let object = lab.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "UserReady");
     assert_eq!(reason, "AccessDenied");
-    assert!(message.contains("(bucketconnection iam-policy --user-path /lab/ prints the policy it needs)"), "{message}");
+    assert!(message.contains("(bucketconnection iam-policy --user-path /lab/ prints the policy that it needs)"), "{message}");
 }
 
 /// A quota and an admission policy forbid with the code of RBAC.

@@ -58,7 +58,7 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
     put_secret(&lab, json!({ "password": "x" })).await;
     let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");
-    assert!(message.contains("holds no access key"), "{message}");
+    assert!(message.contains("contains no usable access key"), "{message}");
     put_secret(&lab, json!({ "AWS_ACCESS_KEY_ID": key.0, "AWS_SECRET_ACCESS_KEY": format!("{}\n", key.1) })).await;
     let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");

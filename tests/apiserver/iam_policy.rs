@@ -196,7 +196,7 @@ fn a_forged_status_widens_nothing() {
         "earlierPolicies \"arn:aws:iam::*:policy/*\"",
         "earlierPolicies \"arn:aws:iam::210987654321:policy/boundary\"",
     ] {
-        assert!(warnings.contains(&format!("not believed: lab-b/imaging: status.{field}")), "{warnings}");
+        assert!(warnings.contains(&format!("status discarded: lab-b/imaging: status.{field}")), "{warnings}");
     }
 }
 
@@ -229,8 +229,8 @@ fn objects_of_several_accounts_need_files_of_their_own() {
     let (one, two) = (Some("210987654321"), Some("123456789012"));
     let cases: [(&[&str], String, &str); 4] = [
         (&["-f", "-"], both(one, two), "split the file by accountRef"),
-        (&["-f", "-"], both(one, None), "not known that b is the same AWS account as the others (default/b)"),
-        (&["-f", "-", "--account-id", "210987654321"], both(None, None), "not known that a, b is"),
+        (&["-f", "-"], both(one, None), "nothing shows that b is the same AWS account as the others (default/b)"),
+        (&["-f", "-", "--account-id", "210987654321"], both(None, None), "nothing shows that a, b is"),
         (&["-f", "-", "--account-id", "210987654321"], of("a", two), "correct --account-id"),
     ];
     for (arguments, input, expected) in cases {

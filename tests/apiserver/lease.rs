@@ -42,7 +42,7 @@ async fn the_second_waits_until_the_first_gives_the_lease_back() {
     lab.ready("c").await;
     let (holder, changes) = record(&lab).await;
     assert!(first.log().contains(&holder) && changes == 1, "{holder} {changes}");
-    assert!(!second.log().contains("pass ended"), "whoever waits does nothing");
+    assert!(!second.log().contains("reconcile ended"), "whoever waits does nothing");
 
     first.signal("TERM");
     let log = first.log();
@@ -85,7 +85,7 @@ async fn one_whose_lease_was_taken_ends_and_says_so() {
     let leases = Api::<Lease>::namespaced(lab.client.clone(), "bucketconnection-system");
     let patch = kube::api::Patch::Merge(json!({ "spec": { "holderIdentity": "somebody" } }));
     leases.patch(&format!("bucketconnection-{}", lab.namespace), &Default::default(), &patch).await.unwrap();
-    first.logs("was lost: somebody holds it; start anew").await;
+    first.logs("was lost: somebody holds it; start the operator again").await;
     assert!(!first.ended());
     assert_eq!(record(&lab).await.0, "somebody", "it gives back only what is its own");
 }
@@ -97,7 +97,7 @@ async fn one_that_cannot_renew_its_lease_ends_and_says_so() {
     let first = lab.spawn();
     first.logs(HOLDS).await;
     forwarder.cut();
-    first.logs("was lost: it was not renewed for 10 s; start anew").await;
+    first.logs("was lost: it was not renewed for 10 s; start the operator again").await;
     assert!(!first.ended());
 }
 

@@ -82,7 +82,7 @@ async fn a_whole_object_is_only_observed() {
     lab.apply(&lab.connection(BUCKET, spec(json!({ "everything": "Observe" })))).await;
     let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
     assert_eq!(reason, "InvalidSpec");
-    assert!(message.contains("everything is no section; it takes default, bucket, user, policy"), "{message}");
+    assert!(message.contains("everything is not a section (allowed: default, bucket, user, policy"), "{message}");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn a_bucket_name_of_another_account() {
     lab.check("c").await;
     let (_, reason, message) = told(&lab.get("c").await, "Ready");
     assert_eq!(reason, "AccessDenied");
-    assert!(message.contains("belongs to another AWS account, or the operator may not read it"), "{message}");
+    assert!(message.contains("belongs to another AWS account, or the operator is not allowed to read it"), "{message}");
     assert_eq!(lab.keys(&format!("{}.c", lab.namespace)).await, [""; 0]);
 }
 

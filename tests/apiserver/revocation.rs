@@ -117,7 +117,7 @@ async fn a_connection_in_an_overlap_is_cut_off() {
     lab.patch("c", json!({ "metadata": { "annotations": { ROTATE_AT: "1" } } })).await;
     let rotated = |object: &bucketconnection::api::BucketConnection| {
         let known = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
-        known.is_some_and(|known| known.previous.is_some() && known.next.is_none())
+        known.is_some_and(|known| known.previous.is_some() && known.pending.is_none())
     };
     lab.until("c", "an overlap", rotated).await;
     let both = lab.keys(&user).await;

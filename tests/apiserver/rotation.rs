@@ -28,7 +28,7 @@ async fn ask(lab: &Lab, annotation: &str, stamp: &str) {
 async fn another(lab: &Lab, old: &str) -> BucketConnection {
     let new = |object: &BucketConnection| {
         let now = credentials(object);
-        now.next.is_none() && now.access_key_id.is_some_and(|id| id != old)
+        now.pending.is_none() && now.access_key_id.is_some_and(|id| id != old)
     };
     lab.until("c", "other key", new).await
 }
@@ -56,7 +56,7 @@ async fn on_request_and_the_old_key_goes_in_its_time() {
     let created = requests.iter().position(|request| request.action == "iam:CreateAccessKey").unwrap();
     let proofs = requests[created..].iter().filter(|request| request.key == new).map(|request| request.action.as_str());
     assert!(proofs.collect::<BTreeSet<_>>().is_superset(&BTreeSet::from(["sts:GetCallerIdentity", "s3:ListBucket"])));
-    assert!(lab.secrets().get_opt("c-s3-next").await.unwrap().is_none());
+    assert!(lab.secrets().get_opt("c-s3-pending").await.unwrap().is_none());
     // In its time the old one works. AWS tells whole seconds.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     consumer.list_objects_v2().bucket("bucket-rotation").prefix("runs/").send().await.unwrap();

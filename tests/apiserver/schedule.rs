@@ -19,7 +19,7 @@ async fn the_interval_of_an_object() {
     lab.ready("c").await;
 
     // Two further checks that nobody asked for: not one write, to AWS or to the API server.
-    let passes = || lab.log().matches("pass ended").count();
+    let passes = || lab.log().matches("reconcile ended").count();
     let end = std::time::Instant::now() + crate::support::lab::LIMIT;
     let wait = async |count: usize| {
         while passes() < count {
@@ -98,12 +98,12 @@ async fn a_restart_checks_and_changes_nothing() {
     lab.check("c").await;
     let before = lab.get("c").await;
     lab.kill();
-    let passes = lab.log().matches("pass ended").count();
+    let passes = lab.log().matches("reconcile ended").count();
     lab.proxy.take();
     let api = lab.api_writes().len();
     lab.start();
     let end = std::time::Instant::now() + crate::support::lab::LIMIT;
-    while lab.log().matches("pass ended").count() == passes {
+    while lab.log().matches("reconcile ended").count() == passes {
         assert!(std::time::Instant::now() < end);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -217,7 +217,7 @@ async fn specs_that_cannot_be() {
         ),
         (rule(json!({ "id": "a" })), "a lifecycle rule needs at least one of expiration"),
         (rule(json!({ "id": "a", "expiration": { "days": 1, "date": "2030-01-01" } })), "expiration needs exactly one of"),
-        (json!({ "illuminaICA": { "copyTags": true } }), "illuminaICA goes with preset IlluminaICA only"),
+        (json!({ "illuminaICA": { "copyTags": true } }), "illuminaICA is allowed only with preset IlluminaICA"),
         (json!({ "bucket": { "acceleration": "Enabled" } }), "supported values: \"Suspended\""),
     ] {
         let error = refused(spec.clone()).await;

@@ -129,7 +129,7 @@ async fn a_deletion_policy_that_cannot_be_read_keeps_everything() {
 async fn its_deletion_waits_where_something_is_to_be_deleted() {
     let lab = unreadable("delete", json!({ "user": { "name": "reader" }, "deletionPolicy": "Delete" })).await;
     objects(&lab).delete("c", &Default::default()).await.unwrap();
-    stalled(&lab, "c", "set deletionPolicy: Retain to delete the object and keep what it has in AWS").await;
+    stalled(&lab, "c", "set deletionPolicy: Retain to delete the object and keep its resources in AWS").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
     // Once it can be read again, the deletion does what it has to.
     change(&lab, json!({ "spec": { "credentials": { "rotation": { "interval": "36h" } } } })).await;

@@ -109,7 +109,7 @@ async fn an_account_of_a_name_that_is_none_is_not_asked_for() {
         let object = lab.condition(&name, "Stalled", "True").await;
         let (_, reason, message) = told(&object, "AccountReady");
         assert_eq!(reason, "InvalidSpec", "{message}");
-        assert!(message.contains(&format!("accountRef.name {account:?} is not the name of an AWSAccount")), "{message}");
+        assert!(message.contains(&format!("accountRef.name {account:?} is not a valid name of an AWSAccount")), "{message}");
         lab.delete(&name).await;
         lab.gone(&name).await;
     }

@@ -54,7 +54,7 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "bucket": { "name": "a" } }), vec!["spec.bucket.name", "at least 3 chars"]),
         (json!({ "bucket": { "name": "double..dot" } }), vec!["spec.bucket.name", "no two dots"]),
         (json!({ "bucket": { "name": "192.168.1.1" } }), vec!["spec.bucket.name", "IP address"]),
-        (json!({ "bucket": { "name": "xn--bucket" } }), vec!["spec.bucket.name", "keeps for itself"]),
+        (json!({ "bucket": { "name": "xn--bucket" } }), vec!["spec.bucket.name", "AWS reserves"]),
         (json!({ "bucket": { "name": "bucket*" } }), vec!["spec.bucket.name"]),
         (json!({ "bucket": { "name": "bucket-${aws" } }), vec!["spec.bucket.name"]),
         (json!({ "credentials": { "rotation": { "interval": "12h1d" } } }), vec!["spec.credentials.rotation.interval"]),
@@ -116,14 +116,23 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "user": { "name": "a/b" } }), vec!["spec.user.name", "letters, digits"]),
         (json!({ "user": { "path": "lab" } }), vec!["spec.user.path", "begin and end with"]),
         (json!({ "credentials": { "secret": { "name": "Upper" } } }), vec!["spec.credentials.secret.name", "lower-case"]),
-        (existing(json!({ "credentials": { "existingSecretRef": null } })), vec!["goes with source: Existing, and only with it"]),
-        (existing(json!({ "credentials": { "source": "Issue" } })), vec!["goes with source: Existing, and only with it"]),
-        (existing(json!({ "credentials": { "secret": { "name": "x" } } })), vec!["somebody else keeps Secret and key"]),
-        (existing(json!({ "credentials": { "rotation": { "interval": "90d" } } })), vec!["somebody else keeps Secret and key"]),
+        (
+            existing(json!({ "credentials": { "existingSecretRef": null } })),
+            vec!["required with source: Existing, and allowed only with it"],
+        ),
+        (
+            existing(json!({ "credentials": { "source": "Issue" } })),
+            vec!["required with source: Existing, and allowed only with it"],
+        ),
+        (existing(json!({ "credentials": { "secret": { "name": "x" } } })), vec!["for keys that the operator issues"]),
+        (existing(json!({ "credentials": { "rotation": { "interval": "90d" } } })), vec!["for keys that the operator issues"]),
         (existing(json!({ "credentials": { "existingSecretRef": { "name": "Upper" } } })), vec!["existingSecretRef.name"]),
         (existing(json!({ "user": { "name": "x" } })), vec!["leave user and policy out"]),
         (existing(json!({ "policy": { "type": "Managed" } })), vec!["leave user and policy out"]),
-        (existing(json!({ "access": { "groups": ["lab"] } })), vec!["access.groups cannot be given a Secret that somebody else"]),
+        (
+            existing(json!({ "access": { "groups": ["lab"] } })),
+            vec!["access.groups is not allowed with credentials.source: Existing"],
+        ),
         (json!({ "access": { "groups": ["system:authenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
         (json!({ "access": { "groups": ["system:unauthenticated"] } }), vec!["spec.access.groups", "the whole cluster"]),
         (json!({ "access": { "groups": ["lab", "system:serviceaccounts"] } }), vec!["system:serviceaccounts:<namespace>"]),
@@ -292,8 +301,8 @@ async fn kubectl_explains_and_lists() {
         ("bc.spec.bucket.prefix", "Ends in"),
         ("bc.spec.bucket.tags", "Other tags"),
         ("bc.spec.cors", "Omitted: the preset's"),
-        ("bc.spec.access.groups", "may read this one Secret"),
-        ("bc.status.credentials.retiring", "secret part nobody has"),
+        ("bc.spec.access.groups", "can read this one Secret"),
+        ("bc.status.credentials.obsoleteKeys", "no longer in a Secret"),
     ] {
         let explained = lab.kubectl(&["explain", field]);
         let text = String::from_utf8(explained.stdout).unwrap();
@@ -305,7 +314,7 @@ async fn kubectl_explains_and_lists() {
     let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["NAME", "READY", "BUCKET", "REGION", "S3", "REASON", "AGE"]);
     let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
-    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "PERMISSIONS", "CHECKED", "MESSAGE"] {
+    for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "ACCESS", "CHECKED", "MESSAGE"] {
         assert!(wide.lines().next().unwrap().contains(column), "{column}: {wide}");
     }
     assert!(String::from_utf8(lab.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));
@@ -412,7 +421,7 @@ async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
         [json!({ "fips": true, "s3": "https://s3.example.org" }), json!({ "dualStack": true, "url": "https://a.example.org" })]
     {
         let refused = apply(endpoints).await.unwrap_err().to_string();
-        assert!(refused.contains("choose among AWS's own addresses"), "{refused}");
+        assert!(refused.contains("select AWS's own endpoints"), "{refused}");
     }
 }
 

@@ -227,7 +227,7 @@ async fn issuing_a_key_tells_refused_from_doubtful() {
     ] {
         let script = Script::new(vec![answer]);
         match script.aws.create_key("reader", &Fence::open()).await {
-            Err(bucketconnection::aws::IssueError::Doubtful(problem)) => assert!(doubtful, "{problem}"),
+            Err(bucketconnection::aws::IssueError::Unknown(problem)) => assert!(doubtful, "{problem}"),
             Err(bucketconnection::aws::IssueError::Refused(problem)) => assert!(!doubtful, "{problem}"),
             Ok(_) => panic!("no key was issued"),
         }

@@ -119,7 +119,7 @@ fn tagged(world: &World, object: &BucketConnection) -> bool {
         || credentials.secret_name.iter().any(|name| !names.contains(&name))
         || status
             .memory
-            .permissions
+            .access
             .unwrap_or_default()
             .roles
             .iter()
@@ -196,7 +196,7 @@ proptest! {
                         step += 1;
                         let (at, lost) = fault?;
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
-                        (step == at + 1).then_some(if lost { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) })
+                        (step == at + 1).then_some(if lost { Outcome::Unknown(problem) } else { Outcome::Failed(problem) })
                     });
                 }
             }
@@ -252,8 +252,8 @@ proptest! {
         prop_assert!(is_true(&status, ConditionType::Ready), "{:#?}", status.conditions);
         prop_assert!(!is_true(&status, ConditionType::Reconciling) && !is_true(&status, ConditionType::Stalled));
         prop_assert_eq!(&status.memory.credentials.as_ref().unwrap().intent, &None);
-        prop_assert!(status.memory.credentials.as_ref().unwrap().retiring.is_empty());
-        prop_assert!(status.memory.credentials.as_ref().unwrap().next.is_none());
+        prop_assert!(status.memory.credentials.as_ref().unwrap().obsolete_keys.is_empty());
+        prop_assert!(status.memory.credentials.as_ref().unwrap().pending.is_none());
 
         // One key of ours, in the one Secret; what is foreign is still there.
         let user = world.user.clone().unwrap();
@@ -271,8 +271,8 @@ proptest! {
         let wanted = !desired.access.groups.is_empty();
         prop_assert_eq!(readers.iter().map(|(name, _)| *name).collect::<Vec<_>>(), vec![&desired.access.name; usize::from(wanted)]);
         prop_assert!(readers.iter().all(|(_, access)| bound(access) == desired.access.groups));
-        let permissions = status.memory.permissions.unwrap_or_default();
-        prop_assert_eq!((permissions.groups, permissions.roles.len()), (desired.access.groups, usize::from(wanted)));
+        let access = status.memory.access.unwrap_or_default();
+        prop_assert_eq!((access.groups, access.roles.len()), (desired.access.groups, usize::from(wanted)));
         prop_assert_eq!(foreign_key, user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         if foreign_tag {
             prop_assert!(matches!(&world.bucket.as_ref().unwrap().live.tags, Reading::Set(tags) if tags.contains_key("foreign")));

@@ -67,7 +67,7 @@ impl World {
     /// The Secret of a connection: its own, or one that somebody else keeps.
     pub(super) fn secret_of(&self, desired: &Desired) -> Secret {
         match &desired.existing {
-            Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::Given(secret.data.clone())),
+            Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::UserProvided(secret.data.clone())),
             None => self.secret(&desired.secret.name),
         }
     }
@@ -97,7 +97,7 @@ impl World {
             earlier_policies: self.policy_tags(asked.policy_tags),
             attached: user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone())),
             proof: self.proof(desired, asked.keys),
-            next_proof: self.proof(desired, asked.pending),
+            pending_proof: self.proof(desired, asked.pending),
             last_used: asked.last_used.map_or(Reading::NotLooked, |id| self.last_used(&id)),
             denial: if asked.denial { inline(names::REVOKED) } else { Reading::NotLooked },
             access: self.readers(desired, remembered),

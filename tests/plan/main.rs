@@ -14,7 +14,7 @@
 //! | `> edit <what>` | somebody changes something: see `edit()` |
 //! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
 //! | `> request` | somebody asks for a check |
-//! | `> repeats` | prints the writes that are counted or held back |
+//! | `> ineffective` | prints the writes that are counted or held back |
 //! | `> forget`, `> forget status` | object, status and Secrets are lost, and the object is applied again; the status alone is edited |
 //! | `> ledger` | prints what AWS remembers of the keys |
 //! | `> namespace <cluster>/<uid>` | from now on the object is in that namespace, created again under the same name |
@@ -170,9 +170,9 @@ impl Story {
                 let capabilities = self.object.status.as_ref().map(|status| status.capabilities.clone()).unwrap_or_default();
                 capabilities.iter().map(|(name, c)| format!("{name} {:?}: {}\n", c.state, c.message)).collect()
             }
-            ["repeats"] => {
-                let repeats = self.object.status.as_ref().map(|status| status.repeats.clone()).unwrap_or_default();
-                repeats.iter().map(|r| format!("{} {}: {}\n", r.condition, r.path, r.count)).collect()
+            ["ineffective"] => {
+                let writes = self.object.status.as_ref().map(|status| status.ineffective_writes.clone()).unwrap_or_default();
+                writes.iter().map(|r| format!("{} {}: {}\n", r.condition, r.path, r.count)).collect()
             }
             ["request"] => {
                 let stamp = self.world.now.to_string();
@@ -239,7 +239,7 @@ impl Story {
                 let source = if called.len() > 1 { Source::Kubernetes } else { Source::Aws };
                 let called = if called.is_empty() { "test:Action".to_owned() } else { called.join(" ") };
                 let problem = Problem::at(source, class, &called, code, "");
-                let outcome = if words[0] == "lose" { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) };
+                let outcome = if words[0] == "lose" { Outcome::Unknown(problem) } else { Outcome::Failed(problem) };
                 self.failures.push((action.to_owned(), outcome));
                 String::new()
             }
@@ -304,7 +304,7 @@ impl Story {
                         if let Held::Ours(role) = &access.role { role.rules.to_string() } else { format!("{:?}", access.role) };
                     let _ = writeln!(text, "{name}\n  {bound}\n  {role}");
                 }
-                let status = self.object.status.as_ref().and_then(|status| status.memory.permissions.clone()).unwrap_or_default();
+                let status = self.object.status.as_ref().and_then(|status| status.memory.access.clone()).unwrap_or_default();
                 text + &format!("status: {} by {}\n", status.groups.join(", "), status.roles.join(", "))
             }
             ["namespace", id] => {

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::connection;
 use super::world::World;
 
-const NAMES: [&str; 5] = ["k", "k-next", "k-v1", "k-v2", "k-v3"];
+const NAMES: [&str; 5] = ["k", "k-pending", "k-v1", "k-v2", "k-v3"];
 const OVERLAP: i64 = 3_600;
 
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ proptest! {
                         // A call to the API server that is lost is one that is done or not: both are there already.
                         let lost = lost && matches!(action, Action::IssueKey { .. });
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
-                        (step == at + 1).then_some(if lost { Outcome::Doubtful(problem) } else { Outcome::Failed(problem) })
+                        (step == at + 1).then_some(if lost { Outcome::Unknown(problem) } else { Outcome::Failed(problem) })
                     });
                 }
                 _ => {}

@@ -6,9 +6,9 @@ use bucketconnection::api::conditions::ConditionType;
 use bucketconnection::api::{AccountDefaults, ApprovedBy, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
-use bucketconnection::execute::{Fact, Outcome, Report};
+use bucketconnection::execute::{Outcome, Report, StepOutput};
 use bucketconnection::observed::{
-    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, Remembered, Scope, Secret, Tried, User, Workload,
+    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, ProbeResult, Remembered, Scope, Secret, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::problem::{Class, Problem};
@@ -278,14 +278,14 @@ impl World {
             let ready = step.after.iter().all(|before| report.outcomes[*before].is_done());
             let outcome = match (ready, fails(&step.action)) {
                 (false, _) => Outcome::Skipped,
-                (true, Some(Outcome::Doubtful(problem))) => {
+                (true, Some(Outcome::Unknown(problem))) => {
                     // It was executed, and the answer was lost.
                     if let Action::IssueKey { .. } = &step.action {
                         self.create_key();
                     } else {
                         self.apply(desired, &step.action, &mut issued);
                     }
-                    Outcome::Doubtful(problem)
+                    Outcome::Unknown(problem)
                 }
                 (true, Some(outcome)) => outcome,
                 (true, None) => self.apply(desired, &step.action, &mut issued),
@@ -302,10 +302,10 @@ impl World {
     }
 
     /// What came of each proof.
-    fn tried(&self, desired: &Desired) -> Vec<Tried> {
+    fn tried(&self, desired: &Desired) -> Vec<ProbeResult> {
         let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
         let problem = |proof: &Proof| self.failing.get(proof).cloned();
-        proofs.map(|proof| Tried { proof: *proof, found: self.whose(desired, proof), problem: problem(proof) }).collect()
+        proofs.map(|proof| ProbeResult { proof: *proof, found: self.whose(desired, proof), problem: problem(proof) }).collect()
     }
 
     fn create_key(&mut self) -> KeyPair {
@@ -335,7 +335,7 @@ impl World {
                     live: Live { tags: Reading::Set(tags.clone().into()), ..Live::of_new_bucket() },
                     objects: 0,
                 });
-                return Outcome::Done(Fact::Bucket { from: self.now, to: self.now });
+                return Outcome::Done(StepOutput::Bucket { from: self.now, to: self.now });
             }
             Action::WriteSetting { write, .. } => {
                 let rewrites = self.rewrites_cors;
@@ -357,7 +357,7 @@ impl World {
                     boundary: desired.user.boundary.clone(),
                 };
                 self.user = Some(TheUser { user: user.clone(), ..TheUser::default() });
-                return Outcome::Done(Fact::User { id: user.id });
+                return Outcome::Done(StepOutput::User { id: user.id });
             }
             Action::CreatePolicy { .. } if self.policies.contains_key(&desired.policy.arn) => {
                 return failed(Class::Exists, "EntityAlreadyExists");
@@ -368,7 +368,7 @@ impl World {
                 let versions = vec![(1, document.to_json())];
                 let policy = ThePolicy { id: id.clone(), tags: tags.clone(), versions, default: 1 };
                 self.policies.insert(desired.policy.arn.clone(), policy);
-                return Outcome::Done(Fact::Policy { version: "v1".into(), id: Some(id) });
+                return Outcome::Done(StepOutput::Policy { version: "v1".into(), id: Some(id) });
             }
             Action::UpdatePolicy { document, prune } => {
                 let policy = self.policies.get_mut(&desired.policy.arn).unwrap();
@@ -377,7 +377,7 @@ impl World {
                 let next = policy.versions.iter().map(|(n, _)| n + 1).max().unwrap();
                 policy.versions.push((next, document.to_json()));
                 policy.default = next;
-                return Outcome::Done(Fact::Policy { version: format!("v{next}"), id: None });
+                return Outcome::Done(StepOutput::Policy { version: format!("v{next}"), id: None });
             }
             Action::TagPolicy { arn, set, remove } => {
                 if let Some(policy) = self.policies.get_mut(arn) {
@@ -399,7 +399,7 @@ impl World {
                 let key = self.create_key();
                 self.write_secret(desired, secret, &key, Some(self.now), *version);
                 *issued = Some(key.clone());
-                return Outcome::Done(Fact::Key { id: key.id, created_at: self.now });
+                return Outcome::Done(StepOutput::Key { id: key.id, created_at: self.now });
             }
             Action::WriteSecret { name, key, created_at, version } => {
                 let issued = issued.clone().map(|issued| (issued, Some(self.now)));
@@ -441,11 +441,11 @@ impl World {
                     Grant::RoleBinding => live.binding = Held::Absent,
                 }
             }
-            Action::ReleaseGrant { .. } | Action::TrySecret { .. } => {}
+            Action::ReleaseGrant { .. } | Action::DryRunSecret { .. } => {}
             Action::Verify { key, .. } => {
                 let tried = key.clone().or(issued.clone());
                 match self.proof(desired, tried.into_iter().collect()) {
-                    KeyProof::Works(_) => return Outcome::Done(Fact::Tried(self.tried(desired))),
+                    KeyProof::Works(_) => return Outcome::Done(StepOutput::ProbeResult(self.tried(desired))),
                     KeyProof::Denied(_, problem) => return Outcome::Failed(problem),
                     other => return Outcome::Pending(Problem::new(Class::BadKey, "test:Verify", format!("{other:?}"), "")),
                 }
@@ -463,7 +463,7 @@ impl World {
                 let widens = self.widens_policies;
                 let Some(user) = &mut self.user else { return failed(Class::Missing, "NoSuchEntity") };
                 match on_user {
-                    Action::BoundUser { arn } => user.user.boundary = Some(arn.clone()),
+                    Action::SetPermissionsBoundary { arn } => user.user.boundary = Some(arn.clone()),
                     Action::TagUser { set, remove } => {
                         user.user.tags.extend(set.clone());
                         user.user.tags.retain(|key, _| !remove.contains(key));
@@ -474,7 +474,7 @@ impl World {
                             ledger.current = issued.as_ref().map(|issued| issued.id.clone());
                         }
                         user.user.tags.extend(ledger.tags());
-                        return Outcome::Done(Fact::Recorded(ledger.tags()));
+                        return Outcome::Done(StepOutput::Recorded(ledger.tags()));
                     }
                     Action::PutInlinePolicy { name, document } => {
                         let mut document = document.to_json();
@@ -499,10 +499,10 @@ impl World {
                         };
                         key.active = false;
                     }
-                    Action::Deny { sessions_before } => {
+                    Action::DenyAllAccess { sessions_before } => {
                         user.inline.insert(names::REVOKED.to_owned(), plan::revocation::denial(*sessions_before).to_json());
                     }
-                    Action::LiftDenial => {
+                    Action::RemoveDenyPolicy => {
                         user.inline.remove(names::REVOKED);
                     }
                     Action::DeleteKey { id } => user.keys.retain(|key| key.id != *id),

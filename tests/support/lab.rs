@@ -278,7 +278,7 @@ impl Lab {
                 let log: Vec<_> = self
                     .log()
                     .lines()
-                    .filter(|l| l.contains("\"WARN\"") || l.contains("pass ended"))
+                    .filter(|l| l.contains("\"WARN\"") || l.contains("reconcile ended"))
                     .map(str::to_owned)
                     .collect();
                 panic!(

@@ -95,7 +95,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "The changes that an adoption would make, while it waits for approval. See [adoption.md](adoption.md).",
     ),
     (
-        "BucketConnection status.repeats[]",
+        "BucketConnection status.ineffectiveWrites[]",
         "Writes without effect. See [operations.md](operations.md#a-write-that-has-no-effect).",
     ),
     ("AWSAccount spec", "How the operator signs in, and what each namespace can do."),

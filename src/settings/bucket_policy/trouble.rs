@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{PolicyText, parsed, sid};
 use crate::policy_language::strings;
-use crate::problem::listed;
+use crate::problem::join_names;
 
 const OLD: &str = "2008-10-17";
 const NEW: &str = "2012-10-17";
@@ -91,9 +91,9 @@ pub(super) fn unknown_principal(policy: &PolicyText) -> Option<String> {
     let text = match (dead.is_empty(), doubtful.is_empty()) {
         (false, _) => format!(
             "AWS takes no policy with the id of a user or role that is gone: {}; remove it, or the statement",
-            listed(&dead)
+            join_names(&dead)
         ),
-        (true, false) => format!("one of these may not exist: {}", listed(&doubtful)),
+        (true, false) => format!("one of these may not exist: {}", join_names(&doubtful)),
         (true, true) => return None,
     };
     Some(text)

@@ -76,7 +76,7 @@ async fn adoption_gives_no_more_than_it_says() {
     lab.ready("archive").await;
     bob.objects.delete("archive", &Default::default()).await.unwrap();
     let (reason, message) = refused(&lab, "archive").await;
-    assert!(reason == "BucketNotEmpty" && message.contains("it was there before this BucketConnection"), "{message}");
+    assert!(reason == "BucketNotEmpty" && message.contains("it existed before this BucketConnection"), "{message}");
     lab.s3().get_object().bucket("adopter-archive").key("old").send().await.unwrap();
 }
 

@@ -66,7 +66,7 @@ async fn forced_destruction_is_not_to_be_had_in_the_moment_of_deletion() {
     lab.start();
     let (reason, message) = refused(&lab, "c").await;
     assert_eq!(reason, "BucketNotEmpty", "{message}");
-    assert!(message.contains("forceDestroy is not allowed here by the AWSAccount"), "{message}");
+    assert!(message.contains("the AWSAccount does not allow forceDestroy"), "{message}");
     lab.s3().get_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
 }
 

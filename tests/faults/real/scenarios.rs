@@ -206,7 +206,7 @@ static SCENARIOS: [Scenario; 14] = [
 pub async fn rotated(rig: &Rig) {
     let done = |object: &BucketConnection| {
         let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
-        credentials.last_handled_rotate_at.as_deref() == Some(ASKED) && credentials.next.is_none()
+        credentials.last_handled_rotate_at.as_deref() == Some(ASKED) && credentials.pending.is_none()
     };
     rig.lab.until("c", "rotation", done).await;
     rig.lab.ready("c").await;

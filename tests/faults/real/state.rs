@@ -47,7 +47,7 @@ pub async fn state(rig: &Rig) -> Value {
         if let Some(credentials) = status.get_mut("credentials").and_then(Value::as_object_mut) {
             credentials.remove("intent");
         }
-        status.remove("repeats");
+        status.remove("ineffectiveWrites");
         // Told only where another key was once on its way.
         if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
             conditions.retain(|condition| condition["type"] != "RotationComplete" || condition["reason"] != "InSync");

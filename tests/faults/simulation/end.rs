@@ -72,11 +72,11 @@ fn connection(object: &Value) -> Value {
         "policy": [status["policy"]["type"], status["policy"]["name"], status["policy"]["arn"], status["earlierPolicies"]],
         "credentials": [
             credentials["secretName"], credentials["earlierSecrets"], credentials["accessKeyId"].is_null(),
-            credentials["createdAt"].is_null(), credentials["phase"], credentials["intent"], credentials["retiring"],
-            credentials["version"], credentials["next"], credentials["previous"].is_null(), credentials["revocation"].is_null(),
+            credentials["createdAt"].is_null(), credentials["phase"], credentials["intent"], credentials["obsoleteKeys"],
+            credentials["version"], credentials["pending"], credentials["previous"].is_null(), credentials["revocation"].is_null(),
             credentials["previous"]["secretName"],
         ],
-        "permissions": status["permissions"],
+        "access": status["access"],
         "capabilities": status["capabilities"],
     })
 }

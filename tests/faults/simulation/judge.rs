@@ -153,8 +153,8 @@ impl Judge {
             if !status["credentials"]["intent"].is_null() && !frozen {
                 wrong.push(format!("{name} still intends to issue a key"));
             }
-            if let Some(retiring) = status["credentials"]["retiring"].as_array().filter(|keys| !keys.is_empty()) {
-                wrong.push(format!("{name} still retires {retiring:?}"));
+            if let Some(obsolete) = status["credentials"]["obsoleteKeys"].as_array().filter(|keys| !keys.is_empty()) {
+                wrong.push(format!("{name} still has obsolete keys {obsolete:?}"));
             }
             let credentials = &status["credentials"];
             if let Some(user) = status["user"]["name"].as_str() {
@@ -162,8 +162,8 @@ impl Judge {
                 let known: BTreeSet<_> = known.into_iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
                 explained.insert(user.to_owned(), known);
             }
-            if !credentials["next"].is_null() {
-                wrong.push(format!("{name} still has a next key: {}", credentials["next"]));
+            if !credentials["pending"].is_null() {
+                wrong.push(format!("{name} still has a pending key: {}", credentials["pending"]));
             }
             let held: Vec<_> = secrets_of(object, store).into_iter().flat_map(keys_of).collect();
             if ready(object) && !held.iter().any(|key| works(key, state)) {
@@ -250,7 +250,7 @@ fn retained(store: &Store, state: &State, found: &[&String]) -> bool {
 }
 
 fn is_waiting(secret: &Value) -> bool {
-    secret["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-next"))
+    secret["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-pending"))
 }
 
 /// Whether somebody asked for all keys to be cut off, and that is not done yet.

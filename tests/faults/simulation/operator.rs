@@ -26,14 +26,14 @@ pub const NAMESPACE: &str = "bucketconnection-system";
 /// Works for ever.
 pub async fn operate(cluster: Cluster, aws: SdkConfig) {
     let client = cluster.client();
-    let kubernetes = patiently(|| Kubernetes::new(client.clone(), None)).await;
-    let seal = patiently(|| kubernetes.seal(NAMESPACE)).await;
+    let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), None)).await;
+    let seal = retry_forever(|| kubernetes.seal(NAMESPACE)).await;
     let (sessions, fence, stop) = (Sessions::new(aws), Fence::open(), CancellationToken::new());
     let setup = Setup { sessions, kubernetes, seal, clock: clock::now, threads: false, namespace: None, fence, stop };
     controller::run(setup, &Metrics::default()).await;
 }
 
-async fn patiently<T, F: Future<Output = Result<T, Problem>>>(attempt: impl Fn() -> F) -> T {
+async fn retry_forever<T, F: Future<Output = Result<T, Problem>>>(attempt: impl Fn() -> F) -> T {
     loop {
         match attempt().await {
             Ok(value) => return value,

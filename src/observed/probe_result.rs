@@ -7,7 +7,7 @@ use crate::problem::Problem;
 
 /// One thing that was tried with a key.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Tried {
+pub struct ProbeResult {
     /// What.
     pub proof: Proof,
     /// What was found out: whose the key is.

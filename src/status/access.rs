@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Checked;
-use crate::api::PermissionsStatus;
+use crate::api::AccessStatus;
 use crate::observed::{Access, Grant, Held};
 use crate::plan::Action;
 
 /// What the status says about it after a check.
-pub(super) fn permissions(before: Option<PermissionsStatus>, check: &Checked<'_>) -> Option<PermissionsStatus> {
+pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Option<AccessStatus> {
     let Checked { desired, observed, remembered, .. } = check;
     if check.plan.frozen {
         return before;
@@ -49,8 +49,8 @@ pub(super) fn permissions(before: Option<PermissionsStatus>, check: &Checked<'_>
         .cloned()
         .collect();
     let groups = if roles.is_empty() { Vec::new() } else { groups };
-    let now = PermissionsStatus { groups, roles };
-    (now != PermissionsStatus::default()).then_some(now)
+    let now = AccessStatus { groups, roles };
+    (now != AccessStatus::default()).then_some(now)
 }
 
 fn still<T>(live: &Held<T>) -> bool {

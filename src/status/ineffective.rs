@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Checked;
-use crate::api::Repeat;
+use crate::api::IneffectiveWrite;
 use crate::api::conditions::ConditionType;
 use crate::plan::breaker::{LIMIT, fingerprint};
 use crate::plan::{Plan, Step};
@@ -20,13 +20,16 @@ const MOST: usize = 20;
 
 /// What is remembered after a check: the writes that it sent or held back, and earlier ones of the same parts. What it looked at and
 /// found in sync is forgotten.
-pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
+pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<IneffectiveWrite> {
     let Checked { remembered, plan, report, .. } = check;
     let print = |step: &Step| fingerprint(step, remembered);
-    let known = |print: &String| remembered.repeats.iter().find(|repeat| repeat.fingerprint == *print);
-    let held =
-        plan.futile.iter().filter_map(print).filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
-    let mut now_known: Vec<Repeat> = held.filter_map(|print| known(&print).cloned()).collect();
+    let known = |print: &String| remembered.ineffective_writes.iter().find(|repeat| repeat.fingerprint == *print);
+    let held = plan
+        .ineffective
+        .iter()
+        .filter_map(print)
+        .filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
+    let mut now_known: Vec<IneffectiveWrite> = held.filter_map(|print| known(&print).cloned()).collect();
     for (step, outcome) in plan.steps.iter().zip(&report.outcomes) {
         let Some(fingerprint) = print(step) else { continue };
         let before = known(&fingerprint);
@@ -42,17 +45,19 @@ pub(super) fn repeats(check: &Checked<'_>, now: Timestamp) -> Vec<Repeat> {
                 Some(last) if count < LIMIT => (count, last),
                 _ => (LIMIT.min(count.saturating_add(1)), Time(now)),
             };
-            now_known.push(Repeat { condition, path, fingerprint, count, last_written_at });
+            now_known.push(IneffectiveWrite { condition, path, fingerprint, count, last_written_at });
         } else {
             now_known.extend(before.cloned());
         }
     }
-    let known_now = |repeat: &Repeat| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
+    let known_now = |repeat: &IneffectiveWrite| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
     // Writes that undo each other alternate: none of them took as long as each check writes to the part.
     let counted = plan.steps.iter().zip(&report.outcomes).filter(|(step, outcome)| outcome.is_done() && print(step).is_some());
     let written: BTreeSet<_> = counted.map(|(step, _)| step.part.to_string()).collect();
-    let open = |repeat: &&Repeat| !known_now(repeat) && (written.contains(&repeat.condition) || unseen(plan, &repeat.condition));
-    let mut all: Vec<_> = remembered.repeats.iter().filter(open).cloned().chain(now_known.iter().cloned()).collect();
+    let open = |repeat: &&IneffectiveWrite| {
+        !known_now(repeat) && (written.contains(&repeat.condition) || unseen(plan, &repeat.condition))
+    };
+    let mut all: Vec<_> = remembered.ineffective_writes.iter().filter(open).cloned().chain(now_known.iter().cloned()).collect();
     all.sort_by_key(|repeat| Reverse(repeat.last_written_at.0));
     all.truncate(MOST);
     all

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub type Allowed = fn(IpAddr) -> bool;
 
 /// The status that `url`, of the host `host`, answers with; `trust` are the certificates that count.
-pub async fn visit(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -> Result<u16, Problem> {
+pub async fn probe_url(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -> Result<u16, Problem> {
     let failed = |code: &str, text: String| Problem::at(Source::Endpoint, Class::Unavailable, ACTION, code, text);
     // A number would go past the look-up.
     if host.parse::<IpAddr>().is_ok() || !url.starts_with("https://") {
@@ -47,8 +47,8 @@ pub async fn visit(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -
 }
 
 /// Whether an address may be a server that a user names: not the operator's own host, nor what only its network can reach without
-/// being routed, such as the metadata service. Private networks may be: that is where such servers stand.
-pub fn routed(address: IpAddr) -> bool {
+/// being is_allowed_address, such as the metadata service. Private networks may be: that is where such servers stand.
+pub fn is_allowed_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             !(v4.is_loopback()
@@ -62,7 +62,7 @@ pub fn routed(address: IpAddr) -> bool {
             // AWS's own services on each host: metadata, credentials of EKS Pod Identity, DNS, time.
             let of_aws = v6.segments()[..2] == [0xfd00, 0xec2];
             let near = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || of_aws;
-            !near && translated(v6).is_none_or(|v4| routed(v4.into()))
+            !near && translated(v6).is_none_or(|v4| is_allowed_address(v4.into()))
         }
     }
 }
@@ -121,19 +121,20 @@ mod tests {
             "2002:7f00:1::",
             "224.0.0.1",
         ] {
-            assert!(!routed(near.parse().unwrap()), "{near}");
+            assert!(!is_allowed_address(near.parse().unwrap()), "{near}");
         }
         for server in ["10.1.2.3", "192.168.1.1", "52.1.2.3", "2001:db8::1", "64:ff9b::10.1.2.3", "2002:3401:203::1", "fd12::1"] {
-            assert!(routed(server.parse().unwrap()), "{server}");
+            assert!(is_allowed_address(server.parse().unwrap()), "{server}");
         }
     }
 
     #[tokio::test]
     async fn names_are_looked_up_and_checked() {
-        let problem = visit("https://localhost:1/x", "localhost", routed, tls_context().unwrap()).await.unwrap_err();
+        let problem =
+            probe_url("https://localhost:1/x", "localhost", is_allowed_address, tls_context().unwrap()).await.unwrap_err();
         assert!(problem.message.contains("may not be asked"), "{problem:?}");
         for (url, host) in [("https://127.0.0.1/", "127.0.0.1"), ("http://localhost/", "localhost")] {
-            assert_eq!(visit(url, host, |_| true, tls_context().unwrap()).await.unwrap_err().code, "NotAllowed", "{url}");
+            assert_eq!(probe_url(url, host, |_| true, tls_context().unwrap()).await.unwrap_err().code, "NotAllowed", "{url}");
         }
     }
 }
