@@ -42,7 +42,9 @@ impl fmt::Display for Why {
             Self::NoKey => f.write_str("no Secret holds a key of the user"),
             Self::Deleted(id) => write!(f, "access key {id} was deleted"),
             Self::Expired(id) => write!(f, "access key {id} has expired"),
-            Self::InactiveOfOthers(id) => write!(f, "access key {id} in the Secret is Inactive, and was not issued here"),
+            Self::InactiveOfOthers(id) => {
+                write!(f, "access key {id} in the Secret is Inactive, and this operator did not create it")
+            }
             Self::WrongSecret => f.write_str("the Secret holds a wrong secret access key"),
             Self::OtherUser(id, arn) => write!(f, "access key {id} in the Secret belongs to {arn}"),
             Self::Rotation(id, Rotation::Due) => write!(f, "access key {id} is due for rotation"),

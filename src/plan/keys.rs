@@ -136,7 +136,9 @@ impl Steps<'_, '_, '_> {
     fn block(&mut self, part: ConditionType, obstacle: Obstacle) {
         let (user, main) = (&self.desired.user.name, &self.desired.secret.name);
         let not_owned = |name: &str, why: &str| {
-            format!("Secret {name} {why}: it is never overwritten; delete that Secret, or choose another credentials.secret.name")
+            format!(
+                "Secret {name} {why}, so the operator does not overwrite it; delete that Secret, or choose another credentials.secret.name"
+            )
         };
         let (reason, message) = match obstacle {
             Obstacle::Unreadable(part, problem) => return self.planner.unreadable(part, &problem),
@@ -144,7 +146,7 @@ impl Steps<'_, '_, '_> {
                 // Without a key that could go on working, nothing else makes sense.
                 self.planner.frozen |= self.planner.remembered.credentials.access_key_id.is_none();
                 let message = format!(
-                    "Secret {main} {why}: it is never overwritten; choose another credentials.secret.name, or delete that Secret"
+                    "Secret {main} {why}, so the operator does not overwrite it; choose another credentials.secret.name, or delete that Secret"
                 );
                 (Reason::SecretNotOwned, message)
             }
@@ -156,28 +158,30 @@ impl Steps<'_, '_, '_> {
             Obstacle::Hold(Hold::Tag) => (
                 Reason::UserOnHold,
                 format!(
-                    "IAM user {user} has the tag {}: its access keys are left as they are; remove the tag when the incident is over",
+                    "IAM user {user} has the tag {}: the operator leaves its access keys as they are; remove the tag when the incident is over",
                     names::HOLD_TAG
                 ),
             ),
             Obstacle::Hold(Hold::Quarantine(arn)) => (
                 Reason::KeyCompromised,
                 format!(
-                    "AWS attached {arn} to user {user}: its access key was found in public; have its keys and sessions cut off (a new value of the annotation {REVOKE_AT}), look at what they did, then detach that policy"
+                    "AWS attached {arn} to IAM user {user} because its access key leaked; revoke its keys and sessions (a new value of the annotation {REVOKE_AT}), review in CloudTrail what they did, then detach that policy"
                 ),
             ),
             Obstacle::Denied(key, problem) => {
-                let message =
-                    format!("the issued key {} is denied what its policy allows ({}){DENIERS}", key.id, problem.brief());
+                let message = format!("AWS denies access key {} what its policy allows ({}){DENIERS}", key.id, problem.brief());
                 (Reason::AccessDenied, message)
             }
             Obstacle::PendingDenied(key, problem) => {
-                let message = format!("the pending key {} is denied what its policy allows ({})", key.id, problem.brief());
+                let message =
+                    format!("AWS denies the pending access key {} what its policy allows ({})", key.id, problem.brief());
                 (Reason::AccessDenied, message)
             }
             Obstacle::Rejected(key, code) => {
-                let message =
-                    format!("IAM lists the key {} as active, but S3 does not accept it yet ({code}); it is tried again", key.id);
+                let message = format!(
+                    "IAM lists access key {} as Active, but S3 does not accept it yet ({code}); the operator retries",
+                    key.id
+                );
                 let reason = Reason::KeyRejected;
                 return self.planner.plan.blockers.push(Blocker { part, reason, message, stalled: false, problem: None });
             }
@@ -185,7 +189,7 @@ impl Steps<'_, '_, '_> {
             Obstacle::NoRoomToRotate(current, other) => (
                 Reason::ForeignAccessKeys,
                 format!(
-                    "IAM user {user} has the access key {other}, which was not issued here, and AWS allows {MAX_KEYS}: the key {current} cannot be replaced; delete the other one"
+                    "IAM user {user} already has {MAX_KEYS} access keys ({current} managed, {other} not created by this operator), the IAM limit, so {current} cannot be rotated; delete {other}"
                 ),
             ),
         };
@@ -413,11 +417,14 @@ fn account(id: &str, live: &str) -> Vec<FieldDiff> {
 }
 
 fn no_room(user: &str, foreign: &[String], ours: Option<&str>) -> String {
-    let theirs = format!("access keys that were not issued here ({})", foreign.join(", "));
+    let theirs = foreign.join(", ");
     match ours {
-        None => format!("IAM user {user} has {} {theirs}, and AWS allows {MAX_KEYS}: delete one of them", foreign.len()),
+        None => format!(
+            "IAM user {user} already has {} access keys that this operator did not create ({theirs}), and the IAM limit is {MAX_KEYS}; delete one of them",
+            foreign.len()
+        ),
         Some(ours) => format!(
-            "IAM user {user} has {theirs} beside {ours}, which still has its time, and AWS allows {MAX_KEYS}: delete one of them"
+            "IAM user {user} already has {MAX_KEYS} access keys ({ours} managed, in its overlap; {theirs} not created by this operator), the IAM limit; delete {theirs}"
         ),
     }
 }

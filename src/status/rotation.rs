@@ -22,15 +22,15 @@ pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: 
         return Some(Verdict { holds: Some(false), ..verdict });
     }
     if credentials.pending.is_some() {
-        return Some(told(Reason::Rotating, "the next access key is being issued and proven".to_owned()));
+        return Some(told(Reason::Rotating, "the pending access key is being issued and verified".to_owned()));
     }
     if let Some(previous) = &credentials.previous {
         return Some(told_of(previous, credentials, pass, check));
     }
     let known = super::condition(status, PART).is_some();
     (known || check.desired.rotation.interval.is_some()).then(|| {
-        let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next one is due at {}", at.0));
-        let message = format!("no key is being replaced{}", next.unwrap_or_default());
+        let next = credentials.next_rotation_at.as_ref().map(|at| format!("; the next rotation is due at {}", at.0));
+        let message = format!("no rotation is in progress{}", next.unwrap_or_default());
         Verdict { holds: Some(true), reason: Reason::InSync, message, stalled: false, transient: false }
     })
 }
@@ -49,29 +49,30 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
     };
     let (reason, mut message) = match by {
         Some(by) if over => {
-            let state = if active { "it was made Active again, and is left so" } else { "it is Inactive, and not deleted" };
+            let state =
+                if active { "someone activated it again, so it stays Active" } else { "it is Inactive, and is not deleted" };
             let secret = credentials.secret_name.as_deref().unwrap_or_default();
             let text = format!(
-                "the access key before, {id}, was {by}: {state}; have whoever uses it take the key in Secret {secret}, then delete it (the next rotation deletes it if it is Inactive then)"
+                "the previous access key {id} was {by}: {state}; move that caller to the key in Secret {secret}, then delete {id} (the next rotation deletes it if it is Inactive)"
             );
             (Reason::PreviousKeyInUse, text)
         }
         by => {
             let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
             let state = if over {
-                "is Inactive and about to be deleted".to_owned()
+                "is Inactive and will be deleted".to_owned()
             } else {
                 format!("works until {}", previous.works_until.0)
             };
-            (Reason::Overlapping, format!("the access key before, {id}, {state}{by}"))
+            (Reason::Overlapping, format!("the previous access key {id} {state}{by}"))
         }
     };
     let request = pass.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
     if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
-        message += "; another rotation was asked for, and waits for that";
+        message += "; another rotation was requested, and waits for it";
     }
     if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
-        message += "; workloads could not be looked at";
+        message += "; the workloads could not be read";
     }
     Verdict { holds: Some(false), reason, message, stalled: false, transient: false }
 }
