@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint crds expect bench sbom clean
+.PHONY: help run up down test soak lint crds bench sbom clean
 
 help: ## This text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,8 +20,7 @@ down: ## Stops what `make up` started
 
 test: ## Everything: pure, wire and end-to-end tests
 	@$(STACK) build
-	cargo test --no-default-features --lib --test plan --test tidy
-	cargo test
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test"
 
 soak: ## Faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; figures into docs/reliability.md; takes hours
 	@$(STACK) build
@@ -35,10 +34,11 @@ bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
 
-lint: ## Formatting, clippy and, where it is installed, cargo-deny
+lint: ## Formatting, clippy, rustdoc and, where it is installed, cargo-deny
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	else echo "no cargo-deny: make test checks licences, bans and sources, and nobody checks advisories"; fi
 

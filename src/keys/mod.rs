@@ -49,7 +49,7 @@
 //! key that a broken attempt issued, and that nobody has, is deleted.
 //!
 //! Laws, which `tests.rs` checks in every state: a user never has more than two keys; no key that works is deleted unless its time is
-//! over; no foreign key is touched; a failed proof alone deletes nothing.
+//! over; no foreign key is touched; a failed proof alone deletes nothing; from every state, repeated moves come to rest.
 //!
 //! Why no key is lost: before a key is issued, the status notes the attempt with all keys that the user has. A key that appears beside
 //! them while the attempt may be carried out is the one that was issued: either a Secret of ours holds it, or nobody ever saw it.

@@ -1,7 +1,7 @@
 //! What is there: facts from AWS, from the Secret, and what the operator's own status records.
 //!
 //! Pure values. "Could not read", "foreign" and "not looked yet" are values of their own and never mean "absent". They are
-//! gathered in [`crate::aws::observe`] and [`crate::kubernetes`], and written by hand in the recorded plans (tests/plan).
+//! gathered in `aws/observe.rs` and `kubernetes/`, and written by hand in the recorded plans (tests/plan).
 
 mod access;
 mod ledger;

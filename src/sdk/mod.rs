@@ -1,6 +1,6 @@
 //! How any AWS call is made: clients, limits, counting, error classes.
 //!
-//! Every call goes through [`Sdk::call`], which bounds how many run at once, counts them, and turns every failure into a
+//! Every call goes through `Sdk::call`, which bounds how many run at once, counts them, and turns every failure into a
 //! [`Problem`]. Timeouts and retries are set once, in `client`. What is called is not decided here: `aws` and the modules
 //! `settings::*::wire` do that.
 

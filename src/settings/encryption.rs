@@ -37,7 +37,7 @@ pub struct EncryptionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket_key: Option<bool>,
 
-    /// Kinds of encryption that uploads may not use: [SSE-C], as new buckets have it, or [NONE]. Omitted: left as it is.
+    /// Types of encryption that uploads may not use: a list with SSE-C, as new buckets have it, or with NONE. Omitted: left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub blocked_types: Option<Vec<BlockedType>>,

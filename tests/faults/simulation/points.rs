@@ -39,7 +39,9 @@ fn judged(scenario: &Scenario, strikes: &[Strike], expected: &Value, tally: &Tal
     let (simulation, calls) = played(scenario, strikes, Behaviour::default());
     tally.add(&simulation);
     let mut wrong = simulation.wrong();
-    if simulation.calls.struck().is_empty() {
+    // Where a region does not answer, the number of attempts differs by one or two from run to run: the last ones may not be reached.
+    let reached = strikes.iter().any(|strike| strike.call < calls.len());
+    if reached && simulation.calls.struck().is_empty() {
         wrong.push("nothing was struck".to_owned());
     }
     wrong.extend(differences(expected, &simulation.end()));
