@@ -1,5 +1,5 @@
-//! S3 Intelligent-Tiering: after how many days without access objects of that storage class go to its archive tiers. The
-//! configurations are told apart by their id.
+//! S3 Intelligent-Tiering: after how many days without access objects of that storage class go to its archive tiers. The configurations
+//! are told apart by their id.
 //!
 //! Ours are those that we wrote, as the sealed status remembers. Each is written and deleted by itself, so those of others are never
 //! sent, and one of others under an id that the spec has stays as it is.
@@ -30,8 +30,8 @@ pub struct IntelligentTieringSpec {
     pub configurations: Vec<TieringConfiguration>,
 }
 
-/// One configuration: which objects go to which archive tier, and when. Objects in an archive tier must be restored before they can
-/// be read.
+/// One configuration: which objects go to which archive tier, and when. Objects in an archive tier must be restored before they can be
+/// read.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
@@ -121,7 +121,7 @@ pub struct IntelligentTiering;
 /// The configurations that are wanted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredTiering {
-    /// Managed.
+    /// Ours.
     pub configurations: Vec<TieringConfiguration>,
     /// Ids of configurations that were ours and are not any more.
     #[serde(skip)]

@@ -41,7 +41,7 @@ pub struct Lifecycle;
 /// The rules that are wanted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredLifecycle {
-    /// Managed.
+    /// Ours.
     pub rules: Vec<LifecycleRule>,
     /// Ids of rules that were ours and are not any more.
     #[serde(skip)]
