@@ -55,8 +55,8 @@ pub struct AccountKey {
 }
 
 impl AccountKey {
-    /// The key in the `data` of a Secret; or which field has no part of a key, and why. Only the operator reads it, so blanks and line
-    /// breaks at the ends do not matter.
+    /// The key in the `data` of a Secret; or which field has no part of a key, and why. Only the operator reads it, so blanks and
+    /// line breaks at the ends do not matter.
     pub fn in_data(data: &BTreeMap<String, Sensitive>) -> Result<Self, String> {
         let data: BTreeMap<_, _> =
             data.iter().map(|(name, value)| (name.clone(), Sensitive::new(value.reveal().trim().to_owned()))).collect();
@@ -95,7 +95,7 @@ pub fn secret_data(fields: &BTreeMap<&'static str, String>, key: &KeyPair) -> BT
 }
 
 /// The keys that a Secret's data hold: the plain fields', and the credentials file's where it is another. The second gets a
-/// chance when somebody edited the first.
+/// chance when someone edited the first.
 pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     let plain = match (data.get(ID), data.get(SECRET)) {
         // A line break that an edit left is corrected with the rest of the field.
@@ -107,8 +107,8 @@ pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     keys
 }
 
-/// The key that a person wrote into a Secret, just as other readers of the Secret find it; or which field has no part of a key, and why.
-/// The text never has what the field holds.
+/// The key that a person wrote into a Secret, just as other readers of the Secret find it; or which field has no part of a key, and
+/// why. The text never has what the field holds.
 pub fn written_key(data: &BTreeMap<String, Sensitive>) -> Result<KeyPair, String> {
     let (id, secret) = match (data.get(ID), data.get(SECRET)) {
         (None, None) => return in_file(data).ok_or_else(|| format!("it has no {ID} and no {SECRET}")),
@@ -165,7 +165,7 @@ fn in_file(data: &BTreeMap<String, Sensitive>) -> Option<KeyPair> {
 }
 
 fn pair(id: &str, secret: &str) -> Option<KeyPair> {
-    // An id that is no key id would end in the signature's header, and in the status: the secret part, where somebody has confused the
+    // An id that is no key id would end in the signature's header, and in the status: the secret part, where someone has confused the
     // two. Ids have capitals and digits only, which forty characters of a secret part never are.
     let capital = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
     let plausible = !id.is_empty() && id.len() <= 128 && id.bytes().all(capital) && !secret.is_empty();

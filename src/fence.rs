@@ -1,7 +1,7 @@
 //! Until when this process may do what two must never do at once.
 //!
-//! A process with a lease extends its fence at each renewal; one that was stopped, or cut off from the API server, finds it closed when
-//! it goes on. The clock also runs while the machine sleeps.
+//! A process with a lease extends its fence at each renewal; one that was stopped, or cut off from the API server, finds it closed
+//! when it continues. The clock also runs while the machine sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,7 @@ pub fn now() -> Duration {
 pub struct Fence(Option<Arc<AtomicU64>>);
 
 impl Fence {
-    /// Always open: for a process that nobody else stands in for.
+    /// Always open: for a process that no one else stands in for.
     pub fn open() -> Self {
         Self(None)
     }

@@ -5,15 +5,15 @@
 //! | room | does |
 //! |---|---|
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
-//! | [`desired`] | `resolve`: a spec becomes what is wanted; what an account allows; who has a name; presets |
-//! | [`observed`] | what is there, as plain values; the seal on what a status remembers |
+//! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; who has a name; presets |
+//! | [`observed`] | what is there, as plain values; the seal on what a status records |
 //! | [`policy_language`] | when two policy statements mean the same |
 //! | `wildcard` | whether a pattern stands for a text: the one matcher |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
 //! | [`keys`] | the access keys: who is who, and what is done next |
 //! | [`plan`] | from wanted and there to steps; deletion |
 //! | [`execute`] | carries a plan out; its report |
-//! | [`status`] | folds a pass into the status of a connection or account |
+//! | [`status`] | folds a reconcile into the status of a connection or account |
 //! | [`render`] | a plan as text; the operator's own IAM policy |
 //! | `aws` | what is asked of AWS and told to it; a session for each account |
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
@@ -24,9 +24,9 @@
 //! | `cli` | one file a subcommand |
 //!
 //! Invariants, kept by tests (tests/tidy.rs):
-//! - `api`, `desired`, `observed`, `settings` (but for `wire`), `keys`, `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
+//! - `api`, `desired`, `observed`, `settings` (except `wire`), `keys`, `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
 //!   client, no clock, no randomness, nothing asynchronous. They build without the feature `operator`.
-//! - Data flows one way; nothing calls back to an earlier stage, and one pass never observes twice.
+//! - Data flows one way; nothing calls back to an earlier stage, and one reconcile never observes twice.
 //! - A secret is a [`credentials::Sensitive`]: it has no `Display`, no `Serialize`, and a `Debug` that hides it.
 
 pub mod api;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use bucketconnection::cli::{self, Cli};
 use clap::Parser;
 
-/// Memory of which a thread uses what it needs. A pass compiles and evaluates the CRD's rules, which recurses deeply: unoptimized, that and
-/// the pass around it come to 2 MiB, which is what a thread would get.
+/// Memory of which a thread uses what it needs. A reconcile compiles and evaluates the CRD's rules, which recurses deeply:
+/// unoptimized, that and the reconcile around it come to 2 MiB, which is what a thread would get.
 const STACK: usize = 8 << 20;
 
 fn main() -> std::io::Result<ExitCode> {

@@ -18,11 +18,11 @@ const NO_LOCATION: &str = "us-east-1";
 /// Buckets of one page: those whose names begin with the name that is asked for, which comes first.
 const PAGE: i32 = 1_000;
 const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
-/// How many pages of a thousand one pass removes: emptying a large bucket goes on in the next pass.
+/// How many pages of a thousand one reconcile removes: emptying a large bucket continues in the next reconcile.
 const PAGES_AT_ONCE: usize = 100;
 
 impl BucketCalls<'_> {
-    /// Creates the bucket with its tags in one call, so that it is ours from its first moment; with tags S3 never answers that
+    /// Creates the bucket with its tags in one call, so that it is managed from its first moment; with tags S3 never answers that
     /// an existing bucket was created, not even in us-east-1.
     pub async fn create(&self, region: &str, tags: &Tags) -> Result<(), Problem> {
         const ACTION: &str = "s3:CreateBucket";
@@ -59,7 +59,7 @@ impl BucketCalls<'_> {
         })
     }
 
-    /// Deletes every version, delete marker and upload; `Ok(false)` when there is more for the next pass.
+    /// Deletes every version, delete marker and upload; `Ok(false)` when there is more for the next reconcile.
     pub async fn empty(&self) -> Result<bool, Problem> {
         self.abort_uploads().await?;
         for _ in 0..PAGES_AT_ONCE {

@@ -19,7 +19,7 @@ use crate::sdk::{ATTEMPT_TIMEOUT, unset};
 pub enum IssueError {
     /// AWS refused: there is no key.
     Refused(Problem),
-    /// No answer came: there may be a key whose secret part nobody knows.
+    /// No answer came: there may be a key whose secret part no one knows.
     Unknown(Problem),
 }
 
@@ -40,7 +40,7 @@ impl Aws {
     }
 
     /// Creates an access key: the one call that is never sent twice. The SDK would repeat it when an answer is lost, and leave a
-    /// key that nobody knows; so its retries are off here.
+    /// key that no one knows; so its retries are off here.
     ///
     /// It is not sent, either, unless `fence` stays open for as long as it may take.
     pub async fn create_key(&self, user: &str, fence: &Fence) -> Result<KeyPair, IssueError> {
@@ -49,7 +49,7 @@ impl Aws {
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
         let mut closed = None;
-        // Asked at the last moment: what is in the way of a call, budget and permits, may take long.
+        // Asked at the last moment: the waits before a call, for budget and permits, may take long.
         let send = async {
             fence.ensure_valid_for(ATTEMPT_TIMEOUT).map_err(|problem| {
                 closed = Some(problem.clone());

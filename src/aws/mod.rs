@@ -1,4 +1,4 @@
-//! What is asked of AWS and told to it: reads and writes.
+//! Reads from and writes to AWS.
 //!
 //! How a call is made stands in `sdk`; the calls for a bucket's settings stand in `settings::*::wire`.
 

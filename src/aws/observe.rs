@@ -1,4 +1,5 @@
-//! Answers the questions of `observed/questions.rs`: one round of parallel reads, and a second one only where the first leads to more.
+//! Answers the questions of `observed/questions.rs`: one round of parallel reads, and a second one only where the first leads to
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +13,11 @@ use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading, SettingId};
 
-/// Where S3 tells the true date of a bucket's creation.
+/// Where S3 returns the true date of a bucket's creation.
 const HOME: &str = "us-east-1";
 
 impl Aws {
-    /// Looks at AWS; `seen` is what Kubernetes told before, the Secrets above all.
+    /// Reads AWS; `seen` is what Kubernetes answered before, the Secrets above all.
     pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, scope: Scope) -> Observed {
         let asked = Questions::of(desired, remembered, &seen, scope);
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
@@ -98,14 +99,14 @@ impl Aws {
 }
 
 impl Aws {
-    /// Looks at what a revocation needs: the user and its keys.
+    /// Reads what a revocation needs: the user and its keys.
     pub async fn observe_user(&self, name: &str) -> Observed {
         let (user, keys) = futures::join!(self.user(name), self.keys(name));
         Observed { user: reading(user), keys: reading(keys), ..Observed::default() }
     }
 }
 
-/// What is not asked is not looked at.
+/// What is not asked is not read.
 async fn looked<T>(asked: bool, look: impl Future<Output = Reading<T>>) -> Reading<T> {
     if asked { look.await } else { Reading::NotLooked }
 }

@@ -38,7 +38,7 @@ impl Aws {
         )
     }
 
-    /// Looks at a managed policy. A version never changes, so when `known` still is the default and still says the same, one
+    /// Reads a managed policy. A version never changes, so when `known` still is the default and still says the same, one
     /// call is enough; else the whole policy is read.
     pub async fn managed_policy(&self, policy: &DesiredPolicy, known: Option<&str>) -> Result<Option<ManagedPolicy>, Problem> {
         if let Some(version) = known
@@ -125,7 +125,7 @@ impl Aws {
         Ok(attached.map(|attached| attached.into_iter().filter_map(|policy| policy.policy_arn).collect()))
     }
 
-    /// What gives the user rights beside the policies attached to it.
+    /// What gives the user permissions next to the policies attached to it.
     pub async fn user_rights(&self, user: &str) -> Result<Option<UserRights>, Problem> {
         let (inline, groups) =
             (self.sdk.iam.list_user_policies().user_name(user), self.sdk.iam.list_groups_for_user().user_name(user));
@@ -176,7 +176,7 @@ impl Aws {
 }
 
 /// IAM returns documents percent-encoded (RFC 3986): decoded just once, and not as a form, since `+` and `%3A` may be text.
-/// What is not JSON is kept as a string, which never equals a document of ours.
+/// What is not JSON is kept as a string, which never equals a document of the operator.
 fn decoded(document: &str) -> Value {
     let text = percent_decode_str(document).decode_utf8_lossy();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))

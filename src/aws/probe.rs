@@ -1,4 +1,4 @@
-//! Trying an issued key: with the key itself, never with the operator's rights.
+//! Trying an issued key: with the key itself, never with the operator's permissions.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::sdk::{is_allowed_address, probe_url, tls_context};
 
 /// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one pass waits for it; the next pass goes on.
+/// How long one reconcile waits for it; the next reconcile continues.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pauses before the further proofs, a quarter of a minute in all: a change of the policy may still be on its way.
@@ -26,8 +26,8 @@ const SHORTEST_SESSION: i32 = 900;
 const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
 impl Aws {
-    /// Tries each of `keys`, in the way that tells most with one call, until one works. `known` is the key that was proven to be the
-    /// user's: it is tried on the bucket; others must tell first whose they are.
+    /// Tries each of `keys`, in the way that tells most with one call, until one works. `known` is the key that was verified to be
+    /// the user's: it is tried on the bucket; others must tell first whose they are.
     pub async fn probe(&self, desired: &Desired, keys: &[KeyPair], known: Option<&String>) -> KeyProof {
         let mut first = KeyProof::NotTried;
         for key in keys.iter().cloned() {
@@ -51,8 +51,8 @@ impl Aws {
         first
     }
 
-    /// Makes every proof with `key`; what came of the further ones. Patient: as long as AWS may still be spreading the key, asks again
-    /// each second. `Err((problem, true))` when it was still spreading in the end.
+    /// Makes every proof with `key`; the result of the further ones. Patient: as long as AWS may still be spreading the key, asks
+    /// again each second. `Err((problem, true))` when it was still spreading in the end.
     pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<ProbeResult>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
         let first = &desired.proofs.first;
@@ -62,7 +62,7 @@ impl Aws {
                 Ok(found) => break found,
                 Err(problem) => problem,
             };
-            // A wrong signature is no matter of time: the next pass tries the other copy that the Secret may have.
+            // A wrong signature is no matter of time: the next reconcile tries the other copy that the Secret may have.
             if problem.code == "SignatureDoesNotMatch" {
                 return Err((problem, true));
             }
@@ -152,7 +152,7 @@ impl Aws {
         let _ = self.sdk.call("s3:DeleteObjectVersion", call.expected_bucket_owner(&desired.account.id).send()).await;
     }
 
-    /// One proof, and what it found out. A key of another user than ours is `Class::Exists`, with that user's ARN.
+    /// One proof, and what it found out. A key of another user is `Class::Exists`, with that user's ARN.
     async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<Option<String>, Problem> {
         let (s3, sts) = self.sdk.with_key(key, &desired.region);
         let (bucket, prefix, account) = (&desired.bucket.name, &desired.bucket.prefix, &desired.account.id);
@@ -217,7 +217,7 @@ async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
     }
 }
 
-/// A denial is what is wanted. That the object is not there S3 tells only to whom may read it.
+/// A denial is the expected answer. S3 returns 404 for a missing object only to callers that may read it.
 fn denied<T>(action: &str, outside: &str, answer: Result<T, Problem>) -> Result<Option<String>, Problem> {
     match answer {
         Err(problem) if problem.class == Class::Denied => Ok(None),

@@ -10,7 +10,7 @@ use crate::sdk::{build, unset};
 use crate::settings::tags::Tags;
 
 impl Aws {
-    /// Looks at the user; `None` when there is none of that name.
+    /// Reads the user; `None` when there is none of that name.
     pub async fn user(&self, name: &str) -> Result<Option<User>, Problem> {
         let answer = self.sdk.call("iam:GetUser", self.sdk.iam.get_user().user_name(name).send()).await;
         Ok(unset(answer, &["NoSuchEntity"])?.and_then(|answer| answer.user).map(|user| User {
@@ -30,7 +30,7 @@ impl Aws {
         Ok(answer.user.map(|user| user.user_id).unwrap_or_default())
     }
 
-    /// Bounds the rights of the user by the managed policy `arn`.
+    /// Bounds the permissions of the user by the managed policy `arn`.
     pub async fn bound_user(&self, name: &str, arn: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.put_user_permissions_boundary().user_name(name).permissions_boundary(arn);
         self.sdk.call("iam:PutUserPermissionsBoundary", call.send()).await.map(drop)

@@ -1,4 +1,4 @@
-//! Files with BucketConnections, and the AWSAccounts and Namespaces beside them.
+//! Files with BucketConnections, and the AWSAccounts and Namespaces next to them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ pub(super) fn lines(errors: &[SpecError]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
-/// No API server has looked at an account of a file, and its names go into policies.
+/// No API server has read an account of a file, and its names go into policies.
 fn checked(account: AWSAccount) -> Result<AWSAccount, String> {
     let errors = desired::account_errors(&account);
     if errors.is_empty() { Ok(account) } else { Err(format!("cannot be used:{}", lines(&errors))) }

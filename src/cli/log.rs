@@ -14,8 +14,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 use super::Failure;
 use crate::render::printable;
 
-/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never logged,
-/// whatever the filter; that the call failed is told by whoever made it.
+/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never
+/// logged, whatever the filter; the caller reports that the call failed.
 const TELLS_ANSWERS: &str = "kube_client::client";
 
 /// For whom lines are.

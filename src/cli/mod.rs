@@ -105,7 +105,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     }
 }
 
-/// Keys are in this process's memory: it leaves no core dump, and on Linux nobody but root may look into it.
+/// Keys are in this process's memory: it leaves no core dump, and on Linux no one but root may look into it.
 fn close_memory() {
     let closed = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]

@@ -28,7 +28,8 @@ const LEASE: &str = "bucketconnection";
 /// Run the operator
 ///
 /// Signs in to AWS with the AWS SDK's usual environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity (IRSA), a
-/// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and NO_PROXY.
+/// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and
+/// NO_PROXY.
 #[derive(clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -119,7 +120,7 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Works while the lease is held; running passes end before it is given back.
+    /// Works while the lease is held; running reconciles end before it is given back.
     async fn with_lease<W: Future<Output = ()>>(
         &self,
         client: Client,

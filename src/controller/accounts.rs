@@ -19,7 +19,7 @@ use crate::plan::Blocker;
 use crate::problem::{Class, Place, Problem, Source};
 use crate::status::{Finding, find, fold_account};
 
-/// How often an account is looked at: also the time after which another key in its Secret is used.
+/// How often an account is read: also the time after which another key in its Secret is used.
 const CHECK: Duration = Duration::from_secs(600);
 /// The same, while something is wrong with it or keeps it from being deleted.
 const CHECK_TROUBLED: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ pub(super) async fn tenant(
 
 /// Why an account is not opened.
 pub struct NotOpened {
-    /// What stands in the way.
+    /// What blocks it.
     pub blocker: Blocker,
     /// What the account's rules say, where they are why.
     pub report: Report,
@@ -97,7 +97,7 @@ impl From<Blocker> for NotOpened {
     }
 }
 
-/// Opens the account of what `object` has already: whatever its rules say by now, and from what the status remembers when it is gone.
+/// Opens the account of what `object` has already: whatever its rules say by now, and from what the status records when it is gone.
 pub(super) async fn open_remembered(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
@@ -202,7 +202,7 @@ fn not_signed_in(problem: &Problem, sign_in: &SignIn) -> Blocker {
     }
 }
 
-/// One pass over an account; returns the time until the next one.
+/// One reconcile over an account; returns the time until the next one.
 pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let name = account.name_any();

@@ -1,4 +1,4 @@
-//! When the next pass over an object is due: by what came of the last one, with jitter, backing off per object.
+//! When the next reconcile over an object is due: by the result of the last one, with jitter, backing off per object.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -15,21 +15,21 @@ use crate::status;
 const FIRST: Duration = Duration::from_secs(1);
 /// Trouble that passes by itself.
 const PASSING_MAX: Duration = Duration::from_secs(300);
-/// Trouble that a person must mend; what they mend in AWS wakes nobody, so this is how long it takes to show.
+/// Trouble that a person must fix; what they fix in AWS wakes no one, so this is how long it takes to show.
 const STALLED_FIRST: Duration = Duration::from_secs(15);
 const STALLED_MAX: Duration = Duration::from_secs(600);
-/// The same, sooner, after one that the check before had made already: either it does not take, or somebody breaks it again.
+/// The same, sooner, after one that the reconcile before had made already: either it does not take, or someone breaks it again.
 const AFTER_REPEAT: Duration = Duration::from_secs(6);
-/// A check soon after a change, to see that it took.
+/// A reconcile soon after a change, to see that it took.
 const AFTER_CHANGE: Duration = Duration::from_secs(60);
 
-/// Failed passes in a row, by uid of the object.
+/// Failed reconciles in a row, by uid of the object.
 #[derive(Default)]
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next pass after one that ended in `status`, with `report` where a plan was carried out; sooner where something
-    /// is due by the clock, `now`.
+    /// The time until the next reconcile after one that ended in `status`, with `report` where a plan was carried out; sooner where
+    /// something is due by the clock, `now`.
     pub(super) fn next_due(
         &self,
         uid: &str,
@@ -61,7 +61,7 @@ impl Backoff {
         jittered(if changed { resync.min(soon) } else { resync }, 0.1)
     }
 
-    /// The time until the next pass after one that could not even write its status. That somebody else wrote first is no failure:
+    /// The time until the next reconcile after one that could not even write its status. That someone else wrote first is no failure:
     /// an object that others write often is not made to wait longer and longer.
     pub(super) fn broken(&self, uid: &str, problem: &Problem) -> Duration {
         if problem.class == Class::Conflict {
@@ -160,7 +160,7 @@ mod tests {
         for expected in [15, 30, 60, 120, 240, 480, 600, 600] {
             assert!(within(backoff.next("a", &stalled, None, resync), expected, 0.2), "{expected}");
         }
-        // Whatever was changed all the same is looked at soon.
+        // Whatever was changed all the same is read soon.
         let report = Report { outcomes: vec![Outcome::Skipped, Outcome::DONE] };
         assert!(within(backoff.next("a", &stalled, Some(&report), resync), 60, 0.1));
     }

@@ -9,8 +9,8 @@ use kube::{Resource, ResourceExt};
 use super::{Context, DeserializeGuard, pass};
 use crate::api::{AWSAccount, BucketConnection, GROUP};
 
-/// Takes out of an object that was seen what is never read, so that it takes no memory: annotations of others, such as the whole object once
-/// more (`kubectl.kubernetes.io/last-applied-configuration`), labels, and who manages which field.
+/// Takes out of an object that was seen what is never read, so that it takes no memory: annotations of others, such as the whole
+/// object once more (`kubectl.kubernetes.io/last-applied-configuration`), labels, and who manages which field.
 pub(super) fn trim<K: Resource>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;
@@ -21,7 +21,7 @@ pub(super) fn trim<K: Resource>(object: &mut K) {
 }
 
 impl Context {
-    /// Forgets a connection that the watch tells is gone.
+    /// Forgets a connection that the watch reports as deleted.
     pub(super) fn connection_seen(&self, event: &Event<DeserializeGuard<BucketConnection>>) {
         match event {
             Event::Delete(gone) => {
@@ -33,7 +33,7 @@ impl Context {
                     self.account_left(&gone.spec.account_ref.name);
                 }
             }
-            // Some may have gone while nobody watched.
+            // Some may have gone while no one watched.
             Event::InitDone => {
                 let there: HashSet<_> = self.connections.state().iter().filter_map(|object| object.uid()).collect();
                 self.backoff.forget_all_but(&there);
@@ -45,7 +45,7 @@ impl Context {
         }
     }
 
-    /// Forgets an account that the watch tells is gone.
+    /// Forgets an account that the watch reports as deleted.
     pub(super) fn account_seen(&self, event: &Event<DeserializeGuard<AWSAccount>>) {
         if let Event::Delete(gone) = event {
             self.backoff.forget(&gone.uid().unwrap_or_default());
@@ -54,7 +54,7 @@ impl Context {
         }
     }
 
-    /// Closes the session of an account that is gone, where no connection needs it any more to be deleted.
+    /// Closes the session of an account that is gone, where no connection needs it any longer to be deleted.
     fn account_left(&self, name: &str) {
         let named =
             |object: &DeserializeGuard<BucketConnection>| matches!(&object.0, Ok(object) if object.spec.account_ref.name == name);
@@ -148,7 +148,7 @@ mod tests {
             self.context.account_seen(&event);
         }
 
-        /// As a pass leaves it that failed.
+        /// As a reconcile leaves it that failed.
         async fn pass(&mut self, name: &str, account: &str) {
             self.connection(Event::Apply(connection(name, account)));
             let failed = Problem::new(Class::Unavailable, "s3:GetBucketTagging", "", "");

@@ -1,7 +1,7 @@
 //! `GET /metrics`, for Prometheus, and `GET /healthz`.
 //!
-//! What is told is computed when it is asked for, from what the watch saw last: nothing is counted or stored for it. No metric has a
-//! secret or the id of a key.
+//! What is reported is computed when it is asked for, from what the watch saw last: nothing is counted or stored for it. No metric
+//! has a secret or the id of a key.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -54,7 +54,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// From now on tells of these connections, and whether their reconciles end.
+    /// From now on reports these connections, and whether their reconciles end.
     pub(super) fn set_store(&self, connections: Store<DeserializeGuard<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
         let _ = self.progress.set(progress);

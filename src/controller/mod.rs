@@ -1,4 +1,4 @@
-//! The controller: watches the objects, runs one pass at a time over each, and decides when the next one is due.
+//! The controller: watches the objects, runs one reconcile at a time over each, and decides when the next one is due.
 
 mod accounts;
 mod backoff;
@@ -44,7 +44,7 @@ pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};
 pub use watch::{Setup, run};
 
-/// What every pass shares.
+/// What every reconcile shares.
 struct Context {
     /// The ways to AWS.
     sessions: Sessions,
@@ -54,11 +54,11 @@ struct Context {
     seal: Seal,
     /// All connections, as the watch saw them last.
     connections: Store<DeserializeGuard<BucketConnection>>,
-    /// All accounts, likewise.
+    /// All accounts, in the same way.
     accounts: Store<DeserializeGuard<AWSAccount>>,
-    /// The generation of each account that passes used last; 0 where there was none.
+    /// The generation of each account that reconciles used last; 0 where there was none.
     used: Mutex<HashMap<String, i64>>,
-    /// Takes names of accounts whose connections should be looked at.
+    /// Takes names of accounts whose connections should be read.
     wake: UnboundedSender<String>,
     /// Cancelled when the process should end: passes end early where they only wait.
     stop: CancellationToken,
@@ -106,7 +106,7 @@ impl Context {
         }
     }
 
-    /// How much another object has of what it names. What its status says counts under our seal only.
+    /// How much another object has of what it names. What its status says counts under the operator's seal only.
     fn claim(&self, other: &BucketConnection) -> Claim {
         if !claims::wants(other) && !claims::has(other) {
             return Claim::None;
@@ -132,7 +132,7 @@ impl Context {
         found.map(|found| format!("{}/{}", found.namespace.unwrap_or_default(), found.name)).collect()
     }
 
-    /// Has the connections of an account looked at, if their last passes used another generation of it.
+    /// Has the connections of an account read, if their last reconciles used another generation of it.
     fn account_changed(&self, account: &DeserializeGuard<AWSAccount>) {
         let (name, generation) = (account.name_any(), account.meta().generation.unwrap_or_default());
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();

@@ -1,4 +1,4 @@
-//! One pass over one object, as the controller runs it: in its turn, with what it took in the log, and never failing.
+//! One reconcile of one object, as the controller runs it: in its turn, with its duration in the log, and without ever failing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
     format!("{}/{name}", namespace.unwrap_or_default())
 }
 
-/// A pass over an account.
+/// A reconcile over an account.
 pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
     let span = tracing::info_span!("pass", account = account.name_any());
     let work = async {
@@ -35,7 +35,7 @@ pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context:
     Ok(ended(&*account, work, &context).instrument(span).await)
 }
 
-/// A pass over a connection.
+/// A reconcile over a connection.
 pub(super) async fn connection(
     object: Arc<DeserializeGuard<BucketConnection>>,
     context: Arc<Context>,
@@ -47,7 +47,7 @@ pub(super) async fn connection(
     Ok(ended(&*object, work, &context).instrument(span).await)
 }
 
-/// Runs a pass to its end, whatever that is, and says when the next one is due.
+/// Runs a reconcile to its end, whatever that is, and says when the next one is due.
 async fn ended<K: ResourceExt>(
     object: &K,
     work: impl Future<Output = Result<Option<Duration>, Problem>>,
@@ -88,7 +88,7 @@ async fn in_turn(object: &DeserializeGuard<BucketConnection>, context: &Context)
     result
 }
 
-/// What somebody waits for comes before a routine check, and a revocation before everything.
+/// What someone waits for comes before a routine check, and a revocation before everything.
 fn urgency(object: &DeserializeGuard<BucketConnection>) -> Urgency {
     let urgent = object.meta().deletion_timestamp.is_some() || lost_finalizer(object);
     let asked = object.annotations().get(REVOKE_AT);
@@ -111,8 +111,8 @@ fn urgency(object: &DeserializeGuard<BucketConnection>) -> Urgency {
     if urgent || first_key { Urgency::Prompt } else { Urgency::Routine }
 }
 
-/// Lets the pass of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and only waits ends
-/// for a revocation.
+/// Lets the reconcile of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and
+/// only waits ends for a revocation.
 pub(super) fn hurry(object: &DeserializeGuard<BucketConnection>, context: &Context) {
     let urgency = urgency(object);
     if urgency == Urgency::Immediate {

@@ -17,7 +17,7 @@ use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
 use crate::problem::Class;
 
-/// The connections and accounts beside those that are previewed. What their statuses say is believed.
+/// The connections and accounts next to those that are previewed. What their statuses say is believed.
 #[derive(Default)]
 pub struct Others {
     connections: BTreeMap<(String, String), BucketConnection>,
@@ -43,9 +43,9 @@ impl Others {
     }
 }
 
-/// What the next pass would do to an object.
+/// What the next reconcile would do to an object.
 pub struct Preview {
-    /// What is wanted.
+    /// The desired state.
     pub desired: Desired,
     /// What would be done.
     pub plan: Plan,
@@ -55,8 +55,8 @@ pub struct Preview {
     pub report: Report,
 }
 
-/// What the next pass would do to `object` with the account that it names, beside `others`, for the `plan` subcommand. Looks, and
-/// changes nothing.
+/// What the next reconcile would do to `object` with the account that it names, next to `others`, for the `plan` subcommand. Looks,
+/// and changes nothing.
 pub async fn preview(
     mut object: BucketConnection,
     account: Option<&AWSAccount>,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Some reconcile ends within this time, or none ends any more: the longest wait for a key to spread is a minute, and a call to AWS takes
-/// half a minute at most.
+/// Some reconcile ends within this time, or none ends any longer: the longest wait for a key to spread is a minute, and a call to
+/// AWS takes half a minute at most.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// When reconciles ended, and when others are due.
@@ -50,7 +50,7 @@ impl Progress {
         self.lock().due.remove(object);
     }
 
-    /// Why nothing goes on any more, where that is so.
+    /// Why nothing continues any longer, where that is so.
     pub(super) fn stuck(&self) -> Option<String> {
         let state = self.lock();
         let late = state.due.values().filter(|due| due.elapsed() > LIMIT).count();

@@ -1,4 +1,4 @@
-//! One pass over one object: resolve, observe, plan, execute, fold. Whatever happens, the status tells.
+//! One reconcile of one object: resolve, observe, plan, execute, fold. Whatever happens, the status reports it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,13 +25,14 @@ use crate::problem::{Class, Problem};
 use crate::settings::Reading;
 use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
 
-/// One pass; returns the time until the next one, or `None` when the object is done with. A panic is told by the object, too.
+/// One reconcile; returns the time until the next one, or `None` when the object is done with. A panic is reported by the object,
+/// too.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
     match caught_async(Box::pin(pass(object, context))).await {
         Ok(ended) => ended,
         Err(place) => {
-            // As it is by now: the pass may have noted what it was about to do.
+            // As it is by now: the reconcile may have noted what it was about to do.
             let mut object = context.kubernetes.fresh(object).await?;
             context.seal.check(&mut object);
             finish(&object, Stage::Refused(&internal_error(place.as_deref())), context).await
@@ -57,7 +58,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
         return Box::pin(revoke(&object, &remembered, context)).await;
     }
     if object.metadata.deletion_timestamp.is_some() {
-        // On the heap: it is the largest of all passes, and a thread's stack is not.
+        // On the heap: it is the largest of all reconciles, and a thread's stack is not.
         return Box::pin(delete(&object, context)).await;
     }
     // Whatever becomes of this reconcile: without the finalizer the object could be deleted and leave everything behind.
@@ -124,7 +125,7 @@ async fn resolve(object: &BucketConnection, opened: &Opened, context: &Context) 
     context.stages.run(object, move || desired::resolve(&own, &cluster, &account, &terms)).await
 }
 
-/// Makes sure that the object has our finalizer.
+/// Makes sure that the object has the operator's finalizer.
 async fn hold(object: BucketConnection, context: &Context) -> Result<BucketConnection, Problem> {
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     if held { Ok(object) } else { context.kubernetes.add_finalizer(&object).await }
@@ -163,9 +164,9 @@ pub(super) fn rival<'a>(
 
 #[derive(PartialEq, Eq)]
 pub(super) enum Discovery {
-    /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next pass looks.
+    /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next reconcile looks.
     Optimistic,
-    /// Everything is looked at.
+    /// Everything is read.
     Full,
 }
 
@@ -208,7 +209,7 @@ async fn beside(
     Observed { access, ..seen }
 }
 
-/// The Secret, and those beside it: rarely any.
+/// The Secret, and those next to it: rarely any.
 async fn secrets(
     object: &BucketConnection,
     desired: &Desired,
@@ -247,7 +248,7 @@ async fn access(
     found
 }
 
-/// A pass over an object that is being deleted.
+/// A reconcile over an object that is being deleted.
 async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     if !object.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(None);
@@ -274,7 +275,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                     observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Scope::Deletion)).await;
                 }
                 remembered.recall(&mut object.clone(), &desired, &observed);
-                // None of them is the next one's or the last one's any more.
+                // None of them is the next one's or the last one's any longer.
                 let mut others = remembered.all_secrets(&desired, &observed);
                 others.retain(|name| !observed.earlier_secrets.contains_key(name));
                 for name in others {
@@ -323,8 +324,8 @@ pub(super) async fn retain(object: &BucketConnection, context: &Context) -> (Pla
     (plan, report)
 }
 
-/// The account's rules do not keep what was made by them from being deleted, but where nothing was they hold as ever: the finalizer may
-/// be one that the object was created with.
+/// The account's rules do not keep what was made by them from being deleted, but where nothing was they hold as ever: the finalizer
+/// may be one that the object was created with.
 async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     if !has_begun(object) {
         return open(object, context).await;
@@ -387,9 +388,10 @@ pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, contex
     Ports { aws: &opened.aws, kubernetes, object, stop, fence, clock: *clock }
 }
 
-/// The end of every pass: fold, write the status if it says anything new, tell in Events, and choose the time of the next pass.
+/// The end of every reconcile: fold, write the status if it says anything new, tell in Events, and choose the time of the next
+/// reconcile.
 pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
-    // Another operator may have told more by now: this pass ends as if the process had ended.
+    // Another operator may have written more by now: this reconcile ends as if the process had ended.
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let revoking = matches!(stage, Stage::Revoking(_));
@@ -403,7 +405,7 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     };
     if worth_writing(&before, &after, pass.now) {
         context.kubernetes.write_status(object, &after).await.or_else(|problem| match problem.class {
-            // Deleted meanwhile: there is nobody to tell.
+            // Deleted meanwhile: there is no one to tell.
             Class::Missing => Ok(()),
             _ => Err(problem),
         })?;

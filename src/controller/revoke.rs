@@ -19,8 +19,8 @@ use crate::plan::{Blocker, Plan, revocation};
 use crate::problem::Problem;
 use crate::status::{CutOff, Stage, condition};
 
-/// Cuts off what `object` had issued, and ends the reconcile. What could not be done is tried again soon; the rest of the object's work
-/// waits until all of it is done.
+/// Cuts off what `object` had issued, and ends the reconcile. What could not be done is tried again soon; the rest of the object's
+/// work waits until all of it is done.
 pub(super) async fn revoke(
     object: &BucketConnection,
     remembered: &Remembered,
@@ -54,7 +54,7 @@ async fn cut_off(
     (plan, report, foreign)
 }
 
-/// Opens the account: as its AWSAccount is now or, where that is gone or cannot be read, as the memory has it.
+/// Opens the account: as its AWSAccount is now or, where that is gone or cannot be read, as the recorded state has it.
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await.unwrap_or_default();
     let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;

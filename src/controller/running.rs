@@ -1,4 +1,4 @@
-//! The reconciles that run now. One that only waits, for a key to spread, ends early when its object is to be cut off.
+//! The reconciles that run now. One that only waits, for a key to spread, ends early when its object is to be revoked.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
-//! Serves `/metrics` and `/healthz` to whoever reaches the port.
+//! Serves `/metrics` and `/healthz` to anyone who reaches the port.
 //!
-//! That may be anybody, so nobody can keep others from being served: a connection that sends no request is closed soon, the oldest goes
-//! when there are too many, and `/healthz` waits for nothing.
+//! That may be anyone, so no one can keep others from being served: a connection that sends no request is closed soon, the oldest
+//! goes when there are too many, and `/healthz` waits for nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -44,7 +44,7 @@ impl Server {
         Self { metrics, scrapes: Arc::new(Semaphore::new(SCRAPES)), header_timeout: HEADER_TIMEOUT }
     }
 
-    /// Serves for ever.
+    /// Serves forever.
     pub(super) async fn listen(self, listener: TcpListener) {
         let this = Arc::new(self);
         let mut open: VecDeque<AbortHandle> = VecDeque::new();

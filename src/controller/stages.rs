@@ -1,7 +1,7 @@
 //! The pure stages of a reconcile, off the threads that everything else waits on, and within a time limit.
 //!
 //! Their input is a tenant's. All of them are meant to end soon for any input; where one does not, only its object is affected. A
-//! thread cannot be stopped, so a stage that took too long goes on in the background, and is not started again for the same spec.
+//! thread cannot be stopped, so a stage that took too long continues in the background, and is not started again for the same spec.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    /// How far the pass came.
+    /// How far the reconcile came.
     pub(super) fn stage(&self) -> Stage<'_> {
         match self {
             Self::Invalid(errors) => Stage::Invalid(errors),

@@ -1,5 +1,5 @@
-//! Reconciles an object that cannot be read as a whole. What needs no spec is done: a revocation, and a deletion that keeps what there
-//! is in AWS. The status says what is wrong with the rest.
+//! Reconciles an object that cannot be read as a whole. What needs no spec is done: a revocation, and a deletion that keeps what
+//! there is in AWS. The status says what is wrong with the rest.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Res
     let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
     let read = context.kubernetes.partial(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
     let Some(mut partial) = read.await? else { return Ok(None) };
-    // What the status says counts here whoever has written it: it only keeps the object from being let go too soon.
+    // What the status says counts here, no matter who wrote it: it only keeps the object from being let go too soon.
     let begun = has_begun(&partial.object);
     context.seal.check(&mut partial.object);
     let object = &partial.object;

@@ -28,9 +28,9 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 
-/// Passes at once. Most of a pass is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
+/// Passes at once. Most of a reconcile is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
 const PASSES_AT_ONCE: usize = 500;
-/// How often the watch is started anew at the latest: also the time in which a dead connection is noticed.
+/// How often the watch is started again at the latest: also the time in which a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
 /// Objects in one answer to a list. Each may have more than a megabyte.
 const PAGE: u32 = 50;
@@ -45,18 +45,18 @@ pub struct Setup {
     pub seal: Seal,
     /// What time it is.
     pub clock: Clock,
-    /// Whether pure stages run on threads of their own, within a time limit. A simulation computes them in place, so that it is the same
-    /// each time.
+    /// Whether pure stages run on threads of their own, within a time limit. A simulation computes them in place, so that it is the
+    /// same each time.
     pub threads: bool,
     /// Works on the connections of that namespace only, and leaves the accounts' own conditions to an operator of the whole cluster.
     pub namespace: Option<String>,
     /// Nothing is done while it is closed.
     pub fence: Fence,
-    /// Cancelled when the process should end: running passes end first.
+    /// Cancelled when the process should end: running reconciles end first.
     pub stop: CancellationToken,
 }
 
-/// Works until it is stopped; `metrics` tell of what it sees.
+/// Works until it is stopped; `metrics` report what it sees.
 pub async fn run(setup: Setup, metrics: &Metrics) {
     let Setup { sessions, kubernetes, seal, clock, threads, namespace, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
@@ -122,7 +122,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     futures::join!(on_connections, on_accounts);
 }
 
-/// Runs a controller until it has ended. Until it has seen all objects once it has begun no pass, but would not stop, either.
+/// Runs a controller until it has ended. Until it has seen all objects once it has begun no reconcile, but would not stop, either.
 async fn run_until_stopped<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -157,8 +157,9 @@ where
         .applied_objects()
 }
 
-/// What wakes the controller: another spec, the beginning of deletion, and what is ours in the metadata, which is how people ask for
-/// something; also a finalizer of ours that somebody took away. Not our own status, and not the finalizer that we add.
+/// What wakes the controller: another spec, the beginning of deletion, and what is managed in the metadata, which is how people ask
+/// for something; also a finalizer of the operator that someone removed. Not the operator's own status, and not the finalizer that
+/// it adds.
 fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
@@ -174,7 +175,7 @@ fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64>
     Some(hash.finish())
 }
 
-/// Whether our finalizer is missing on an object that has something in AWS.
+/// Whether the operator's finalizer is missing on an object that has something in AWS.
 pub(super) fn lost_finalizer(object: &DeserializeGuard<BucketConnection>) -> bool {
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     !held && object.0.as_ref().map_or(true, has_begun)
@@ -192,7 +193,7 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
     move |ended| {
         match ended {
             Ok(_) => {}
-            // Its next pass was due, but it is gone.
+            // Its next reconcile was due, but it is gone.
             Err(controller::Error::ObjectNotFound(gone)) => {
                 context.progress.forget(&pass::id(gone.namespace.as_deref(), &gone.name));
             }
@@ -242,7 +243,7 @@ mod tests {
         assert_ne!(worth(json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }), begun.clone()), usual);
         assert_ne!(worth(json!({ "finalizers": [] }), begun.clone()), usual, "kubectl replace");
         assert_eq!(worth(json!({ "finalizers": [FINALIZER, "example.org/theirs"] }), begun), usual);
-        // Our own writes: the first finalizer, the intent, the status.
+        // The operator's own writes: the first finalizer, the intent, the status.
         let first = worth(json!({ "finalizers": [] }), json!({}));
         assert_eq!(worth(json!({}), json!({})), first);
         assert_eq!(worth(json!({}), json!({ "credentials": { "secretName": "c-s3" } })), first);

@@ -3,17 +3,17 @@
 //! AWS shows the secret part once, and `CreateAccessKey` has no token that would make it safe to send again. So, in this order:
 //!
 //! 1. The intent has been written to the status, with the keys that the user has, before the plan began (status/intent.rs); that
-//!    fails if anybody changed the object, so two operators never issue a key for one object.
+//!    fails if anyone changed the object, so two operators never issue a key for one object.
 //! 2. The API server is asked whether the Secret could be written.
 //! 3. The key is created: sent once, never retried.
 //! 4. The Secret is written, if it still is as it was then; several times if need be.
-//! 5. If it is not written, the key is deleted again: nobody has seen it. If it may have been written, the next pass looks.
+//! 5. If it is not written, the key is deleted again: no one has seen it. If it may have been written, the next reconcile looks.
 //!
 //! Who holds the lease may change at any moment, and a process may be stopped at any point and wake up later. So the key is asked
-//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all, and never over
-//! what another operator has written since. A key that comes too late is deleted again, as in 5.
+//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all, and
+//! never over what another operator has written since. A key that comes too late is deleted again, as in 5.
 //!
-//! The process may be killed between any two of these. Then the next pass finds the intent, and a key that was not there before
+//! The process may be killed between any two of these. Then the next reconcile finds the intent, and a key that was not there before
 //! it; unless the Secret holds that key, it is deleted (keys/).
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret,
         }
         Err(Unstored { problem, doubtful: false }) => match aws.delete_key(user, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
-            // The intent stands on, so the next pass finds the key and deletes it.
+            // The intent stands on, so the next reconcile finds the key and deletes it.
             Err(_) => Outcome::Unknown(problem).into(),
         },
         // Or finds it in the Secret: another operator may have done so by now, and the key may be in use.
@@ -80,7 +80,7 @@ async fn store(
         match ports.kubernetes.store_key(ports.object, secret, key, issued, seen).await {
             Ok(()) => return Ok(()),
             Err(problem) if problem.is_permanent() => return Err(Unstored { problem, doubtful }),
-            // Somebody else has written it meanwhile, and it does not hold this key: nobody has that.
+            // Someone else has written it meanwhile, and it does not hold this key: no one has that.
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
                 return Err(Unstored { problem, doubtful: false });
             }

@@ -11,8 +11,8 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::problem::Problem;
 
-/// Tells the time: `Timestamp::now`, but for a simulation that makes hours pass in no time. It stands in the objects, in the Secret and
-/// in the status; how long something is waited for is tokio's time, which a simulation sets too.
+/// Tells the time: `Timestamp::now`, except in a simulation that makes hours pass in no time. It stands in the objects, in the
+/// Secret and in the status; how long something is waited for is tokio's time, which a simulation sets too.
 pub type Clock = fn() -> Timestamp;
 
 /// What a plan is carried out with, and for whom.
@@ -23,7 +23,7 @@ pub struct Ports<'a> {
     pub kubernetes: &'a Kubernetes,
     /// The object.
     pub object: &'a BucketConnection,
-    /// Cancelled when the process should end, or something urgent is asked for the object: then nothing is waited for any more.
+    /// Cancelled when the process should end, or something urgent is asked for the object: then nothing is waited for any longer.
     pub stop: CancellationToken,
     /// What time it is.
     pub clock: Clock,
@@ -31,7 +31,7 @@ pub struct Ports<'a> {
     pub fence: &'a Fence,
 }
 
-/// What came of a step, and the key that was issued in it.
+/// The result of a step, and the key that was issued in it.
 pub(super) struct StepResult {
     pub(super) outcome: Outcome,
     pub(super) key: Option<Issued>,

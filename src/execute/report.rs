@@ -1,4 +1,4 @@
-//! What came of a plan: one outcome for each step.
+//! The result of a plan: one outcome for each step.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -14,16 +14,16 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub enum Outcome {
     /// It is done.
     Done(StepOutput),
     /// It was refused or could not be sent: nothing has changed.
     Failed(Problem),
-    /// No answer came: it may have been done or not. The next pass looks.
+    /// No answer came: it may have been done or not. The next reconcile looks.
     Unknown(Problem),
-    /// It goes on in the next pass.
+    /// It continues in the next reconcile.
     Pending(Problem),
     /// A step before it was not done, so it was not tried.
     Skipped,

@@ -1,6 +1,7 @@
 //! The Role and the RoleBinding that let groups read the Secret; like it, read by name, never listed or watched.
 //!
-//! Kubernetes lets nobody grant what they may not do themselves, so the operator needs no right to escalate: it may read Secrets.
+//! Kubernetes lets no one grant what they may not do themselves, so the operator needs no permission to escalate: it may read
+//! Secrets.
 
 use std::fmt::Debug;
 
@@ -59,7 +60,7 @@ impl Kubernetes {
         self.apply_grant::<Role>(object, Grant::Role, name, rest).await
     }
 
-    /// Binds `groups`, and nobody else, to the Role of the same name.
+    /// Binds `groups`, and no one else, to the Role of the same name.
     pub async fn write_role_binding(&self, object: &BucketConnection, name: &str, groups: &[String]) -> Result<(), Problem> {
         let subject = |group: &String| json!({ "apiGroup": RBAC, "kind": GROUP, "name": group });
         let rest = json!({
@@ -86,7 +87,7 @@ impl Kubernetes {
         self.disown(&api, resource(kind), live.meta()).await
     }
 
-    /// Deletes a Role or RoleBinding, if it still is ours.
+    /// Deletes a Role or RoleBinding, if it still is managed.
     pub async fn delete_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
         match kind {
             Grant::Role => self.delete::<Role>(&self.beside(object), resource(kind), object, name).await,

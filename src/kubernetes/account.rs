@@ -42,7 +42,7 @@ impl Kubernetes {
         Ok((namespace.metadata.labels.unwrap_or_default(), id))
     }
 
-    /// Adds our finalizer to the account with this metadata, or takes it off.
+    /// Adds the operator's finalizer to the account with this metadata, or takes it off.
     pub async fn hold_account(&self, metadata: &ObjectMeta, hold: bool) -> Result<(), Problem> {
         let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != ACCOUNT_FINALIZER);

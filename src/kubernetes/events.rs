@@ -1,4 +1,4 @@
-//! Events: few, and only on change. A failed Event is logged and never fails a pass.
+//! Events: few, and only on change. A failed Event is logged and never fails a reconcile.
 
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -23,8 +23,8 @@ impl Kubernetes {
         };
         let reference = object.object_ref(&());
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("POD_NAME").ok() };
-        // A new recorder each time: one that is kept counts Events of the same reason up, and goes on showing the first note.
-        // There are few Events, since only a change is told.
+        // A new recorder each time: one that is kept counts Events of the same reason up, and continues showing the first note.
+        // There are few Events, since only a change is reported.
         let recorder = Recorder::new(self.client.clone(), reporter);
         if let Err(problem) = call("create events.events.k8s.io", recorder.publish(&event, &reference)).await {
             tracing::warn!(%problem, "could not write an Event");

@@ -1,9 +1,9 @@
 //! The lease of the operator: of several replicas, the one that holds it works.
 //!
-//! As client-go does it: the holder renews every two seconds, and gives up when it could not for ten; another takes over when it
+//! As client-go does it: the holder renews every two seconds, and gives up when it could not for ten; another acquires it when it
 //! has seen no renewal for fifteen, by its own clock: the times in the record are for people. Every write carries the version of
 //! what was read, so of two that take it at once one fails. What must never be done by two asks the [`Fence`], which is open for
-//! fifteen seconds from the moment at which the last renewal that succeeded was sent: nobody can have taken over by then.
+//! fifteen seconds from the moment at which the last renewal that succeeded was sent: no one can have acquired it by then.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Lease {
     fence: Fence,
     /// Another's record, and when it was first seen.
     seen: Option<(ApiLease, Duration)>,
-    /// Our own record, and when the write of it was begun.
+    /// The operator's own record, and when the write of it was begun.
     held: Option<(ApiLease, Duration)>,
 }
 
@@ -107,7 +107,7 @@ impl Lease {
         self.took(self.write(&lease).await, began)
     }
 
-    /// Another was faster, or it is ours.
+    /// Another was faster, or this process holds it.
     fn took(&mut self, answer: Result<ApiLease, Problem>, began: Duration) -> Result<bool, Problem> {
         match answer {
             Ok(lease) => {
@@ -159,7 +159,7 @@ impl Lease {
         }
     }
 
-    /// Renews it once; returns why it is not ours any more.
+    /// Renews it once; returns why it is no longer held.
     async fn renew(&mut self) -> Result<Option<String>, Problem> {
         let Some((held, _)) = self.held.clone() else { return Ok(Some("it was never held".to_owned())) };
         let began = now();
@@ -172,7 +172,7 @@ impl Lease {
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Missing) => {}
             Err(problem) => return Err(problem),
         }
-        // Somebody else's write, or one of ours whose answer was lost.
+        // Someone else's write, or one of this process whose answer was lost.
         let Some(live) = call("get leases", self.api.get_opt(&self.name)).await? else {
             return Ok(Some("it was deleted".to_owned()));
         };
@@ -185,7 +185,7 @@ impl Lease {
         Ok(None)
     }
 
-    /// Gives it back, if it is as we wrote it last; otherwise it runs out by itself.
+    /// Gives it back, if it is as the operator wrote it last; otherwise it runs out by itself.
     async fn release(&mut self) {
         self.fence.set(Duration::ZERO);
         let Some((mut lease, _)) = self.held.take() else { return };
@@ -198,7 +198,7 @@ impl Lease {
         }
     }
 
-    /// Fails if anybody wrote it since it was read.
+    /// Fails if anyone wrote it since it was read.
     async fn write(&self, lease: &ApiLease) -> Result<ApiLease, Problem> {
         call("update leases", self.api.replace(&self.name, &PostParams::default(), lease)).await
     }

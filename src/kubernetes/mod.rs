@@ -46,8 +46,8 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Uses `client`. The cluster is known by `cluster` or, without it, by the uid of its namespace kube-system. With it the operator goes on
-    /// without the right to read that namespace, and then takes no cluster for one that was built again.
+    /// Uses `client`. The cluster is known by `cluster` or, without it, by the uid of its namespace kube-system. With it the
+    /// operator continues without the right to read that namespace, and then takes no cluster for one that was built again.
     pub async fn new(client: Client, cluster: Option<String>) -> Result<Self, Problem> {
         let namespaces = Api::<Namespace>::all(client.clone());
         let uid = match call("get namespaces kube-system", namespaces.get_metadata("kube-system")).await {

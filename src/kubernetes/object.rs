@@ -15,12 +15,12 @@ use crate::desired::names;
 use crate::observed::Partial;
 use crate::problem::{Class, Problem, Source, ignore_not_found};
 
-/// The version of each object, by uid, as our last write left it.
+/// The version of each object, by uid, as the operator's last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
 
 impl Kubernetes {
-    /// The object as it is at least since our last write. The watch may lag behind that, and a pass over an old status could
-    /// miss the intent to issue a key.
+    /// The object as it is at least since the operator's last write. The watch may lag behind that, and a reconcile over an old
+    /// status could miss the intent to issue a key.
     pub async fn fresh(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
         let written = self.written().get(&object.uid().unwrap_or_default()).cloned();
         if written.is_none() || written == object.resource_version() {
@@ -65,7 +65,7 @@ impl Kubernetes {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
-    /// Adds our finalizer; returns the object as it is then. Fails with a conflict when the object has changed meanwhile.
+    /// Adds the operator's finalizer; returns the object as it is then. Fails with a conflict when the object has changed meanwhile.
     pub async fn add_finalizer(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
         let mut finalizers = object.finalizers().to_vec();
         finalizers.push(FINALIZER.to_owned());
@@ -73,7 +73,7 @@ impl Kubernetes {
         Ok(BucketConnection { metadata, ..object.clone() })
     }
 
-    /// Removes our finalizer; the object may be gone already.
+    /// Removes the operator's finalizer; the object may be gone already.
     pub async fn remove_finalizer(&self, object: &BucketConnection) -> Result<(), Problem> {
         let others: Vec<_> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
         ignore_not_found(self.set_finalizers(object, &others).await)
@@ -93,7 +93,7 @@ impl Kubernetes {
         self.apply_status(object, json!(status), None).await
     }
 
-    /// Writes what is about to be done (status/intent.rs). Fails when somebody else has changed the object meanwhile.
+    /// Writes what is about to be done (status/intent.rs). Fails when someone else has changed the object meanwhile.
     pub async fn write_intent(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
         self.apply_status(object, json!(status), object.resource_version()).await
     }
@@ -124,7 +124,7 @@ impl Kubernetes {
         let objects = self.objects(object);
         let ours = Patch::Apply(&patch);
         let patched = match self.patched(objects.patch_status(names::of(object), &parameters, &ours)).await {
-            // What somebody else has put into the status, and still manages, may not fit beside ours.
+            // What someone else has put into the status, and still manages, may not fit next to ours.
             Err(problem) if problem.class == Class::Refused => {
                 let nothing = Patch::Merge(json!({ "status": null }));
                 self.patched(objects.patch_status(names::of(object), &PatchParams::default(), &nothing)).await?;

@@ -29,14 +29,14 @@ const LABEL_LIMIT: usize = 63;
 
 /// Whose something is.
 pub(super) enum Whose {
-    /// Ours; claimed where labels, annotations and owner references are as we write them.
+    /// Managed; claimed where labels, annotations and owner references are as the operator writes them.
     Ours { claimed: bool },
-    /// Not ours: why.
+    /// Foreign: why.
     Foreign(String),
 }
 
 impl Kubernetes {
-    /// Ours by its annotation alone: one of the same name that others create has none, and one that is restored still has it.
+    /// Managed by its annotation alone: one of the same name that others create has none, and one that is restored still has it.
     pub(super) fn whose(&self, metadata: &ObjectMeta, object: &BucketConnection) -> Whose {
         let noted = |place: &Option<BTreeMap<String, String>>, name: &str| place.as_ref().and_then(|p| p.get(name).cloned());
         match noted(&metadata.annotations, OWNER) {
@@ -53,7 +53,7 @@ impl Kubernetes {
         Whose::Ours { claimed: labelled && owned && !refers(metadata) }
     }
 
-    /// The metadata of something that is ours.
+    /// The metadata of something that is managed.
     pub(super) fn claim(
         &self,
         object: &BucketConnection,
@@ -84,7 +84,7 @@ impl Kubernetes {
         ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
-    /// Marks it as released, if it still is ours: it outlives the object, and the same object applied again claims it.
+    /// Marks it as released, if it still is managed: it outlives the object, and the same object applied again claims it.
     pub(super) async fn release<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -102,7 +102,7 @@ impl Kubernetes {
         ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
-    /// Deletes it, if it still is ours.
+    /// Deletes it, if it still is managed.
     pub(super) async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -116,7 +116,7 @@ impl Kubernetes {
         ignore_not_found(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
     }
 
-    /// Its metadata, if it is there and still ours.
+    /// Its metadata, if it exists and still is managed.
     async fn ours<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,

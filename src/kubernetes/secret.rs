@@ -1,5 +1,5 @@
 //! The Secret that holds the access key. Always in the object's own namespace; read by name, never listed or watched, so that the
-//! operator needs no right to see every Secret.
+//! operator needs no permission to see every Secret.
 
 use std::collections::BTreeMap;
 use std::string::FromUtf8Error;
@@ -44,7 +44,7 @@ fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensiti
     data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect()
 }
 
-/// Whoever may write the Secret may write any number there; one that no key ever reaches is none.
+/// Anyone who may write the Secret may write any number there; one that no key ever reaches is none.
 fn key_version(text: &str) -> Option<i64> {
     text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number))
 }
@@ -54,7 +54,7 @@ impl Kubernetes {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
-    /// Reads the Secret `name`, and tells whether it is ours.
+    /// Reads the Secret `name`, and tells whether it is managed.
     pub async fn secret(&self, object: &BucketConnection, name: &str) -> Secret {
         let answer = find(&self.secrets(object), "secrets", name).await;
         let secret = match answer {
@@ -67,7 +67,7 @@ impl Kubernetes {
             Whose::Foreign(why) => return Secret::Foreign(why),
         };
         let created = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse::<Timestamp>().ok());
-        // The status has whole seconds: anything finer would look like a change at each check.
+        // The status has whole seconds: anything finer would look like a change at each reconcile.
         let created = created.and_then(|at| Timestamp::from_second(at.as_second()).ok());
         Secret::Ours(OwnSecret {
             key_created_at: created,
@@ -77,7 +77,7 @@ impl Kubernetes {
         })
     }
 
-    /// Reads the Secret `name`, which somebody else keeps: whose it is does not matter, because it is only read, and in the object's
+    /// Reads the Secret `name`, which someone else keeps: whose it is does not matter, because it is only read, and in the object's
     /// own namespace.
     pub async fn user_provided_secret(&self, object: &BucketConnection, name: &str) -> Secret {
         match find(&self.secrets(object), "secrets", name).await {
@@ -87,8 +87,8 @@ impl Kubernetes {
         }
     }
 
-    /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it. Returns what is
-    /// there then.
+    /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it. Returns
+    /// what is there then.
     pub async fn try_secret(&self, object: &BucketConnection, secret: &DesiredSecret) -> Result<Seen, Problem> {
         let placeholder = KeyPair { id: "none".to_owned(), secret: Sensitive::new("none".to_owned()) };
         let body = self.body(object, secret, &placeholder, None, None);
@@ -97,7 +97,8 @@ impl Kubernetes {
         Ok(version.filter(|version| !version.is_empty()).map_or(Seen::Nothing, Seen::Version))
     }
 
-    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it; whatever is there now.
+    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it; whatever is
+    /// there now.
     pub async fn write_secret(
         &self,
         object: &BucketConnection,
@@ -112,7 +113,7 @@ impl Kubernetes {
     }
 
     /// The same for a key that was just issued, if the Secret still is as it was `seen`: another operator that took over meanwhile
-    /// has written its own. What an earlier attempt has written, whose answer was lost, is what is wanted.
+    /// has written its own. What an earlier attempt has written, whose answer was lost, is the desired state.
     pub async fn store_key(
         &self,
         object: &BucketConnection,
@@ -174,19 +175,19 @@ impl Kubernetes {
         })
     }
 
-    /// Server-side apply: fields and keys that others put on our Secret stay.
+    /// Server-side apply: fields and keys that others put on the operator's Secret stay.
     async fn apply(&self, object: &BucketConnection, name: &str, body: Value, dry_run: bool) -> Result<ApiSecret, Problem> {
         named("patch secrets", name)?;
         let parameters = PatchParams { dry_run, ..PatchParams::apply(&field_manager()).force() };
         call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
 
-    /// Marks the Secret as released: it outlives the object, and the key in it goes on working.
+    /// Marks the Secret as released: it outlives the object, and the key in it continues working.
     pub async fn release_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.release(&self.secrets(object), "secrets", object, name).await
     }
 
-    /// Deletes the Secret, if it still is the one that was found to be ours.
+    /// Deletes the Secret, if it still is the one that was found to be managed.
     pub async fn delete_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.delete(&self.secrets(object), "secrets", object, name).await
     }

@@ -32,35 +32,35 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether any of it is ours.
+    /// Whether any of it is managed.
     pub fn is_ours(&self) -> bool {
         matches!(self.role, Held::Ours(_)) || matches!(self.binding, Held::Ours(_))
     }
 }
 
-/// An object in Kubernetes that may be ours.
+/// An object in Kubernetes that may be managed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Held<T> {
-    /// Nobody asked.
+    /// No one asked.
     #[default]
     NotLooked,
     /// There is none of that name.
     Absent,
-    /// There is one that is not ours: why.
+    /// There is one that is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
-    /// Ours.
+    /// Managed.
     Ours(T),
 }
 
-/// A Role of ours.
+/// A managed Role.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnRole {
     /// Its rules, as Kubernetes writes them.
     pub rules: Value,
-    /// Whether labels, annotations and owner references are as we write them.
+    /// Whether labels, annotations and owner references are as the operator writes them.
     pub claimed: bool,
 }
 
@@ -71,7 +71,7 @@ impl OwnRole {
     }
 }
 
-/// A RoleBinding of ours.
+/// A managed RoleBinding.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnBinding {
@@ -79,9 +79,9 @@ pub struct OwnBinding {
     pub groups: Vec<String>,
     /// Anybody else that it names, as `<kind> <name>`.
     pub others: Vec<String>,
-    /// What it grants, as `<kind> <name>`. Kubernetes lets nobody change it.
+    /// What it grants, as `<kind> <name>`. Kubernetes lets no one change it.
     pub role: String,
-    /// Whether labels, annotations and owner references are as we write them.
+    /// Whether labels, annotations and owner references are as the operator writes them.
     pub claimed: bool,
 }
 

@@ -1,8 +1,9 @@
-//! What AWS itself remembers as ours, in three tags on our IAM user: `bucketconnection.dev/keys`, `…/secret` and `…/policy`.
+//! What AWS itself records as managed, in three tags on the operator's IAM user: `bucketconnection.dev/keys`, `…/secret` and
+//! `…/policy`.
 //!
-//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tags stay with the
-//! user, and only the operator may tag users under its path, so they are believed where the ownership tag says that the user is ours
-//! (docs/decisions/0011-aws-remembers.md).
+//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tags stay with
+//! the user, and only the operator may tag users under its path, so they are believed where the ownership tag says that the user is
+//! managed (docs/decisions/0011-aws-records.md).
 //!
 //! The value of `keys` is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!
@@ -120,7 +121,7 @@ impl Ledger {
         ledger
     }
 
-    /// Ids of all keys that it names as ours.
+    /// Ids of all keys that it names as managed.
     pub fn keys(self) -> impl Iterator<Item = String> {
         let previous = self.previous.map(|(id, _)| id);
         self.current.into_iter().chain(previous).chain(self.pending).chain(self.obsolete)
@@ -131,8 +132,8 @@ impl Ledger {
         *self == Self::default()
     }
 
-    /// Fills in what `credentials`, which has no memory of the user, does not know. `desired` is what is wanted now, `observed` what was
-    /// found: both only tell where a Secret may be.
+    /// Fills in what `credentials`, which has no record of the user, does not know. `desired` is the desired state now, `observed`
+    /// what was found: both only tell where a Secret may be.
     fn fill(self, credentials: &mut CredentialsStatus, desired: &Desired, observed: &Observed, remembered: &Remembered) {
         let known: Vec<_> = credentials.keys().cloned().collect();
         let new = |id: &String| !known.contains(id);
@@ -154,10 +155,10 @@ impl Ledger {
             self.issuing.map(|(since, until, known_keys)| KeyIntent { since: Time(since), until: Time(until), known_keys });
         let fits = attempt.as_ref().map(|attempt| observed.explained_by(attempt)).unwrap_or_default();
         let fits = fits.into_iter().filter(|id| new(id) && Some(id) != current.as_ref() && Some(id) != self.pending.as_ref());
-        // Of two, one was made by somebody else.
+        // Of two, one was made by someone else.
         let mut fits = fits.collect::<Vec<_>>();
         let issued = if fits.len() == 1 { fits.pop() } else { None };
-        // An attempt beside the current key may have left its key in the waiting Secret; one beside other keys is no rotation.
+        // An attempt next to the current key may have left its key in the waiting Secret; one next to other keys is no rotation.
         let beside = attempt.as_ref().zip(current.as_ref()).is_some_and(|(attempt, id)| attempt.known_keys.contains(id));
         let pending = self.pending.or(issued.clone().filter(|_| beside));
         if credentials.pending.is_none() && (pending.is_some() || beside) && pending.as_ref().is_none_or(new) {
@@ -201,7 +202,7 @@ fn hash(request: &str) -> String {
     })
 }
 
-/// What is known of the keys once the user was looked at: `remembered`, and what AWS remembers where the status has no memory of the
+/// What is known of the keys once the user was read: `remembered`, and what AWS records where the status has no record of the
 /// user. `requested` is the revocation that is asked for.
 pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, requested: Option<&String>) -> CredentialsStatus {
     let mut credentials = remembered.credentials.clone();
@@ -220,7 +221,7 @@ pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, r
     credentials
 }
 
-/// The value that says that a key is about to be issued beside `known`, between `now` and `until`.
+/// The value that says that a key is about to be issued next to `known`, between `now` and `until`.
 pub fn announcement(credentials: &CredentialsStatus, known: &[String], now: Timestamp, attempt: SignedDuration) -> Ledger {
     let since = credentials.intent.as_ref().map_or(now, |earlier| earlier.since.0);
     let until = now.checked_add(attempt).unwrap_or(now);

@@ -1,4 +1,4 @@
-//! What is there: facts from AWS, from the Secret, and what our own status remembers.
+//! What is there: facts from AWS, from the Secret, and what the operator's own status records.
 //!
 //! Pure values. "Could not read", "foreign" and "not looked yet" are values of their own and never mean "absent". They are
 //! gathered in `aws/observe.rs` and `kubernetes/`, and written by hand in the recorded plans (tests/plan).
@@ -40,15 +40,15 @@ pub use unsealed::distrust;
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
-    /// When it was created; asked where that decides whether it is ours, or is not known yet.
+    /// When it was created; asked where that decides whether it is managed, or is not known yet.
     pub bucket_created: Reading<Timestamp>,
     /// Reads of its settings that failed, where it could not be read itself.
     pub unread: Vec<Problem>,
-    /// Objects in the bucket; looked at on deletion only.
+    /// Objects in the bucket; read on deletion only.
     pub contents: Reading<Contents>,
     /// The user.
     pub user: Reading<User>,
-    /// What gives the user rights beside attached policies; looked at before it is taken over.
+    /// What gives the user permissions next to attached policies; read before it is adopted.
     pub rights: Reading<UserRights>,
     /// The document of the inline policy, by its desired name.
     pub inline_policy: Reading<Value>,
@@ -58,7 +58,7 @@ pub struct Observed {
     pub earlier_policies: BTreeMap<String, Reading<Tags>>,
     /// ARNs of the managed policies attached to the user.
     pub attached: Reading<Vec<String>>,
-    /// The user's access keys; looked at only when the key in the Secret does not work or is not known.
+    /// The user's access keys; read only when the key in the Secret does not work or is not known.
     pub keys: Reading<Vec<AccessKey>>,
     /// The Secret, by its desired name.
     pub secret: Secret,
@@ -66,28 +66,28 @@ pub struct Observed {
     pub earlier_secrets: BTreeMap<String, Secret>,
     /// The Secret that the current key has for itself, where keys are kept by version.
     pub version: Secret,
-    /// The Secret in which the next key waits; looked at while there is to be one.
+    /// The Secret in which the pending key waits; read while there is to be one.
     pub pending: Secret,
-    /// What came of trying the next key.
+    /// The result of trying the pending key.
     pub pending_proof: KeyProof,
-    /// The last use of the key before this one; looked at while there is one.
+    /// The last use of the previous key; read while there is one.
     pub last_used: Reading<LastUsed>,
-    /// The inline policy that denies the user everything, or its old sessions; looked at while it should be there.
+    /// The inline policy that denies the user everything, or its old sessions; read while it should be there.
     pub denial: Reading<Value>,
-    /// What is to be restarted after a change of the key; looked at around such a change.
+    /// What is to be restarted after a change of the key; read around such a change.
     pub workloads: Reading<Vec<Workload>>,
     /// Roles and RoleBindings that let groups read the Secret, by their one name.
     pub access: BTreeMap<String, Access>,
-    /// What came of trying the key that the Secret holds.
+    /// The result of trying the key that the Secret holds.
     pub proof: KeyProof,
-    /// The bucket's versioning, where rights depend on it and the spec does not manage it; looked at now and then.
+    /// The bucket's versioning, where permissions depend on it and the spec does not manage it; read periodically.
     pub versioning: Reading<String>,
 }
 
-/// How far AWS's clock and ours may be apart.
+/// How far AWS's clock and the operator's may be apart.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// The bucket's versioning is read so often, where only rights depend on it.
+/// The bucket's versioning is read so often, where only permissions depend on it.
 const VERSIONING_SECONDS: i64 = 3_600;
 
 /// Whether what was found of the bucket's versioning need not be read again.
@@ -101,8 +101,8 @@ impl Observed {
         [&self.secret, &self.pending, &self.version].into_iter().chain(self.earlier_secrets.values())
     }
 
-    /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key works on
-    /// for some seconds; one that was revoked is not tried.
+    /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key
+    /// works on for some seconds; one that was revoked is not tried.
     pub fn candidates(&self, remembered: &Remembered) -> Vec<KeyPair> {
         let revoked = &remembered.credentials.revoked;
         let valid = |keys: Vec<KeyPair>| keys.into_iter().filter(|key| !revoked.contains(&key.id)).collect::<Vec<_>>();
@@ -114,7 +114,7 @@ impl Observed {
     /// Keys that `intent` explains: unknown before it, and issued while it was being carried out.
     pub fn explained_by(&self, intent: &KeyIntent) -> Vec<String> {
         let Reading::Set(keys) = &self.keys else { return Vec::new() };
-        // AWS tells the time in whole seconds.
+        // AWS reports the time in whole seconds.
         let window = intent.since.0.as_second() - CLOCK_SKEW_SECONDS..=intent.until.0.as_second() + CLOCK_SKEW_SECONDS;
         let explained = |key: &&AccessKey| {
             !intent.known_keys.contains(&key.id) && key.created_at.is_none_or(|created| window.contains(&created.as_second()))
@@ -138,7 +138,7 @@ impl Observed {
         }
     }
 
-    /// What belongs to other connections, with the owner that its tag names: for the operator's log, since a tenant is not told.
+    /// What belongs to other connections, with the owner that its tag names: for the operator's log, since a tenant does not see it.
     pub fn foreign(&self, desired: &Desired) -> Vec<(&'static str, String)> {
         let tags = [
             ("bucket", self.bucket.tags().map(|tags| (*tags).clone())),
@@ -152,7 +152,7 @@ impl Observed {
         tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
     }
 
-    /// Whether the user is nobody's and to be taken over, unless a takeover is under way already.
+    /// Whether the user is no one's and to be adopted, unless an adoption is in progress already.
     pub fn takes_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
         let nobodys = |user: &User| {
             let known = remembered.user.as_ref().is_some_and(|known| known.id == user.id);
@@ -161,14 +161,14 @@ impl Observed {
         desired.user.adopt && remembered.credentials.intent.is_none() && self.user.set().is_some_and(nobodys)
     }
 
-    /// Whether the user is ours by its tags, and the status has no memory of it: then what earlier specs gave it is looked for.
+    /// Whether the user is managed by its tags, and the status has no record of it: then what earlier specs gave it is looked for.
     pub fn forgot_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
         let ours = |user: &User| Ownership::of(&user.tags, desired) == Ownership::Ours;
         remembered.user.is_none() && self.user.set().is_some_and(ours)
     }
 
-    /// ARNs of the managed policies that are not the desired one, under the path of ours: those that are attached to the user, and the
-    /// one that AWS remembers.
+    /// ARNs of the managed policies that are not the desired one, under the operator's path: those that are attached to the user,
+    /// and the one that AWS records.
     pub fn other_policies(&self, desired: &Desired) -> BTreeSet<String> {
         let DesiredPolicy { kind, name, arn, .. } = &desired.policy;
         let place = arn.strip_suffix(name.as_str()).unwrap_or(arn);
@@ -181,8 +181,8 @@ impl Observed {
         attached.chain(recorded).filter(other).collect()
     }
 
-    /// Whether the user's keys are to be listed, once all else of it was looked at: for a deletion, while something is done about the key, and
-    /// before the user gets rights, which all of its keys get.
+    /// Whether the user's keys are to be listed, once all else of it was read: for a deletion, while something is done about the
+    /// key, and before the user gets permissions, which all of its keys get.
     pub fn asks_keys(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> bool {
         let settled = matches!(self.proof, KeyProof::Works(_))
             && remembered.credentials.intent.is_none()
@@ -219,7 +219,7 @@ impl Observed {
 /// The bucket.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Bucket {
-    /// Nobody asked.
+    /// No one asked.
     #[default]
     NotLooked,
     /// There is none of that name in reach.
@@ -235,13 +235,13 @@ pub enum Bucket {
 /// Whose a bucket, user or policy is, by its ownership tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Ours by its tag.
+    /// Managed by its tag.
     Ours,
-    /// Of a connection of our name in an earlier namespace of the same name: another tenant's, as far as anybody knows.
+    /// Of a connection of the same name in an earlier namespace of the same name: another tenant's, as far as anyone knows.
     EarlierNamespace,
     /// Without any ownership tag.
     Untagged,
-    /// Somebody else's: the value of the tag. Not for messages: see [`Desired::whose`].
+    /// Someone else's: the value of the tag. Not for messages: see [`Desired::whose`].
     Foreign(String),
 }
 
@@ -270,7 +270,7 @@ impl Bucket {
         }
     }
 
-    /// Whether it is there, and ours by its tags.
+    /// Whether it exists, and is managed by its tags.
     pub fn is_ours(&self, desired: &Desired) -> bool {
         self.tags().is_some_and(|tags| Ownership::of(&tags, desired) == Ownership::Ours)
     }
@@ -309,11 +309,11 @@ pub struct User {
     pub path: String,
     /// Its tags.
     pub tags: Tags,
-    /// ARN of the managed policy that bounds its rights.
+    /// ARN of the managed policy that bounds its permissions.
     pub boundary: Option<String>,
 }
 
-/// What gives a user rights beside the managed policies that are attached to it.
+/// What gives a user permissions next to the managed policies that are attached to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UserRights {
@@ -333,7 +333,7 @@ pub struct ManagedPolicy {
     pub version: String,
     /// The document of that version.
     pub document: Value,
-    /// Its tags; `None` when only the version was read, because the status remembers the policy as ours.
+    /// Its tags; `None` when only the version was read, because the status records the policy as managed.
     pub tags: Option<Tags>,
     /// Other versions, oldest first; empty when only the default version was read.
     pub other_versions: Vec<String>,
@@ -358,22 +358,22 @@ pub struct AccessKey {
 /// A Secret.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Secret {
-    /// Nobody asked.
+    /// No one asked.
     #[default]
     NotLooked,
     /// There is none of that name.
     Absent,
-    /// There is one that is not ours: why.
+    /// There is one that is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
-    /// Somebody else's, whose key the spec names: its data, only to be read.
+    /// Someone else's, whose key the spec names: its data, only to be read.
     UserProvided(BTreeMap<String, Sensitive>),
-    /// Ours.
+    /// Managed.
     Ours(OwnSecret),
 }
 
-/// A Secret of ours.
+/// A managed Secret.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnSecret {
@@ -383,7 +383,7 @@ pub struct OwnSecret {
     pub key_created_at: Option<Timestamp>,
     /// Number of the key, by an annotation, where keys are kept by version.
     pub version: Option<i64>,
-    /// Whether labels, annotations and owner references are as we write them; false after `Retain`.
+    /// Whether labels, annotations and owner references are as the operator writes them; false after `Retain`.
     pub claimed: bool,
 }
 
@@ -407,7 +407,7 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
-/// What came of trying the key that the Secret holds.
+/// The result of trying the key that the Secret holds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum KeyProof {
     /// There was no key to try.
@@ -426,7 +426,7 @@ pub enum KeyProof {
 }
 
 impl Secret {
-    /// The keys that it holds, where it is ours or somebody gave it to us.
+    /// The keys that it holds, where it is managed or provided by the user.
     pub fn keys(&self) -> Vec<KeyPair> {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
@@ -435,12 +435,12 @@ impl Secret {
         }
     }
 
-    /// Name of the Secret that its key has for itself, where this one is called `name` and is ours.
+    /// Name of the Secret that its key has for itself, where this one is called `name` and is managed.
     pub fn own_of(&self, name: &str) -> Option<String> {
         Some(names::version(name, self.ours()?.version?))
     }
 
-    /// What it is, where it is ours.
+    /// What it is, where it is managed.
     pub fn ours(&self) -> Option<&OwnSecret> {
         match self {
             Self::Ours(secret) => Some(secret),

@@ -1,4 +1,4 @@
-//! What can be read of an object that this version cannot read as a whole: enough to release it, and to cut its keys off.
+//! What can be read of an object that this version cannot read as a whole: enough to release it, and to revoke its keys.
 //!
 //! A newer CRD may take values that this version does not know, and an older one took values that no version knows.
 

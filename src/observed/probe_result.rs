@@ -1,4 +1,4 @@
-//! What came of trying a key.
+//! The result of verifying a key.
 
 use serde::Deserialize;
 

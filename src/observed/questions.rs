@@ -1,5 +1,5 @@
-//! What to look at: decided here, without any call, so that whoever looks only answers. A reconcile asks in rounds: [`secrets`] until it
-//! asks nothing more, [`Questions`] of AWS, and [`FollowUp`], which depends on the answers.
+//! What to read: decided here, without any call, so that the code that reads only answers. A reconcile asks in rounds: [`secrets`]
+//! until it asks nothing more, [`Questions`] of AWS, and [`FollowUp`], which depends on the answers.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::api::PolicyType;
 use crate::credentials::KeyPair;
 use crate::desired::Desired;
 
-/// How much to look at.
+/// How much to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All that the plan for a living object needs.
@@ -30,8 +30,8 @@ pub enum Place {
     Pending,
 }
 
-/// The Secrets that are to be read next, by name: those of a connection that manages its key. Asks again with the answers in `observed`,
-/// until nothing more is asked.
+/// The Secrets that are to be read next, by name: those of a connection that manages its key. Asks again with the answers in
+/// `observed`, until nothing more is asked.
 pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, pending: Option<String>) -> Vec<(Place, String)> {
     if observed.secret == Secret::NotLooked {
         return vec![(Place::Main, desired.secret.name.clone())];
@@ -62,11 +62,11 @@ impl Observed {
 /// What AWS is asked in the first round, all at once. The settings of the bucket that [`Desired`] manages are asked in any case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Questions {
-    /// Whether there is a user of ours to ask about, and what is attached to it: AWS attaches its quarantine there.
+    /// Whether there is a managed user to ask about, and what is attached to it: AWS attaches its quarantine there.
     pub user: bool,
     /// The policy of the user.
     pub policy: Option<PolicyQuestion>,
-    /// ARNs of managed policies whose tags tell whether they are ours.
+    /// ARNs of managed policies whose tags tell whether they are managed.
     pub policy_tags: BTreeSet<String>,
     /// The key whose last use is asked.
     pub last_used: Option<String>,
@@ -76,7 +76,7 @@ pub struct Questions {
     pub keys: Vec<KeyPair>,
     /// Keys that wait, to be tried until one works.
     pub pending: Vec<KeyPair>,
-    /// The key that was proven to be the user's. Others must tell first whose they are.
+    /// The key that was verified to be the user's. Others must tell first whose they are.
     pub known: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Questions {
         let ours = desired.existing.is_none();
         let credentials = &remembered.credentials;
         let held = seen.secret.keys();
-        // An object that was retained may have left a denial that nobody remembers.
+        // An object that was retained may have left a denial that no one records.
         let unknown = ours && (remembered.user.is_none() || scope == Scope::Deletion);
         Self {
             user: ours,
@@ -132,7 +132,7 @@ impl PolicyQuestion {
         match desired.policy.kind {
             PolicyType::Inline => Self::Inline(desired.policy.name.clone()),
             PolicyType::Managed => {
-                // Id and tags are looked at before it is deleted, and where the tags may not name the namespace yet.
+                // Id and tags are read before it is deleted, and where the tags may not name the namespace yet.
                 let trusted = scope == Scope::Reconcile && remembered.namespace == desired.namespace.id;
                 let known = remembered.policy(desired).filter(|_| trusted);
                 Self::Managed(known.and_then(|known| known.version.clone()))
@@ -152,7 +152,7 @@ pub struct FollowUp {
     pub created: bool,
     /// Inline policies and groups of the user.
     pub rights: bool,
-    /// ARNs of managed policies whose tags tell whether they are ours.
+    /// ARNs of managed policies whose tags tell whether they are managed.
     pub policy_tags: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What our own status remembers of earlier passes. It is a hint, never a proof: the tags in AWS are.
+//! The recorded state: what the status says about earlier reconciles. It is a hint and no evidence: the tags in AWS decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,49 +14,49 @@ use crate::observed::{Bucket, Ledger, Observed, Ownership, Secret, recall};
 use crate::settings::Reading;
 use crate::settings::tags::Tags;
 
-/// What earlier passes found and did.
+/// What earlier reconciles found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
-    /// Whether any pass over this object has ended: before the first, creation is optimistic and nothing is looked at.
+    /// Whether any reconcile of this object has ended: before the first, creation is optimistic and nothing is read.
     pub seen: bool,
-    /// The namespace, as the tags of what is ours have it.
+    /// The namespace, as the tags of what is managed have it.
     pub namespace: Option<String>,
-    /// The bucket, once it was ours.
+    /// The bucket, once it was managed.
     pub bucket: Option<BucketStatus>,
-    /// The user, once it was ours.
+    /// The user, once it was managed.
     pub user: Option<UserStatus>,
     /// Policies that may be there: the one that was written last, and those of earlier specs.
     pub policies: Vec<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
-    /// Whether the status has lost what earlier passes knew of the user, or they never had one.
+    /// Whether the status has lost what earlier reconciles knew of the user, or they never had one.
     pub forgotten: bool,
-    /// The Secret as AWS remembers it, where the status has forgotten it.
+    /// The Secret as AWS records it, where the status has forgotten it.
     pub recalled_secret: Option<String>,
-    /// Names under which a Role and a RoleBinding of ours may be there.
+    /// Names under which a managed Role and RoleBinding may be there.
     pub roles: Vec<String>,
     /// Fingerprints of what was written last, by section: what differs from that was changed by others.
     pub written: BTreeMap<String, String>,
     /// Whether the key, or the one before it, had a full proof for the current generation.
     pub verified: bool,
-    /// Whether something that was to be proven is not: it is tried again.
+    /// Whether something that was to be verified is not: it is tried again.
     pub unproven: bool,
     /// What was found of the bucket's versioning.
     pub versioning: Option<VersioningStatus>,
     /// The generation of the spec.
     pub generation: Option<i64>,
-    /// Writes that the look of this pass may find undone.
+    /// Writes that this reconcile may find undone.
     pub ineffective_writes: Vec<IneffectiveWrite>,
-    /// Whether somebody asked for a check, and this is it.
+    /// Whether someone asked for a reconcile, and this is it.
     pub asked: bool,
-    /// Whether somebody asked for another key.
+    /// Whether someone asked for another key.
     pub rotate: bool,
-    /// Whether somebody asked for all keys and sessions to be cut off.
+    /// Whether someone asked for all keys and sessions to be revoked.
     pub revoke: bool,
 }
 
 impl Remembered {
-    /// What the status of `object` remembers.
+    /// What the status of `object` records.
     pub fn of(object: &BucketConnection) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let is = |part: ConditionType, value: &str| {
@@ -75,7 +75,7 @@ impl Remembered {
         Self {
             generation: object.metadata.generation,
             asked: asked(REQUESTED_AT, &status.last_handled_reconcile_at),
-            // Of a key that was never issued nobody can want another.
+            // Of a key that was never issued no one can want another.
             rotate: seen && asked(ROTATE_AT, &credentials.last_handled_rotate_at),
             revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             ineffective_writes: status.ineffective_writes,
@@ -98,7 +98,7 @@ impl Remembered {
         }
     }
 
-    /// Whether AWS remembers a Secret of another name, where the status has no memory of the user: then it has to be looked at too.
+    /// Whether AWS records a Secret of another name, where the status has no record of the user: then it has to be read too.
     pub fn recall_secret(&mut self, desired: &Desired, observed: &Observed) -> bool {
         let tags = observed.user.set().filter(|_| observed.forgot_user(desired, self)).map(|user| &user.tags);
         let recorded = tags.and_then(|tags| Ledger::of_tags(tags).secret);
@@ -106,8 +106,8 @@ impl Remembered {
         self.recalled_secret.is_some()
     }
 
-    /// Takes in what AWS remembers (`ledger.rs`), where the status has no memory of the user; `object` is given the same memory, as if
-    /// its status had never lost it.
+    /// Takes in what AWS records (`ledger.rs`), where the status has no record of the user; `object` is given the same recorded
+    /// state, as if its status had never lost it.
     pub fn recall(&mut self, object: &mut BucketConnection, desired: &Desired, observed: &Observed) {
         if observed.forgot_user(desired, self) {
             let found = left_policies(desired, observed);
@@ -124,12 +124,12 @@ impl Remembered {
         }
     }
 
-    /// Whether AWS is to be asked when the bucket was created: it is ours, or is about to be, and its date is not known yet; or it was
-    /// ours, and its tag does not say so any more.
+    /// Whether AWS is to be asked when the bucket was created: it is managed, or is about to be, and its date is not known yet; or
+    /// it was managed, and its tag no longer says so.
     pub fn asks_creation(&self, desired: &Desired, bucket: &Bucket) -> bool {
         let known = self.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn);
         match bucket.tags().map(|tags| Ownership::of(&tags, desired)) {
-            // Observing alone remembers nothing.
+            // Observing alone records nothing.
             Some(Ownership::Ours) => known.is_none_or(|known| known.created.is_none()) && !desired.management.hands_off(),
             Some(Ownership::Untagged) => known.is_some() || desired.bucket.adopt,
             Some(Ownership::EarlierNamespace) => known.is_some(),
@@ -137,7 +137,7 @@ impl Remembered {
         }
     }
 
-    /// Whether the managed policy `arn`, of that id where it was read, was found to be ours.
+    /// Whether the managed policy `arn`, of that id where it was read, was found to be managed.
     pub fn owns_policy(&self, arn: &str, id: Option<&String>) -> bool {
         let same = |known: &PolicyStatus| known.id.as_ref().zip(id).is_none_or(|(known, id)| known == id);
         self.policies.iter().any(|known| known.arn.as_deref() == Some(arn) && known.version.is_some() && same(known))
@@ -158,10 +158,10 @@ impl Remembered {
     /// Secrets that may be there of earlier specs and of keys that are gone, other than the desired one.
     pub fn earlier_secrets(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let credentials = &self.credentials;
-        // In a rotation that was broken off the current key's own Secret is about to be that of the key before.
+        // In a rotation that was broken off the current key's own Secret is about to be that of the previous key.
         let last = self.version_secret().filter(|_| credentials.pending.is_none());
         let own = self.own_secret(desired, secret);
-        // What the key had for itself under another name may have been written just before the operator ended: no number tells of it.
+        // What the key had for itself under another name may have been written just before the operator ended: no number reports it.
         let renamed =
             credentials.secret_name.as_ref().filter(|name| **name != desired.secret.name && credentials.version.is_none());
         let first = renamed.map(|name| names::version(name, 1));
@@ -186,8 +186,8 @@ impl Remembered {
         Some(names::version(credentials.secret_name.as_ref()?, credentials.version?))
     }
 
-    /// Every Secret of ours that may be there beside the desired one: also those that were written just before the operator ended, under
-    /// the names that follow from those that are known.
+    /// Every managed Secret that may be there next to the desired one: also those that were written just before the operator ended,
+    /// under the names that follow from those that are known.
     pub fn all_secrets(&self, desired: &Desired, observed: &Observed) -> BTreeSet<String> {
         let main = &desired.secret.name;
         let known = std::iter::once((main, &observed.secret)).chain(&observed.earlier_secrets);
@@ -198,7 +198,7 @@ impl Remembered {
         self.secrets().into_iter().chain(beside).filter(|name| name != main).collect()
     }
 
-    /// Every Secret of ours that may be there.
+    /// Every managed Secret that may be there.
     pub fn secrets(&self) -> BTreeSet<String> {
         let CredentialsStatus { secret_name, earlier_secrets, pending, previous, .. } = &self.credentials;
         let pending = pending.as_ref().map(|pending| pending.secret_name.clone());
@@ -207,8 +207,8 @@ impl Remembered {
         named.chain(self.version_secret()).chain(previous).chain(pending).collect()
     }
 
-    /// Names of Roles and RoleBindings to look at: none where no group is wanted and none was. A Secret that an earlier object
-    /// retained, or that was written before the memory was lost, may have readers that nobody remembers.
+    /// Names of Roles and RoleBindings to read: none where no group is desired and none was. A Secret that an earlier object
+    /// retained, or that was written before the recorded state was lost, may have readers that no one records.
     pub fn access_names(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let retained = matches!(secret, Secret::Ours(secret) if !secret.claimed);
         let wanted = retained || self.forgotten || !desired.access.groups.is_empty();
@@ -224,8 +224,8 @@ impl Remembered {
     }
 }
 
-/// Policies of earlier specs on a user of ours that the status has forgotten: a managed one by its tags, an inline one by the name that is
-/// ours on each user of ours, or by the name that AWS remembers.
+/// Policies of earlier specs on a managed user that the status has forgotten: a managed one by its tags, an inline one by the
+/// operator's own name for it, or by the name that AWS records.
 fn left_policies(desired: &Desired, observed: &Observed) -> Vec<PolicyStatus> {
     let identity = desired.policy.identity();
     let recorded = observed.user.set().and_then(|user| Ledger::of_tags(&user.tags).policy);

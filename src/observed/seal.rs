@@ -1,7 +1,7 @@
-//! A seal on what our own status remembers, so that nobody who may edit a status can make a foreign bucket or user ours.
+//! A seal on the recorded state, so that no one who can edit a status can make a foreign bucket or user a managed one.
 //!
-//! Only this operator has the key. Memory without the right seal is dropped as a whole, and the tags in AWS decide alone, as they do
-//! for an object that was never reconciled.
+//! Only this operator has the key. The operator discards recorded state without a valid seal as a whole. Then only the tags in AWS
+//! count, as for an object that was never reconciled.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ impl Seal {
         });
     }
 
-    /// Drops the memory of `object` unless it carries our seal; returns what was dropped.
+    /// Drops the recorded state of `object` unless it carries the operator's seal; returns what was dropped.
     pub fn check(&self, object: &mut BucketConnection) -> Option<Memory> {
         let status = object.status.as_ref()?;
         if status.memory == Memory::default() || self.holds(object, status) {
@@ -109,7 +109,8 @@ mod tests {
         assert_eq!(object.status, None);
     }
 
-    /// Every field of the memory that is there, or is added later, is under the seal: dropped as a whole when one byte differs.
+    /// Every field of the recorded state that is there, or is added later, is under the seal: dropped as a whole when one byte
+    /// differs.
     #[test]
     fn every_field_is_sealed() {
         let seal = Seal::new(Sensitive::new("key".into()));

@@ -1,7 +1,7 @@
-//! What the command line may believe of a status: it has no key to the seal, and whoever may write a status could have the operator's own
-//! policy widened by it, or a plan made for what is not there.
+//! What the command line accepts from a status. It has no key to verify the seal, and a person who can write a status could
+//! otherwise widen the operator's own policy, or get a plan for resources that do not exist.
 //!
-//! Believed is only what this object could have: names in its own account, under its own path, of its own spec.
+//! It accepts only what this object can have: names in its own account, under its own path, from its own spec.
 
 use kube::ResourceExt;
 
@@ -78,7 +78,7 @@ impl Own {
         }
     }
 
-    /// The name in the ARN of a user or policy in our account and under our path.
+    /// The name in the ARN of a user or policy in the operator's account and under the operator's path.
     fn named<'a>(&self, arn: &'a str, kind: &str) -> Option<&'a str> {
         let resource = arn.strip_prefix(&format!("{}:{kind}", self.iam))?;
         self.paths.iter().find_map(|path| resource.strip_prefix(path.as_str())).filter(|name| is_name(name))

@@ -1,7 +1,7 @@
-//! The part of a plan that lets groups read the Secret: a Role and a RoleBinding beside it.
+//! The part of a plan that gives groups access to the Secret: a Role and a RoleBinding next to it.
 //!
-//! The operator may read any Secret, so this right must not be lent: nobody is given a Secret that is not ours, and nobody is
-//! bound to a Role that is not ours. Where one of them turns foreign, what is ours of the grant goes.
+//! The operator can read any Secret, so it must not lend that permission: it gives no one access to a foreign Secret, and binds no
+//! one to a foreign Role. If one of them becomes foreign, the operator removes its own part of the grant.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         planner.stall(PART, Reason::AccessNotOwned, message);
         return None;
     }
-    // What cannot be seen may be anybody's.
+    // What cannot be seen may be foreign.
     if !(known(planner, &live.role) & known(planner, &live.binding)) {
         return Some(Vec::new());
     }
@@ -113,7 +113,7 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
     Some(planner.step(PART, action, diffs, &after))
 }
 
-/// Plans to remove what is ours of a grant, the RoleBinding first.
+/// Plans to remove what is managed of a grant, the RoleBinding first.
 pub(super) fn remove(planner: &mut Planner<'_>, name: &String, live: &Access, after: &[usize]) {
     let bound = match &live.binding {
         Held::Ours(binding) => Some(FieldDiff::new(GROUPS, Some(subjects(binding)), None)),
@@ -126,13 +126,13 @@ pub(super) fn remove(planner: &mut Planner<'_>, name: &String, live: &Access, af
     for (kind, diff) in [(Grant::RoleBinding, bound), (Grant::Role, role)] {
         if let Some(diff) = diff {
             let step = planner.step(PART, Action::DeleteGrant { kind, name: name.clone() }, vec![diff], after);
-            // It was ours until the spec changed.
+            // It was managed until the spec changed.
             planner.plan.steps[step].drift = false;
         }
     }
 }
 
-/// Plans to let go of what is ours of the grants: it stays as it is.
+/// Plans to release what is managed of the grants: it stays as it is.
 pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Access>) {
     for (name, live) in readers {
         let released =
@@ -161,7 +161,7 @@ fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
     !matches!(live, Held::NotLooked | Held::Unreadable(_))
 }
 
-/// Tells what could not be read and may be ours. An operator that may not read Roles has written none, unless it remembers one.
+/// Tells what could not be read and may be managed. An operator that may not read Roles has written none, unless it records one.
 fn unreadable<T>(planner: &mut Planner<'_>, name: &String, live: &Held<T>) -> Option<FieldDiff> {
     match live {
         Held::Unreadable(problem) if problem.class == Class::Denied && !planner.remembered.roles.contains(name) => {}
@@ -182,7 +182,7 @@ fn released(path: &str) -> Vec<FieldDiff> {
     vec![FieldDiff::new(format!("{path}.metadata"), Some(json!("released")), Some(json!("owned")))]
 }
 
-/// Everybody whom a RoleBinding names.
+/// Everyone whom a RoleBinding names.
 fn subjects(live: &OwnBinding) -> Value {
     json!(live.groups.iter().chain(&live.others).collect::<Vec<_>>())
 }

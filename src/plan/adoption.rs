@@ -1,5 +1,5 @@
-//! Taking over what exists: only what the spec and the account both allow, and only after the changes that it would bring were
-//! shown and approved, unless there are none.
+//! Adoption of existing resources: only what the spec and the account both allow. If the adoption changes something, only after
+//! these changes were shown and approved.
 
 use std::fmt::Write;
 
@@ -15,16 +15,16 @@ use crate::settings::FieldDiff;
 /// Bytes of the hash that are shown.
 const HASH_LENGTH: usize = 8;
 
-/// A takeover that waits for approval.
+/// An adoption that waits for approval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adoption {
     /// Identifies the changes.
     pub hash: String,
-    /// What it would change in what exists; our own tags do not count.
+    /// What it would change in what exists; the operator's own tags do not count.
     pub changes: Vec<FieldDiff>,
 }
 
-/// Holds the plan back while it takes something over in a way that nobody has approved.
+/// Holds the plan back while it takes something over in a way that no one has approved.
 pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
     let Some(first) = planner.adopts.first().copied() else { return };
     // What could not be read would change the hash once it is read.
@@ -63,7 +63,7 @@ pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
     planner.plan.adoption = Some(Adoption { hash, changes });
 }
 
-/// Whether the step changes what is taken over.
+/// Whether the step changes what is adopted.
 fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
     let adopted = |part| adopts.contains(&part);
     match action {

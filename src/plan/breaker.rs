@@ -1,10 +1,11 @@
-//! A write that AWS takes and that changes nothing is not sent for ever.
+//! Stops sending a write that AWS accepts but that has no effect.
 //!
-//! A check that plans the very write that the check before it sent, down to what it found and what it wants, has seen that it did
-//! not take: AWS makes something else of it, or something changes it back at once. After [`LIMIT`] such writes in a row it is
-//! held back (also where another write to the same part came in between each time, as when two of them undo each other), and the part says `NotConverging`, until a look finds the field in sync, the spec changes, or a retry is due. A
-//! retry changes nothing about what is said: only the next look can. Drift is told from it by that look, which comes within a
-//! minute of each write: what is found as it was written begins anew.
+//! If a reconcile plans the same write as the one before, with the same observed and desired values, the earlier write had no
+//! effect: AWS normalizes it, or another tool reverts it at once. After [`LIMIT`] such writes in a row the operator holds the write
+//! back, also if another write to the same part came in between each time, as when two of them undo each other. The part is then
+//! `NotConverging` until a reconcile finds the field in sync, the spec changes, or a retry is due. A retry alone does not change
+//! the condition: only the next reconcile can. It also distinguishes drift: it comes within a minute of each write, and a field
+//! that it finds as written starts a new count.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,10 +28,10 @@ const RETRY_SECONDS: i64 = 3_600;
 /// Longest value that a message shows whole.
 const VALUE_LENGTH: usize = 100;
 
-/// The writes that did not take, by fingerprint; whether each is to be tried again in this pass.
+/// The writes that did not take, by fingerprint; whether each is to be tried again in this reconcile.
 pub(super) type Ineffective = BTreeMap<String, bool>;
 
-/// What of the remembered writes did not take. Whoever asks for a check asks for another try, too.
+/// What of the recorded writes did not take. Anyone who asks for a reconcile asks for another try, too.
 pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffective {
     let due = |repeat: &IneffectiveWrite| {
         let age = now.as_second() - repeat.last_written_at.0.as_second();
@@ -40,7 +41,7 @@ pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffectiv
     ineffective.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
 }
 
-/// What makes two writes the same one: the generation of the spec, and each field with what was found and what is wanted. `None`
+/// What makes two writes the same one: the generation of the spec, and each field with what was found and the desired state. `None`
 /// for what is not counted: steps other than plain writes to AWS, and the first writes to a bucket or user that is being created.
 pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
     let plain = matches!(

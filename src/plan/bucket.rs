@@ -1,4 +1,4 @@
-//! The bucket's part of a plan.
+//! The part of a plan for the bucket and its settings.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::observed::{Bucket, Observed, Ownership};
 use crate::problem::{Class, Problem, join_names};
 use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId};
 
-/// Plans the bucket and its settings; returns the step that makes it ours, by creating or by tagging it, if there is one.
+/// Plans the bucket and its settings; returns the step that makes it managed, by creating or by tagging it, if there is one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
     use ConditionType::{BucketReady, RegionMatched};
     let name = &desired.bucket.name;
@@ -45,7 +45,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             } else {
                 planner.unreadable(BucketReady, problem);
             }
-            // What we do not remember as ours may be anybody's: grant nothing on it.
+            // What it does not record as managed may be foreign: grant nothing on it.
             planner.frozen |= !remembered;
             None
         }
@@ -53,7 +53,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// A bucket that is there: whose it is, and its settings; returns the step that marks it as ours, if there is one.
+/// A bucket that is there: whose it is, and its settings; returns the step that marks it as managed, if there is one.
 fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live: &settings::Live) -> Option<usize> {
     use ConditionType::BucketReady;
     let name = &desired.bucket.name;
@@ -97,13 +97,13 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     let (mut changes, mut unread) = desired.bucket.settings.changes(live);
     if adopt && (adopts || changes.iter().any(|change| !change.foreign.is_empty())) {
         (changes, unread) = desired.bucket.settings.adopting().changes(live);
-        // What others have under names of the spec is replaced only as approved, in a bucket of ours too.
+        // What others have under names of the spec is replaced only as approved, in a managed bucket too.
         planner.adopts.push(BucketReady);
     }
     if ownership == Ownership::Untagged && same {
         changes.iter_mut().for_each(mark_restored);
     }
-    // Ours first: then nothing is granted on what is not, and a takeover that is broken off goes on.
+    // Mark it first: then nothing is granted on what is not, and an adoption that is broken off continues.
     let (marks, changes): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|change| adopts && change.setting == SettingId::BucketTags);
     let (first, hands_off) = (planner.plan.steps.len(), planner.plan.hands_off);
@@ -121,15 +121,15 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     marked
 }
 
-/// Whether a bucket of our name is the one that the memory knows.
+/// Whether a bucket of the desired name is the one that the recorded state knows.
 enum Identity<'a> {
-    /// It was created when ours was.
+    /// It was created when the managed one was.
     Same,
     /// It was created at another time.
     Another,
-    /// The memory knows no bucket of this name, or AWS was not asked when it was created.
+    /// The recorded state knows no bucket of this name, or AWS was not asked when it was created.
     Unknown,
-    /// The memory knows it, but not when it was created: an older version of the operator noted neither date nor namespace.
+    /// The recorded state knows it, but not when it was created: an older version of the operator noted neither date nor namespace.
     Undated,
     /// AWS did not tell when it was created.
     Unclear(&'a Problem),
@@ -148,7 +148,7 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
     }
 }
 
-/// Changes nothing at all; what we granted on its name, when a bucket of ours had it, is taken back.
+/// Changes nothing at all; what the operator granted on its name, when a managed bucket had it, is taken back.
 fn not_ours(planner: &mut Planner<'_>, known: Identity<'_>, message: String) -> Option<usize> {
     planner.freeze(ConditionType::BucketReady, Reason::BucketNotOwned, message);
     planner.withdraws = !matches!(known, Identity::Same);

@@ -1,4 +1,4 @@
-//! A key that somebody else issued and keeps: it is tried, and nothing else. No user, policy, key or Secret is planned.
+//! A key that the operator did not issue and does not manage: it only verifies the key. It plans no user, policy, key or Secret.
 
 use super::{Action, Planner};
 use crate::api::conditions::{ConditionType, Reason};

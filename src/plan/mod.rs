@@ -99,7 +99,7 @@ pub enum Action {
     CreateUser {
         tags: Tags,
     },
-    /// Bounds the rights of the user by a managed policy.
+    /// Bounds the permissions of the user by a managed policy.
     SetPermissionsBoundary {
         arn: String,
     },
@@ -123,7 +123,7 @@ pub enum Action {
         document: Document,
         prune: Option<String>,
     },
-    /// Marks a managed policy as ours, or takes our marks off.
+    /// Marks a managed policy as owned, or removes the operator's marks.
     TagPolicy {
         arn: String,
         set: Tags,
@@ -143,8 +143,8 @@ pub enum Action {
         known: Vec<String>,
         retire: Vec<String>,
     },
-    /// Notes on the user, in AWS, which keys are ours, so that this is known when status and Secret are lost. Where `issued`, the key
-    /// that this plan issued is the current one.
+    /// Notes on the user, in AWS, which keys are managed, so that this is known when status and Secret are lost. Where `issued`,
+    /// the key that this plan issued is the current one.
     RecordKeys {
         ledger: Ledger,
         issued: bool,
@@ -260,7 +260,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
         None => identity(&mut planner, desired, observed, now, bucket),
     }
     if planner.plan.hands_off && !planner.foreign {
-        // Observing takes nothing from anybody, but nobody is shown what belongs to another connection.
+        // Observing takes nothing from anyone, but no one is shown what belongs to another connection.
         planner.frozen = false;
     }
     if planner.frozen {
@@ -279,7 +279,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
 /// Plans the user, its policy, its key, the Secret and the access to it.
 fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, bucket: Option<usize>) {
     let user = user::plan(planner, desired, observed);
-    // Whoever may name a bucket in the spec must get no right on it, and no key, before the bucket is known to be ours.
+    // Anyone who may name a bucket in the spec must get no permission on it, and no key, before the bucket is known to be managed.
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(planner, desired, observed, user.is_some(), &base);
     // What is not enforced is not waited for.

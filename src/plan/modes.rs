@@ -1,4 +1,4 @@
-//! What of a plan is carried out, by the modes of its sections (`spec.management`).
+//! Which steps of a plan the operator executes, by the modes of their sections (`spec.management`).
 
 use super::{Action, Plan, Step};
 use crate::api::ManagementMode;

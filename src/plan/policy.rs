@@ -1,4 +1,4 @@
-//! The IAM policy's part of a plan: inline or managed, and the way from one to the other.
+//! The part of a plan for the IAM policy: inline or managed, and the change from one to the other.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const PART: ConditionType = ConditionType::PolicyInSync;
 /// Versions that a managed policy may have (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 const MAX_VERSIONS: usize = 5;
 
-/// Plans the policy; returns the steps after which the user has its rights.
+/// Plans the policy; returns the steps after which the user has its permissions.
 pub(super) fn plan(
     planner: &mut Planner<'_>,
     desired: &Desired,
@@ -38,7 +38,7 @@ pub(super) fn plan(
     steps
 }
 
-/// Takes back the steps from `first` on where they would give rights to an unaccounted key; returns whether they did.
+/// Takes back the steps from `first` on where they would give permissions to an unaccounted key; returns whether they did.
 fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, first: usize) -> bool {
     let unknown = Owners::of(planner.remembered, observed).strangers(&observed.keys);
     let grants = |step: &Step| {
@@ -95,8 +95,8 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
     planner.write(PART, action, diffs, base).into_iter().collect()
 }
 
-/// Whether the inline policy of the desired name is ours: under the name that is ours on each user of ours, or because our status says that we
-/// wrote it. A connection that was applied again, which remembers nothing, finds its own by what it says.
+/// Whether the inline policy of the desired name is managed: under the operator's own name for it, or because the status says that
+/// the operator wrote it. A connection that was applied again, which records nothing, finds its own by what it says.
 pub(super) fn owns_inline(planner: &Planner<'_>, desired: &Desired, live: &Value) -> bool {
     let found_again = planner.remembered.user.is_none() && desired.policy.document.same_as(live);
     desired.policy.name == names::INLINE_POLICY || planner.remembered.policy(desired).is_some() || found_again
@@ -166,7 +166,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
     steps
 }
 
-/// Marks the policy as ours, where its tags were looked at and do not say so, or name another namespace.
+/// Marks the policy as managed, where its tags were read and do not say so, or name another namespace.
 fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours: bool, base: &[usize]) -> Option<usize> {
     let tags = live.tags.clone().or_else(|| (!ours).then(Tags::new))?;
     let set: Tags = desired.marks().into_iter().filter(|(key, value)| tags.get(key) != Some(value)).collect();
@@ -178,14 +178,14 @@ fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours
     (!diffs.is_empty()).then(|| planner.step(PART, action, diffs, base))
 }
 
-/// Takes the user's rights back where the bucket is not ours any more. What differs is written again once it is.
+/// Takes the user's permissions back where the bucket is no longer managed. What differs is written again once it is.
 pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     let ours = matches!(&observed.user, Reading::Set(user) if super::user::owned(planner, desired, user));
     let enforced = desired.management.of("policy") == ManagementMode::Enforce;
     if !(ours && enforced) {
         return;
     }
-    // The spec may have changed, and the rights still be those of the one before.
+    // The spec may have changed, and the permissions still be those of the one before.
     remove_earlier(planner, desired, observed, true, &[]);
     let action = match (&observed.inline_policy, &observed.managed_policy) {
         (Reading::Set(live), _) if owns_inline(planner, desired, live) => {
@@ -199,7 +199,7 @@ pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &
     planner.plan.steps[step].drift = false;
 }
 
-/// Ours by its tags; without them, by the id that the status remembers.
+/// Managed by its tags; without them, by the id that the status records.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPolicy) -> bool {
     match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
         Some(Ownership::Ours) => true,
@@ -210,8 +210,8 @@ pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPo
     }
 }
 
-/// Policies of earlier specs go once the new one is in place: the user is never without rights in between. A managed one goes
-/// only if its tag says that it is ours; an inline one, because the status names only those that we wrote.
+/// Policies of earlier specs go once the new one is in place: the user is never without permissions in between. A managed one goes
+/// only if its tag says that it is managed; an inline one, because the status names only those that the operator wrote.
 pub(super) fn remove_earlier(
     planner: &mut Planner<'_>,
     desired: &Desired,
@@ -241,7 +241,7 @@ pub(super) fn remove_earlier(
         };
         let diff = FieldDiff::new(format!("policy({})", earlier.name), Some(json!("present")), None);
         let step = planner.step(PART, action, vec![diff], after);
-        // It was ours until the spec changed.
+        // It was managed until the spec changed.
         planner.plan.steps[step].drift = false;
         steps.push(step);
     }

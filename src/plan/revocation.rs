@@ -1,10 +1,10 @@
-//! The emergency: all keys and sessions of the user are cut off, before anything else in a reconcile.
+//! The emergency: all keys and sessions of the user are revoked, before anything else in a reconcile.
 //!
 //! A session made with a key (`sts:GetFederationToken`) outlives the key by up to 36 hours, and deleting a key takes seconds to
 //! spread. What works at once on all of them is a Deny in a policy of the user. So:
 //!
-//! 1. the user is denied everything, and every key of ours is deleted; neither waits for the other;
-//! 2. once both are done, the denial is narrowed to the sessions that began before, which the next key has none of;
+//! 1. the user is denied everything, and every managed key is deleted; neither waits for the other;
+//! 2. once both are done, the denial is narrowed to the sessions that began before, which the new key has none of;
 //! 3. the next reconcile issues another key (keys/);
 //! 4. once the last session has ended by itself, the denial goes.
 //!
@@ -44,11 +44,11 @@ pub fn denial(sessions_before: Option<Timestamp>) -> Document {
     Document { statements: vec![statement] }
 }
 
-/// Plans to cut off every key and session of the user that `remembered` knows. It needs nothing but the user and its keys: not the
+/// Plans to revoke every key and session of the user that `remembered` knows. It needs nothing but the user and its keys: not the
 /// spec, the account's rules, the bucket or the policy.
 ///
-/// `observed` has the user and its keys. With `make_room` the denial did not fit beside the user's other inline policies: ours, which
-/// grants, goes first. Keys do not wait for the denial, nor the denial for them.
+/// `observed` has the user and its keys. With `make_room` the denial did not fit next to the user's other inline policies: the
+/// operator's, which grants, goes first. Keys do not wait for the denial, nor the denial for them.
 pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, now: Timestamp) -> Plan {
     let mut planner = Planner::new(remembered);
     match &observed.user {
@@ -57,7 +57,7 @@ pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, no
             planner.unreadable(PART, problem);
             return planner.finish();
         }
-        // The user is gone, or another one has its name: all keys and sessions of ours went with it.
+        // The user is gone, or another one has its name: all managed keys and sessions went with it.
         _ => return planner.finish(),
     }
     let diff = |live: &str, wanted: &str| vec![FieldDiff::new("user.access", Some(json!(live)), Some(json!(wanted)))];
@@ -89,25 +89,25 @@ fn listed(observed: &Observed) -> &[AccessKey] {
     }
 }
 
-/// Ids of keys on the user that are not ours.
+/// Ids of keys on the user that are foreign.
 pub fn foreign(remembered: &Remembered, observed: &Observed) -> Vec<String> {
     let owners = Owners::of(remembered, observed);
     listed(observed).iter().map(|key| key.id.clone()).filter(|id| !owners.accounted_for(id)).collect()
 }
 
-/// What is remembered while sessions from `before` may live.
+/// What is recorded while sessions from `before` may live.
 pub fn revocation(before: Timestamp) -> Revocation {
     let ends_at = before.checked_add(LONGEST_SESSION).unwrap_or(before);
     Revocation { sessions_before: Time(before), ends_at: Time(ends_at) }
 }
 
-/// Sessions that began before this are cut off.
+/// Sessions that began before this are revoked.
 pub fn sessions_before(now: Timestamp) -> Timestamp {
     let seconds = now.as_second() + SPREADING.as_secs();
     Timestamp::from_second(seconds).unwrap_or(now)
 }
 
-/// Keeps the denial of earlier sessions as it should be, until it is not needed any more.
+/// Keeps the denial of earlier sessions as it should be, until it is not needed any longer.
 pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestamp) {
     let revocation = match (&planner.remembered.credentials.revocation, &observed.denial) {
         (Some(known), _) => known.clone(),

@@ -1,4 +1,4 @@
-//! The IAM user's part of a plan.
+//! The part of a plan for the IAM user.
 
 use serde_json::json;
 
@@ -79,8 +79,8 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// A user that is taken over has no rights, and no keys, but those that it gets: its new key would have the rights too, and whoever has an old
-/// key would have those of the connection.
+/// A user that is adopted has no permissions, and no keys, but those that it gets: its new key would have the permissions too, and
+/// anyone who has an old key would have those of the connection.
 fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     if !observed.takes_user(desired, planner.remembered) || planner.plan.hands_off {
         return;
@@ -110,8 +110,8 @@ fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observ
     }
 }
 
-/// Bounds the rights of a user that is ours. A boundary is never taken away, and one that somebody else set is never replaced: it may be what
-/// holds the user back.
+/// Bounds the permissions of a user that is managed. A boundary is never taken away, and one that someone else set is never
+/// replaced: it may be what holds the user back.
 fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
     let Some(arn) = desired.user.boundary.as_ref().filter(|arn| user.boundary.as_ref() != Some(arn)) else { return };
     let set_by_us = |arn: &String| planner.remembered.user.as_ref().is_some_and(|user| user.permissions_boundaries.contains(arn));
@@ -127,12 +127,12 @@ fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
     planner.write(PART, Action::SetPermissionsBoundary { arn: arn.clone() }, vec![diff], &[]);
 }
 
-/// Nobody's, and to be taken over or only observed.
+/// No one's, and to be adopted or only observed.
 fn may_look(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     (desired.user.adopt || planner.plan.hands_off) && Ownership::of(&user.tags, desired) == Ownership::Untagged
 }
 
-/// Ours by its tags; without them, by the id that AWS never gives twice.
+/// Managed by its tags; without them, by the id that AWS never gives twice.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     match Ownership::of(&user.tags, desired) {
         Ownership::Ours => true,

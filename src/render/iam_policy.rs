@@ -2,8 +2,8 @@
 //!
 //! Names of permissions and the resources that they take:
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html> and `list_identityandaccessmanagement.html`
-//! beside it. The operator calls nothing of KMS: S3 sets a key as a bucket's default without asking for a right on it, and objects are
-//! written with the issued key. `sts:GetCallerIdentity` needs no right.
+//! next to it. The operator calls nothing of KMS: S3 sets a key as a bucket's default without asking for a permission on it, and objects are
+//! written with the issued key. `sts:GetCallerIdentity` needs no permission.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -111,7 +111,7 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
     grants.policy()
 }
 
-/// The policy for an identity from which an `AWSAccount` only goes on to other roles.
+/// The policy for an identity from which an `AWSAccount` only continues to other roles.
 pub fn for_roles(roles: &[String]) -> Policy {
     let (action, resource) = (one_or_many(["sts:AssumeRole"]), one_or_many(roles));
     let statement = Statement { sid: "Roles".to_owned(), effect: "Allow", action, resource, condition: Conditions::new() };
@@ -166,9 +166,9 @@ fn settings_of(desired: &Desired) -> Vec<&'static str> {
 
 /// What is done to a connection.
 struct Needs {
-    /// Whether it has a user of ours.
+    /// Whether it has a managed user.
     user: bool,
-    /// Actions of the managed settings, and of those that are only looked at.
+    /// Actions of the managed settings, and of those that are only read.
     settings: Vec<&'static str>,
     managed: bool,
     adopts_user: bool,
@@ -333,7 +333,7 @@ impl<'a> Grants<'a> {
                 if let Some(boundary) = self.boundary {
                     require("StringEquals", "iam:PermissionsBoundary", json!(boundary));
                 }
-                // Whoever may attach any policy to a user may become administrator.
+                // Anyone who may attach any policy to a user may become administrator.
                 if purpose == Purpose::UserPolicies {
                     require("ArnLike", "iam:PolicyARN", one_or_many(&self.policies));
                 }

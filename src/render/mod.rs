@@ -44,7 +44,7 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
 }
 
 /// The same text in one line, with control characters, line separators and changes of direction spelled out: what a tenant wrote can
-/// neither look like a line of ours nor hide one.
+/// neither look like a line of the operator nor hide one.
 pub fn printable(text: &str) -> String {
     let moves = |c: char| {
         c.is_control()

@@ -22,7 +22,7 @@ pub(super) struct Limits {
 /// Calls of a namespace that may be immediate at once, and then one more each second: revocations of dozens of keys. A namespace that
 /// asks for more gets them in its turn, since it could use up what the account allows to all.
 const IMMEDIATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Namespaces whose immediate calls are remembered before those are forgotten that made none lately.
+/// Namespaces whose immediate calls are recorded before those are forgotten that made none lately.
 const REMEMBERED: usize = 1_000;
 
 /// One call at a time waits for the limiter, and namespaces take turns at that.

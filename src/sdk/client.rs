@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 /// For one attempt of a call; retries come on top.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The SDK waits up to a second before its first retry; a pass is short, and the next pass is a retry too.
+/// The SDK waits up to a second before its first retry; a reconcile is short, and the next reconcile is a retry too.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const POOL_SIZE: usize = 64;
@@ -199,7 +199,7 @@ pub(super) fn sts(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_sts::Cli
     aws_sdk_sts::Client::from_conf(config.build())
 }
 
-/// Clients that sign with an issued key, in the region of the bucket: never with the operator's rights.
+/// Clients that sign with an issued key, in the region of the bucket: never with the operator's permissions.
 pub(super) fn with_key(
     config: &SdkConfig,
     endpoints: &Endpoints,

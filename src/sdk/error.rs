@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// It would be retried for ever, and blamed on AWS.
+    /// It would be retried forever, and blamed on AWS.
     #[test]
     fn what_no_request_can_carry_is_refused() {
         type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;

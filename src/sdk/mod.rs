@@ -111,15 +111,15 @@ impl Sdk {
             .clone()
     }
 
-    /// Clients that sign with an issued key, in the region of the bucket: never with the operator's rights.
+    /// Clients that sign with an issued key, in the region of the bucket: never with the operator's permissions.
     pub fn with_key(&self, key: &KeyPair, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sts::Client) {
         client::with_key(&self.config, &self.endpoints, key, region)
     }
 
-    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`. It takes its turn, and what it costs from the
-    /// account's budget, on behalf of the [`Caller`]; within [`crate::fair::at_once`] it waits for neither.
+    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`. It takes its turn, and what it costs from
+    /// the account's budget, on behalf of the [`Caller`]; within [`crate::fair::at_once`] it waits for neither.
     ///
-    /// Boxed at once: the SDK's futures have many kilobytes, and a pass holds dozens of them one in the other.
+    /// Boxed at once: the SDK's futures have many kilobytes, and a reconcile holds dozens of them one in the other.
     pub(crate) fn call<'a, T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         &'a self,
         action: &'static str,

@@ -1,8 +1,8 @@
-//! One HTTPS request to an address that a user names: asked without any credential, told by its status alone.
+//! One HTTPS request to an address that a user names: sent without credentials; only its status counts.
 //!
-//! The operator's network is not the user's, so the address must lead nowhere near the operator: which hosts may be named is for the
-//! AWSAccount to say, and here only names are taken, only over TLS, redirects are not followed, the body is not read, and what the name
-//! resolves to is checked by the very look-up that is connected to. No proxy is used: it would look the name up again.
+//! The operator's network is not the user's, so the address must lead nowhere near the operator: which hosts may be named is for
+//! the AWSAccount to say, and here only names are taken, only over TLS, redirects are not followed, the body is not read, and what
+//! the name resolves to is checked by the very look-up that is connected to. No proxy is used: it would look the name up again.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -67,7 +67,8 @@ pub fn is_allowed_address(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address to which a network translates this one: NAT64 (RFC 6052, RFC 8215), 6to4, and the form that is not used any more.
+/// The IPv4 address to which a network translates this one: NAT64 (RFC 6052, RFC 8215), 6to4, and the form that is not used any
+/// longer.
 fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let (high, low) = match (a, b) {

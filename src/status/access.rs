@@ -1,4 +1,4 @@
-//! Who may read the Secret, and under which names that is granted.
+//! Who can read the Secret, and the names of the Roles and RoleBindings for that.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::api::AccessStatus;
 use crate::observed::{Access, Grant, Held};
 use crate::plan::Action;
 
-/// What the status says about it after a check.
+/// What the status says about it after a reconcile.
 pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Option<AccessStatus> {
     let Checked { desired, observed, remembered, .. } = check;
     if check.plan.frozen {

@@ -11,7 +11,7 @@ use crate::plan::Blocker;
 use crate::problem::join_names;
 use crate::settings::wrong_fields;
 
-/// What came of looking at an account.
+/// The result of reading an account.
 pub enum Finding<'a> {
     /// The operator is signed in, as this ARN.
     SignedIn(&'a Account, &'a str),

@@ -1,6 +1,6 @@
-//! What the key was proven to do, for those who only look at that.
+//! What the key is verified to do, for readers who need only that.
 //!
-//! The key is tried when it is issued and when the spec changes; in between the status keeps what was found.
+//! The operator verifies the key when it is issued and when the spec changes. In between, the status keeps the results.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
     all
 }
 
-/// What was tried in this check, where the key worked.
+/// What was tried in this reconcile, where the key worked.
 pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
     let steps = check.plan.steps.iter().zip(&check.report.outcomes);
     let mut proven = steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. }));

@@ -54,7 +54,7 @@ pub fn set(
     conditions.sort_by_key(|condition| rank(&condition.type_));
 }
 
-/// The order in which people read them; ours first, then whatever else is there.
+/// The order in which people read them; the operator's first, then any others.
 fn rank(type_: &str) -> (usize, String) {
     use ConditionType::{DriftDetected, Ready, Reconciling, Stalled};
     let mut order = vec![Ready, Reconciling, Stalled];

@@ -1,4 +1,4 @@
-//! What keeps an object from being deleted.
+//! What blocks the deletion of an object.
 
 use super::denials::denials;
 use crate::api::conditions::Reason;
@@ -6,7 +6,7 @@ use crate::execute::{Outcome, Report};
 use crate::plan::{Blocker, Plan};
 use crate::problem::Place;
 
-/// What stands in the way of a deletion; `None` where nothing failed.
+/// What blocks a deletion; `None` where nothing failed.
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
     let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
         let problem = outcome.problem()?;

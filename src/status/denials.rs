@@ -1,4 +1,4 @@
-//! Every call that was denied in a pass, in one text: whoever mends the operator's rights wants to do it once.
+//! Every call that was denied in a reconcile, in one text, so that a person can fix all permissions of the operator at once.
 
 use std::collections::BTreeSet;
 
@@ -48,8 +48,8 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
     Some(parts.join("; "))
 }
 
-/// Reads that failed, also those that stand in the way of nothing. Of a user that is not there they say nothing: AWS does not know
-/// its path, so that the operator's rights do not match.
+/// Reads that failed, also those that block nothing. Of a user that is not there they say nothing: AWS does not know
+/// its path, so that the operator's permissions do not match.
 fn unread<'a>(check: &Checked<'a>) -> Vec<&'a Problem> {
     let observed = check.observed;
     let of_user = [

@@ -1,4 +1,4 @@
-//! What the status tells of a key that somebody else issued and keeps.
+//! The status of a key that the operator did not issue and does not manage.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -42,12 +42,12 @@ pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked
     now_known
 }
 
-/// ARN of whom the key belongs to, where this check has asked.
+/// ARN of whom the key belongs to, where this reconcile has asked.
 fn identity<'a>(check: &'a Checked<'_>) -> Option<&'a str> {
     tried(check)?.iter().find_map(|tried| tried.found.as_deref())
 }
 
-/// What is different about the parts of a connection whose key somebody else keeps in the Secret `name`.
+/// What is different about the parts of a connection whose key someone else keeps in the Secret `name`.
 pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> Option<Verdict> {
     let left = |what: &str| Some(Verdict::holds(Reason::NotManaged, format!("credentials.source is Existing: {what}")));
     match part {

@@ -31,7 +31,7 @@ use crate::settings::{FieldDiff, Reading, Setting, short_name};
 /// Folds `pass` into the status that the object should have.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
     let mut status = pass.object.status.clone().unwrap_or_default();
-    // A suspended object is not looked at, so what is asked for waits.
+    // A suspended object is not read, so what is asked for waits.
     if !matches!(pass.stage, Stage::Suspended) {
         status.last_handled_reconcile_at = pass.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
     }
@@ -74,7 +74,7 @@ impl Fold<'_> {
         );
     }
 
-    /// The status that the pass began with.
+    /// The status that the reconcile began with.
     fn before(&self) -> BucketConnectionStatus {
         self.pass.object.status.clone().unwrap_or_default()
     }
@@ -113,7 +113,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Nothing was looked at.
+    /// Nothing was read.
     fn refused(&mut self, blocker: &Blocker) {
         if blocker.stalled {
             return self.stalled(blocker.part, blocker.reason, &blocker.message);
@@ -165,7 +165,7 @@ impl Fold<'_> {
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {
-            // A call that failed in passing says nothing new about a key that works.
+            // A call that failed transiently says nothing new about a key that works.
             let stands = verdict.transient && is_true(&self.status, ConditionType::Verified);
             self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
         }
@@ -192,7 +192,7 @@ impl Fold<'_> {
         };
         let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
-            // A call that failed in passing says nothing new about a part that held.
+            // A call that failed transiently says nothing new about a part that held.
             if verdict.transient && patience && is_true(&before, *part) {
                 continue;
             }
@@ -200,7 +200,7 @@ impl Fold<'_> {
             self.set(*part, holds, verdict.reason, &verdict.message);
         }
         let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
-        // Whoever mends one denial mends them all; what the issued key is denied is another matter.
+        // Anyone who fixes one denial fixes them all; what the issued key is denied is another matter.
         let denied = denied.filter(|_| {
             stalled.is_some_and(|(part, verdict)| *part != ConditionType::Verified && verdict.reason == Reason::AccessDenied)
         });
@@ -259,11 +259,11 @@ impl Fold<'_> {
         }
     }
 
-    /// Names and ids that later passes build on: only of what is ours.
+    /// Names and ids that later reconciles build on: only of what is managed.
     fn identities(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
         if check.plan.frozen {
-            // Of all that is remembered only rights that were withdrawn are not there any more.
+            // Of all that is recorded only permissions that were withdrawn are not there any longer.
             let memory = &mut self.status.memory;
             memory.policy.take_if(|policy| removed(check, policy) == Some(true));
             memory.earlier_policies.retain(|policy| removed(check, policy) != Some(true));
@@ -274,7 +274,7 @@ impl Fold<'_> {
         let steps = check.plan.steps.iter().zip(&check.report.outcomes);
         let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
-            // A bucket that was made anew has nothing of before.
+            // A bucket that was made again has nothing of before.
             let earlier_names = self.status.memory.owned();
             self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
@@ -330,7 +330,7 @@ impl Fold<'_> {
     fn versioning(&mut self, check: &Checked<'_>) {
         let memory = &mut self.status.memory;
         let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
-        // One that is read at each check, because nothing is proven, and is as it was, is no news.
+        // One that is read at each reconcile, because nothing is verified, and is as it was, is no news.
         let stands = |known: &VersioningStatus| {
             let same = found.as_ref().is_none_or(|found| found.versioned == known.versioned);
             same && (found.is_none() || is_fresh(known, self.pass.now))
@@ -362,13 +362,13 @@ impl Fold<'_> {
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
         } else if !unanswered && remembered.policy(desired).is_none() {
-            // It was announced and never written: a policy of that name that comes later is somebody else's.
+            // It was announced and never written: a policy of that name that comes later is someone else's.
             self.status.memory.policy = remembered.policies.first().cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
             match removed(check, policy) {
                 Some(removed) => !removed,
-                // It is gone, was not ours, went with its user, or could not be looked at.
+                // It is gone, was foreign, went with its user, or could not be read.
                 None => policy
                     .arn
                     .as_ref()
@@ -410,7 +410,7 @@ impl Fold<'_> {
         }
     }
 
-    /// What is only observed, and what a takeover would change: shown as it is now.
+    /// What is only observed, and what an adoption would change: shown as it is now.
     fn differences(&mut self, check: &Checked<'_>) {
         let shown = |diffs: &mut dyn Iterator<Item = &FieldDiff>| -> Vec<DriftDifference> {
             let shown = diffs.map(|diff| DriftDifference::new(&diff.path, diff.live.as_ref(), diff.desired.as_ref()));
@@ -429,8 +429,8 @@ impl Fold<'_> {
     }
 }
 
-/// The boundaries of the user that we set: the one that was written now, or was there and is the account's own, or those of before. A lost
-/// answer may be that of a call that was carried out.
+/// The boundaries of the user that the operator set: the one that was written now, or was there and is the account's own, or those
+/// of before. A lost answer may be that of a call that was carried out.
 fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> {
     let Checked { desired, observed, .. } = check;
     let wanted = desired.user.boundary.clone();
@@ -449,8 +449,9 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
     known
 }
 
-/// Those of `ours` that we wrote, in this check or earlier. Others may have the same under the same name, so what is only found to be as it is
-/// wanted does not become ours, unless the bucket is adopted. Keys of tags are ours by the rules of the account.
+/// Those of `ours` that the operator wrote, in this reconcile or earlier. Others may have the same under the same name, so what is
+/// only found to be as it is wanted does not become managed, unless the bucket is adopted. Keys of tags are managed by the rules of
+/// the account.
 fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, check: &Checked<'_>) -> Vec<String> {
     if check.desired.bucket.adopt || section == short_name(BucketTags::FIELD) {
         return ours;
@@ -460,13 +461,13 @@ fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, chec
         steps.filter(|(step, _)| matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == section));
     let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
-    // No spec, and nobody else, has a Sid that begins like this.
+    // No spec, and no one else, has a Sid that begins like this.
     let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);
     let known = |name: &String| own(name) || earlier.into_iter().chain(adds).flatten().any(|known| known == name);
     ours.into_iter().filter(known).collect()
 }
 
-/// Keys that are ours now and, while a write of them is open, those that were.
+/// Keys that are managed now and, while a write of them is open, those that were.
 fn merged(mut now: Vec<String>, earlier: Option<Vec<String>>, open: bool) -> Vec<String> {
     if open {
         now.extend(earlier.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Which writes the next check may find undone, and how often that has happened: `plan::breaker` acts on it.
+//! Which writes the next reconcile may find without effect, and how often that happened: `plan::breaker` uses it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use crate::plan::{Plan, Step};
 /// Writes that come sooner after one another count as one.
 const SPACING_SECONDS: i64 = 5;
 
-/// Writes that are remembered at most.
+/// Writes that are recorded at most.
 const MOST: usize = 20;
 
-/// What is remembered after a check: the writes that it sent or held back, and earlier ones of the same parts. What it looked at and
+/// What is recorded after a reconcile: the writes that it sent or held back, and earlier ones of the same parts. What it read and
 /// found in sync is forgotten.
 pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<IneffectiveWrite> {
     let Checked { remembered, plan, report, .. } = check;
@@ -51,7 +51,7 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
         }
     }
     let known_now = |repeat: &IneffectiveWrite| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
-    // Writes that undo each other alternate: none of them took as long as each check writes to the part.
+    // Writes that undo each other alternate: none of them took as long as each reconcile writes to the part.
     let counted = plan.steps.iter().zip(&report.outcomes).filter(|(step, outcome)| outcome.is_done() && print(step).is_some());
     let written: BTreeSet<_> = counted.map(|(step, _)| step.part.to_string()).collect();
     let open = |repeat: &&IneffectiveWrite| {
@@ -63,7 +63,7 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
     all
 }
 
-/// Whether the check could not see the part.
+/// Whether the reconcile could not see the part.
 fn unseen(plan: &Plan, part: &str) -> bool {
     use ConditionType::{BucketReady, CORSInSync, PolicyInSync, UserReady};
     let base = [(CORSInSync, BucketReady), (PolicyInSync, UserReady)].into_iter().find(|(of, _)| of.to_string() == part);

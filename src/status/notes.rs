@@ -1,4 +1,4 @@
-//! What a pass is worth telling in an Event: few, and only when something changed.
+//! Which results of a reconcile become Events: few, and only if something changed.
 
 use super::condition;
 use crate::api::BucketConnectionStatus;
@@ -38,7 +38,7 @@ fn about_key(plan: &Plan, step: &Step, outcome: &Outcome, desired: &Desired) -> 
     }
 }
 
-/// What became of a revocation that was asked for.
+/// The result of a revocation that was asked for.
 fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionStatus) -> Option<Note> {
     let told = |status| condition(status, ConditionType::RevocationComplete).map(|c| (c.status.clone(), c.reason.clone()));
     let handled = |status: &BucketConnectionStatus| status.memory.credentials.clone()?.last_handled_revoke_at;
@@ -48,7 +48,7 @@ fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionSta
     (again || told(before) != told(after)).then(|| Note { warning: true, reason, text: now.message.clone() })
 }
 
-/// Notes about a pass that turned `before` into `after`.
+/// Notes about a reconcile that turned `before` into `after`.
 pub fn notes(
     before: &BucketConnectionStatus,
     after: &BucketConnectionStatus,

@@ -1,4 +1,4 @@
-//! What a check says about each part of a connection.
+//! The result of a reconcile for each part of a connection.
 
 use super::Checked;
 use super::capabilities::{tried, why};
@@ -12,7 +12,7 @@ use crate::plan::{Action, Step};
 use crate::problem::{Class, DENIERS, Problem};
 use crate::settings::Reading;
 
-/// What a check says about a part.
+/// What a reconcile says about a part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// True, False, or unknown.
@@ -23,7 +23,7 @@ pub struct Verdict {
     pub message: String,
     /// Only a person can help.
     pub stalled: bool,
-    /// It could not be looked at, and only transiently: nothing new is known about the part.
+    /// It could not be read, and only transiently: nothing new is known about the part.
     pub transient: bool,
 }
 
@@ -55,7 +55,7 @@ impl Verdict {
     }
 }
 
-/// What the check says about `part`.
+/// What the reconcile says about `part`.
 pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let blocked = |part| check.plan.blockers.iter().any(|blocker| blocker.part == part);
     let readers = || !check.desired.access.groups.is_empty() || check.observed.access.values().any(Access::is_ours);
@@ -66,7 +66,7 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
         );
     }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
-        // All of a kind at once: whoever mends one mends them all.
+        // All of a kind at once: anyone who fixes one fixes them all.
         let alike = check.plan.blockers.iter().filter(|other| other.part == part && other.reason == blocker.reason);
         let message = alike.map(|blocker| blocker.message.as_str()).collect::<Vec<_>>().join("; ");
         return Verdict {
@@ -174,7 +174,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
             transient: false,
         },
         Outcome::Failed(problem) | Outcome::Unknown(problem) => match (&step.action, &problem.class) {
-            // "It is there already" ends an optimistic creation; the next pass looks whose it is.
+            // "It is there already" ends an optimistic creation; the next reconcile looks whose it is.
             (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => {
                 Verdict::unknown(Reason::Progressing, format!("{what}: reading the observed state again"))
             }
@@ -218,7 +218,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
     })
 }
 
-/// What was seen or done that lets us say that the part holds.
+/// What was seen or done that shows that the part holds.
 fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let Checked { desired, observed, .. } = check;
     let did = |wanted: fn(&Action) -> bool| {

@@ -1,5 +1,5 @@
-//! AWS remembers what the status knows: the tags on the user are compared with the folded status, and written where they differ.
-//! Most passes find them as they are; the first key is recorded by the plan itself, beside its proof.
+//! Records in AWS what the status knows: compares the tags on the user with the folded status, and writes them if they differ. Most
+//! reconciles find them equal. The plan itself records the first key, next to its verification.
 
 use super::Checked;
 use crate::api::conditions::ConditionType;
@@ -10,7 +10,7 @@ use crate::plan::{Action, Step};
 use crate::settings::tags::Tags;
 
 /// The step that writes what `after`, the folded status, knows to the user's tags; `None` where they say it already, or the user is
-/// not ours to tag.
+/// foreign.
 pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Step> {
     let Checked { desired, plan, .. } = check;
     let ours = after.memory.user.is_some() && desired.existing.is_none();
@@ -35,7 +35,7 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     missing.then_some(step)
 }
 
-/// The user's tags after this pass; `None` where they are not known.
+/// The user's tags after this reconcile; `None` where they are not known.
 fn recorded(check: &Checked<'_>) -> Option<Tags> {
     let mut live = check.observed.user.set().map(|user| user.tags.clone());
     for (step, outcome) in check.plan.steps.iter().zip(&check.report.outcomes).filter(|(_, outcome)| outcome.is_done()) {

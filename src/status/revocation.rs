@@ -1,4 +1,4 @@
-//! What the status says of a revocation that was asked for, and what is remembered of it.
+//! What the status says about a requested revocation, and what it records of it.
 
 use kube::ResourceExt;
 
@@ -38,7 +38,7 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     Some((reason, message, person))
 }
 
-/// Folds a revocation into `status`: its own condition, `Ready`, and what is remembered of the keys.
+/// Folds a revocation into `status`: its own condition, `Ready`, and what is recorded of the keys.
 pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut: &CutOff<'_>) {
     let generation = pass.object.metadata.generation;
     let mut tell = |kind, value, reason, text: &str| {
@@ -96,7 +96,7 @@ fn deleted(step: &crate::plan::Step) -> Option<String> {
     }
 }
 
-/// Says of a revocation that was asked for and could not even begin why that is so. Called where a pass ended without one.
+/// Says of a revocation that was asked for and could not even begin why that is so. Called where a reconcile ended without one.
 pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen: bool) {
     if pending(pass.object, status).is_none() || !seen {
         return;
@@ -113,7 +113,7 @@ pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen
     tell(ConditionType::Ready, false, Reason::RevocationBlocked, &format!("{KIND}: {text}"));
 }
 
-/// Whether the key in the Secret was cut off and no other is there yet.
+/// Whether the key in the Secret was revoked and no other is there yet.
 pub(super) fn without_key(status: &BucketConnectionStatus) -> bool {
     status.memory.credentials.as_ref().is_some_and(|credentials| !credentials.revoked.is_empty())
 }

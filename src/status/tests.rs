@@ -168,7 +168,7 @@ fn every_denied_read_is_told_at_once() {
     let text = |status: &BucketConnectionStatus, kind| condition(status, kind).unwrap().message.clone();
     assert!(text(&alone, ConditionType::Ready).starts_with("BucketReady: bucket lab-bucket belongs to another AWS account"));
 
-    // What stands behind the first, in whatever order, and what stands in the way of nothing.
+    // What stands behind the first, in whatever order, and what blocks nothing.
     let mut observed = Observed {
         bucket: Bucket::Unreadable(problem.clone()),
         unread: vec![denied("s3:GetBucketCORS"), problem, Problem::new(Class::Throttled, "s3:GetLifecycle", "SlowDown", "")],
@@ -280,7 +280,7 @@ fn the_same_again_is_written_once_an_hour() {
     assert!(at(0).checked_add(SignedDuration::from_hours(1)).unwrap() == at(HEARTBEAT_SECONDS));
 }
 
-/// A misspelled region looks like one that is out of order, for ever.
+/// A misspelled region looks like one that is out of order, forever.
 #[test]
 fn a_region_that_never_answers_stalls_after_a_while() {
     let unreachable = |part| {

@@ -1,4 +1,4 @@
-//! What was written last, by section, so that the next check can tell what others changed.
+//! The last written values, by section, so that the next reconcile can recognize drift.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::plan::Action;
 
 type Written = BTreeMap<String, String>;
 
-/// The fingerprints after a check that began with `before`: of what is in force as it is wanted now; of what could not be looked at, or
+/// The fingerprints after a check that began with `before`: of what is in force as it is desired now; of what could not be read, or
 /// not be written yet, that of before.
 pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     let Checked { desired, observed, plan, report, .. } = check;
