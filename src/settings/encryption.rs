@@ -26,14 +26,13 @@ pub struct EncryptionSpec {
     pub kind: EncryptionType,
 
     /// Full ARN of the KMS key, in the region and account of the bucket. There is no default: the AWS managed key aws/s3 cannot be shared
-    /// with another account. An alias would be looked up in the account of whoever
-    /// writes an object, so it is not accepted.
+    /// with another account. Aliases are not accepted: S3 would resolve an alias in the account of the caller that writes an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias or a key id is not enough"))]
     #[schemars(length(min = 1, max = 256))]
     pub kms_key_arn: Option<String>,
 
-    /// SSE-KMS: ask KMS once for many objects, which costs less. Omitted: on where we set the encryption, else left as it is.
+    /// SSE-KMS: S3 calls KMS once for many objects, which costs less. Omitted: on if the operator sets the encryption, else left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket_key: Option<bool>,
 

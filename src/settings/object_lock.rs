@@ -19,7 +19,7 @@ use crate::api::conditions::ConditionType;
 #[x_kube(validation = Rule::new("has(self.days) != has(self.years)").message("objectLock needs days or years, and not both"))]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectLockSpec {
-    /// GOVERNANCE: whoever has s3:BypassGovernanceRetention may still delete. COMPLIANCE: nobody may, not even the account's root.
+    /// GOVERNANCE: callers with s3:BypassGovernanceRetention can still delete. COMPLIANCE: no one can, not even the account's root user.
     pub mode: RetentionMode,
     /// How long, in days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
