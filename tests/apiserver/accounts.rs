@@ -158,7 +158,9 @@ async fn in_the_wrong_account_nothing_is_touched() {
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "WrongAccount");
     assert!(
-        message.contains(&format!("AWSAccount wrong-account has accountId {SECOND}, but its credentials belong to account 123456789012")),
+        message.contains(&format!(
+            "AWSAccount wrong-account has accountId {SECOND}, but its credentials belong to account 123456789012"
+        )),
         "{message}"
     );
     assert!(lab.proxy.take().iter().all(|request| request.action == "sts:GetCallerIdentity"));

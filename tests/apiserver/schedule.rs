@@ -70,7 +70,7 @@ async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
     lab.proxy.take();
     lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "now" } } })).await;
     let waits = |object: &BucketConnection| {
-        told(object, "Reconciling").2.ends_with("a check was requested, and waits until spec.suspend is false")
+        told(object, "Reconciling").2.ends_with("a reconcile was requested, and waits until spec.suspend is false")
     };
     let object = lab.until("c", "word of the request", waits).await;
     let handled = |object: &BucketConnection| object.status.as_ref().unwrap().last_handled_reconcile_at.clone();
