@@ -117,7 +117,9 @@ fn checked(state: &State, bucket: &Bucket, sub: &str, call: &Call<'_>) -> Result
             if listed > 50 {
                 return refuse(400, "BadRequest", "Bucket tag count cannot be greater than 50");
             }
-            return Ok(if tags.is_empty() { String::new() } else { body.to_owned() });
+            // In their order; without the namespace, which tags of a creation do not have.
+            let kept: String = elements(body, "Tag").iter().map(|tag| format!("<Tag>{tag}</Tag>")).collect();
+            return Ok(if tags.is_empty() { String::new() } else { format!("<Tagging><TagSet>{kept}</TagSet></Tagging>") });
         }
         "cors" => {
             if !has("CORSRule") {
