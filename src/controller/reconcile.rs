@@ -178,15 +178,11 @@ pub(super) async fn observe(
     kubernetes: &Kubernetes,
     (creation, now): (Discovery, Timestamp),
 ) -> Observed {
-    let mut seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
+    let seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
     if creation == Discovery::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
         return seen;
     }
-    let mut observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
-    if remembered.recall_secret(desired, &observed) {
-        seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
-        observed = Box::pin(aws.observe(desired, remembered, seen, Scope::Reconcile)).await;
-    }
+    let observed = Box::pin(look(object, desired, remembered, seen, aws, kubernetes, (Scope::Reconcile, now))).await;
     let changes = desired.existing.is_none() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
     let versioning = match observed.asks_versioning(desired, remembered, now) {
@@ -194,6 +190,24 @@ pub(super) async fn observe(
         false => Reading::NotLooked,
     };
     Observed { workloads, versioning, ..observed }
+}
+
+/// Reads AWS, after `seen` was read from Kubernetes. Reads both once more if AWS names a Secret that the status has forgotten.
+async fn look(
+    object: &BucketConnection,
+    desired: &Desired,
+    remembered: &mut Remembered,
+    seen: Observed,
+    aws: &Aws,
+    kubernetes: &Kubernetes,
+    (scope, now): (Scope, Timestamp),
+) -> Observed {
+    let observed = aws.observe(desired, remembered, seen, scope).await;
+    if !remembered.recall_secret(desired, &observed) {
+        return observed;
+    }
+    let seen = beside(object, desired, remembered, kubernetes, now).await;
+    aws.observe(desired, remembered, seen, scope).await
 }
 
 /// What is there in Kubernetes.
@@ -268,12 +282,10 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         match resolve(object, &opened, context).await {
             Ok(desired) => {
                 let now = (context.clock)();
-                let mut seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
-                let mut observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Scope::Deletion)).await;
-                if remembered.recall_secret(&desired, &observed) {
-                    seen = beside(object, &desired, &remembered, &context.kubernetes, now).await;
-                    observed = Box::pin(opened.aws.observe(&desired, &remembered, seen, Scope::Deletion)).await;
-                }
+                let (aws, kubernetes) = (&opened.aws, &context.kubernetes);
+                let seen = Box::pin(beside(object, &desired, &remembered, kubernetes, now)).await;
+                let scope = (Scope::Deletion, now);
+                let mut observed = Box::pin(look(object, &desired, &mut remembered, seen, aws, kubernetes, scope)).await;
                 remembered.recall(&mut object.clone(), &desired, &observed);
                 // None of them is the next one's or the last one's any longer.
                 let mut others = remembered.all_secrets(&desired, &observed);

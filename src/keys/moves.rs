@@ -158,16 +158,16 @@ impl Ring {
             // The Secret is not written: this copy of the key is not proven, and another one in it may be the right one.
             Current::Inactive(key) => vec![Move::Activate(key.id.clone()), Move::Prove(key.clone())],
             Current::Rejected(key, code) => vec![Move::Block(Obstacle::Rejected(key.clone(), code.clone()))],
-            Current::NotListed => self.without_list(ConditionType::CredentialsReady),
+            Current::NotListed => self.without_list(),
             Current::Broken(why) => self.replace(why),
             Current::Unread(problem) => vec![unreadable(ConditionType::CredentialsReady, problem)],
         }
     }
 
     /// The list of keys is needed, and not known.
-    fn without_list(&self, part: ConditionType) -> Vec<Move> {
+    fn without_list(&self) -> Vec<Move> {
         match &self.list {
-            List::Unreadable(problem) => vec![unreadable(part, problem)],
+            List::Unreadable(problem) => vec![unreadable(ConditionType::CredentialsReady, problem)],
             List::NotAsked | List::Keys(_) => Vec::new(),
         }
     }
@@ -213,7 +213,7 @@ impl Ring {
 
     /// A key is issued in place of one whose secret part is lost or wrong, or as the first; unless a pending one can take its place.
     fn replace(&self, why: &Why) -> Vec<Move> {
-        let Some(listed) = self.list.keys() else { return self.without_list(ConditionType::CredentialsReady) };
+        let Some(listed) = self.list.keys() else { return self.without_list() };
         match &self.waiting {
             Waiting::Unreadable(problem) => return vec![unreadable(ConditionType::CredentialsReady, problem)],
             Waiting::Holds(_, Health::Unclear(problem)) => return vec![unreadable(ConditionType::CredentialsReady, problem)],
@@ -257,17 +257,25 @@ impl Ring {
         Move::Issue(Issue { stage: Stage::Current, why, room, known, obsolete })
     }
 
+    /// The list of keys, where it and the waiting Secret are known and that Secret may be written; else what keeps a rotation waiting.
+    fn rotatable(&self) -> Result<&[AccessKey], Vec<Move>> {
+        match &self.waiting {
+            Waiting::NotLooked => Err(Vec::new()),
+            Waiting::Unreadable(problem) => Err(vec![unreadable(ConditionType::RotationComplete, problem)]),
+            Waiting::Foreign(why) => Err(vec![Move::Block(Obstacle::WaitingSecretNotOwned(why.clone()))]),
+            Waiting::Empty { .. } | Waiting::Published { .. } | Waiting::Holds(..) => {
+                self.list.keys().ok_or_else(|| self.without_list())
+            }
+        }
+    }
+
     /// Goes on with the pending key that the status noted; `None` where there is none, or nothing is left of it.
     fn pending(&self, current: &KeyPair) -> Option<Vec<Move>> {
-        const PART: ConditionType = ConditionType::RotationComplete;
         let noted = self.noted.as_ref()?;
-        match &self.waiting {
-            Waiting::NotLooked => return Some(Vec::new()),
-            Waiting::Unreadable(problem) => return Some(vec![unreadable(PART, problem)]),
-            Waiting::Foreign(why) => return Some(vec![Move::Block(Obstacle::WaitingSecretNotOwned(why.clone()))]),
-            Waiting::Empty { .. } | Waiting::Published { .. } | Waiting::Holds(..) => {}
-        }
-        let Some(listed) = self.list.keys() else { return Some(self.without_list(ConditionType::CredentialsReady)) };
+        let listed = match self.rotatable() {
+            Ok(listed) => listed,
+            Err(moves) => return Some(moves),
+        };
         match &self.waiting {
             Waiting::Published { in_place: true } => Some(Vec::new()),
             Waiting::Published { in_place: false } => Some(vec![Move::DropSecret(noted.secret_name.clone())]),
@@ -277,7 +285,7 @@ impl Ring {
             Waiting::Holds(key, Health::Denied(problem)) => {
                 Some(vec![Move::Block(Obstacle::PendingDenied(key.clone(), problem.clone()))])
             }
-            Waiting::Holds(_, Health::Unclear(problem)) => Some(vec![unreadable(PART, problem)]),
+            Waiting::Holds(_, Health::Unclear(problem)) => Some(vec![unreadable(ConditionType::RotationComplete, problem)]),
             waiting => {
                 // The process may have ended before the id was noted; then the attempt explains the key that waits.
                 let held = match waiting {
@@ -304,13 +312,10 @@ impl Ring {
         let Some(rotation) = self.rotation.filter(|_| self.known_current.as_ref() == Some(&current.id)) else {
             return Vec::new();
         };
-        match &self.waiting {
-            Waiting::NotLooked => return Vec::new(),
-            Waiting::Unreadable(problem) => return vec![unreadable(ConditionType::RotationComplete, problem)],
-            Waiting::Foreign(why) => return vec![Move::Block(Obstacle::WaitingSecretNotOwned(why.clone()))],
-            Waiting::Empty { .. } | Waiting::Published { .. } | Waiting::Holds(..) => {}
-        }
-        let Some(listed) = self.list.keys() else { return self.without_list(ConditionType::CredentialsReady) };
+        let listed = match self.rotatable() {
+            Ok(listed) => listed,
+            Err(moves) => return moves,
+        };
         let mut known = self.without_orphan(listed);
         let other = known.iter().find(|id| **id != current.id).cloned().filter(|_| known.len() >= MAX_KEYS);
         if let Some(other) = &other {
