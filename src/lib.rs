@@ -4,11 +4,10 @@
 //!
 //! | room | does |
 //! |---|---|
+//! | [`vocabulary`] | the words that every room uses: conditions, reasons, problems, policy statements, ways to sign in |
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
 //! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; who has a name; presets |
 //! | [`observed`] | what is there, as plain values; the seal on what a status records |
-//! | [`policy_language`] | when two policy statements mean the same |
-//! | `wildcard` | whether a pattern stands for a text: the one matcher |
 //! | [`settings`] | everything about each bucket setting, one file a setting |
 //! | [`keys`] | the access keys: who is who, and what is done next |
 //! | [`plan`] | from wanted and there to steps; deletion |
@@ -48,11 +47,9 @@ pub mod keys;
 pub mod kubernetes;
 pub mod observed;
 pub mod plan;
-pub mod policy_language;
-pub mod problem;
 pub mod render;
 #[cfg(feature = "operator")]
 pub mod sdk;
 pub mod settings;
 pub mod status;
-mod wildcard;
+pub mod vocabulary;

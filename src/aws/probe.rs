@@ -10,8 +10,8 @@ use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
 use crate::observed::{KeyProof, ProbeResult};
-use crate::problem::{Class, Problem, Source};
 use crate::sdk::{is_allowed_address, probe_url, tls_context};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -7,7 +7,6 @@ use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 
 use super::Context;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SecretReference, SignIn,
 };
@@ -16,8 +15,9 @@ use crate::desired::tenancy::{self, Labels, Report};
 use crate::desired::{Account, Terms, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::problem::{Class, Place, Problem, Source};
 use crate::status::{Finding, find, fold_account};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
 /// How often an account is read: also the time after which another key in its Secret is used.
 const CHECK: Duration = Duration::from_secs(600);
@@ -25,7 +25,7 @@ const CHECK: Duration = Duration::from_secs(600);
 const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
 /// An account that is signed in to.
-pub struct Opened {
+pub(super) struct Opened {
     /// The way to AWS.
     pub aws: Arc<Aws>,
     /// The account.

@@ -15,7 +15,7 @@ use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
-use crate::problem::Class;
+use crate::vocabulary::problem::Class;
 
 /// The connections and accounts next to those that are previewed. What their statuses say is believed.
 #[derive(Default)]

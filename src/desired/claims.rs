@@ -8,8 +8,8 @@ use kube::ResourceExt;
 use super::management::Management;
 use super::tenancy::{self, Labels, Terms};
 use super::{Account, names, resolve};
-use crate::api::conditions::ConditionType;
 use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
+use crate::vocabulary::conditions::ConditionType;
 
 /// How much an object has of what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

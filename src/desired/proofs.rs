@@ -11,7 +11,7 @@ use super::{Document, names};
 use crate::api::{GenomicsCloudSpec, VerificationSpec};
 
 /// Something to try with the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 pub enum Proof {
     /// Ask STS who the key belongs to: works without any permission.
     Identity,

@@ -15,7 +15,7 @@ use crate::settings::reserved::{has_wildcards, is_reserved};
 use crate::settings::tags;
 
 /// What `object` reaches in `account`, where its namespace has `earlier` connections that are older. What its status says is believed.
-pub fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earlier: usize) -> Vec<Reach> {
+pub(super) fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earlier: usize) -> Vec<Reach> {
     let BucketConnectionSpec {
         // Says whose rules count.
         account_ref: _,

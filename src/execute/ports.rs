@@ -9,7 +9,7 @@ use crate::aws::Aws;
 use crate::credentials::KeyPair;
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// Tells the time: `Timestamp::now`, except in a simulation that makes hours pass in no time. It stands in the objects, in the
 /// Secret and in the status; how long something is waited for is tokio's time, which a simulation sets too.

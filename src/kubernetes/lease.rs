@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MANAGER, call};
 use crate::fence::{Fence, now};
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// A lease that was not renewed for so long may be taken by another.
 const SECONDS: i32 = 15;

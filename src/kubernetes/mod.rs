@@ -27,7 +27,7 @@ pub use lease::Lease;
 pub use secret::Seen;
 
 use crate::desired::names;
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Field manager of the Secret, and of everything else one each: a field that a manager stops sending is removed.
 pub const MANAGER: &str = "bucketconnection";

@@ -13,7 +13,7 @@ use super::{Kubernetes, MANAGER, call, find};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, Memory};
 use crate::desired::names;
 use crate::observed::Partial;
-use crate::problem::{Class, Problem, Source, ignore_not_found};
+use crate::vocabulary::problem::{Class, Problem, Source, ignore_not_found};
 
 /// The version of each object, by uid, as the operator's last write left it.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;

@@ -21,9 +21,9 @@ use serde_json::Value;
 use crate::api::{KeyIntent, LastUsed, PolicyType, VersioningStatus};
 use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
 use crate::desired::{Desired, DesiredPolicy, names};
-use crate::problem::{Class, Problem};
 use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
+use crate::vocabulary::problem::{Class, Problem};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use ledger::{Ledger, announcement, recall};
@@ -399,8 +399,8 @@ pub struct Workload {
 }
 
 /// Kinds that can be restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[allow(missing_docs, reason = "each name says it")]
 pub enum WorkloadKind {
     Deployment,
     StatefulSet,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::desired::Proof;
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// One thing that was tried with a key.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -1,7 +1,7 @@
 //! What is known of a setting without a spec and without a bucket: for the documentation, and for what stands in for S3 in tests.
 
 use super::Setting;
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// What S3 answers where a setting is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::lifecycle::RuleStatus;
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs, wrong_fields};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 const ARCHIVE: &str = "ARCHIVE_ACCESS";
 const DEEP_ARCHIVE: &str = "DEEP_ARCHIVE_ACCESS";
@@ -252,8 +252,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types as sdk;
 
     use super::{RuleStatus, Tiering, TieringConfiguration, TieringFilter, TieringWrite};
-    use crate::problem::{Class, Problem};
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::{Class, Problem};
 
     const READ: &str = "s3:GetIntelligentTieringConfiguration";
     const WRITE: &str = "s3:PutIntelligentTieringConfiguration";

@@ -7,13 +7,13 @@ macro_rules! settings {
 
         /// What is wanted of each setting; `None` is left alone.
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct Desired { $($(pub $name: Option<<$name::$variant as Setting>::Desired>,)*)* }
 
         /// What AWS answered for each setting.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
 
         impl Live {
@@ -31,7 +31,7 @@ macro_rules! settings {
 
         /// A setting, by itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub enum SettingId { $($($variant,)*)* }
 
         impl SettingId {
@@ -51,7 +51,7 @@ macro_rules! settings {
 
         /// A write to one setting.
         #[derive(Clone, Debug, PartialEq)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
 
         impl Write {
@@ -213,14 +213,14 @@ macro_rules! settings {
         /// Settings that stand at the top of the spec.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct SpecSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
     };
     (@spec bucket { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
         /// Settings that stand under `bucket`.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct BucketSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
     };
     (@change $name:ident $variant:ident $change:ident) => {

@@ -4,7 +4,7 @@
 //! A key with these could rewrite the ownership tag, by which the operator and other tenants know whose the bucket is, or undo what the operator
 //! keeps. <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
 
-use crate::wildcard::policy_matches;
+use crate::vocabulary::wildcard::policy_matches;
 
 /// Groups of actions, each with the pattern that stands for all of them and for those that AWS may add.
 const GROUPS: [(&str, &[&str]); 9] = [

@@ -6,8 +6,8 @@ use super::Checked;
 use crate::execute::{Outcome, Report};
 use crate::observed::Bucket;
 use crate::plan::{Action, Plan};
-use crate::problem::{Class, Problem, Source, allow};
 use crate::settings::Reading;
+use crate::vocabulary::problem::{Class, Problem, Source, allow};
 
 /// What was denied to the operator; `None` for less than two calls, where the problem itself tells more. What is denied to an
 /// issued key is not among it.

@@ -2,12 +2,12 @@
 //! reconciles find them equal. The plan itself records the first key, next to its verification.
 
 use super::Checked;
-use crate::api::conditions::ConditionType;
 use crate::api::{BucketConnectionStatus, ManagementMode, PolicyType};
 use crate::execute::{Executed, Outcome, StepOutput};
 use crate::observed::Ledger;
 use crate::plan::{Action, Step};
 use crate::settings::tags::Tags;
+use crate::vocabulary::conditions::ConditionType;
 
 /// The step that writes what `after`, the folded status, knows to the user's tags; `None` where they say it already, or the user is
 /// foreign.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::conditions::find;
 use super::parts::Verdict;
 use crate::api::BucketConnection;
-use crate::api::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// For how long a transient failure leaves the last knowledge standing, and is not blamed on a person.
 pub(super) const GRACE_SECONDS: i64 = 300;

@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::claims;
 use super::reaches::{name_of, reaches};
-use crate::api::conditions::Reason;
 use crate::api::{AWSAccount, AWSAccountSpec, AccountDefaults, AdoptionRule, BucketConnection, NamespaceRule, Period};
 use crate::settings::reach::{Adopted, Need, Reach};
 use crate::settings::wrong_fields;
-use crate::wildcard::rule_matches;
+use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::wildcard::rule_matches;
 
 /// Limits of a rule that sets none.
 const MAX_CONNECTIONS: u32 = 100;

@@ -4,8 +4,8 @@
 //! of its conditions is never met by the operator's requests. What cannot be known, such as the network of the operator, does not count.
 
 use super::statement::BucketStatement;
-use crate::policy_language::Effect;
-use crate::wildcard::policy_matches;
+use crate::vocabulary::policy_language::Effect;
+use crate::vocabulary::wildcard::policy_matches;
 
 const POLICY_CALLS: [&str; 3] = ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"];
 /// The versions of TLS that the operator speaks.

@@ -56,7 +56,7 @@ pub struct LifecycleRule {
 
 /// Whether a rule works.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum RuleStatus {
     #[default]
     Enabled,
