@@ -160,7 +160,7 @@ impl Aws {
             Proof::Identity => {
                 let identity = self.sdk.call("sts:GetCallerIdentity", sts.get_caller_identity().send()).await?;
                 let arn = identity.arn.unwrap_or_default();
-                if arn == desired.user.arn || desired.existing.is_some() {
+                if arn == desired.user.arn || !desired.identity.is_managed() {
                     return Ok(Some(arn));
                 }
                 Err(Problem::new(Class::Exists, "sts:GetCallerIdentity", "OtherUser", arn))

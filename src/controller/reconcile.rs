@@ -182,7 +182,7 @@ pub(super) async fn observe(
         return seen;
     }
     let observed = Box::pin(look(object, desired, remembered, seen, aws, kubernetes, (Scope::Reconcile, now))).await;
-    let changes = desired.existing.is_none() && observed.key_changes(remembered);
+    let changes = desired.identity.is_managed() && observed.key_changes(remembered);
     let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
     let versioning = match observed.asks_versioning(desired, remembered, now) {
         true => aws.versioning(desired).await,
@@ -230,7 +230,7 @@ async fn secrets(
     kubernetes: &Kubernetes,
     now: Timestamp,
 ) -> Observed {
-    if let Some(name) = &desired.existing {
+    if let Some(name) = desired.identity.user_provided() {
         return Observed { secret: kubernetes.user_provided_secret(object, name).await, ..Observed::default() };
     }
     let mut observed = Observed::default();

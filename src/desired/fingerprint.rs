@@ -15,7 +15,7 @@ impl Desired {
     pub fn fingerprints(&self) -> BTreeMap<&'static str, String> {
         let mut wanted = self.bucket.settings.wanted();
         wanted.push(("bucket", json!(self.bucket.arn)));
-        if self.existing.is_none() {
+        if self.identity.is_managed() {
             wanted.extend(self.identity());
         }
         wanted.into_iter().map(|(section, wanted)| (section, fingerprint(&wanted))).collect()

@@ -10,27 +10,25 @@ pub mod names;
 pub mod presets;
 mod proofs;
 mod reaches;
+mod resolve;
 mod rotation;
 mod statements;
 pub mod tenancy;
 mod validate;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::api::{
-    AccountDefaults, AdoptionRule, ApprovedBy, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus,
-    PolicyType, Preset,
-};
-use crate::settings::encryption::EncryptionSpec;
+use crate::api::{AdoptionRule, ApprovedBy, DeletionPolicy, PolicyStatus, PolicyType, Preset};
 use crate::settings::tags::{DesiredTags, Tags};
-use crate::settings::{self, BucketSettings, SettingId, Specs};
+use crate::settings::{self, SettingId};
 use crate::vocabulary::problem::Place;
 
 pub use document::Document;
 pub use management::Management;
 pub use proofs::{CheckPlan, Proof, Proofs};
+pub use resolve::{adapted, resolve};
 pub use rotation::DesiredRotation;
 pub use tenancy::Terms;
 #[cfg(test)]
@@ -65,8 +63,8 @@ pub struct Desired {
     pub policy: DesiredPolicy,
     /// What the connection is for.
     pub preset: Preset,
-    /// Name of the Secret with a key that somebody else keeps: then user, policy, Secret and access are not.
-    pub existing: Option<String>,
+    /// Where the access key comes from.
+    pub identity: Identity,
     /// The Secret.
     pub secret: DesiredSecret,
     /// When the key is replaced.
@@ -93,7 +91,7 @@ impl Desired {
     /// Whether a brand-new object may be created without looking first: everything is enforced, and nothing taken over.
     pub fn may_create_blindly(&self) -> bool {
         let adopts = self.bucket.adopt || self.user.adopt || self.policy.adopt;
-        self.management.enforces_all() && !adopts && self.existing.is_none()
+        self.management.enforces_all() && !adopts && self.identity.is_managed()
     }
 
     /// The tags that say whose something is.
@@ -119,7 +117,37 @@ impl Desired {
 
     /// The key, for people.
     pub fn key(&self) -> String {
-        self.existing.as_ref().map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"))
+        match &self.identity {
+            Identity::Managed => "the issued key".to_owned(),
+            Identity::UserProvided { secret } => format!("the key in Secret {secret}"),
+        }
+    }
+}
+
+/// Where the access key comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Identity {
+    /// The operator manages an IAM user, and issues its key into the connection's Secret.
+    Managed,
+    /// The user provides the key. The operator only verifies it: it manages no user, policy, Secret or access.
+    UserProvided {
+        /// Name of the user's Secret.
+        secret: String,
+    },
+}
+
+impl Identity {
+    /// Whether the operator manages user, policy, key and Secret.
+    pub fn is_managed(&self) -> bool {
+        *self == Self::Managed
+    }
+
+    /// Name of the Secret with the user's own key.
+    pub fn user_provided(&self) -> Option<&str> {
+        match self {
+            Self::Managed => None,
+            Self::UserProvided { secret } => Some(secret),
+        }
     }
 }
 
@@ -289,238 +317,6 @@ pub struct DesiredAccess {
     pub name: String,
     /// Kubernetes groups, sorted; none: neither of the two is wanted.
     pub groups: Vec<String>,
-}
-
-/// Turns `object` into what is wanted in `account`, or into everything that is wrong with it.
-///
-/// `cluster` tells this Kubernetes cluster from others that work on the same account; `terms` are the account's.
-pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, terms: &Terms) -> Result<Desired, Vec<SpecError>> {
-    let known = object.status.as_ref().and_then(|status| status.memory.versioning.as_ref());
-    resolve_on(object, cluster, account, terms, known.is_some_and(|known| known.versioned))
-}
-
-/// The same `desired` for a bucket that was found to have versions, or none: where that matters, ICA's rights depend on it.
-pub fn adapted(
-    desired: Desired,
-    versioned: Option<bool>,
-    object: &BucketConnection,
-    cluster: &str,
-    terms: &Terms,
-) -> Result<Desired, Vec<SpecError>> {
-    match versioned {
-        Some(found) if desired.versioned.is_some_and(|taken| taken != found) => {
-            resolve_on(object, cluster, &desired.account, terms, found)
-        }
-        _ => Ok(desired),
-    }
-}
-
-fn resolve_on(
-    object: &BucketConnection,
-    cluster: &str,
-    account: &Account,
-    terms: &Terms,
-    versioned: bool,
-) -> Result<Desired, Vec<SpecError>> {
-    let (spec, defaults) = (&object.spec, &terms.defaults);
-    let mut errors = validate::schema(object);
-    let bucket_name = names::bucket(object, &account.id);
-    if bucket_name.len() > names::BUCKET_LIMIT {
-        let longest =
-            (spec.bucket.name_prefix.as_ref().map_or(0, String::len) + names::BUCKET_LIMIT).saturating_sub(bucket_name.len());
-        errors.push(SpecError::new(
-            "spec.bucket.namePrefix",
-            format!("{bucket_name} is longer than the 63 characters of a bucket name: at most {longest} are left for the prefix in this region"),
-        ));
-    }
-    let partition = names::partition_of(&spec.region);
-    if partition != account.partition {
-        errors.push(SpecError::new(
-            "spec.region",
-            format!(
-                "{} is a region of the partition {partition}, but the operator signs in to an account in {}",
-                spec.region, account.partition
-            ),
-        ));
-    }
-    let owner = names::owner(object, cluster);
-    let namespace = DesiredNamespace { id: terms.namespace.clone(), inherits: terms.inherits };
-    let marks = marks(&owner, &namespace);
-    let prefix = spec.bucket.prefix.clone().unwrap_or_default();
-    let bucket_arn = format!("arn:{}:s3:::{bucket_name}", account.partition);
-    let policy_spec = spec.policy.clone().unwrap_or_default();
-    let in_scope = if policy_spec.scope == PolicyScope::Bucket { "" } else { &prefix };
-    let objects_arn = format!("{bucket_arn}/{in_scope}*");
-    let bucket_settings = with_defaults(&spec.bucket.settings, defaults, &spec.region);
-    let scope = presets::Scope {
-        bucket_arn: &bucket_arn,
-        objects_arn: &objects_arn,
-        prefix: (!in_scope.is_empty()).then_some(in_scope),
-        kms_key_arn: bucket_settings.encryption.as_ref().and_then(|e| e.kms_key_arn.as_deref()),
-        versioned: spec.bucket.settings.versioning.is_some() || versioned,
-        region: &spec.region,
-        illumina_ica: spec.illumina_ica.as_ref(),
-    };
-    let preset = presets::parts(spec.preset, &scope).unwrap_or_else(|error| {
-        errors.push(error);
-        presets::Parts::default()
-    });
-    let status = object.status.clone().unwrap_or_default();
-    let earlier = status.memory.owned();
-    let context = settings::Context {
-        preset_cors: preset.cors,
-        preset_statements: &preset.bucket_statements,
-        marks: &marks,
-        earlier: &earlier,
-        bucket_arn: &bucket_arn,
-        account_id: &account.id,
-        partition: &account.partition,
-        region: &spec.region,
-        operator: &terms.operator,
-    };
-    let mut setting_errors = Vec::new();
-    let specs = Specs { spec: &spec.settings, bucket: &bucket_settings };
-    let mut settings = settings::Desired::resolve(&specs, &context, &mut setting_errors);
-    errors.extend(setting_errors.into_iter().map(|(field, text)| SpecError::new(format!("spec.{field}"), text)));
-
-    let management = Management::new(&spec.management, &mut errors);
-    let policy_adopts = spec.policy.as_ref().is_some_and(|policy| policy.adopt);
-    let user_adopts = spec.user.as_ref().is_some_and(|user| user.adopt);
-    for (adopts, section) in [(spec.bucket.adopt, SettingId::BucketTags.name()), (user_adopts, "user"), (policy_adopts, "policy")]
-    {
-        if adopts && !management.hands_off() && management.of(section) != ManagementMode::Enforce {
-            let text = format!("taking over needs {section}: Enforce, because it tags what it takes over");
-            errors.push(SpecError::new("spec.management", text));
-        }
-    }
-    settings.ignore(|setting| management.of(setting.name()) == ManagementMode::Ignore);
-    let allow_weaker = spec.bucket.allow_weaker.iter().filter_map(|name| SettingId::named(name)).collect();
-    for unknown in spec.bucket.allow_weaker.iter().filter(|name| SettingId::named(name).is_none()) {
-        let known = SettingId::ALL.iter().map(|setting| setting.name()).collect::<Vec<_>>().join(", ");
-        errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is no setting; it takes {known}")));
-    }
-
-    let statements = statements::all(preset.statements, &policy_spec.statements, &scope, spec.preset, terms, &mut errors);
-    let document = Document { statements };
-    errors.extend(validate::document_size(&document, policy_spec.kind));
-
-    // A user keeps name and path when the account's defaults change.
-    let known = status.memory.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
-    let user_spec = spec.user.clone().unwrap_or_default();
-    let user_name =
-        user_spec.name.or(known.map(|(_, name)| name.to_owned())).unwrap_or_else(|| names::default_user(object, defaults));
-    let path =
-        user_spec.path.or(known.map(|(path, _)| path.to_owned())).unwrap_or_else(|| names::default_path(defaults).to_owned());
-    let mut user_tags: Tags = defaults.tags.clone().into_iter().chain(user_spec.tags).collect();
-    user_tags.insert(names::PRESET_TAG.to_owned(), spec.preset.to_string());
-    let policy_name = policy_spec.name.unwrap_or_else(|| match policy_spec.kind {
-        PolicyType::Inline => names::INLINE_POLICY.to_owned(),
-        PolicyType::Managed => user_name.clone(),
-    });
-    let earlier_user_tags = status.memory.user.as_ref().map(|u| u.tag_keys.clone()).unwrap_or_default();
-    let secret_spec = spec.credentials.as_ref().and_then(|credentials| credentials.secret.as_ref());
-    let existing = spec.existing_secret().map(str::to_owned);
-    let secret_name = existing.clone().unwrap_or_else(|| names::secret(object));
-    if existing.is_none() && secret_name.len() > names::SECRET_LIMIT {
-        let text = format!(
-            "by default it would be {secret_name}, and at most {} characters are possible, since Secrets beside it have longer names: name one",
-            names::SECRET_LIMIT
-        );
-        errors.push(SpecError::new("spec.credentials.secret.name", text));
-    }
-    let rotation = spec.credentials.as_ref().and_then(|credentials| credentials.rotation.as_ref());
-    let rotation = DesiredRotation::new(rotation, &mut errors);
-    let groups: BTreeSet<_> = spec.access.iter().flat_map(|access| &access.groups).cloned().collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let iam = format!("arn:{}:iam::{}", account.partition, account.id);
-    let kms = bucket_settings.encryption.as_ref().is_some_and(EncryptionSpec::uses_kms);
-    let object_name = names::of(object);
-    Ok(Desired {
-        account: account.clone(),
-        region: spec.region.clone(),
-        namespace,
-        preset: spec.preset,
-        existing,
-        user: DesiredUser {
-            arn: format!("{iam}:user{path}{user_name}"),
-            tags: DesiredTags::new(&user_tags, &marks, &earlier_user_tags),
-            boundary: defaults.permissions_boundary.clone().or(user_spec.permissions_boundary),
-            boundary_of_account: defaults.permissions_boundary.is_some(),
-            adopt: user_spec.adopt && terms.adoption.users,
-            name: user_name,
-            path: path.clone(),
-        },
-        access: DesiredAccess { name: names::readers(&secret_name), groups: groups.into_iter().collect() },
-        secret: DesiredSecret {
-            name: secret_name,
-            versioned: secret_spec.is_some_and(|secret| secret.versioned),
-            fields: BTreeMap::from([
-                ("AWS_REGION", spec.region.clone()),
-                ("BUCKET", bucket_name.clone()),
-                ("PREFIX", prefix.clone()),
-                ("connectionName", object_name.to_owned()),
-                ("region", spec.region.clone()),
-                ("partition", account.partition.clone()),
-            ]),
-        },
-        rotation,
-        proofs: proofs::Scope {
-            document: &document,
-            bucket_arn: &bucket_arn,
-            prefix: &prefix,
-            owner: &owner,
-            kms,
-            locked: spec.bucket.settings.object_lock.is_some(),
-            enforced: management.of("credentials") == ManagementMode::Enforce,
-            spec: spec.verification.as_ref(),
-        }
-        .proofs(),
-        policy: DesiredPolicy {
-            kind: policy_spec.kind,
-            arn: format!("{iam}:policy{path}{policy_name}"),
-            name: policy_name,
-            adopt: policy_spec.adopt && terms.adoption.policies,
-            path,
-            document,
-        },
-        bucket: DesiredBucket {
-            name: bucket_name,
-            arn: bucket_arn,
-            prefix,
-            settings,
-            allow_weaker,
-            adopt: spec.bucket.adopt && terms.adoption.buckets,
-        },
-        management,
-        approval: Approval::of(spec.approved_plan.as_ref(), &terms.adoption),
-        deletion: spec.deletion_policy,
-        force_destroy: Destroy::of(spec.force_destroy, terms.force_destroy),
-        versioned: (spec.preset == Preset::IlluminaICA && spec.bucket.settings.versioning.is_none()).then_some(versioned),
-        limits: limits(spec.preset, &spec.region),
-        owner,
-    })
-}
-
-/// The settings of a spec, with what the account says where the spec says nothing.
-fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: &str) -> BucketSettings {
-    let mut settings = settings.clone();
-    if !defaults.tags.is_empty() {
-        let own = settings.tags.take().unwrap_or_default();
-        settings.tags = Some(defaults.tags.clone().into_iter().chain(own).collect());
-    }
-    // A key works in its own region only.
-    let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
-    if let (None, Some(arn)) = (&settings.encryption, key) {
-        settings.encryption = Some(EncryptionSpec::with_key(arn));
-    }
-    settings
-}
-
-fn limits(preset: Preset, region: &str) -> Option<String> {
-    let mut limited = presets::LIMITED_REGIONS.iter().filter(|_| preset == Preset::IlluminaICA);
-    limited.find(|(limited, _)| *limited == region).map(|(_, text)| (*text).to_owned())
 }
 
 #[cfg(test)]

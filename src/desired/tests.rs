@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::BucketConnection;
 
 fn account() -> Account {
     Account { id: "123456789012".into(), partition: "aws".into() }
@@ -55,7 +56,7 @@ fn long_names_are_cut_and_stay_apart() {
     };
     // No Secret has a name as long as that.
     let error = long("a", json!({})).unwrap_err().remove(0);
-    assert!(error.field == "spec.credentials.secret.name" && error.message.ends_with("name one"), "{error}");
+    assert!(error.field == "spec.credentials.secret.name" && error.message.ends_with("set a shorter name"), "{error}");
     let long = |last: &str| long(last, json!({ "credentials": { "secret": { "name": "key" } } })).unwrap();
     let (a, b) = (long("a"), long("b"));
     assert_eq!(a.user.name.len(), 64);

@@ -92,7 +92,7 @@ pub enum PolicyQuestion {
 impl Questions {
     /// The questions about a connection, after its Secrets were read into `seen`.
     pub fn of(desired: &Desired, remembered: &Remembered, seen: &Observed, scope: Scope) -> Self {
-        let ours = desired.existing.is_none();
+        let ours = desired.identity.is_managed();
         let credentials = &remembered.credentials;
         let held = seen.secret.keys();
         // An object that was retained may have left a denial that no one records.

@@ -102,7 +102,7 @@ impl Remembered {
     pub fn recall_secret(&mut self, desired: &Desired, observed: &Observed) -> bool {
         let tags = observed.user.set().filter(|_| observed.forgot_user(desired, self)).map(|user| &user.tags);
         let recorded = tags.and_then(|tags| Ledger::of_tags(tags).secret);
-        self.recalled_secret = recorded.filter(|name| *name != desired.secret.name && desired.existing.is_none());
+        self.recalled_secret = recorded.filter(|name| *name != desired.secret.name && desired.identity.is_managed());
         self.recalled_secret.is_some()
     }
 

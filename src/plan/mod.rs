@@ -35,7 +35,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     let mut planner = Planner { ineffective, place, wanted, ..Planner::new(remembered) };
     planner.plan.hands_off = desired.management.hands_off();
     let bucket = bucket::plan(&mut planner, desired, observed);
-    match &desired.existing {
+    match desired.identity.user_provided() {
         Some(secret) => existing::plan(&mut planner, desired, observed, secret, bucket.as_slice()),
         None => identity(&mut planner, desired, observed, now, bucket),
     }
@@ -46,7 +46,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
     if planner.frozen {
         planner.plan.steps.clear();
         planner.plan.ineffective.clear();
-        if planner.withdraws && desired.existing.is_none() {
+        if planner.withdraws && desired.identity.is_managed() {
             policy::withdraw(&mut planner, desired, observed);
         }
         return planner.conclude();

@@ -134,7 +134,7 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
             policy: desired.policy.arn.clone(),
         };
         let needs = Needs {
-            user: desired.existing.is_none(),
+            user: desired.identity.is_managed(),
             settings: settings_of(desired),
             managed: desired.policy.kind == PolicyType::Managed,
             adopts_user: desired.user.adopt,

@@ -126,7 +126,7 @@ impl Keys<'_> {
     fn had_no_key(&self) -> bool {
         let Checked { desired, observed, .. } = self.check;
         let others = matches!(&observed.user, Reading::Set(user) if Ownership::of(&user.tags, desired) != Ownership::Ours);
-        desired.existing.is_some() || others || self.did(|action| matches!(action, Action::CreateUser { .. }))
+        !desired.identity.is_managed() || others || self.did(|action| matches!(action, Action::CreateUser { .. }))
     }
 
     /// What the look found in the Secret. A key that AWS rejects is not noted: it may be anything that somebody wrote into it.

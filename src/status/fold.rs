@@ -149,7 +149,7 @@ impl Fold<'_> {
         let verdicts: Vec<_> = ConditionType::PARTS.into_iter().map(|part| (part, verdict(check, part))).collect();
         self.identities(check);
         let before = self.status.memory.credentials.take();
-        self.status.memory.credentials = match &check.desired.existing {
+        self.status.memory.credentials = match check.desired.identity.user_provided() {
             Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.pass.now)),
             None => credentials::after(before, self.pass, check),
         };

@@ -86,7 +86,7 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
     if let Some(verdict) = only_observed(check, part) {
         return verdict;
     }
-    let existing = check.desired.existing.as_deref();
+    let existing = check.desired.identity.user_provided();
     if let Some(verdict) = existing.and_then(|secret| existing::verdict(check, secret, part)) {
         return verdict;
     }
@@ -199,7 +199,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                 reason: Reason::AccessDenied,
                 message: {
                     let key = check.desired.key();
-                    let what_for = if check.desired.existing.is_some() { "it needs" } else { "its policy allows" };
+                    let what_for = if !check.desired.identity.is_managed() { "it needs" } else { "its policy allows" };
                     format!("{what}: {key} is denied what {what_for} ({}){DENIERS}", problem.brief())
                 },
                 stalled: true,

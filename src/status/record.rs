@@ -13,7 +13,7 @@ use crate::vocabulary::conditions::ConditionType;
 /// foreign.
 pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Step> {
     let Checked { desired, plan, .. } = check;
-    let ours = after.memory.user.is_some() && desired.existing.is_none();
+    let ours = after.memory.user.is_some() && desired.identity.is_managed();
     let enforced = desired.management.of("credentials") == ManagementMode::Enforce;
     if plan.frozen || plan.hands_off || !ours || !enforced {
         return None;

@@ -47,7 +47,7 @@ impl World {
 
     /// Answers what is asked of the Secrets.
     pub(super) fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
-        if desired.existing.is_some() {
+        if !desired.identity.is_managed() {
             return Observed { secret: self.secret_of(desired), ..Observed::default() };
         }
         let mut observed = Observed::default();
@@ -66,7 +66,7 @@ impl World {
 
     /// The Secret of a connection: its own, or one that somebody else keeps.
     pub(super) fn secret_of(&self, desired: &Desired) -> Secret {
-        match &desired.existing {
+        match desired.identity.user_provided() {
             Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::UserProvided(secret.data.clone())),
             None => self.secret(&desired.secret.name),
         }
@@ -122,7 +122,7 @@ impl World {
         if scope == Scope::Deletion {
             let all = remembered.all_secrets(desired, &observed).into_iter();
             observed.earlier_secrets.extend(all.map(|name| (name.clone(), self.secret(&name))));
-        } else if desired.existing.is_none() && observed.key_changes(remembered) {
+        } else if desired.identity.is_managed() && observed.key_changes(remembered) {
             observed.workloads = Reading::Set(self.workloads.clone());
         }
         observed
@@ -157,7 +157,7 @@ impl World {
     }
 
     pub(super) fn proof(&self, desired: &Desired, candidates: Vec<KeyPair>) -> KeyProof {
-        if desired.existing.is_some() {
+        if !desired.identity.is_managed() {
             let problem = |class, code| Problem::new(class, "s3:ListBucket", code, "");
             return match (candidates.into_iter().next(), &self.theirs) {
                 (None, _) => KeyProof::NotTried,

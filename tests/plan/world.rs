@@ -297,7 +297,7 @@ impl World {
 
     /// Whose key it is that somebody else keeps.
     fn whose(&self, desired: &Desired, proof: &Proof) -> Option<String> {
-        let asked = desired.existing.is_some() && *proof == Proof::Identity;
+        let asked = !desired.identity.is_managed() && *proof == Proof::Identity;
         asked.then(|| "arn:aws:iam::210987654321:user/clc".to_owned())
     }
 
