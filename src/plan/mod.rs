@@ -36,13 +36,13 @@ pub use adoption::Adoption;
 pub struct Plan {
     /// Steps, each after those that it depends on.
     pub steps: Vec<Step>,
-    /// What the key machine decided; each of its steps refers to its move.
+    /// The decisions of the key machine; each of its steps refers to its move.
     pub moves: Vec<Move>,
     /// What blocks a part.
     pub blockers: Vec<Blocker>,
     /// Writes that had no effect several times: held back, unless they are also among the steps for another try.
     pub ineffective: Vec<Step>,
-    /// Something basic is foreign, so the plan changes nothing.
+    /// A basic resource is foreign, so the plan changes nothing.
     pub frozen: bool,
     /// Steps of sections that are only observed: differences that stay.
     pub observed: Vec<Step>,
@@ -77,7 +77,7 @@ pub struct Step {
     pub part: ConditionType,
     /// The fields that it changes; secrets never appear.
     pub diffs: Vec<FieldDiff>,
-    /// Indexes of the steps that must succeed before.
+    /// Indexes of the steps that must succeed first.
     pub after: Vec<usize>,
     /// Whether it reverts drift: the desired value is the one that was written last.
     pub drift: bool,
@@ -99,7 +99,7 @@ pub enum Action {
     CreateUser {
         tags: Tags,
     },
-    /// Bounds the permissions of the user by a managed policy.
+    /// Sets a managed policy as the permissions boundary of the user.
     SetPermissionsBoundary {
         arn: String,
     },
@@ -118,7 +118,7 @@ pub enum Action {
         document: Document,
         tags: Tags,
     },
-    /// Writes a new default version, after deleting `prune` where there are as many versions as AWS allows.
+    /// Writes a new default version, after deleting `prune` if the policy has as many versions as AWS allows.
     UpdatePolicy {
         document: Document,
         prune: Option<String>,
@@ -136,15 +136,15 @@ pub enum Action {
     RemovePolicy {
         arn: String,
     },
-    /// Creates a key and writes it to `secret`: the one step that cannot be repeated. `known` are the keys that are there.
+    /// Creates a key and writes it to `secret`: the only step that cannot be repeated. `known` are the existing keys.
     IssueKey {
         secret: String,
         version: Option<i64>,
         known: Vec<String>,
         retire: Vec<String>,
     },
-    /// Notes on the user, in AWS, which keys are managed, so that this is known when status and Secret are lost. Where `issued`,
-    /// the key that this plan issued is the current one.
+    /// Records on the user, in AWS, which keys are managed, in case status and Secret are lost. If `issued`, the key
+    /// that this plan issued is the current one.
     RecordKeys {
         ledger: Ledger,
         issued: bool,
@@ -162,7 +162,7 @@ pub enum Action {
     DeleteKey {
         id: String,
     },
-    /// Writes the key, or the one issued by this plan where it is `None`, to the Secret `name`.
+    /// Writes the key, or the key that this plan issued if it is `None`, to the Secret `name`.
     WriteSecret {
         name: String,
         key: Option<KeyPair>,
@@ -176,18 +176,19 @@ pub enum Action {
     ReleaseSecret {
         name: String,
     },
-    /// Denies the user everything, or only the sessions that began before.
+    /// Denies the user everything, or only the sessions that began earlier.
     DenyAllAccess {
         sessions_before: Option<Timestamp>,
     },
     RemoveDenyPolicy,
-    /// Has the pods of a workload replaced, so that they take the key of this id, or the one issued by this plan where it is `None`.
+    /// Restarts the pods of a workload, so that they use the key with this id, or the key that this plan issued if it
+    /// is `None`.
     Restart {
         kind: WorkloadKind,
         name: String,
         key: Option<String>,
     },
-    /// Writes the Role that lets read the Secrets.
+    /// Writes the Role that allows reading the Secrets.
     WriteRole {
         name: String,
         secrets: Vec<String>,
@@ -206,8 +207,8 @@ pub enum Action {
         kind: Grant,
         name: String,
     },
-    /// Makes the proofs of [`Desired`] with the key; the one issued by this plan where `key` is `None`. Patient: tries again while
-    /// changes propagate.
+    /// Verifies the key as [`Desired`] says; the key that this plan issued if `key` is `None`. If `patient`, retries
+    /// while changes propagate.
     Verify {
         key: Option<KeyPair>,
         patient: bool,
@@ -218,7 +219,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the step writes to the bucket: such writes go one after the other, parallel ones collide (409 OperationAborted).
+    /// Whether the step writes to the bucket: such writes are sent one after the other, because parallel ones collide
+    /// (409 OperationAborted).
     pub fn writes_bucket(&self) -> bool {
         matches!(self, Self::CreateBucket { .. } | Self::WriteSetting { .. } | Self::EmptyBucket | Self::DeleteBucket)
     }
@@ -260,7 +262,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
         None => identity(&mut planner, desired, observed, now, bucket),
     }
     if planner.plan.hands_off && !planner.foreign {
-        // Observing takes nothing from anyone, but no one is shown what belongs to another connection.
+        // Observing changes nothing, but the plan shows nothing of what belongs to another connection.
         planner.frozen = false;
     }
     if planner.frozen {
@@ -279,10 +281,11 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
 /// Plans the user, its policy, its key, the Secret and the access to it.
 fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, bucket: Option<usize>) {
     let user = user::plan(planner, desired, observed);
-    // Anyone who may name a bucket in the spec must get no permission on it, and no key, before the bucket is known to be managed.
+    // A tenant that can name a bucket in the spec must get no permission on it, and no key, before the bucket is known
+    // to be managed.
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(planner, desired, observed, user.is_some(), &base);
-    // What is not enforced is not waited for.
+    // The plan does not wait for what is not enforced.
     let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
     keys::plan(planner, desired, observed, now, user.is_some(), &base, &granted);
     access::plan(planner, desired, observed);
@@ -296,9 +299,9 @@ struct Planner<'a> {
     wanted: BTreeMap<&'static str, String>,
     plan: Plan,
     ineffective: breaker::Ineffective,
-    /// Something basic is foreign: the plan changes nothing.
+    /// A basic resource is foreign: the plan changes nothing.
     frozen: bool,
-    /// Something basic belongs to another connection.
+    /// A basic resource belongs to another connection.
     foreign: bool,
     /// What is adopted, by the part that reports it.
     adopts: Vec<ConditionType>,
@@ -319,7 +322,7 @@ impl<'a> Planner<'a> {
 
     /// Adds a step; returns its index.
     fn step(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
-        // What is done for a rotation is no part of what a connection consists of.
+        // A rotation step is not part of what a connection consists of.
         let lasting = ConditionType::PARTS.contains(&part);
         let drift = !diffs.is_empty() && lasting && self.wrote(action.section());
         self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift, cause: None });
@@ -358,7 +361,7 @@ impl<'a> Planner<'a> {
         self.frozen = true;
     }
 
-    /// The same for something that belongs to another connection: the plan also shows nothing of it.
+    /// The same for a resource that belongs to another connection: the plan also shows nothing of it.
     fn freeze_foreign(&mut self, part: ConditionType, reason: Reason, message: String) {
         self.freeze(part, reason, message);
         self.foreign = true;
@@ -393,13 +396,13 @@ fn of_earlier_namespace(what: &str) -> String {
     )
 }
 
-/// The diff of something that either exists or does not.
+/// The diff of something that exists or does not.
 fn presence_diff(path: &str, live: bool) -> Vec<FieldDiff> {
     let present = |is: bool| is.then(|| serde_json::json!("present"));
     vec![FieldDiff::new(path, present(live), present(!live))]
 }
 
-/// Tag diffs for a user, whose tags are set and removed by key.
+/// Tag changes for a user, whose tags are set and removed by key.
 fn tag_changes(live: &Tags, merged: &Tags) -> (Tags, Vec<String>) {
     let set = merged.iter().filter(|(key, value)| live.get(*key) != Some(*value));
     let set: BTreeMap<_, _> = set.map(|(key, value)| (key.clone(), value.clone())).collect();

@@ -6,7 +6,7 @@ use crate::execute::{Outcome, Report};
 use crate::plan::{Blocker, Plan};
 use crate::problem::Place;
 
-/// What blocks a deletion; `None` where nothing failed.
+/// What blocks a deletion; `None` if nothing failed.
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
     let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
         let problem = outcome.problem()?;
