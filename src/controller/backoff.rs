@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::ConditionType;
-use crate::execute::{Outcome, Report};
+use crate::execute::Report;
 use crate::problem::{Class, Problem};
 use crate::status;
 
@@ -49,14 +49,14 @@ impl Backoff {
     fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
-            let changed = report.is_some_and(|report| report.outcomes.iter().any(Outcome::is_done));
+            let changed = report.is_some_and(|report| report.done().next().is_some());
             return if changed { next.min(jittered(AFTER_CHANGE, 0.1)) } else { next };
         }
         if status::rotates(status) || status::is_true(status, ConditionType::Reconciling) {
             return self.failed(uid, FIRST, PASSING_MAX);
         }
         self.forget(uid);
-        let changed = report.is_some_and(|report| !report.outcomes.is_empty());
+        let changed = report.is_some_and(|report| !report.steps.is_empty());
         let repeated = changed && status.ineffective_writes.iter().any(|repeat| repeat.count > 1);
         let soon = if repeated { AFTER_REPEAT } else { AFTER_CHANGE };
         jittered(if changed { resync.min(soon) } else { resync }, 0.1)
@@ -103,6 +103,8 @@ fn jittered(time: Duration, share: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::api::conditions::Reason;
+    use crate::execute::{Executed, Outcome};
+    use crate::plan::{Action, Step};
     use crate::problem::Source;
 
     #[test]
@@ -123,6 +125,13 @@ mod tests {
         let mut status = BucketConnectionStatus::default();
         status::set(&mut status.conditions, None, Timestamp::UNIX_EPOCH, kind, Some(true), Reason::Progressing, "");
         status
+    }
+
+    fn executed(outcomes: impl IntoIterator<Item = Outcome>) -> Report {
+        let action = Action::DeleteUser;
+        let step =
+            Step { action, part: ConditionType::UserReady, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None };
+        Report { steps: outcomes.into_iter().map(|outcome| Executed { step: step.clone(), outcome }).collect() }
     }
 
     fn within(time: Duration, of: u64, share: f64) -> bool {
@@ -162,13 +171,13 @@ mod tests {
             assert!(within(backoff.next("a", &stalled, None, resync), expected, 0.2), "{expected}");
         }
         // A change that was made despite the failure is read soon.
-        let report = Report { outcomes: vec![Outcome::Skipped, Outcome::DONE] };
+        let report = executed([Outcome::Skipped, Outcome::DONE]);
         assert!(within(backoff.next("a", &stalled, Some(&report), resync), 60, 0.1));
     }
 
     #[test]
     fn a_change_is_looked_at_soon() {
-        let report = Report { outcomes: vec![Outcome::DONE] };
+        let report = executed([Outcome::DONE]);
         let ready = status(ConditionType::Ready);
         let backoff = Backoff::default();
         assert!(within(backoff.next("a", &ready, Some(&report), Duration::from_secs(600)), 60, 0.1));

@@ -16,7 +16,7 @@ use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINAL
 use crate::aws::Aws;
 use crate::desired::claims::{self, Claim, Conflict};
 use crate::desired::{self, Desired, Management, Terms};
-use crate::execute::{Outcome, Ports, Report, execute};
+use crate::execute::{Executed, Outcome, Ports, Report, execute};
 use crate::keys::waiting_secret;
 use crate::kubernetes::Kubernetes;
 use crate::observed::{self, Access, Observed, Remembered, Scope, Secret};
@@ -90,7 +90,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
         let plan = plan::plan(&desired, &observed, &remembered, now);
         Ok((desired, observed, remembered, plan))
     });
-    let (desired, observed, remembered, mut plan) = match planned.await {
+    let (desired, observed, remembered, plan) = match planned.await {
         Ok(planned) => planned,
         Err(unfit) => return finish(object, unfit.stage(), context).await,
     };
@@ -111,8 +111,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     let known = fold(&Pass { object, now: (context.clock)(), stage: Stage::Checked(checked) });
     if let Some(step) = status::record(&known, &checked) {
         let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
-        report.outcomes.extend(execute(&ports, &desired, &bookkeeping).await.outcomes);
-        plan.steps.extend(bookkeeping.steps);
+        report.steps.extend(execute(&ports, &desired, &bookkeeping).await.steps);
     }
     let checked =
         Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
@@ -317,7 +316,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
 
 /// Whether nothing is left to do.
 pub(super) fn completed(plan: &Plan, report: &Report) -> bool {
-    plan.blockers.is_empty() && report.outcomes.iter().all(Outcome::is_done)
+    plan.blockers.is_empty() && report.undone().next().is_none()
 }
 
 /// Releases what `object` has in Kubernetes; needs neither AWS nor a readable spec.
@@ -392,7 +391,8 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
             Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await,
             _ => continue,
         };
-        report.outcomes.push(released.map_or_else(Outcome::Failed, |()| Outcome::DONE));
+        let outcome = released.map_or_else(Outcome::Failed, |()| Outcome::DONE);
+        report.steps.push(Executed { step: step.clone(), outcome });
     }
     report
 }
@@ -428,7 +428,7 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     for note in notes(&before, &after, done) {
         context.kubernetes.publish(object, note.warning, note.reason, &note.text).await;
     }
-    log(&after, done);
+    log(&after, done.map(|(desired, _, report)| (desired, report)));
     let uid = object.uid().unwrap_or_default();
     if suspended {
         context.backoff.forget(&uid);
@@ -445,9 +445,9 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, _, report)| report), resync, (context.clock)())))
 }
 
-fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Plan, &Report)>) {
-    if let Some((desired, plan, report)) = done {
-        for (step, outcome) in plan.steps.iter().zip(&report.outcomes) {
+fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Report)>) {
+    if let Some((desired, report)) = done {
+        for Executed { step, outcome } in &report.steps {
             let what = crate::render::summary(step, desired);
             match outcome.problem() {
                 Some(problem) => tracing::warn!(step = what, %problem, "not done"),

@@ -13,6 +13,6 @@ mod run;
 
 #[cfg(feature = "operator")]
 pub use ports::{Clock, Ports};
-pub use report::{Outcome, Report, StepOutput};
+pub use report::{Executed, Outcome, Report, StepOutput};
 #[cfg(feature = "operator")]
 pub use run::{execute, execute_on_user};

@@ -4,14 +4,54 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::observed::ProbeResult;
+use crate::plan::{Action, Step};
 use crate::problem::Problem;
 use crate::settings::tags::Tags;
 
-/// Outcomes, in the order of the plan's steps.
+/// What was executed of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// One for each step.
-    pub outcomes: Vec<Outcome>,
+    /// All steps of the plan, in its order, each with its outcome. Empty if the plan was not executed.
+    pub steps: Vec<Executed>,
+}
+
+/// A step and its outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Executed {
+    /// The step.
+    pub step: Step,
+    /// Its outcome.
+    pub outcome: Outcome,
+}
+
+impl Report {
+    /// The steps that are done.
+    pub fn done(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|executed| executed.outcome.is_done()).map(|executed| &executed.step)
+    }
+
+    /// The steps that are not done.
+    pub fn undone(&self) -> impl Iterator<Item = &Executed> {
+        self.steps.iter().filter(|executed| !executed.outcome.is_done())
+    }
+
+    /// Whether a step with such an action is done.
+    pub fn did(&self, is: impl Fn(&Action) -> bool) -> bool {
+        self.done().any(|step| is(&step.action))
+    }
+
+    /// The outcome of the first step with such an action.
+    pub fn outcome(&self, is: impl Fn(&Action) -> bool) -> Option<&Outcome> {
+        self.steps.iter().find(|executed| is(&executed.step.action)).map(|executed| &executed.outcome)
+    }
+
+    /// What the steps that are done returned.
+    pub fn outputs(&self) -> impl Iterator<Item = &StepOutput> {
+        self.steps.iter().filter_map(|executed| match &executed.outcome {
+            Outcome::Done(output) => Some(output),
+            _ => None,
+        })
+    }
 }
 
 /// The result of a step.

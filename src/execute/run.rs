@@ -8,7 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::key::issue;
 use super::ports::{Issued, Ports, StepResult};
-use super::{Outcome, Report, StepOutput};
+use super::{Executed, Outcome, Report, StepOutput};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::problem::{Class, Problem, Source};
@@ -74,7 +74,8 @@ async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) ->
             None => {}
         }
     }
-    Report { outcomes: outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped)).collect() }
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Skipped));
+    Report { steps: plan.steps.iter().cloned().zip(outcomes).map(|(step, outcome)| Executed { step, outcome }).collect() }
 }
 
 /// Executes steps that need only the name of the user; `None` for all others.

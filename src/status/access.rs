@@ -15,21 +15,18 @@ pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Optio
     }
     let before = before.unwrap_or_default();
     let wanted = &desired.access.name;
-    let step = |is: &dyn Fn(&Action) -> bool| {
-        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
-        steps.find(|(step, _)| is(&step.action)).map(|(_, outcome)| outcome.is_done())
-    };
+    let report = check.report;
     let deleted = |name: &str, kind: Grant| {
-        step(&|action| matches!(action, Action::DeleteGrant { kind: k, name: n } if *k == kind && n == name)) == Some(true)
+        report.did(|action| matches!(action, Action::DeleteGrant { kind: k, name: n } if *k == kind && n == name))
     };
     let written = |name: &str| {
         let writes = |action: &Action| match action {
             Action::WriteRole { name: n, .. } | Action::WriteRoleBinding { name: n, .. } => n == name,
             _ => false,
         };
-        step(&writes).is_some()
+        report.outcome(writes).is_some()
     };
-    let bound = step(&|action| matches!(action, Action::WriteRoleBinding { .. })) == Some(true);
+    let bound = report.did(|action| matches!(action, Action::WriteRoleBinding { .. }));
     let groups = match observed.access.get(wanted).map(|live| &live.binding) {
         _ if bound => desired.access.groups.clone(),
         Some(Held::Ours(_)) if deleted(wanted, Grant::RoleBinding) => Vec::new(),

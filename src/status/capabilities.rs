@@ -9,9 +9,8 @@ use super::parts::Verdict;
 use crate::api::conditions::Reason;
 use crate::api::{Capability, CapabilityState};
 use crate::desired::{CheckPlan, Proof};
-use crate::execute::{Outcome, StepOutput};
+use crate::execute::StepOutput;
 use crate::observed::ProbeResult;
-use crate::plan::Action;
 use crate::problem::{Class, DENIERS, GRANTERS, Problem};
 
 type Capabilities = BTreeMap<String, Capability>;
@@ -54,10 +53,8 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
 
 /// What was verified in this reconcile, if the key worked.
 pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
-    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
-    let mut proven = steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. }));
-    proven.find_map(|(_, outcome)| match outcome {
-        Outcome::Done(StepOutput::ProbeResult(tried)) => Some(tried.as_slice()),
+    check.report.outputs().find_map(|output| match output {
+        StepOutput::ProbeResult(tried) => Some(tried.as_slice()),
         _ => None,
     })
 }

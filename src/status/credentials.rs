@@ -8,7 +8,7 @@ use super::{Checked, Pass};
 use crate::api::conditions::Reason;
 use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
-use crate::execute::{Outcome, StepOutput};
+use crate::execute::{Executed, Outcome, StepOutput};
 use crate::keys::{ATTEMPT, Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Plan, Step, revocation};
@@ -52,8 +52,7 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
 
 /// The recorded state after `pass`.
 pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
-    let steps = check.plan.steps.iter().zip(&check.report.outcomes).collect();
-    let mut fold = Keys { pass, check, steps, status: before.unwrap_or_default() };
+    let mut fold = Keys { pass, check, status: before.unwrap_or_default() };
     fold.seen();
     fold.done();
     fold.secrets();
@@ -67,7 +66,6 @@ pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &
 struct Keys<'a> {
     pass: &'a Pass<'a>,
     check: &'a Checked<'a>,
-    steps: Vec<(&'a Step, &'a Outcome)>,
     status: CredentialsStatus,
 }
 
@@ -80,8 +78,8 @@ impl Keys<'_> {
         self.pass.object.metadata.annotations.as_ref()?.get(annotation).cloned()
     }
 
-    fn did(&self, wanted: impl Fn(&Action) -> bool) -> bool {
-        self.steps.iter().any(|(step, outcome)| wanted(&step.action) && outcome.is_done())
+    fn did(&self, is: impl Fn(&Action) -> bool) -> bool {
+        self.check.report.did(is)
     }
 
     /// The own Secret of the key that was found.
@@ -161,10 +159,10 @@ impl Keys<'_> {
 
     /// The results of the steps.
     fn done(&mut self) {
-        let plan = self.check.plan;
+        let Checked { plan, report, .. } = self.check;
         let rotates = |step: &Step| plan.cause(step).is_some_and(Move::rotates);
         let mut issued = None;
-        for (step, outcome) in self.steps.clone() {
+        for Executed { step, outcome } in &report.steps {
             match (&step.action, outcome) {
                 (Action::IssueKey { secret, version, retire, .. }, Outcome::Done(StepOutput::Key { id, created_at })) => {
                     issued = Some((id, *created_at));
@@ -241,9 +239,9 @@ impl Keys<'_> {
             self.status.secret_name = Some(main.to_owned());
         }
         let dropped = |name: &str| {
-            let drops = |step: &Step| matches!(&step.action, Action::DeleteSecret { name: dropped } if dropped == name);
-            match self.steps.iter().find(|(step, _)| drops(step)) {
-                Some((_, outcome)) => outcome.is_done(),
+            let drops = |action: &Action| matches!(action, Action::DeleteSecret { name: dropped } if dropped == name);
+            match self.check.report.outcome(drops) {
+                Some(outcome) => outcome.is_done(),
                 None => match observed.earlier_secrets.get(name) {
                     Some(live) => !matches!(live, Secret::Ours(_) | Secret::Unreadable(_)),
                     // It became an earlier Secret in this reconcile.
@@ -270,8 +268,7 @@ impl Keys<'_> {
             _ => None,
         };
         let deleted = self.did(|action| matches!(action, Action::DeleteKey { id: deleted } if deleted == id));
-        let issued =
-            self.steps.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done(StepOutput::Key { id: new, .. }) if new == id));
+        let issued = self.check.report.outputs().any(|output| matches!(output, StepOutput::Key { id: new, .. } if new == id));
         deleted || (listed == Some(false) && !issued)
     }
 
@@ -319,7 +316,7 @@ impl Keys<'_> {
                 secret => secret.keys().iter().all(|key| Some(&key.id) == self.status.access_key_id.as_ref()),
             },
         };
-        let issuing = self.steps.iter().any(|(step, outcome)| {
+        let issuing = self.check.report.steps.iter().any(|Executed { step, outcome }| {
             matches!(&step.action, Action::IssueKey { secret, .. } if *secret == next.secret_name)
                 && !matches!(outcome, Outcome::Failed(_) | Outcome::Skipped)
         });
@@ -361,8 +358,8 @@ impl Keys<'_> {
     fn intent(&mut self) {
         let Checked { observed, plan, .. } = self.check;
         let Some(intent) = &self.status.intent else { return };
-        let mut about_keys =
-            self.steps.iter().filter(|(s, _)| matches!(s.action, Action::IssueKey { .. } | Action::DeleteKey { .. })).peekable();
+        let about_key = |step: &Step| matches!(step.action, Action::IssueKey { .. } | Action::DeleteKey { .. });
+        let mut about_keys = self.check.report.steps.iter().filter(|executed| about_key(&executed.step)).peekable();
         let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
         let left = blocked(Reason::KeyCompromised) || blocked(Reason::UserOnHold);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !left;
@@ -375,7 +372,7 @@ impl Keys<'_> {
             && !unnoted
             && matches!(observed.keys, Reading::Set(_))
             && looked
-            && about_keys.all(|(_, outcome)| outcome.is_done())
+            && about_keys.all(|executed| executed.outcome.is_done())
         {
             self.status.intent = None;
         }

@@ -2,13 +2,13 @@
 
 use super::denials::denials;
 use crate::api::conditions::Reason;
-use crate::execute::{Outcome, Report};
+use crate::execute::{Executed, Outcome, Report};
 use crate::plan::{Blocker, Plan};
 use crate::problem::Place;
 
 /// What blocks a deletion; `None` if nothing failed.
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
-    let failed = plan.steps.iter().zip(&report.outcomes).find_map(|(step, outcome)| {
+    let failed = report.undone().find_map(|Executed { step, outcome }| {
         let problem = outcome.problem()?;
         let stalled = matches!(outcome, Outcome::Failed(_)) && problem.is_permanent();
         Some(Blocker { stalled, ..Blocker::unreadable(step.part, problem, &Place::default()) })

@@ -14,8 +14,8 @@ use crate::settings::Reading;
 /// of an issued key are not included.
 pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>) -> Option<String> {
     let blocked = plan.blockers.iter().filter_map(|blocker| blocker.problem.as_ref());
-    let tried = plan.steps.iter().zip(&report.outcomes).filter(|(step, _)| !matches!(step.action, Action::Verify { .. }));
-    let failed = tried.filter_map(|(_, outcome)| match outcome {
+    let tried = report.steps.iter().filter(|executed| !matches!(executed.step.action, Action::Verify { .. }));
+    let failed = tried.filter_map(|executed| match &executed.outcome {
         Outcome::Failed(problem) => Some(problem),
         _ => None,
     });

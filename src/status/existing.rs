@@ -24,16 +24,13 @@ pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked
         access_key_id: key,
         ..CredentialsStatus::default()
     };
-    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
-    for (_, outcome) in steps.filter(|(step, _)| matches!(step.action, Action::Verify { .. })) {
-        match outcome {
-            Outcome::Done(_) => {
-                now_known.phase = Some(KeyPhase::Verified);
-                now_known.verified_at = Some(Time(now));
-            }
-            Outcome::Failed(problem) if problem.is_permanent() => now_known.phase = Some(KeyPhase::Rejected),
-            _ => {}
+    match check.report.outcome(|action| matches!(action, Action::Verify { .. })) {
+        Some(Outcome::Done(_)) => {
+            now_known.phase = Some(KeyPhase::Verified);
+            now_known.verified_at = Some(Time(now));
         }
+        Some(Outcome::Failed(problem)) if problem.is_permanent() => now_known.phase = Some(KeyPhase::Rejected),
+        _ => {}
     }
     if matches!(check.observed.proof, KeyProof::Rejected(..)) {
         now_known.phase = Some(KeyPhase::Rejected);

@@ -21,9 +21,9 @@ use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
 };
-use crate::execute::{Outcome, Report, StepOutput};
+use crate::execute::{Executed, Outcome, Report, StepOutput};
 use crate::observed::{Bucket, is_fresh};
-use crate::plan::{Action, Blocker, Plan, Step};
+use crate::plan::{Action, Blocker, Plan};
 use crate::settings::bucket_policy::{BucketPolicy, OUR_PREFIX};
 use crate::settings::tags::BucketTags;
 use crate::settings::{FieldDiff, Reading, Setting, short_name};
@@ -271,15 +271,15 @@ impl Fold<'_> {
         if check.plan.frozen || check.plan.hands_off {
             return;
         }
-        let steps = check.plan.steps.iter().zip(&check.report.outcomes);
-        let bucket_made = steps.clone().any(|(s, o)| matches!(s.action, Action::CreateBucket { .. }) && o.is_done());
+        let report = check.report;
+        let bucket_made = report.did(|action| matches!(action, Action::CreateBucket { .. }));
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
             // A bucket that was created again keeps no earlier names.
             let earlier_names = self.status.memory.owned();
             self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
-            let made = steps.clone().find_map(|(_, outcome)| match outcome {
-                Outcome::Done(StepOutput::Bucket { from, to }) => Some(Created::between(*from, *to)),
+            let made = report.outputs().find_map(|output| match output {
+                StepOutput::Bucket { from, to } => Some(Created::between(*from, *to)),
                 _ => None,
             });
             let seen = match &observed.bucket_created {
@@ -289,12 +289,10 @@ impl Fold<'_> {
             let created = made.or(seen).or(before.as_ref().and_then(|before| before.created.clone()));
             let mut owned = before.map(|before| before.owned).unwrap_or_default();
             for (name, part, ours) in desired.bucket.settings.owned() {
-                let failed = |step: &Step, outcome: &Outcome| {
-                    matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == name) && !outcome.is_done()
-                };
+                let failed = |undone: &Executed| matches!(&undone.step.action, Action::WriteSetting { field, .. } if short_name(field) == name);
                 let ours = claimed(name, ours, earlier_names.get(name), check);
                 let open = desired.management.of(name) != ManagementMode::Enforce
-                    || steps.clone().any(|(step, outcome)| failed(step, outcome))
+                    || report.undone().any(failed)
                     || check.plan.blockers.iter().any(|blocker| blocker.part == part);
                 let earlier = owned.remove(name);
                 let ours = merged(ours, earlier, open);
@@ -305,8 +303,8 @@ impl Fold<'_> {
             let (arn, region) = (desired.bucket.arn.clone(), desired.region.clone());
             self.status.memory.bucket = Some(BucketStatus { arn, region, created, owned });
         }
-        let made = steps.clone().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(StepOutput::User { id }) => Some(id.clone()),
+        let made = report.outputs().find_map(|output| match output {
+            StepOutput::User { id } => Some(id.clone()),
             _ => None,
         });
         let seen = match &observed.user {
@@ -315,7 +313,7 @@ impl Fold<'_> {
         };
         if let Some(id) = made.or(seen) {
             let tags_failed = desired.management.of("user") != ManagementMode::Enforce
-                || steps.clone().any(|(s, o)| matches!(s.action, Action::TagUser { .. }) && !o.is_done());
+                || report.undone().any(|undone| matches!(undone.step.action, Action::TagUser { .. }));
             let earlier = self.status.memory.user.take();
             let permissions_boundaries = boundaries(check, earlier.as_ref());
             let tag_keys =
@@ -342,9 +340,9 @@ impl Fold<'_> {
     fn policy(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, remembered, .. } = check;
         let identity = desired.policy.identity();
-        let steps = || check.plan.steps.iter().zip(&check.report.outcomes);
-        let written = steps().find_map(|(_, outcome)| match outcome {
-            Outcome::Done(StepOutput::Policy { version, id }) => Some((version.clone(), id.clone())),
+        let report = check.report;
+        let written = report.outputs().find_map(|output| match output {
+            StepOutput::Policy { version, id } => Some((version.clone(), id.clone())),
             _ => None,
         });
         let live = observed.managed_policy.set().filter(|_| identity.arn.is_some());
@@ -354,8 +352,8 @@ impl Fold<'_> {
         let id = made.flatten().or(live.and_then(|policy| policy.id.clone())).or(known).filter(|_| version.is_some());
         let in_place = matches!(observed.inline_policy, Reading::Set(_))
             || version.is_some()
-            || steps().any(|(step, outcome)| matches!(step.action, Action::PutInlinePolicy { .. }) && outcome.is_done());
-        let unanswered = steps().any(|(step, outcome)| {
+            || report.did(|action| matches!(action, Action::PutInlinePolicy { .. }));
+        let unanswered = report.undone().any(|Executed { step, outcome }| {
             let writes = matches!(step.action, Action::PutInlinePolicy { .. } | Action::CreatePolicy { .. });
             writes && matches!(outcome, Outcome::Unknown(_))
         });
@@ -382,9 +380,7 @@ impl Fold<'_> {
     }
 
     fn drift(&mut self, check: &Checked<'_>) {
-        let steps = check.plan.steps.iter().zip(&check.report.outcomes).filter(|(step, _)| step.drift);
-        let (repaired, open): (Vec<_>, Vec<_>) = steps.partition(|(_, outcome)| outcome.is_done());
-        let found: Vec<_> = repaired.iter().flat_map(|(step, _)| &step.diffs).collect();
+        let found: Vec<_> = check.report.done().filter(|step| step.drift).flat_map(|step| &step.diffs).collect();
         if !found.is_empty() {
             let drift = self.status.drift.get_or_insert_default();
             drift.count = drift.count.saturating_add(i64::try_from(found.len()).unwrap_or(i64::MAX));
@@ -396,7 +392,8 @@ impl Fold<'_> {
             drift.journal = journal;
         }
         self.differences(check);
-        let open = open.iter().map(|(step, _)| *step).chain(check.plan.ineffective.iter().filter(|step| step.drift));
+        let undone = check.report.undone().map(|executed| &executed.step);
+        let open = undone.chain(&check.plan.ineffective).filter(|step| step.drift);
         let paths: Vec<_> = open.flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         let observed: Vec<_> = check.plan.observed.iter().flat_map(|step| &step.diffs).map(|diff| diff.path.as_str()).collect();
         if paths.is_empty() && !observed.is_empty() {
@@ -435,8 +432,7 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
     let Checked { desired, observed, .. } = check;
     let wanted = desired.user.boundary.clone();
     let sets = |action: &Action| matches!(action, Action::CreateUser { .. } | Action::SetPermissionsBoundary { .. });
-    let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
-    let written = steps.find(|(step, _)| sets(&step.action)).map(|(_, outcome)| outcome);
+    let written = check.report.outcome(sets);
     let live = observed.user.set().and_then(|user| user.boundary.clone());
     let of_account = desired.user.boundary_of_account && live == wanted;
     let mut known = earlier.map(|user| user.permissions_boundaries.clone()).unwrap_or_default();
@@ -456,10 +452,9 @@ fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, chec
     if check.desired.bucket.adopt || section == short_name(BucketTags::FIELD) {
         return ours;
     }
-    let steps = check.plan.steps.iter().zip(&check.report.outcomes);
-    let mut of_section =
-        steps.filter(|(step, _)| matches!(&step.action, Action::WriteSetting { field, .. } if short_name(field) == section));
-    let written = of_section.any(|(_, outcome)| matches!(outcome, Outcome::Done(_) | Outcome::Unknown(_)));
+    let of_section = |action: &Action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section);
+    let mut of_section = check.report.steps.iter().filter(|executed| of_section(&executed.step.action));
+    let written = of_section.any(|executed| matches!(executed.outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
     // Neither a spec nor anyone else uses a Sid with this prefix.
     let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);
@@ -484,6 +479,5 @@ fn removed(check: &Checked<'_>, policy: &PolicyStatus) -> Option<bool> {
         Action::DeleteInlinePolicy { name } => policy.arn.is_none() && policy.name == *name,
         _ => false,
     };
-    let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
-    steps.find(|(step, _)| removes(&step.action)).map(|(_, outcome)| outcome.is_done())
+    check.report.outcome(removes).map(Outcome::is_done)
 }

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Checked;
 use crate::api::IneffectiveWrite;
 use crate::api::conditions::ConditionType;
+use crate::execute::Executed;
 use crate::plan::breaker::{LIMIT, fingerprint};
 use crate::plan::{Plan, Step};
 
@@ -30,7 +31,7 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
         .filter_map(print)
         .filter(|held| !plan.steps.iter().any(|step| print(step).as_ref() == Some(held)));
     let mut now_known: Vec<IneffectiveWrite> = held.filter_map(|print| known(&print).cloned()).collect();
-    for (step, outcome) in plan.steps.iter().zip(&report.outcomes) {
+    for Executed { step, outcome } in &report.steps {
         let Some(fingerprint) = print(step) else { continue };
         let before = known(&fingerprint);
         let count = before.map_or(0, |repeat| repeat.count);
@@ -53,8 +54,8 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
     let known_now = |repeat: &IneffectiveWrite| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
     // Writes that undo each other alternate: all of them count as ineffective as long as each reconcile writes to the
     // part.
-    let counted = plan.steps.iter().zip(&report.outcomes).filter(|(step, outcome)| outcome.is_done() && print(step).is_some());
-    let written: BTreeSet<_> = counted.map(|(step, _)| step.part.to_string()).collect();
+    let counted = report.done().filter(|step| print(step).is_some());
+    let written: BTreeSet<_> = counted.map(|step| step.part.to_string()).collect();
     let open = |repeat: &&IneffectiveWrite| {
         !known_now(repeat) && (written.contains(&repeat.condition) || unseen(plan, &repeat.condition))
     };

@@ -4,9 +4,9 @@ use super::condition;
 use crate::api::BucketConnectionStatus;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
-use crate::execute::{Outcome, Report, StepOutput};
+use crate::execute::{Executed, Outcome, Report, StepOutput};
 use crate::keys::Move;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan};
 use crate::render::why;
 
 /// An Event.
@@ -21,7 +21,7 @@ pub struct Note {
 }
 
 /// What a step did to the access key.
-fn about_key(plan: &Plan, step: &Step, outcome: &Outcome, desired: &Desired) -> Option<Note> {
+fn about_key(plan: &Plan, Executed { step, outcome }: &Executed, desired: &Desired) -> Option<Note> {
     let (user, main) = (&desired.user.name, &desired.secret.name);
     let because = why(plan, step).map(|why| format!(", because {why}")).unwrap_or_default();
     let note = |reason, text| Some(Note { warning: false, reason, text });
@@ -29,11 +29,15 @@ fn about_key(plan: &Plan, step: &Step, outcome: &Outcome, desired: &Desired) -> 
         (Action::IssueKey { secret, .. }, Outcome::Done(StepOutput::Key { id, .. })) => {
             note(Reason::KeyIssued, format!("issued access key {id} of IAM user {user} into Secret {secret}{because}"))
         }
-        (Action::WriteSecret { name, .. }, _) if name == main && plan.cause(step).is_some_and(Move::rotates) => note(
-            Reason::KeyRotated,
-            format!("wrote the new access key to Secret {main}; the previous key works until its overlap ends"),
-        ),
-        (Action::DeleteKey { id }, _) => note(Reason::KeyDeleted, format!("deleted access key {id} of IAM user {user}{because}")),
+        (Action::WriteSecret { name, .. }, Outcome::Done(_)) if name == main && plan.cause(step).is_some_and(Move::rotates) => {
+            note(
+                Reason::KeyRotated,
+                format!("wrote the new access key to Secret {main}; the previous key works until its overlap ends"),
+            )
+        }
+        (Action::DeleteKey { id }, Outcome::Done(_)) => {
+            note(Reason::KeyDeleted, format!("deleted access key {id} of IAM user {user}{because}"))
+        }
         _ => None,
     }
 }
@@ -56,13 +60,13 @@ pub fn notes(
 ) -> Vec<Note> {
     let mut notes = Vec::new();
     if let Some((desired, plan, report)) = done {
-        let steps = || plan.steps.iter().zip(&report.outcomes).filter(|(_, outcome)| outcome.is_done());
-        let repaired: Vec<_> = steps().filter(|(s, _)| s.drift).flat_map(|(s, _)| &s.diffs).map(|d| d.path.as_str()).collect();
+        let repaired = report.done().filter(|step| step.drift).flat_map(|step| &step.diffs);
+        let repaired: Vec<_> = repaired.map(|diff| diff.path.as_str()).collect();
         if !repaired.is_empty() {
             let text = format!("reverted drift: {}", repaired.join(", "));
             notes.push(Note { warning: true, reason: Reason::Repaired, text });
         }
-        notes.extend(steps().filter_map(|(step, outcome)| about_key(plan, step, outcome, desired)));
+        notes.extend(report.steps.iter().filter_map(|executed| about_key(plan, executed, desired)));
     }
     notes.extend(about_revocation(before, after));
     let of = |status: &BucketConnectionStatus, kind| {

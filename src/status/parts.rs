@@ -6,7 +6,7 @@ use super::existing;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::Proof;
-use crate::execute::Outcome;
+use crate::execute::{Executed, Outcome};
 use crate::observed::{Access, Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
 use crate::problem::{Class, DENIERS, Problem};
@@ -153,11 +153,10 @@ fn section(part: ConditionType) -> &'static str {
 
 /// The first step of the part that is not done.
 pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
-    let outcomes = check.plan.steps.iter().zip(&check.report.outcomes).filter(|(step, _)| step.part == part);
-    let mut undone = outcomes.filter(|(_, outcome)| !outcome.is_done()).collect::<Vec<_>>();
+    let mut undone: Vec<_> = check.report.undone().filter(|executed| executed.step.part == part).collect();
     // A failure says more than a step that was skipped because of it.
-    undone.sort_by_key(|(_, outcome)| matches!(outcome, Outcome::Skipped));
-    let (step, outcome) = undone.first()?;
+    undone.sort_by_key(|executed| matches!(executed.outcome, Outcome::Skipped));
+    let Executed { step, outcome } = undone.first()?;
     let what = crate::render::summary(step, check.desired);
     Some(match outcome {
         Outcome::Done(_) => return None,
@@ -221,10 +220,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
 /// The evidence that the part holds: what was read or done.
 fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let Checked { desired, observed, .. } = check;
-    let did = |wanted: fn(&Action) -> bool| {
-        let mut steps = check.plan.steps.iter().zip(&check.report.outcomes);
-        steps.any(|(step, outcome)| wanted(&step.action) && outcome.is_done())
-    };
+    let did = |is: fn(&Action) -> bool| check.report.did(is);
     let created = did(|action| matches!(action, Action::CreateBucket { .. }));
     let live = match &observed.bucket {
         Bucket::There(live) => Some(live),

@@ -4,7 +4,7 @@
 use super::Checked;
 use crate::api::conditions::ConditionType;
 use crate::api::{BucketConnectionStatus, ManagementMode, PolicyType};
-use crate::execute::{Outcome, StepOutput};
+use crate::execute::{Executed, Outcome, StepOutput};
 use crate::observed::Ledger;
 use crate::plan::{Action, Step};
 use crate::settings::tags::Tags;
@@ -38,10 +38,10 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
 /// The user's tags after this reconcile; `None` if they are not known.
 fn recorded(check: &Checked<'_>) -> Option<Tags> {
     let mut live = check.observed.user.set().map(|user| user.tags.clone());
-    for (step, outcome) in check.plan.steps.iter().zip(&check.report.outcomes).filter(|(_, outcome)| outcome.is_done()) {
+    for Executed { step, outcome } in &check.report.steps {
         match (&step.action, outcome) {
             (_, Outcome::Done(StepOutput::Recorded(tags))) => live.get_or_insert_default().extend(tags.clone()),
-            (Action::CreateUser { tags }, _) => live = Some(tags.clone()),
+            (Action::CreateUser { tags }, Outcome::Done(_)) => live = Some(tags.clone()),
             _ => {}
         }
     }

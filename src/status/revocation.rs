@@ -23,8 +23,8 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     if let Some(blocker) = cut.plan.blockers.first() {
         return Some((blocker.reason, blocker.message.clone(), blocker.stalled));
     }
-    let undone = || cut.plan.steps.iter().zip(&cut.report.outcomes).filter(|(_, outcome)| !outcome.is_done());
-    let mut open: Vec<_> = undone().filter_map(|(step, outcome)| Some((step, outcome.problem()?))).collect();
+    let undone = cut.report.undone();
+    let mut open: Vec<_> = undone.filter_map(|executed| Some((&executed.step, executed.outcome.problem()?))).collect();
     open.sort_by_key(|(_, problem)| !problem.is_permanent());
     let (step, problem) = open.first()?;
     let (user, reason, person) = (cut.user, problem.reason(), problem.is_permanent());

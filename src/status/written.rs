@@ -17,12 +17,11 @@ pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     if plan.frozen {
         return before;
     }
-    let steps = || plan.steps.iter().zip(&report.outcomes);
-    let undone = steps().filter(|(_, outcome)| !outcome.is_done()).map(|(step, _)| step);
+    let undone = report.undone().map(|executed| &executed.step);
     let mut open: BTreeSet<&str> = undone.chain(&plan.ineffective).map(|step| step.action.section()).collect();
     open.extend(&plan.open);
     let blocked = |part| plan.blockers.iter().any(|blocker| blocker.part == part);
-    let made = steps().any(|(step, outcome)| matches!(step.action, Action::CreateBucket { .. }) && outcome.is_done());
+    let made = report.did(|action| matches!(action, Action::CreateBucket { .. }));
     let there = made || matches!(observed.bucket, Bucket::There(_));
     let in_force = |section: &str| match section {
         _ if open.contains(section) => false,

@@ -214,7 +214,7 @@ proptest! {
             let passed = world.pass(&mut object, |_| None);
             let credentials = object.status.as_ref().unwrap().memory.credentials.clone().unwrap_or_default();
             let revoked = !credentials.revoked.is_empty() || credentials.revocation.is_some();
-            if passed.plan.in_sync() && credentials.previous.is_none() && !revoked {
+            if passed.plan.in_sync() && passed.report.steps.is_empty() && credentials.previous.is_none() && !revoked {
                 break;
             }
             let mut keys = world.user.as_mut().map(|user| &mut user.keys);
@@ -282,7 +282,7 @@ proptest! {
         let before = object.status.clone().unwrap();
         world.wait();
         let passed = world.pass(&mut object, |_| None);
-        prop_assert!(passed.plan.in_sync(), "{:#?}", passed.plan);
+        prop_assert!(passed.plan.in_sync() && passed.report.steps.is_empty(), "{:#?}", passed);
         prop_assert!(!worth_writing(&before, object.status.as_ref().unwrap(), world.now));
         prop_assert!(HEARTBEAT_SECONDS > 600);
 
@@ -299,7 +299,7 @@ proptest! {
         }
         prop_assert!(plan.blockers.is_empty(), "{:#?}", plan.blockers);
         let report = world.execute(&desired, &plan, |_| None);
-        prop_assert!(report.outcomes.iter().all(Outcome::is_done), "{:?}", report.outcomes);
+        prop_assert!(report.undone().next().is_none(), "{:?}", report.steps);
         prop_assert!(world.bucket.is_none() && world.user.is_none() && world.secret.is_empty() && world.policies.is_empty());
         prop_assert!(world.access.values().all(|access| *access == nobody()));
     }

@@ -55,7 +55,7 @@ use std::path::Path;
 use bucketconnection::api::{BucketConnection, PreviousKey, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use bucketconnection::credentials::Sensitive;
 use bucketconnection::desired::names;
-use bucketconnection::execute::Outcome;
+use bucketconnection::execute::{Executed, Outcome};
 use bucketconnection::observed::{Held, OwnBinding, Remembered, Workload, WorkloadKind};
 use bucketconnection::plan::Action;
 use bucketconnection::problem::{Class, Problem, Source};
@@ -227,7 +227,7 @@ impl Story {
                 let failures = &mut self.failures;
                 let passed = self.world.pass(&mut self.object, |action| failure(failures, action));
                 let mut text = String::new();
-                for (step, outcome) in passed.plan.steps.iter().zip(&passed.report.outcomes).filter(|(_, o)| !o.is_done()) {
+                for Executed { step, outcome } in passed.report.undone() {
                     let why = outcome.problem().map_or_else(|| "skipped".to_owned(), |problem| problem.code.clone());
                     let _ = writeln!(text, "not done: {} ({why})", render::summary(step, &passed.desired));
                 }
@@ -281,7 +281,7 @@ impl Story {
                 let text = render::plan("lab/genomics", &plan, &desired);
                 let failures = &mut self.failures;
                 let report = self.world.execute(&desired, &plan, |action| failure(failures, action));
-                if !plan.blockers.is_empty() || !report.outcomes.iter().all(Outcome::is_done) {
+                if !plan.blockers.is_empty() || report.undone().next().is_some() {
                     self.object.status = Some(self.world.fold_deletion(&self.object, &plan, &report));
                     return text + &self.conditions();
                 }

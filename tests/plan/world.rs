@@ -6,7 +6,7 @@ use bucketconnection::api::conditions::ConditionType;
 use bucketconnection::api::{AccountDefaults, ApprovedBy, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
-use bucketconnection::execute::{Outcome, Report, StepOutput};
+use bucketconnection::execute::{Executed, Outcome, Report, StepOutput};
 use bucketconnection::observed::{
     Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, ProbeResult, Remembered, Scope, Secret, User, Workload,
 };
@@ -110,6 +110,7 @@ pub struct TheSecret {
 }
 
 /// What a pass did.
+#[derive(Debug)]
 pub struct Passed {
     pub desired: Desired,
     pub plan: Plan,
@@ -178,7 +179,7 @@ impl World {
         if Remembered::of(object).revoke {
             return self.revoke(object, fails);
         }
-        let (desired, observed, remembered, mut plan) = self.plan(object, false).expect("a good spec");
+        let (desired, observed, remembered, plan) = self.plan(object, false).expect("a good spec");
         if let Some(intended) = intend(object, &desired, &plan, self.now) {
             object.status = Some(intended);
         }
@@ -189,8 +190,7 @@ impl World {
         let known = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
         if let Some(step) = record(&known, &checked) {
             let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
-            report.outcomes.extend(self.execute(desired, &bookkeeping, fails).outcomes);
-            plan.steps.extend(bookkeeping.steps);
+            report.steps.extend(self.execute(desired, &bookkeeping, fails).steps);
         }
         let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
         let status = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
@@ -275,7 +275,7 @@ impl World {
         let mut report = Report::default();
         let mut issued = None;
         for step in &plan.steps {
-            let ready = step.after.iter().all(|before| report.outcomes[*before].is_done());
+            let ready = step.after.iter().all(|before| report.steps[*before].outcome.is_done());
             let outcome = match (ready, fails(&step.action)) {
                 (false, _) => Outcome::Skipped,
                 (true, Some(Outcome::Unknown(problem))) => {
@@ -290,7 +290,7 @@ impl World {
                 (true, Some(outcome)) => outcome,
                 (true, None) => self.apply(desired, &step.action, &mut issued),
             };
-            report.outcomes.push(outcome);
+            report.steps.push(Executed { step: step.clone(), outcome });
         }
         report
     }
