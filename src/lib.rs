@@ -4,11 +4,10 @@
 //!
 //! | room | does |
 //! |---|---|
+//! | [`vocabulary`] | the words that every room uses: conditions, reasons, problems, policy statements, ways to sign in |
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
 //! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; conflicts between connections; presets |
 //! | [`observed`] | the observed state, as plain values; the seal on the recorded state |
-//! | [`policy_language`] | when two policy statements mean the same |
-//! | `wildcard` | whether a pattern matches a text: the only matcher |
 //! | [`settings`] | everything about each bucket setting, one file per setting |
 //! | [`keys`] | the access keys: the role of each key, and the next moves |
 //! | [`plan`] | the steps from the observed to the desired state; deletion |
@@ -48,11 +47,9 @@ pub mod keys;
 pub mod kubernetes;
 pub mod observed;
 pub mod plan;
-pub mod policy_language;
-pub mod problem;
 pub mod render;
 #[cfg(feature = "operator")]
 pub mod sdk;
 pub mod settings;
 pub mod status;
-mod wildcard;
+pub mod vocabulary;

@@ -5,9 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::sign_in::{Budget, SignIn};
 use super::{Period, Preset};
 use crate::settings::tags::{self, Tags};
+use crate::vocabulary::sign_in::{Budget, SignIn};
 
 /// Finalizer on every account: the account stays as long as a connection needs it.
 pub const ACCOUNT_FINALIZER: &str = "bucketconnection.dev/in-use";
@@ -266,7 +266,7 @@ impl AdoptionRule {
 
 /// Who approves an adoption.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum ApprovedBy {
     #[default]
     Account,

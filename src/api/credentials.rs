@@ -44,7 +44,7 @@ pub struct CredentialsSpec {
 
 /// Where the key comes from.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum KeySource {
     #[default]
     Issue,

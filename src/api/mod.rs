@@ -4,11 +4,9 @@
 //! settings are in [`crate::settings`]. `bucketconnection crds` generates `crds/` from these types.
 
 mod account;
-pub mod conditions;
 mod credentials;
 mod management;
 mod period;
-pub mod sign_in;
 mod statement;
 mod status;
 mod verification;
@@ -18,12 +16,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::policy_language::Effect;
+pub use crate::vocabulary::policy_language::Effect;
+pub use crate::vocabulary::sign_in::*;
 pub use account::*;
 pub use credentials::*;
 pub use management::*;
 pub use period::Period;
-pub use sign_in::*;
 pub use statement::PolicyStatement;
 pub use status::*;
 pub use verification::*;
@@ -220,8 +218,8 @@ fn default_account() -> String {
 }
 
 /// The purpose of a connection.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq, strum::Display)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Preset {
     IlluminaICA,
     CLCGenomics,
@@ -345,8 +343,8 @@ pub struct PolicySpec {
 }
 
 /// Where the policy document is stored.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum PolicyType {
     #[default]
     Inline,
@@ -355,7 +353,7 @@ pub enum PolicyType {
 
 /// Which objects the policy covers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum PolicyScope {
     #[default]
     Prefix,
@@ -419,7 +417,7 @@ pub struct AccessSpec {
 
 /// What happens in AWS when the object is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum DeletionPolicy {
     #[default]
     Retain,

@@ -58,7 +58,7 @@ pub struct Capability {
 
 /// State of a capability.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum CapabilityState {
     Valid,
     Invalid,

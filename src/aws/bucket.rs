@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use crate::observed::Contents;
-use crate::problem::{Class, Problem, ignore_not_found};
 use crate::sdk::{BucketCalls, build};
 use crate::settings::tags::Tags;
+use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 
 /// The only region whose name S3 does not accept as a location.
 const NO_LOCATION: &str = "us-east-1";

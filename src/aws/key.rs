@@ -12,8 +12,8 @@ use crate::api::LastUsed;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::fence::Fence;
 use crate::observed::AccessKey;
-use crate::problem::{Class, Problem, ignore_not_found};
 use crate::sdk::{ATTEMPT_TIMEOUT, unset};
+use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 
 /// Why a key was not issued.
 pub enum IssueError {

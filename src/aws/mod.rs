@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::desired::Account;
-use crate::problem::{Class, Problem};
 use crate::sdk::{BucketCalls, Sdk};
+use crate::vocabulary::problem::{Class, Problem};
 
 pub use key::IssueError;
 pub use sessions::Sessions;

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::Aws;
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, FollowUp, ManagedPolicy, Observed, PolicyQuestion, Questions, Remembered, Scope};
-use crate::problem::Problem;
 use crate::settings::tags::Tags;
 use crate::settings::{self, Reading, SettingId};
+use crate::vocabulary::problem::Problem;
 
 /// Where S3 returns the true date of a bucket's creation.
 const HOME: &str = "us-east-1";

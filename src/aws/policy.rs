@@ -8,9 +8,9 @@ use super::Aws;
 use super::user::iam_tags;
 use crate::desired::{DesiredPolicy, Document};
 use crate::observed::{ManagedPolicy, UserRights};
-use crate::problem::{Problem, ignore_not_found};
 use crate::sdk::unset;
 use crate::settings::tags::Tags;
+use crate::vocabulary::problem::{Problem, ignore_not_found};
 
 const ABSENT: [&str; 1] = ["NoSuchEntity"];
 

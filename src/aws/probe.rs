@@ -10,8 +10,8 @@ use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
 use crate::observed::{KeyProof, ProbeResult};
-use crate::problem::{Class, Problem, Source};
 use crate::sdk::{is_allowed_address, probe_url, tls_context};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// A new key takes seconds to propagate in AWS. Trying every second finds out soonest; backing off would only add
 /// delay.

@@ -5,9 +5,9 @@ use aws_sdk_iam::types::Tag;
 use super::Aws;
 use crate::desired::DesiredUser;
 use crate::observed::User;
-use crate::problem::{Problem, ignore_not_found};
 use crate::sdk::{build, unset};
 use crate::settings::tags::Tags;
+use crate::vocabulary::problem::{Problem, ignore_not_found};
 
 impl Aws {
     /// Reads the user; `None` if no user has that name.

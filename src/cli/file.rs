@@ -69,7 +69,7 @@ fn documents(file: &Path) -> Result<Vec<Value>, Failure> {
 
 impl File {
     /// The contents of the file; BucketConnections without a namespace are in `namespace`.
-    pub fn contents(self, namespace: &str) -> Contents {
+    pub(super) fn contents(self, namespace: &str) -> Contents {
         let mut contents = Contents { connections: Vec::new(), accounts: BTreeMap::new(), labels: BTreeMap::new() };
         for mut document in self.0 {
             let name = text_at(&document, "/metadata/name").to_owned();
@@ -99,7 +99,7 @@ impl File {
 
 impl Contents {
     /// The AWSAccount `name`, if it is in the file; or its error.
-    pub fn account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
+    pub(super) fn account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
         self.accounts.get(name).map(|account| account.as_ref().map_err(Clone::clone)).transpose()
     }
 }

@@ -8,12 +8,12 @@ use kube::ResourceExt;
 
 use super::file::{self, Contents};
 use super::{Failure, print, warn};
-use crate::api::conditions::Reason;
 use crate::api::{AWSAccount, BucketConnection};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Terms, names};
 use crate::observed::{Remembered, distrust};
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
+use crate::vocabulary::conditions::Reason;
 
 /// Print the IAM policy that the operator itself needs, as JSON
 ///

@@ -15,9 +15,9 @@ use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call, find, named};
-use crate::problem::Problem;
 use crate::render;
 use crate::sdk;
+use crate::vocabulary::problem::Problem;
 
 /// Show what the operator would change, and change nothing
 ///

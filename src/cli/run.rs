@@ -155,7 +155,7 @@ impl Run {
         Ok(metrics)
     }
 
-    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::problem::Problem> {
+    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::vocabulary::problem::Problem> {
         let objects: Api<BucketConnection> = match &self.namespace {
             Some(namespace) => Api::namespaced(kubernetes.client.clone(), namespace),
             None => Api::all(kubernetes.client.clone()),
@@ -170,7 +170,7 @@ impl Run {
 
 /// Retries until it works: a dependency that is missing at the start may appear, and a restart would only hide the
 /// problem.
-async fn retry_forever<T, F: Future<Output = Result<T, crate::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
+async fn retry_forever<T, F: Future<Output = Result<T, crate::vocabulary::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
     loop {
         match attempt().await {
             Ok(value) => return value,

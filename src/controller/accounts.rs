@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 
 use super::Context;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SecretReference, SignIn,
 };
@@ -17,8 +16,9 @@ use crate::desired::tenancy::{self, Labels, Report};
 use crate::desired::{Account, Terms, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::problem::{Class, Place, Problem, Source};
 use crate::status::{Finding, find, fold_account};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
 /// How often an account is reconciled: also the time after which a new key in its Secret is used.
 const CHECK: Duration = Duration::from_secs(600);
@@ -26,7 +26,7 @@ const CHECK: Duration = Duration::from_secs(600);
 const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
 /// An account that the operator is signed in to.
-pub struct Opened {
+pub(super) struct Opened {
     /// Access to AWS.
     pub aws: Arc<Aws>,
     /// The account.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::BucketConnectionStatus;
-use crate::api::conditions::ConditionType;
 use crate::execute::Report;
-use crate::problem::{Class, Problem};
 use crate::status;
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::problem::{Class, Problem};
 
 const FIRST: Duration = Duration::from_secs(1);
 /// For a transient failure.
@@ -102,10 +102,10 @@ fn jittered(time: Duration, share: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::conditions::Reason;
     use crate::execute::{Executed, Outcome};
     use crate::plan::{Action, Step};
-    use crate::problem::Source;
+    use crate::vocabulary::conditions::Reason;
+    use crate::vocabulary::problem::Source;
 
     #[test]
     fn a_rotation_that_is_held_up_in_passing_goes_on_soon() {

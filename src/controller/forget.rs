@@ -85,7 +85,7 @@ mod tests {
     use crate::fence::Fence;
     use crate::kubernetes::Kubernetes;
     use crate::observed::Seal;
-    use crate::problem::{Class, Problem};
+    use crate::vocabulary::problem::{Class, Problem};
 
     fn read<K: Resource + serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> DeserializeGuard<K> {
         let namespace = (kind == "BucketConnection").then_some("lab");

@@ -21,8 +21,8 @@ use super::DeserializeGuard;
 use super::progress::Progress;
 use super::server::Server;
 use crate::api::BucketConnection;
-use crate::api::conditions::ConditionType;
 use crate::status;
+use crate::vocabulary::conditions::ConditionType;
 
 /// The metrics of a connection: name, help, and its value if it has one.
 type Metric = (&'static str, &'static str, fn(&BucketConnection) -> Option<i64>);

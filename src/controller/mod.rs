@@ -26,7 +26,6 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Claim};
@@ -37,7 +36,8 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 use crate::plan::Blocker;
-use crate::problem::Place;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Place;
 
 pub use accounts::NotOpened;
 pub use metrics::Metrics;

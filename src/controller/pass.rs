@@ -16,8 +16,8 @@ use super::watch::lost_finalizer;
 use super::{Context, DeserializeGuard, accounts, unreadable};
 use crate::api::{AWSAccount, BucketConnection, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
-use crate::problem::{Class, Problem, Source};
 use crate::sdk::counted;
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// The id of an object in `Progress`.
 pub(super) fn id(namespace: Option<&str>, name: &str) -> String {

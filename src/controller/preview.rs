@@ -15,7 +15,7 @@ use crate::desired::{self, Desired, SpecError};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
-use crate::problem::Class;
+use crate::vocabulary::problem::Class;
 
 /// The other connections and accounts. Their statuses count without a seal.
 #[derive(Default)]

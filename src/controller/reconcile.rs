@@ -11,7 +11,6 @@ use super::accounts::{self, Opened};
 use super::panics::caught_async;
 use super::revoke::revoke;
 use super::stages::{Unfit, internal_error};
-use crate::api::conditions::Reason;
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
 use crate::aws::Aws;
 use crate::desired::claims::{self, Claim, Conflict};
@@ -21,9 +20,10 @@ use crate::keys::waiting_secret;
 use crate::kubernetes::Kubernetes;
 use crate::observed::{self, Access, Observed, Remembered, Scope, Secret};
 use crate::plan::{self, Action, Blocker, Plan, deletion};
-use crate::problem::{Class, Problem};
 use crate::settings::Reading;
 use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
+use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::problem::{Class, Problem};
 
 /// One reconcile; returns the time until the next one, or `None` if the object is finished. The object also reports a
 /// panic.
@@ -455,7 +455,7 @@ fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Report)>) {
             }
         }
     }
-    if let Some(ready) = crate::status::condition(status, crate::api::conditions::ConditionType::Ready) {
+    if let Some(ready) = crate::status::condition(status, crate::vocabulary::conditions::ConditionType::Ready) {
         tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "reconcile ended");
     }
 }

@@ -12,13 +12,13 @@ use super::Context;
 use super::accounts::{self, Opened};
 use super::reconcile::{finish, ports};
 use crate::api::BucketConnection;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::execute::{Report, execute_on_user};
 use crate::fair::at_once;
 use crate::observed::Remembered;
 use crate::plan::{Blocker, Plan, revocation};
-use crate::problem::Problem;
 use crate::status::{CutOff, Stage, condition};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Problem;
 
 /// Revokes what `object` had issued, and ends the reconcile. A part that failed is retried soon; other work on the
 /// object waits until all parts are done.

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::panics::caught;
 use crate::api::BucketConnection;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::SpecError;
 use crate::fair::{Caller, Turns};
 use crate::plan::Blocker;
 use crate::status::Stage;
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// Stages take milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);

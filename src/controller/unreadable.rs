@@ -11,8 +11,8 @@ use super::reconcile::{completed, done, has_begun, retain};
 use super::revoke::revoke;
 use crate::api::{BucketConnection, DeletionPolicy, FINALIZER};
 use crate::observed::Remembered;
-use crate::problem::Problem;
 use crate::status::{self, deletion_trouble};
+use crate::vocabulary::problem::Problem;
 
 /// Time until the next reconcile: only a change of the spec or an operator upgrade helps, and both wake one.
 const CHECK: Duration = Duration::from_secs(600);

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use super::management::Management;
 use super::tenancy::{self, Labels, Terms};
 use super::{Account, names, resolve};
-use crate::api::conditions::ConditionType;
 use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
+use crate::vocabulary::conditions::ConditionType;
 
 /// The relation of an object to the bucket and user that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
-use crate::policy_language::{canonical, canonical_statement};
 use crate::settings::FieldDiff;
-use crate::wildcard::policy_matches;
+use crate::vocabulary::policy_language::{canonical, canonical_statement};
+use crate::vocabulary::wildcard::policy_matches;
 
 /// A policy document as the operator sends it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -24,10 +24,10 @@ use crate::api::{
     AccountDefaults, AdoptionRule, ApprovedBy, BucketConnection, DeletionPolicy, ManagementMode, PolicyScope, PolicyStatus,
     PolicyType, Preset,
 };
-use crate::problem::Place;
 use crate::settings::encryption::EncryptionSpec;
 use crate::settings::tags::{DesiredTags, Tags};
 use crate::settings::{self, BucketSettings, SettingId, Specs};
+use crate::vocabulary::problem::Place;
 
 pub use document::Document;
 pub use management::Management;
@@ -417,7 +417,7 @@ fn resolve_on(
     let path =
         user_spec.path.or(known.map(|(path, _)| path.to_owned())).unwrap_or_else(|| names::default_path(defaults).to_owned());
     let mut user_tags: Tags = defaults.tags.clone().into_iter().chain(user_spec.tags).collect();
-    user_tags.insert(names::PRESET_TAG.to_owned(), format!("{:?}", spec.preset));
+    user_tags.insert(names::PRESET_TAG.to_owned(), spec.preset.to_string());
     let policy_name = policy_spec.name.unwrap_or_else(|| match policy_spec.kind {
         PolicyType::Inline => names::INLINE_POLICY.to_owned(),
         PolicyType::Managed => user_name.clone(),

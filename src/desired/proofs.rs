@@ -12,7 +12,7 @@ use super::{Document, names};
 use crate::api::{GenomicsCloudSpec, VerificationSpec};
 
 /// A call to make with the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 pub enum Proof {
     /// Ask STS who owns the key: needs no permission.
     Identity,

@@ -16,7 +16,7 @@ use crate::settings::tags;
 
 /// What `object` reaches in `account`, if its namespace has `earlier` connections that are older. Its status must be
 /// verified.
-pub fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earlier: usize) -> Vec<Reach> {
+pub(super) fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earlier: usize) -> Vec<Reach> {
     let BucketConnectionSpec {
         // Selects the account whose rules apply.
         account_ref: _,

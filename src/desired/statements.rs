@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use super::presets::{Scope, through_s3};
 use super::{SpecError, Terms};
 use crate::api::{Effect, PolicyStatement, Preset};
-use crate::policy_language::{WrittenConditions, wrong_condition};
 use crate::settings::reserved;
 use crate::settings::wrong_fields;
+use crate::vocabulary::policy_language::{WrittenConditions, wrong_condition};
 
 /// Sid of the Deny that the operator adds.
 const RESERVED: &str = "BucketConnectionReserved";
@@ -101,7 +101,7 @@ fn sids<'a>(ours: impl Iterator<Item = &'a PolicyStatement>, statements: &[Polic
         let sid = statement.sid.as_ref()?;
         let whose = match (ours.contains(sid), seen.insert(sid)) {
             (true, _) if sid == RESERVED => "of a statement of the operator's own".to_owned(),
-            (true, _) => format!("of a statement of preset {preset:?}"),
+            (true, _) => format!("of a statement of preset {preset}"),
             (false, false) => "of another statement".to_owned(),
             (false, true) => return None,
         };

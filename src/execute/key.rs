@@ -31,7 +31,7 @@ use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::DesiredSecret;
 use crate::kubernetes::Seen;
-use crate::problem::{Class, Problem};
+use crate::vocabulary::problem::{Class, Problem};
 
 /// Pauses between attempts to write the Secret, about half a minute in total.
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];

@@ -9,7 +9,7 @@ use crate::aws::Aws;
 use crate::credentials::KeyPair;
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// Returns the time: `Timestamp::now`, except in a simulation where hours pass in no time. It is used for times in the
 /// objects, the Secret and the status. Waits use tokio's time, which a simulation also controls.

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::observed::ProbeResult;
 use crate::plan::{Action, Step};
-use crate::problem::Problem;
 use crate::settings::tags::Tags;
+use crate::vocabulary::problem::Problem;
 
 /// What was executed of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,29 +71,38 @@ pub enum Outcome {
 
 /// What a step found out.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[allow(missing_docs)]
 pub enum StepOutput {
+    /// Nothing.
     Nothing,
-    /// The bucket was created between these times.
+    /// The bucket was created.
     Bucket {
+        /// A time before the call.
         from: Timestamp,
+        /// A time after the call.
         to: Timestamp,
     },
+    /// The user was created.
     User {
+        /// Its id, which AWS never gives twice.
         id: String,
     },
-    /// The managed policy has this version now; a new one has this id.
+    /// The managed policy was written.
     Policy {
+        /// Its default version.
         version: String,
+        /// Its id, if it is new.
         id: Option<String>,
     },
-    /// The user has these tags now.
+    /// The tags that the user now has.
     Recorded(Tags),
+    /// A key was issued and is in its Secret.
     Key {
+        /// Its id.
         id: String,
+        /// When AWS created it.
         created_at: Timestamp,
     },
-    /// The results of the optional verification calls; some may have failed. The key itself works.
+    /// What was tried with the key. The key works; a later probe may have failed.
     ProbeResult(Vec<ProbeResult>),
 }
 

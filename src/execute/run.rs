@@ -11,9 +11,9 @@ use super::ports::{Issued, Ports, StepResult};
 use super::{Executed, Outcome, Report, StepOutput};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, Step, revocation};
-use crate::problem::{Class, Problem, Source};
 use crate::sdk::BucketCalls;
 use crate::settings;
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Executes `plan`.
 ///
@@ -110,7 +110,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
             let from = (ports.clock)();
             bucket.create(&desired.region, tags).await.map(|()| StepOutput::Bucket { from, to: (ports.clock)() }).into()
         }
-        Action::WriteSetting { write, .. } => settings::write(&bucket, write).await.into(),
+        Action::WriteSetting(write) => settings::write(&bucket, write).await.into(),
         Action::CreateUser { tags } => aws.create_user(&desired.user, tags).await.map(|id| StepOutput::User { id }).into(),
         Action::SetPermissionsBoundary { arn } => aws.bound_user(user, arn).await.into(),
         Action::TagUser { set, remove } => aws.tag_user(user, set, remove).await.into(),

@@ -1,10 +1,10 @@
 //! The key machine: decides the next moves in one place, from the ring alone.
 
 use super::ring::{Current, Health, Hold, List, Previous, PreviousState, Ring, Slot, Waiting, Why};
-use crate::api::conditions::ConditionType;
 use crate::credentials::KeyPair;
 use crate::observed::AccessKey;
-use crate::problem::Problem;
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::problem::Problem;
 
 /// Access keys that a user may have, including Inactive ones
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).

@@ -11,8 +11,8 @@ use crate::api::PendingKey;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, names};
 use crate::observed::{AccessKey, KeyProof, Observed, Remembered, Secret};
-use crate::problem::Problem;
 use crate::settings::Reading;
+use crate::vocabulary::problem::Problem;
 
 /// How long a new key may take to reach all of AWS (2 to 15 s measured; botocore and Terraform allow 2 minutes).
 const PROPAGATION_SECONDS: i64 = 120;

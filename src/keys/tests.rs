@@ -4,7 +4,7 @@ use super::*;
 use crate::api::PendingKey;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
-use crate::problem::{Class, Problem};
+use crate::vocabulary::problem::{Class, Problem};
 
 const CURRENT: &str = "AKIACURRENT";
 const PENDING: &str = "AKIAPENDING";

@@ -18,7 +18,7 @@ use super::owned::Whose;
 use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::BucketConnection;
 use crate::observed::{Access, Grant, Held, OwnBinding, OwnRole};
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const GROUP: &str = "Group";

@@ -9,7 +9,7 @@ use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, SecretReference};
 use crate::credentials::{AccountKey, Sensitive};
 use crate::desired::tenancy::Labels;
-use crate::problem::{Class, Problem, Source, ignore_not_found};
+use crate::vocabulary::problem::{Class, Problem, Source, ignore_not_found};
 
 impl Kubernetes {
     fn accounts(&self) -> Api<AWSAccount> {

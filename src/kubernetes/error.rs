@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Maps one failure.
 pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
@@ -69,7 +69,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::conditions::Reason;
+    use crate::vocabulary::conditions::Reason;
 
     fn told(code: u16, message: &str, more: &Value) -> Problem {
         let mut status = json!({ "code": code, "reason": "Forbidden", "message": message });

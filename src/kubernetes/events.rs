@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use super::{Kubernetes, MANAGER, call};
 use crate::api::BucketConnection;
-use crate::api::conditions::Reason;
+use crate::vocabulary::conditions::Reason;
 
 /// Longest note that the API server accepts, in bytes
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MANAGER, call};
 use crate::fence::{Fence, now};
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Another replica may acquire a lease that was not renewed for this long.
 const SECONDS: i32 = 15;

@@ -27,7 +27,7 @@ pub use lease::Lease;
 pub use secret::Seen;
 
 use crate::desired::names;
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Field manager of the Secret; everything else has its own: a field that a manager no longer sends is removed.
 pub const MANAGER: &str = "bucketconnection";

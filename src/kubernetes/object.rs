@@ -13,7 +13,7 @@ use super::{Kubernetes, MANAGER, call, find};
 use crate::api::{BucketConnection, BucketConnectionStatus, FINALIZER, Memory};
 use crate::desired::names;
 use crate::observed::Partial;
-use crate::problem::{Class, Problem, Source, ignore_not_found};
+use crate::vocabulary::problem::{Class, Problem, Source, ignore_not_found};
 
 /// The version of each object, by uid, after the operator's last write.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;

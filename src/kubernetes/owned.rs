@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{Kubernetes, MANAGER, call, find_metadata};
 use crate::api::{BucketConnection, GROUP};
 use crate::desired::names;
-use crate::problem::{Problem, ignore_not_found};
+use crate::vocabulary::problem::{Problem, ignore_not_found};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const CONNECTION: &str = "bucketconnection.dev/connection";

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Kubernetes, MANAGER, call};
 use crate::credentials::Sensitive;
 use crate::observed::Seal;
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 const NAME: &str = "bucketconnection-seal";
 const FIELD: &str = "key";

@@ -17,7 +17,7 @@ use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, Sensitive, secret_data};
 use crate::desired::{DesiredSecret, names};
 use crate::observed::{OwnSecret, Secret};
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, if keys are versioned: `<secret>-v<number>` has the same.

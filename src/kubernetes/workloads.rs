@@ -11,8 +11,8 @@ use super::{Kubernetes, MANAGER, call};
 use crate::api::{BucketConnection, RESTART_LABEL};
 use crate::desired::names;
 use crate::observed::{Workload, WorkloadKind};
-use crate::problem::{Problem, ignore_not_found};
 use crate::settings::Reading;
+use crate::vocabulary::problem::{Problem, ignore_not_found};
 
 /// Annotation of the pods: id of the key with which they were started.
 const ACCESS_KEY: &str = "bucketconnection.dev/access-key-id";

@@ -1,24 +1,16 @@
 //! The Role and the RoleBinding that let groups read the Secret.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// One of the two objects of a grant, which have the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[allow(missing_docs, reason = "each name says it")]
 pub enum Grant {
     Role,
     RoleBinding,
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
 }
 
 /// What exists under one name.

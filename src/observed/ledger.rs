@@ -78,18 +78,15 @@ impl Ledger {
     /// Parses the tags of a user.
     pub fn of_tags(tags: &Tags) -> Self {
         let name = tags.get(names::SECRET_TAG).filter(|name| names::is_object_name(name));
-        let policy = tags.get(names::POLICY_TAG).and_then(|value| match value.split_once('/')? {
-            ("Inline", name) => Some((PolicyType::Inline, name.to_owned())),
-            ("Managed", name) => Some((PolicyType::Managed, name.to_owned())),
-            _ => None,
-        });
+        let policy = tags.get(names::POLICY_TAG).and_then(|value| value.split_once('/'));
+        let policy = policy.and_then(|(kind, name)| Some((kind.parse().ok()?, name.to_owned())));
         let keys = tags.get(names::KEYS_TAG).map(|value| Self::parse(value)).unwrap_or_default();
         Self { secret: name.cloned(), policy, ..keys }
     }
 
     /// The tags for this ledger; an unknown value has no tag, so that the existing tag stays.
     pub fn tags(&self) -> Tags {
-        let policy = self.policy.as_ref().map(|(kind, name)| format!("{kind:?}/{name}"));
+        let policy = self.policy.as_ref().map(|(kind, name)| format!("{kind}/{name}"));
         let keys = (names::KEYS_TAG, Some(self.to_string()));
         let all = [keys, (names::SECRET_TAG, self.secret.clone()), (names::POLICY_TAG, policy)];
         all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()

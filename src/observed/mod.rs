@@ -21,9 +21,9 @@ use serde_json::Value;
 use crate::api::{KeyIntent, LastUsed, PolicyType, VersioningStatus};
 use crate::credentials::{KeyPair, Sensitive, keys_in, written_key};
 use crate::desired::{Desired, DesiredPolicy, names};
-use crate::problem::{Class, Problem};
 use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
+use crate::vocabulary::problem::{Class, Problem};
 
 pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
 pub use ledger::{Ledger, announcement, recall};
@@ -401,8 +401,8 @@ pub struct Workload {
 }
 
 /// Kinds that can be restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[allow(missing_docs, reason = "each name says it")]
 pub enum WorkloadKind {
     Deployment,
     StatefulSet,
@@ -419,7 +419,7 @@ pub enum KeyProof {
     Works(KeyPair),
     /// AWS does not know it, or its signature is wrong.
     Rejected(KeyPair, Problem),
-    /// AWS knows it, and denied what the policy should allow.
+    /// AWS knows it, but denied what the policy should allow.
     Denied(KeyPair, Problem),
     /// It belongs to another user: this ARN.
     OtherUser(KeyPair, String),

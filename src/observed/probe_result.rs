@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::desired::Proof;
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// The result of one verification call.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::conditions::ConditionType;
 use crate::api::{
     BucketConnection, BucketStatus, CapabilityState, CredentialsStatus, IneffectiveWrite, PolicyStatus, PolicyType, REQUESTED_AT,
     REVOKE_AT, ROTATE_AT, UserStatus, VersioningStatus,
@@ -14,6 +13,7 @@ use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Ledger, Observed, Ownership, Secret, recall};
 use crate::settings::Reading;
 use crate::settings::tags::Tags;
+use crate::vocabulary::conditions::ConditionType;
 
 /// What earlier reconciles found and did.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Action, Planner, keys, presence_diff};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
-use crate::problem::Class;
 use crate::settings::FieldDiff;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Class;
 
 const PART: ConditionType = ConditionType::AccessInSync;
 const GROUPS: &str = "access.groups";

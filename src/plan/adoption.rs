@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Action, Planner};
 use crate::api::ApprovedBy;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
-use crate::problem::join_names;
 use crate::settings::FieldDiff;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::join_names;
 
 /// Bytes of the hash that are shown.
 const HASH_LENGTH: usize = 8;
@@ -67,7 +67,7 @@ pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
 fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
     let adopted = |part| adopts.contains(&part);
     match action {
-        Action::WriteSetting { .. } => adopted(ConditionType::BucketReady),
+        Action::WriteSetting(_) => adopted(ConditionType::BucketReady),
         Action::UpdatePolicy { .. } | Action::TagPolicy { .. } => adopted(ConditionType::PolicyInSync),
         Action::PutInlinePolicy { .. } => adopted(ConditionType::PolicyInSync) || adopted(ConditionType::UserReady),
         Action::SetPermissionsBoundary { .. }

@@ -16,10 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Action, Plan, Step};
 use crate::api::IneffectiveWrite;
-use crate::api::conditions::ConditionType;
 use crate::observed::Remembered;
-use crate::problem::join_names;
 use crate::settings::FieldDiff;
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::problem::join_names;
 
 /// How often the same write is sent before it is held back.
 pub const LIMIT: i64 = 3;
@@ -47,7 +47,7 @@ pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffectiv
 pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
     let plain = matches!(
         step.action,
-        Action::WriteSetting { .. }
+        Action::WriteSetting(_)
             | Action::PutInlinePolicy { .. }
             | Action::UpdatePolicy { .. }
             | Action::TagUser { .. }

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::{Action, Blocker, Planner, of_earlier_namespace, presence_diff};
 use crate::api::ManagementMode;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::{Desired, names};
 use crate::observed::{Bucket, Observed, Ownership};
-use crate::problem::{Class, Problem, join_names};
 use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, Problem, join_names};
 
 /// Plans the bucket and its settings; returns the step that makes it managed by creating or tagging it, if there is
 /// one.
@@ -213,7 +213,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             planner.plan.open.insert(name);
             continue;
         }
-        let action = Action::WriteSetting { field, write: change.write };
+        let action = Action::WriteSetting(change.write);
         if planner.write(part, action, change.diffs, after).is_some() && !change.adds.is_empty() {
             planner.plan.adds.insert(name, change.adds);
         }

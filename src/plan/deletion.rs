@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Action, Plan, Planner, access, adoption, modes, policy, user};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, ManagementMode};
 use crate::desired::{Desired, Destroy, names};
 use crate::keys::Owners;
 use crate::observed::{Access, Bucket, Contents, Observed, Ownership, Remembered, Secret};
-use crate::problem::Class;
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff, Reading, SettingId};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Class;
 
 /// Plans `deletionPolicy: Retain`. Consumers that can read the Secrets can still read them.
 pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, readers: &BTreeMap<String, Access>) -> Plan {
@@ -98,7 +98,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
                 let left =
                     tags.in_order().filter(|(key, _)| !ours(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
                 let field = SettingId::BucketTags.field();
-                let action = Action::WriteSetting { field, write: settings::Write::BucketTags(left) };
+                let action = Action::WriteSetting(settings::Write::BucketTags(left));
                 planner.step(ConditionType::BucketReady, action, diffs(field, &tags), &[]);
             }
         }

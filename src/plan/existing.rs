@@ -1,11 +1,11 @@
 //! A key that the operator did not issue and does not manage: it only verifies the key. It plans no user, policy, key or Secret.
 
 use super::{Action, Planner};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::written_key;
 use crate::desired::Desired;
 use crate::observed::{KeyProof, Observed, Secret};
-use crate::problem::DENIERS;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::DENIERS;
 
 const PART: ConditionType = ConditionType::CredentialsReady;
 const FIELDS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
@@ -40,7 +40,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
         }
         KeyProof::Denied(key, problem) => {
             let message = format!(
-                "{} ({}) is denied what preset {:?} needs ({}); ask the owner of the key to allow it{DENIERS}",
+                "{} ({}) is denied what preset {} needs ({}); ask the owner of the key to allow it{DENIERS}",
                 desired.key(),
                 key.id,
                 desired.preset,

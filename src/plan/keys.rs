@@ -5,40 +5,42 @@ use serde_json::{Value, json};
 
 use super::{Action, Blocker, Planner, presence_diff, revocation};
 use crate::api::REVOKE_AT;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::credentials::{KeyPair, secret_data};
 use crate::desired::{Desired, names};
 use crate::keys::{ATTEMPT, Because, Hold, Issue, MAX_KEYS, Move, Obstacle, Ring, Stage, Why, next_moves};
 use crate::observed::{Ledger, Observed, OwnSecret, Secret, announcement};
-use crate::problem::DENIERS;
 use crate::settings::{FieldDiff, Reading};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::DENIERS;
 
 const PART: ConditionType = ConditionType::CredentialsReady;
 const ROTATION: ConditionType = ConditionType::RotationComplete;
 
-/// Plans keys and Secrets. `granted` are the steps after which the user has its permissions; no key is issued before
-/// the steps in `base`.
-pub(super) fn plan(
-    planner: &mut Planner<'_>,
-    desired: &Desired,
-    observed: &Observed,
-    now: Timestamp,
-    new_user: bool,
-    base: &[usize],
-    granted: &[usize],
-) {
+/// The steps before those for the key.
+pub(super) struct Before {
+    /// The plan creates the user.
+    pub(super) new_user: bool,
+    /// The steps after which bucket and user are managed: no key is issued before them.
+    pub(super) base: Vec<usize>,
+    /// The steps after which the user has its permissions.
+    pub(super) granted: Vec<usize>,
+}
+
+/// Plans keys and Secrets.
+pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, before: &Before) {
+    let Before { new_user, base, granted } = before;
     // A new user has no earlier sessions.
-    if !new_user {
+    if !*new_user {
         revocation::keep(planner, observed, now);
     }
-    let ring = Ring::read(desired, observed, planner.remembered, now, (new_user, !granted.is_empty()));
+    let ring = Ring::read(desired, observed, planner.remembered, now, (*new_user, !granted.is_empty()));
     let after_grant = base.iter().chain(granted).copied().collect();
     let mut steps = Steps {
         planner,
         desired,
         observed,
         now,
-        base: base.to_vec(),
+        base: base.clone(),
         after_grant,
         orphan: None,
         ready: Vec::new(),
@@ -367,7 +369,7 @@ impl Steps<'_, '_, '_> {
     fn restart(&mut self, key: Option<&String>, after: &[usize]) {
         let Reading::Set(workloads) = &self.observed.workloads else { return };
         for workload in workloads.iter().filter(|workload| key.is_none() || workload.key.as_ref() != key) {
-            let path = format!("{:?}({}).key", workload.kind, workload.name);
+            let path = format!("{}({}).key", workload.kind, workload.name);
             let diff = FieldDiff::new(path, workload.key.as_ref().map(|key| json!(key)), key.map(|key| json!(key)));
             let action = Action::Restart { kind: workload.kind, name: workload.name.clone(), key: key.cloned() };
             self.quiet(ROTATION, action, vec![diff], after);

@@ -9,7 +9,7 @@ impl Action {
     pub fn section(&self) -> &'static str {
         match self {
             Self::CreateBucket { .. } | Self::EmptyBucket | Self::DeleteBucket => "bucket",
-            Self::WriteSetting { write, .. } => write.setting().name(),
+            Self::WriteSetting(write) => write.setting().name(),
             Self::CreateUser { .. } | Self::SetPermissionsBoundary { .. } | Self::TagUser { .. } | Self::DeleteUser => "user",
             Self::PutInlinePolicy { .. }
             | Self::DeleteInlinePolicy { .. }

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{Action, Planner, Step, of_earlier_namespace};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::{Desired, DesiredPolicy, names};
 use crate::keys::Owners;
 use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
 use crate::settings::{FieldDiff, Reading};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 const PART: ConditionType = ConditionType::PolicyInSync;
 /// Versions that a managed policy may have (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).

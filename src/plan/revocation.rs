@@ -15,12 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{Action, Plan, Planner};
-use crate::api::conditions::ConditionType;
 use crate::api::{Effect, PolicyStatement, Revocation};
 use crate::desired::Document;
 use crate::keys::Owners;
 use crate::observed::{AccessKey, Observed, Remembered};
 use crate::settings::{FieldDiff, Reading};
+use crate::vocabulary::conditions::ConditionType;
 
 const PART: ConditionType = ConditionType::CredentialsReady;
 /// How long a deleted key may still create sessions somewhere in AWS.

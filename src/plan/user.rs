@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::{Action, Planner, of_earlier_namespace, presence_diff, tag_changes};
 use crate::api::PolicyType;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ownership, User};
-use crate::problem::join_names;
 use crate::settings::{FieldDiff, Reading};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::join_names;
 
 const PART: ConditionType = ConditionType::UserReady;
 

@@ -189,7 +189,7 @@ struct Names {
 }
 
 /// The purpose of a statement, in the order of statements. Each has its own condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
 enum Purpose {
     CreateBuckets,
     CreationDates,
@@ -313,7 +313,7 @@ impl<'a> Grants<'a> {
         for (purpose, action, resource) in grouped {
             number = if last == Some(purpose) { number + 1 } else { 1 };
             last = Some(purpose);
-            let sid = if number == 1 { format!("{purpose:?}") } else { format!("{purpose:?}{number}") };
+            let sid = if number == 1 { purpose.to_string() } else { format!("{purpose}{number}") };
             let (action, resource) = (one_or_many(action), one_or_many(resource));
             statements.push(Statement { sid, effect: "Allow", action, resource, condition: self.condition(purpose) });
         }

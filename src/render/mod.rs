@@ -86,7 +86,7 @@ fn sign(action: &Action) -> char {
         | Action::CreatePolicy { .. }
         | Action::AttachPolicy { .. }
         | Action::IssueKey { .. } => '+',
-        Action::WriteSetting { .. }
+        Action::WriteSetting(_)
         | Action::SetPermissionsBoundary { .. }
         | Action::TagPolicy { .. }
         | Action::TagUser { .. }
@@ -119,7 +119,7 @@ fn sign(action: &Action) -> char {
 fn shows_fields(action: &Action) -> bool {
     matches!(
         action,
-        Action::WriteSetting { .. }
+        Action::WriteSetting(_)
             | Action::SetPermissionsBoundary { .. }
             | Action::TagUser { .. }
             | Action::PutInlinePolicy { .. }
@@ -138,7 +138,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
     let (bucket, user) = (&desired.bucket.name, &desired.user.name);
     match &step.action {
         Action::CreateBucket { .. } => format!("create bucket {bucket} in {}", desired.region),
-        Action::WriteSetting { field, .. } => format!("write {field} of bucket {bucket}"),
+        Action::WriteSetting(write) => format!("write {} of bucket {bucket}", write.setting().field()),
         Action::CreateUser { .. } => format!("create IAM user {}{user}", desired.user.path),
         Action::SetPermissionsBoundary { arn } => format!("set the permissions boundary {arn} on IAM user {user}"),
         Action::TagUser { .. } => format!("tag IAM user {user}"),
@@ -166,7 +166,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
             format!("deny everything to sessions of user {user} that began before {before}")
         }
         Action::RemoveDenyPolicy => format!("remove the policy that denies earlier sessions of user {user}"),
-        Action::Restart { kind, name, .. } => format!("restart {kind:?} {name}"),
+        Action::Restart { kind, name, .. } => format!("restart {kind} {name}"),
         Action::WriteSecret { name, .. } => format!("write Secret {name}"),
         Action::DeleteSecret { name } => format!("delete Secret {name}"),
         Action::ReleaseSecret { name } => format!("release Secret {name}"),
@@ -178,7 +178,7 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::ReleaseGrant { kind, name } => format!("release {kind} {name}"),
         Action::Verify { .. } => {
             let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
-            format!("verify the key: {}", proofs.map(|proof| format!("{proof:?}")).collect::<Vec<_>>().join(", "))
+            format!("verify the key: {}", proofs.map(|proof| proof.to_string()).collect::<Vec<_>>().join(", "))
         }
         Action::EmptyBucket => format!("delete every object, version and upload in bucket {bucket}"),
         Action::DeleteBucket => format!("delete bucket {bucket}"),

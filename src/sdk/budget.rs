@@ -7,8 +7,8 @@ use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use crate::api::sign_in::Budget;
 use crate::fair::{Caller, Turns, Urgency};
+use crate::vocabulary::sign_in::Budget;
 
 /// The burst after an idle time, in seconds' worth of calls: a few hundred connections are created without waiting.
 const BURST_SECONDS: u32 = 25;

@@ -14,8 +14,8 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_types::origin::Origin;
 use aws_types::sdk_config;
 
-use crate::api::sign_in::{AssumeRole, Endpoints, SignIn};
 use crate::credentials::{AccountKey, KeyPair};
+use crate::vocabulary::sign_in::{AssumeRole, Endpoints, SignIn};
 
 /// The SDK itself limits only the time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);

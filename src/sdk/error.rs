@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 
-use crate::problem::{Class, Problem};
+use crate::vocabulary::problem::{Class, Problem};
 
 /// The call may still have been executed.
 const NOT_UNDERSTOOD: &str = "the answer could not be understood";

@@ -19,10 +19,10 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
-use crate::api::sign_in::{Budget, Endpoints, SignIn};
 use crate::credentials::{AccountKey, KeyPair};
 use crate::fair::{Caller, Turns};
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
+use crate::vocabulary::sign_in::{Budget, Endpoints, SignIn};
 
 use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
-use crate::problem::{Class, Problem, Source};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 const ACTION: &str = "GET";
 const TIMEOUT: Duration = Duration::from_secs(5);

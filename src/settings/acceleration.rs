@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, Setting, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Transfer acceleration. Suspended turns it off. Omitted: left as it is. Enabled is not offered: each byte costs more with it, no platform
 /// that a preset is for uses it, and no bucket with a dot in its name can have it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Acceleration {
     Suspended,
 }
@@ -64,8 +64,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{AccelerateConfiguration, BucketAccelerateStatus};
 
     use super::Acceleration;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, unset};
+    use crate::vocabulary::problem::Problem;
 
     /// Regions without acceleration answer that the call is not supported.
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {

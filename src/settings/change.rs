@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::problem::Problem;
+use crate::vocabulary::problem::Problem;
 
 /// A write, and the fields that it changes.
 #[derive(Clone, Debug, PartialEq)]

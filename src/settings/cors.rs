@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// CORS rules of the bucket. Omitted: the preset's, or left as they are where the preset has none.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -174,8 +174,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{CorsConfiguration, CorsRule as SdkRule};
 
     use super::CorsRule;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Vec<CorsRule>>, Problem> {
         let call = b.s3.get_bucket_cors().bucket(b.name).expected_bucket_owner(b.account);

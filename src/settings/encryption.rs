@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Default encryption of new objects.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl EncryptionSpec {
 
 /// Types of encryption that uploads may not use.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum BlockedType {
     #[serde(rename = "SSE-C")]
     SseC,
@@ -67,7 +67,7 @@ pub enum BlockedType {
 
 /// Kinds of default encryption.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum EncryptionType {
     #[serde(rename = "SSE-S3")]
     SseS3,
@@ -265,8 +265,8 @@ pub(super) mod wire {
     };
 
     use super::EncryptionRule;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<EncryptionRule>, Problem> {
         let call = b.s3.get_bucket_encryption().bucket(b.name).expected_bucket_owner(b.account);

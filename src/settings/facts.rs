@@ -2,7 +2,7 @@
 //! tests.
 
 use super::Setting;
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// What S3 answers if a setting is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

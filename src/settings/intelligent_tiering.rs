@@ -15,7 +15,7 @@ use serde_json::json;
 use super::lifecycle::RuleStatus;
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs, wrong_fields};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 const ARCHIVE: &str = "ARCHIVE_ACCESS";
 const DEEP_ARCHIVE: &str = "DEEP_ARCHIVE_ACCESS";
@@ -63,7 +63,7 @@ pub struct TieringConfiguration {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct TieringFilter {
-    /// What their keys begin with.
+    /// Prefix of their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,
@@ -256,8 +256,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types as sdk;
 
     use super::{RuleStatus, Tiering, TieringConfiguration, TieringFilter, TieringWrite};
-    use crate::problem::{Class, Problem};
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::{Class, Problem};
 
     const READ: &str = "s3:GetIntelligentTieringConfiguration";
     const WRITE: &str = "s3:PutIntelligentTieringConfiguration";

@@ -8,13 +8,13 @@ macro_rules! settings {
 
         /// The desired state of each setting; `None` leaves it as it is.
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct Desired { $($(pub $name: Option<<$name::$variant as Setting>::Desired>,)*)* }
 
         /// What AWS answered for each setting.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct Live { $($(pub $name: Reading<<$name::$variant as Setting>::Live>,)*)* }
 
         impl Live {
@@ -32,7 +32,7 @@ macro_rules! settings {
 
         /// Identifies a setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub enum SettingId { $($($variant,)*)* }
 
         impl SettingId {
@@ -52,7 +52,7 @@ macro_rules! settings {
 
         /// A write to one setting.
         #[derive(Clone, Debug, PartialEq)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
 
         impl Write {
@@ -216,14 +216,14 @@ macro_rules! settings {
         /// Settings at the top of the spec.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct SpecSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
     };
     (@spec bucket { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
         /// Settings under `bucket`.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct BucketSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
     };
     (@change $name:ident $variant:ident $change:ident) => {

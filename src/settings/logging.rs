@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Server access logging. Omitted: left as it is. The target bucket's policy must let logging.s3.amazonaws.com put objects.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub enum KeyFormat {
 
 /// A grant on the logs, for buckets with ACLs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub struct Grant {
     pub permission: Option<String>,
     pub kind: Option<String>,
@@ -136,8 +136,8 @@ pub(super) mod wire {
     };
 
     use super::{Grant, KeyFormat, LiveLogging};
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<LiveLogging>, Problem> {
         let call = b.s3.get_bucket_logging().bucket(b.name).expected_bucket_owner(b.account);

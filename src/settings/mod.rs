@@ -32,8 +32,8 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::conditions::ConditionType;
-use crate::problem::{Problem, join_names};
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::problem::{Problem, join_names};
 pub use change::{Change, FieldDiff, Reading};
 pub(crate) use change::{map_diffs, object_diffs};
 pub use facts::{Docs, Example, Facts, Unset};
@@ -216,11 +216,6 @@ settings! {
     }
 }
 
-/// The last part of a setting's field, as `bucket.allowWeaker` and `management` name it.
-pub fn short_name(field: &str) -> &str {
-    field.rsplit('.').next().unwrap_or(field)
-}
-
 impl SettingId {
     /// The field as users spell it.
     pub fn field(self) -> &'static str {
@@ -229,7 +224,8 @@ impl SettingId {
 
     /// The last part of it, as `bucket.allowWeaker` and `management` name it.
     pub fn name(self) -> &'static str {
-        short_name(self.field())
+        let field = self.field();
+        field.rsplit('.').next().unwrap_or(field)
     }
 
     /// The setting with this short name.

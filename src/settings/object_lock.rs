@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Object Lock with a default retention for new objects. Needs versioning: Enabled. Omitted: left as it is; S3 cannot turn
 /// Object Lock off again.
@@ -32,7 +32,7 @@ pub struct ObjectLockSpec {
 
 /// How strict a retention is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum RetentionMode {
     #[serde(rename = "GOVERNANCE")]
     Governance,
@@ -139,8 +139,8 @@ pub(super) mod wire {
     };
 
     use super::Retention;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<Retention>, Problem> {
         let call = b.s3.get_object_lock_configuration().bucket(b.name).expected_bucket_owner(b.account);

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, Setting, SettingId, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Who owns the objects that others write to the bucket. BucketOwnerEnforced turns ACLs off: new buckets have it, and ICA needs
 /// it to copy between projects. Omitted: left as it is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Ownership {
     BucketOwnerEnforced,
     BucketOwnerPreferred,
@@ -75,8 +75,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{ObjectOwnership, OwnershipControls, OwnershipControlsRule};
 
     use super::Ownership;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
         let call = b.s3.get_bucket_ownership_controls().bucket(b.name).expected_bucket_owner(b.account);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// The setting.
 pub use PublicAccessBlockSpec as PublicAccessBlock;
@@ -110,8 +110,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 
     use super::PublicAccessBlock;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<PublicAccessBlock>, Problem> {
         let call = b.s3.get_public_access_block().bucket(b.name).expected_bucket_owner(b.account);

@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, Setting, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Who pays for requests and downloads. Requester: the account that makes them; AWS refuses anonymous requests, and requests from other
 /// accounts need the header x-amz-request-payer. BucketOwner: this account pays. Omitted: left as it is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum RequestPayment {
     Requester,
     BucketOwner,
@@ -72,8 +72,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{Payer, RequestPaymentConfiguration};
 
     use super::RequestPayment;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
         let call = b.s3.get_bucket_request_payment().bucket(b.name).expected_bucket_owner(b.account);

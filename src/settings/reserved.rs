@@ -5,7 +5,7 @@
 //! the bucket, or undo what the operator manages.
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
 
-use crate::wildcard::policy_matches;
+use crate::vocabulary::wildcard::policy_matches;
 
 /// Groups of actions, each with the pattern that matches all of them, including those that AWS may add.
 const GROUPS: [(&str, &[&str]); 9] = [

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, map_diffs};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -186,8 +186,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{Tag, Tagging};
 
     use super::StoredTags;
-    use crate::problem::Problem;
     use crate::sdk::{BucketCalls, build, unset};
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<StoredTags>, Problem> {
         let call = b.s3.get_bucket_tagging().bucket(b.name).expected_bucket_owner(b.account);

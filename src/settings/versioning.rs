@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, Setting, Unset};
-use crate::api::conditions::ConditionType;
+use crate::vocabulary::conditions::ConditionType;
 
 /// Whether the bucket keeps earlier versions of its objects. Suspended: those that are there stay, and no new ones are made; a
 /// bucket that never had versions is left as it is. Omitted: left as it is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Versioning {
     Enabled,
     Suspended,
@@ -76,8 +76,8 @@ pub(super) mod wire {
     use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
     use super::Versioning;
-    use crate::problem::Problem;
     use crate::sdk::BucketCalls;
+    use crate::vocabulary::problem::Problem;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
         let call = b.s3.get_bucket_versioning().bucket(b.name).expected_bucket_owner(b.account);

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::conditions::set;
 use super::silence::outlasts;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{AWSAccount, AWSAccountStatus};
 use crate::desired::Account;
 use crate::plan::Blocker;
-use crate::problem::join_names;
 use crate::settings::wrong_fields;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::join_names;
 
 /// The result of reading an account.
 pub enum Finding<'a> {

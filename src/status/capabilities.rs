@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use super::Checked;
 use super::parts::Verdict;
-use crate::api::conditions::Reason;
 use crate::api::{Capability, CapabilityState};
 use crate::desired::{CheckPlan, Proof};
 use crate::execute::StepOutput;
 use crate::observed::ProbeResult;
-use crate::problem::{Class, DENIERS, GRANTERS, Problem};
+use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::problem::{Class, DENIERS, GRANTERS, Problem};
 
 type Capabilities = BTreeMap<String, Capability>;
 

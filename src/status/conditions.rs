@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::BucketConnectionStatus;
-use crate::api::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// Longest message that the API server takes
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>, `metav1.Condition`).

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Checked, Pass};
-use crate::api::conditions::Reason;
 use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
 use crate::execute::{Executed, Outcome, StepOutput};
@@ -13,6 +12,7 @@ use crate::keys::{ATTEMPT, Move, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::Reading;
+use crate::vocabulary::conditions::Reason;
 
 /// How long after the end of an interrupted attempt its key may still appear: the clocks of AWS and the operator
 /// differ, and AWS's lists lag behind.

@@ -1,10 +1,10 @@
 //! What blocks the deletion of an object.
 
 use super::denials::denials;
-use crate::api::conditions::Reason;
 use crate::execute::{Executed, Outcome, Report};
 use crate::plan::{Blocker, Plan};
-use crate::problem::Place;
+use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::problem::Place;
 
 /// What blocks a deletion; `None` if nothing failed.
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {

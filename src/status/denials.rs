@@ -7,8 +7,8 @@ use super::Checked;
 use crate::execute::{Outcome, Report};
 use crate::observed::Bucket;
 use crate::plan::{Action, Plan};
-use crate::problem::{Class, Problem, Source, allow};
 use crate::settings::Reading;
+use crate::vocabulary::problem::{Class, Problem, Source, allow};
 
 /// The calls that were denied to the operator; `None` for fewer than two, where the problem itself says more. Denials
 /// of an issued key are not included.

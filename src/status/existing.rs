@@ -6,11 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Checked;
 use super::capabilities::tried;
 use super::parts::Verdict;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{CredentialsStatus, KeyPhase};
 use crate::execute::Outcome;
 use crate::observed::{KeyProof, Secret};
 use crate::plan::Action;
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// The key in the Secret `name`, after a check that began with `before`.
 pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked<'_>, now: Timestamp) -> CredentialsStatus {

@@ -16,7 +16,6 @@ use super::rotation::rotation;
 use super::silence::{GRACE_SECONDS, silent};
 use super::written::written;
 use super::{Checked, Pass, Stage};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
@@ -24,9 +23,9 @@ use crate::api::{
 use crate::execute::{Executed, Outcome, Report, StepOutput};
 use crate::observed::{Bucket, is_fresh};
 use crate::plan::{Action, Blocker, Plan};
-use crate::settings::bucket_policy::{BucketPolicy, OUR_PREFIX};
-use crate::settings::tags::BucketTags;
-use crate::settings::{FieldDiff, Reading, Setting, short_name};
+use crate::settings::bucket_policy::OUR_PREFIX;
+use crate::settings::{FieldDiff, Reading, SettingId};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// Folds `pass` into the new status of the object.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
@@ -289,7 +288,7 @@ impl Fold<'_> {
             let created = made.or(seen).or(before.as_ref().and_then(|before| before.created.clone()));
             let mut owned = before.map(|before| before.owned).unwrap_or_default();
             for (name, part, ours) in desired.bucket.settings.owned() {
-                let failed = |undone: &Executed| matches!(&undone.step.action, Action::WriteSetting { field, .. } if short_name(field) == name);
+                let failed = |undone: &Executed| undone.step.action.section() == name;
                 let ours = claimed(name, ours, earlier_names.get(name), check);
                 let open = desired.management.of(name) != ManagementMode::Enforce
                     || report.undone().any(failed)
@@ -449,15 +448,14 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
 /// value, so a value that already matches does not become managed, unless the bucket is adopted. Tag keys are managed
 /// by the rules of the account.
 fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, check: &Checked<'_>) -> Vec<String> {
-    if check.desired.bucket.adopt || section == short_name(BucketTags::FIELD) {
+    if check.desired.bucket.adopt || section == SettingId::BucketTags.name() {
         return ours;
     }
-    let of_section = |action: &Action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section);
-    let mut of_section = check.report.steps.iter().filter(|executed| of_section(&executed.step.action));
+    let mut of_section = check.report.steps.iter().filter(|executed| executed.step.action.section() == section);
     let written = of_section.any(|executed| matches!(executed.outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
     // Neither a spec nor anyone else uses a Sid with this prefix.
-    let own = |name: &String| section == short_name(BucketPolicy::FIELD) && name.starts_with(OUR_PREFIX);
+    let own = |name: &String| section == SettingId::BucketPolicy.name() && name.starts_with(OUR_PREFIX);
     let known = |name: &String| own(name) || earlier.into_iter().chain(adds).flatten().any(|known| known == name);
     ours.into_iter().filter(known).collect()
 }

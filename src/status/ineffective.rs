@@ -8,10 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Checked;
 use crate::api::IneffectiveWrite;
-use crate::api::conditions::ConditionType;
 use crate::execute::Executed;
 use crate::plan::breaker::{LIMIT, fingerprint};
 use crate::plan::{Plan, Step};
+use crate::vocabulary::conditions::ConditionType;
 
 /// Writes within this time of each other count as one.
 const SPACING_SECONDS: i64 = 5;

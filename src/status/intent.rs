@@ -7,11 +7,10 @@ use jiff::Timestamp;
 
 use super::conditions::{condition, is_true, set};
 use super::credentials;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus};
 use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, revocation};
-use crate::settings::short_name;
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// The status to write before `plan` is executed; `None` if nothing in the plan must be recorded first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
@@ -35,10 +34,7 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     let grants = plan.steps.iter().any(|step| matches!(step.action, Action::WriteRole { .. } | Action::WriteRoleBinding { .. }));
     let readers = &desired.access.name;
     let new_readers = grants && !status.memory.access.as_ref().is_some_and(|known| known.roles.contains(readers));
-    let writing = |section: &str| {
-        let mut written = plan.steps.iter().map(|step| &step.action);
-        written.any(|action| matches!(action, Action::WriteSetting { field, .. } if short_name(field) == section))
-    };
+    let writing = |section: &str| plan.steps.iter().any(|step| step.action.section() == section);
     let adds: BTreeMap<_, _> = plan
         .adds
         .iter()

@@ -35,12 +35,12 @@ pub use rotation::{due, rotates};
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, SignIn};
 use crate::desired::{Desired, SpecError};
 use crate::execute::Report;
 use crate::observed::{Observed, Remembered};
 use crate::plan::{Blocker, Plan};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// The status of a healthy object is written at least this often, so that a stopped operator is visible.
 pub const HEARTBEAT_SECONDS: i64 = 3_600;

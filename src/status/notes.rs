@@ -2,12 +2,12 @@
 
 use super::condition;
 use crate::api::BucketConnectionStatus;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::desired::Desired;
 use crate::execute::{Executed, Outcome, Report, StepOutput};
 use crate::keys::Move;
 use crate::plan::{Action, Plan};
 use crate::render::why;
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// An Event.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionSta
     let handled = |status: &BucketConnectionStatus| status.memory.credentials.clone()?.last_handled_revoke_at;
     let now = condition(after, ConditionType::RevocationComplete)?;
     let again = now.status == "True" && handled(before) != handled(after);
-    let reason = Reason::ALL.into_iter().find(|known| known.to_string() == now.reason)?;
+    let reason = now.reason.parse().ok()?;
     (again || told(before) != told(after)).then(|| Note { warning: true, reason, text: now.message.clone() })
 }
 
@@ -77,7 +77,7 @@ pub fn notes(
         let Some((status, reason, text)) = new.clone() else { continue };
         let changed = old.as_ref().map(|(status, reason, _)| (status, reason)) != new.as_ref().map(|(s, r, _)| (s, r));
         if status == told && changed {
-            let known = Reason::ALL.into_iter().find(|known| known.to_string() == reason);
+            let known = reason.parse::<Reason>().ok();
             notes.extend(known.map(|reason| Note { warning: kind == ConditionType::Stalled, reason, text }));
         }
     }

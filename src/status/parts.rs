@@ -3,14 +3,14 @@
 use super::Checked;
 use super::capabilities::{tried, why};
 use super::existing;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::Proof;
 use crate::execute::{Executed, Outcome};
 use crate::observed::{Access, Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
-use crate::problem::{Class, DENIERS, Problem};
 use crate::settings::Reading;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, DENIERS, Problem};
 
 /// What a reconcile says about a part.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl Verdict {
         let what = crate::render::summary(step, check.desired);
         let (reason, text) = problem.describe(&check.desired.place());
         let hint = match &step.action {
-            Action::WriteSetting { write, .. } => write.hint(problem),
+            Action::WriteSetting(write) => write.hint(problem),
             _ => None,
         };
         let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();

@@ -2,12 +2,12 @@
 //! differ. Most reconciles find them equal. The plan itself records the first key, in parallel with its verification.
 
 use super::Checked;
-use crate::api::conditions::ConditionType;
 use crate::api::{BucketConnectionStatus, ManagementMode, PolicyType};
 use crate::execute::{Executed, Outcome, StepOutput};
 use crate::observed::Ledger;
 use crate::plan::{Action, Step};
 use crate::settings::tags::Tags;
+use crate::vocabulary::conditions::ConditionType;
 
 /// The step that writes the folded status `after` to the user's tags; `None` if the tags are already right, or the user
 /// is foreign.

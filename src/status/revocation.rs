@@ -4,10 +4,10 @@ use kube::ResourceExt;
 
 use super::conditions::set;
 use super::{CutOff, Pass};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT};
 use crate::plan::{Action, revocation};
-use crate::problem::Class;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Class;
 
 const KIND: ConditionType = ConditionType::RevocationComplete;
 

@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::credentials::LATE_SECONDS;
 use super::parts::{Verdict, undone_step};
 use super::{Checked, Pass};
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, PreviousKey, ROTATE_AT};
-use crate::problem::Class;
 use crate::settings::Reading;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::Class;
 
 /// The rotation in the status, if there is anything to report.
 pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {

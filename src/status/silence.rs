@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::conditions::find;
 use super::parts::Verdict;
 use crate::api::BucketConnection;
-use crate::api::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// How long a transient failure leaves the last state in place, and is not reported as something that a person must
 /// fix.

@@ -3,7 +3,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
-use crate::api::conditions::{ConditionType, Reason};
 use crate::api::{
     AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, IneffectiveWrite, REQUESTED_AT, ROTATE_AT,
 };
@@ -11,8 +10,9 @@ use crate::desired::{Account, SpecError, Terms, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
-use crate::problem::{Class, Place, Problem};
 use crate::settings::Reading;
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, Place, Problem};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()

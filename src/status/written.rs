@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checked;
 use crate::api::ManagementMode;
-use crate::api::conditions::ConditionType;
 use crate::observed::Bucket;
 use crate::plan::Action;
+use crate::vocabulary::conditions::ConditionType;
 
 type Written = BTreeMap<String, String>;
 

@@ -2,7 +2,7 @@
 
 use bucketconnection::desired::{Account, Desired, Terms, resolve};
 use bucketconnection::fence::Fence;
-use bucketconnection::problem::Class;
+use bucketconnection::vocabulary::problem::Class;
 use serde_json::{Value, json};
 
 use crate::{Answer, Script, ok, parameters};

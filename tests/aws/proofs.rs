@@ -2,7 +2,7 @@
 
 use bucketconnection::credentials::{KeyPair, Sensitive};
 use bucketconnection::desired::Proof;
-use bucketconnection::problem::Class;
+use bucketconnection::vocabulary::problem::Class;
 use serde_json::json;
 
 use crate::s3::desired;

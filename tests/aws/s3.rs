@@ -2,12 +2,12 @@
 
 use bucketconnection::desired::{Account, Desired, Terms, resolve};
 use bucketconnection::observed::{Bucket, Contents};
-use bucketconnection::problem::Class;
 use bucketconnection::settings::cors::CorsRule;
 use bucketconnection::settings::encryption::EncryptionRule;
 use bucketconnection::settings::ownership::Ownership;
 use bucketconnection::settings::public_access_block::PublicAccessBlock;
 use bucketconnection::settings::{self, Reading, Write};
+use bucketconnection::vocabulary::problem::Class;
 use serde_json::{Value, json};
 
 use crate::{Answer, Script, ok};

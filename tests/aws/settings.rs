@@ -1,12 +1,12 @@
 //! S3: the settings that a bucket shares with others, and those that are rarely set.
 
-use bucketconnection::problem::Problem;
 use bucketconnection::settings::bucket_policy::PolicyText;
 use bucketconnection::settings::intelligent_tiering::TieringWrite;
 use bucketconnection::settings::lifecycle::{Form, LifecycleRule, Rules, StoredRule};
 use bucketconnection::settings::logging::{Grant, KeyFormat, LiveLogging};
 use bucketconnection::settings::object_lock::Retention;
 use bucketconnection::settings::{self, Example, Live, Reading, SettingId, Unset, Write};
+use bucketconnection::vocabulary::problem::Problem;
 use serde_json::json;
 
 use crate::{Answer, Script, ok};

@@ -1,6 +1,14 @@
 //! Faults at every step: throttled, cut, lost and late answers, and the operator killed anywhere.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests may panic and print"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

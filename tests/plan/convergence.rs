@@ -1,13 +1,13 @@
 //! Level-triggered: from any edits, failures, lost answers and crashes, repeated passes end in sync, and then nothing is changed any more.
 
-use bucketconnection::api::conditions::{ConditionType, Reason};
 use bucketconnection::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT, ROTATE_AT};
 use bucketconnection::desired::names::OWNER_TAG;
 use bucketconnection::execute::Outcome;
 use bucketconnection::observed::{Access, Held};
-use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::Reading;
 use bucketconnection::status::{HEARTBEAT_SECONDS, is_true, worth_writing};
+use bucketconnection::vocabulary::conditions::{ConditionType, Reason};
+use bucketconnection::vocabulary::problem::{Class, Problem};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};

@@ -9,12 +9,12 @@ use bucketconnection::desired::tenancy::{self, Labels};
 use bucketconnection::desired::{self, Desired, Terms, names};
 use bucketconnection::observed::{Ledger, Partial};
 use bucketconnection::plan::Action;
-use bucketconnection::policy_language::{canonical, canonical_condition, canonical_statement, parts};
 use bucketconnection::render;
 use bucketconnection::settings::bucket_policy::PolicyText;
 use bucketconnection::settings::reserved::is_reserved;
 use bucketconnection::settings::tags::{DesiredTags, StoredTags, Tags};
 use bucketconnection::settings::{Reading, Write};
+use bucketconnection::vocabulary::policy_language::{canonical, canonical_condition, canonical_statement, parts};
 use kube::core::DynamicObject;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -208,7 +208,7 @@ proptest! {
             prop_assert!(plan.steps.iter().enumerate().all(|(at, step)| step.after.iter().all(|before| *before < at)));
             render::plan("lab/genomics", &plan, &desired);
             for step in &plan.steps {
-                if let Action::WriteSetting { write: Write::BucketTags(tags), .. } = &step.action {
+                if let Action::WriteSetting(Write::BucketTags(tags)) = &step.action {
                     prop_assert!(tags.contains_key(names::OWNER_TAG));
                 }
             }

@@ -10,9 +10,9 @@ use bucketconnection::observed::{
     self, Access, AccessKey, Bucket, Contents, FollowUp, KeyProof, ManagedPolicy, Observed, OwnSecret, PolicyQuestion, Questions,
     Remembered, Scope, Secret, UserRights,
 };
-use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading};
+use bucketconnection::vocabulary::problem::{Class, Problem};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bucketconnection::api::{BucketConnectionStatus, DeletionPolicy, ROTATE_AT};
 use bucketconnection::execute::Outcome;
 use bucketconnection::plan::Action;
-use bucketconnection::problem::{Class, Problem};
+use bucketconnection::vocabulary::problem::{Class, Problem};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bucketconnection::api::conditions::ConditionType;
 use bucketconnection::api::{AccountDefaults, ApprovedBy, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
 use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
@@ -11,10 +10,11 @@ use bucketconnection::observed::{
     Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, ProbeResult, Remembered, Scope, Secret, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
-use bucketconnection::problem::{Class, Problem};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
 use bucketconnection::status::{Checked, CutOff, Pass, Stage, condition, fold, intend, record};
+use bucketconnection::vocabulary::conditions::ConditionType;
+use bucketconnection::vocabulary::problem::{Class, Problem};
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
@@ -337,7 +337,7 @@ impl World {
                 });
                 return Outcome::Done(StepOutput::Bucket { from: self.now, to: self.now });
             }
-            Action::WriteSetting { write, .. } => {
+            Action::WriteSetting(write) => {
                 let rewrites = self.rewrites_cors;
                 let Some(bucket) = &mut self.bucket else { return failed(Class::Missing, "NoSuchBucket") };
                 let mut write = write.clone();

@@ -1,6 +1,6 @@
-// Command controlplane is etcd, kube-apiserver, kube-controller-manager and kubectl in one binary, which acts as the one
-// it is called as, like busybox. Kubernetes publishes no such binaries in any package registry, but it is a Go module: this
-// builds the real thing from source, with nothing of ours in it.
+// Command controlplane is etcd, kube-apiserver, kubectl and two controllers in one binary. The name by which you call it
+// selects the program. No package registry has these programs as binaries, but Kubernetes is a Go module, so this builds
+// the real programs from source.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 )
 
@@ -21,12 +20,15 @@ func main() {
 		etcdmain.Main(os.Args)
 	case "kube-apiserver":
 		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
-	case "kube-controller-manager":
-		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
 	case "kubectl":
 		os.Exit(cli.Run(kubectl.NewDefaultKubectlCommand()))
+	case "controllers":
+		if err := runControllers(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	default:
-		fmt.Fprintf(os.Stderr, "%s: call this binary as etcd, kube-apiserver, kube-controller-manager or kubectl\n", name)
+		fmt.Fprintf(os.Stderr, "%s: call this binary as etcd, kube-apiserver, controllers or kubectl\n", name)
 		os.Exit(2)
 	}
 }

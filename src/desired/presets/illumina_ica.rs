@@ -4,9 +4,9 @@
 
 use super::{Parts, Scope, allow};
 use crate::desired::SpecError;
-use crate::policy_language::Effect;
 use crate::settings::bucket_policy::{BucketStatement, ICA_COPY};
 use crate::settings::cors::CorsRule;
+use crate::vocabulary::policy_language::Effect;
 
 /// Regions with limits in ICA itself, and what the limits are (guide, table of regions).
 pub const LIMITED_REGIONS: [(&str, &str); 1] =

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use super::{SpecError, names};
 use crate::api::{Effect, IlluminaICASpec, PolicyStatement, Preset};
-use crate::policy_language::WrittenConditions;
 use crate::settings::bucket_policy::BucketStatement;
 use crate::settings::cors::CorsRule;
+use crate::vocabulary::policy_language::WrittenConditions;
 
 pub use illumina_ica::LIMITED_REGIONS;
 

@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::claims;
 use super::reaches::{name_of, reaches};
-use crate::api::conditions::Reason;
 use crate::api::{AWSAccount, AWSAccountSpec, AccountDefaults, AdoptionRule, BucketConnection, NamespaceRule, Period};
 use crate::settings::reach::{Adopted, Need, Reach};
 use crate::settings::wrong_fields;
-use crate::wildcard::rule_matches;
+use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::wildcard::rule_matches;
 
 /// Default limits of an entry.
 const MAX_CONNECTIONS: u32 = 100;

@@ -6,8 +6,8 @@
 //! that the operator cannot know, such as its network, do not count.
 
 use super::statement::BucketStatement;
-use crate::policy_language::Effect;
-use crate::wildcard::policy_matches;
+use crate::vocabulary::policy_language::Effect;
+use crate::vocabulary::wildcard::policy_matches;
 
 const POLICY_CALLS: [&str; 3] = ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy"];
 /// The versions of TLS that the operator speaks.

@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, wrong_fields};
-use crate::api::conditions::ConditionType;
-use crate::policy_language::{canonical_statement, parts, wrong_condition};
-use crate::problem::Problem;
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::policy_language::{canonical_statement, parts, wrong_condition};
+use crate::vocabulary::problem::Problem;
 
 use lockout::{Operator, locks_out};
 pub use statement::{BucketStatement, ICA_COPY, OUR_PREFIX, TlsSpec, TlsVersion};
@@ -324,8 +324,8 @@ fn statement_diffs(name: &str, live: &Value, desired: &Value) -> Vec<FieldDiff> 
 #[cfg(feature = "operator")]
 pub(super) mod wire {
     use super::PolicyText;
-    use crate::problem::{Class, Problem};
     use crate::sdk::{BucketCalls, unset};
+    use crate::vocabulary::problem::{Class, Problem};
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<PolicyText>, Problem> {
         const ACTION: &str = "s3:GetBucketPolicy";

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
 use crate::settings::reach::{Need, Reach};
 use crate::settings::reserved::is_reserved;
+use crate::vocabulary::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
 
 /// Prefix of all Sids that the operator chooses.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -50,7 +50,7 @@ pub struct BucketStatement {
 
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "crate::policy_language::conditions_schema")]
+    #[schemars(schema_with = "crate::vocabulary::policy_language::conditions_schema")]
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 
@@ -78,7 +78,7 @@ pub struct TlsSpec {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum TlsVersion {
     #[serde(rename = "1.2")]
     V1_2,

@@ -255,7 +255,8 @@ fn a_variable_needs_the_version_that_has_them() {
 fn the_principal_that_aws_does_not_know_is_named() {
     let principal = |sid: &str, principal: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": principal }).to_string();
     let hint = |statements: &[&str], code: &str| {
-        let problem = Problem::new(crate::problem::Class::Refused, "s3:PutBucketPolicy", code, "Invalid principal in policy");
+        let problem =
+            Problem::new(crate::vocabulary::problem::Class::Refused, "s3:PutBucketPolicy", code, "Invalid principal in policy");
         BucketPolicy::hint(&policy(statements), &problem)
     };
     let everyone = principal("", json!("*"));

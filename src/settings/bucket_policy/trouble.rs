@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{PolicyText, parsed, sid};
-use crate::policy_language::strings;
-use crate::problem::join_names;
+use crate::vocabulary::policy_language::strings;
+use crate::vocabulary::problem::join_names;
 
 const OLD: &str = "2008-10-17";
 const NEW: &str = "2012-10-17";

@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs};
-use crate::api::conditions::ConditionType;
-use crate::problem::{Class, Problem};
+use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::problem::{Class, Problem};
 
 use rule::STORAGE_CLASSES;
 pub use rule::*;

@@ -55,7 +55,7 @@ pub struct LifecycleRule {
 
 /// Whether a rule is in effect.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum RuleStatus {
     #[default]
     Enabled,
@@ -67,7 +67,7 @@ pub enum RuleStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct Filter {
-    /// What their keys begin with.
+    /// Prefix of their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,

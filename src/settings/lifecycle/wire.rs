@@ -8,8 +8,8 @@ use super::rule::{
     AbortIncompleteMultipartUpload, Expiration, Filter, Form, LifecycleRule, NoncurrentVersionExpiration,
     NoncurrentVersionTransition, RuleStatus, StoredRule, Transition,
 };
-use crate::problem::{Class, Problem};
 use crate::sdk::{BucketCalls, build, unset};
+use crate::vocabulary::problem::{Class, Problem};
 
 const WRITE: &str = "s3:PutLifecycleConfiguration";
 

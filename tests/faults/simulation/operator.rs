@@ -10,7 +10,7 @@ use bucketconnection::aws::Sessions;
 use bucketconnection::controller::{self, Metrics, Setup};
 use bucketconnection::fence::Fence;
 use bucketconnection::kubernetes::Kubernetes;
-use bucketconnection::problem::Problem;
+use bucketconnection::vocabulary::problem::Problem;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Calls;

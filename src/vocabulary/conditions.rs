@@ -1,26 +1,38 @@
 //! Condition types and reasons: closed sets, documented in docs/reference.md.
 
-use std::fmt;
-
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are those of kstatus
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>); each other type describes one part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::Display)]
 pub enum ConditionType {
+    /// The whole connection works.
     Ready,
+    /// The operator works on the object, or retries.
     Reconciling,
+    /// A person must act.
     Stalled,
+    /// The operator can sign in to the account, and the account allows the object.
     AccountReady,
+    /// The bucket is in the region of the spec.
     RegionMatched,
+    /// The bucket exists, is managed, and is as the spec says.
     BucketReady,
+    /// The CORS rules are as the spec says.
     CORSInSync,
+    /// The IAM user exists, is managed, and is as the spec says.
     UserReady,
+    /// The user has the policy.
     PolicyInSync,
+    /// The Secret contains an access key.
     CredentialsReady,
+    /// The key was used on the bucket, and worked.
     Verified,
+    /// The groups of `spec.access` can read the Secret.
     AccessInSync,
+    /// No rotation of the key waits or failed.
     RotationComplete,
+    /// The requested revocation is carried out.
     RevocationComplete,
+    /// Something in AWS differs from what was last written.
     DriftDetected,
 }
 
@@ -39,14 +51,8 @@ impl ConditionType {
     ];
 }
 
-impl fmt::Display for ConditionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// Reasons of conditions and Events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumString, strum::VariantArray)]
 pub enum Reason {
     /// The whole connection works.
     Connected,
@@ -172,78 +178,4 @@ pub enum Reason {
     TooExpensive,
     /// The operator itself failed on the object.
     InternalError,
-}
-
-impl Reason {
-    /// Every reason, for the documentation test.
-    pub const ALL: [Self; 62] = [
-        Self::Connected,
-        Self::InSync,
-        Self::NotManaged,
-        Self::NoDrift,
-        Self::Repaired,
-        Self::NotRepaired,
-        Self::NotStalled,
-        Self::Settled,
-        Self::Progressing,
-        Self::Waiting,
-        Self::KeyPropagating,
-        Self::Observed,
-        Self::AwaitingApproval,
-        Self::KeyIssued,
-        Self::KeyRotated,
-        Self::KeyDeleted,
-        Self::KeyRevoked,
-        Self::RevocationBlocked,
-        Self::Rotating,
-        Self::Overlapping,
-        Self::PreviousKeyInUse,
-        Self::Deleting,
-        Self::Deleted,
-        Self::Suspended,
-        Self::InvalidSpec,
-        Self::SignInFailed,
-        Self::AccountNotFound,
-        Self::NotAllowed,
-        Self::WrongAccount,
-        Self::NameTaken,
-        Self::SignedIn,
-        Self::InUse,
-        Self::AccessDenied,
-        Self::RegionMismatch,
-        Self::BucketNotOwned,
-        Self::BucketNotEmpty,
-        Self::WouldWeaken,
-        Self::NotConverging,
-        Self::UserNotOwned,
-        Self::BoundaryNotOwned,
-        Self::PolicyNotOwned,
-        Self::SecretNotOwned,
-        Self::SecretMissing,
-        Self::AccessNotOwned,
-        Self::ForeignStatement,
-        Self::RuleNotOwned,
-        Self::ForeignAccessKeys,
-        Self::KeyRejected,
-        Self::NotIsolated,
-        Self::KeyCompromised,
-        Self::UserOnHold,
-        Self::RequestRefused,
-        Self::QuotaExceeded,
-        Self::Throttled,
-        Self::AWSUnavailable,
-        Self::RegionUnavailable,
-        Self::Conflict,
-        Self::KubernetesError,
-        Self::KubernetesUnavailable,
-        Self::LeaseNotHeld,
-        Self::TooExpensive,
-        Self::InternalError,
-    ];
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
 }

@@ -46,7 +46,7 @@ pub struct AccountCredentials {
 
 /// Source of the first credentials.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum CredentialSource {
     #[default]
     Environment,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::conditions::Reason;
+use crate::vocabulary::conditions::Reason;
 
 /// What can deny something that a policy allows.
 pub(crate) const DENIERS: &str = "; look for a denying bucket policy, SCP, RCP or permissions boundary";

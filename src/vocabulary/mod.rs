@@ -1,0 +1,9 @@
+//! The words that every room uses: conditions and their reasons, problems, policy statements, ways to sign in.
+//!
+//! Pure, and uses no other room.
+
+pub mod conditions;
+pub mod policy_language;
+pub mod problem;
+pub mod sign_in;
+pub mod wildcard;
