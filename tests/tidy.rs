@@ -1,4 +1,4 @@
-//! The house rules that a machine can check: purity of the core, generated files, sizes, documentation.
+//! Rules for the code base that a machine can check: purity of the core, generated files, sizes, documentation.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -78,12 +78,12 @@ fn files(place: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A module `wire` in a file of its own, like those within a file.
+/// Whether a file is a module `wire` of its own.
 fn is_wire(file: &Path) -> bool {
     file.ends_with("wire.rs") && file.to_string_lossy().contains("/src/settings/")
 }
 
-/// Code without the modules `wire` and `wires`, which exist with the feature `operator` only, and without comments.
+/// Code without comments, and without the modules `wire` and `wires`, which exist only with the feature `operator`.
 fn without_wire(text: &str) -> String {
     let mut kept = Vec::new();
     let mut depth: Option<i32> = None;
@@ -189,7 +189,7 @@ fn data_flows_one_way() {
     }
 }
 
-/// The table of ARCHITECTURE.md has the rooms in their order, and what each uses.
+/// The table in ARCHITECTURE.md has the rooms in their order, and the rooms that each uses.
 #[test]
 fn the_architecture_page_knows_the_rooms() {
     let page = read("ARCHITECTURE.md");
@@ -201,7 +201,7 @@ fn the_architecture_page_knows_the_rooms() {
     for (row, room) in rows.iter().zip(FLOORS) {
         let used = |floor: &&str| uses.iter().any(|(_, from, to)| from == room && to == floor);
         let expected: Vec<_> = FLOORS.into_iter().filter(used).collect();
-        // A remark, such as "(only `wire`)", names no further room.
+        // A remark, such as "(only `wire`)", names no other room.
         let shown: Vec<_> = spans(row[4].split(" (").next().unwrap());
         assert_eq!(shown, expected, "ARCHITECTURE.md, uses of {room}");
     }
@@ -226,7 +226,7 @@ fn the_crds_are_what_the_types_say() {
     }
 }
 
-/// What of a schema has no limit: lists, maps and texts that may be of any size, numbers that may be any.
+/// Parts of a schema without a limit: lists, maps and texts of any size, numbers of any value.
 fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
     let has = |limits: &[&str]| limits.iter().all(|limit| !schema[*limit].is_null());
     let limited = match schema["type"].as_str() {
@@ -249,7 +249,8 @@ fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whoever writes a spec chooses how much it costs to keep and to compare, so the API server refuses what no person would write.
+/// The author of a spec decides how much it costs to store and to compare, so the API server refuses what no person
+/// would write.
 #[test]
 fn everything_that_a_spec_may_say_has_a_limit() {
     for crd in [BucketConnection::crd(), AWSAccount::crd()] {
@@ -262,7 +263,7 @@ fn everything_that_a_spec_may_say_has_a_limit() {
     }
 }
 
-/// In a line for machines the fields of an event stand beside these.
+/// In a JSON line, the fields of an event are next to these.
 const OF_EACH_LINE: [&str; 5] = ["timestamp", "level", "message", "target", "span"];
 
 #[test]
@@ -293,7 +294,7 @@ fn files_stay_readable() {
     }
 }
 
-/// What the API server would fill in where a list, or a map that belongs to one applier, is compared as a whole.
+/// Defaults that the API server would fill in inside a list or a map that is compared as a whole.
 fn defaults_inside(schema: &Value, path: &str, whole: bool, found: &mut Vec<String>) {
     if whole && schema.get("default").is_some() {
         found.push(path.to_owned());
@@ -359,7 +360,7 @@ fn the_tables_of_settings_are_what_the_settings_say() {
     }
 }
 
-/// With `..` a new field that names another bucket, key or role would be passed over.
+/// With `..`, a new field that names another bucket, key or role would be missed.
 #[test]
 fn what_a_spec_reaches_is_taken_apart_field_by_field() {
     let settings = files("src/settings", "rs").into_iter().filter(|file| !is_wire(file) && !file.ends_with("list.rs"));
@@ -407,14 +408,15 @@ fn the_documented_permissions_are_those_that_are_used() {
         let one = std::slice::from_ref(actions);
         granted.extend(actions.as_array().map_or(one, Vec::as_slice).iter().map(|action| action.as_str().unwrap().to_owned()));
     }
-    // What the code names as the action of a call; GetCallerIdentity needs no permission, and the proofs use the issued key.
+    // What the code names as the action of a call. GetCallerIdentity needs no permission, and verification uses the
+    // issued key.
     let mut used = std::collections::BTreeSet::new();
     for file in files("src", "rs").into_iter().filter(|file| !file.ends_with("src/aws/probe.rs")) {
         let path = file.to_str().unwrap().to_owned();
         if path.contains("/src/aws/") || path.contains("/src/settings/") {
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            // A setting also names actions in policies: only what it calls counts.
+            // A setting also names actions in policies: only calls count.
             let called = |line: &&str| path.contains("/src/aws/") || line.contains(".call(\"") || line.contains(": &str = \"");
             let code = code.lines().filter(called).collect::<Vec<_>>().join("\n");
             for word in code.split('"').filter(|word| word.starts_with("s3:") || word.starts_with("iam:")) {
@@ -427,13 +429,14 @@ fn the_documented_permissions_are_those_that_are_used() {
             assert!(used.contains(*action), "{field} says that it takes {action}, but does not call it");
         }
     }
-    // Needed beside the action that is called: for tags in CreateBucket and CreatePolicy, and for objects without versions.
+    // Needed in addition to the called action: for tags in CreateBucket and CreatePolicy, and for objects without
+    // versions.
     for extra in ["s3:TagResource", "s3:DeleteObject", "iam:TagPolicy"] {
         used.insert(extra.to_owned());
     }
     assert_eq!(granted, used);
     let documented = read("docs/permissions.md");
-    // Those of the settings are in a table that is generated.
+    // The actions of settings are in a generated table.
     let of_settings: Vec<_> = SettingId::ALL.iter().flat_map(|setting| setting.facts().actions).copied().collect();
     for action in granted.iter().filter(|action| !of_settings.contains(&action.as_str())) {
         assert!(documented.contains(&format!("`{action}`")), "docs/permissions.md does not explain {action}");

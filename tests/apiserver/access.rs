@@ -1,4 +1,5 @@
-//! Groups that may read the Secret: what they may and what not, as the API server itself decides, and how that is kept.
+//! Groups that can read the Secret: what they can and cannot do, as decided by the API server itself, and how the
+//! operator enforces it.
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -22,7 +23,7 @@ async fn connected(name: &str, spec: Value) -> Lab {
     lab
 }
 
-/// Whether somebody in `group` may do this.
+/// Whether a user in `group` may do this.
 fn may(lab: &Lab, group: &str, arguments: &[&str]) -> bool {
     let somebody = ["--as", "somebody", "--as-group", group];
     lab.kubectl(&[arguments, &somebody].concat()).status.success()
@@ -62,7 +63,7 @@ async fn the_groups_read_this_secret_and_nothing_else() {
     let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
     assert!(wide.contains(r#"["lab-a","system:serviceaccounts:clc"]"#), "{wide}");
 
-    // A check that finds the same reads both once more, and writes nothing.
+    // A reconcile that finds the same state reads both again, and writes nothing.
     lab.check("c").await;
     let (writes, reads) = (lab.api_writes().len(), lab.api_reads().len());
     lab.check("c").await;
@@ -108,7 +109,7 @@ async fn what_others_change_is_put_right() {
     roles(&lab).patch(NAME, &PatchParams::default(), &Patch::Merge(wide)).await.unwrap();
     found(&format!("role({NAME}).rules"), 3).await;
 
-    // What a RoleBinding grants cannot be changed, so it is made anew.
+    // The role of a RoleBinding cannot be changed, so the operator replaces the RoleBinding.
     let mut other = serde_json::to_value(bindings(&lab).get(NAME).await.unwrap()).unwrap();
     other["roleRef"]["kind"] = json!("ClusterRole");
     other["roleRef"]["name"] = json!("view");
@@ -159,7 +160,7 @@ async fn a_role_of_somebody_else_is_left_alone() {
     lab.ready("c").await;
     assert!(reads(&lab, "lab-a", "c-s3"));
 
-    // Somebody takes the name of our Secret: nobody is given theirs.
+    // Someone creates a foreign Secret with the name of the managed one: no group gets access to it.
     lab.secrets().delete("c-s3", &DeleteParams::default()).await.unwrap();
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "c-s3" } });
     lab.secrets().create(&PostParams::default(), &serde_json::from_value::<Secret>(secret).unwrap()).await.unwrap();
@@ -182,7 +183,7 @@ async fn deletion_removes_it_or_lets_it_go() {
         assert_eq!(metadata.annotations.unwrap()["bucketconnection.dev/state"], "retained");
     }
 
-    // The same object picks them up; one without groups does not forget those who are there.
+    // The same object manages them again; an object without groups still knows the existing readers.
     lab.apply(&lab.connection(BUCKET, spec(&["lab-a"]))).await;
     lab.ready("c").await;
     let role = roles(&lab).get(NAME).await.unwrap();

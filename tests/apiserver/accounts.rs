@@ -1,4 +1,5 @@
-//! AWSAccounts: signing in by Secret and by roles, the wrong account, deletion while in use, and after the account is gone.
+//! AWSAccounts: sign-in by Secret and by roles, the wrong account, deletion while in use, and after the account is
+//! gone.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::support::stack::{ROOT, Stack, scratch};
 
 const SECOND: &str = "210987654321";
 
-/// A lab with a cluster of its own, whose operator works on all of it and may assume roles.
+/// A harness with its own cluster, whose operator works on the whole cluster and may assume roles.
 pub(crate) async fn lab(name: &str) -> Lab {
     let directory = scratch(&format!("{name}-policy"));
     let mut policy: Value =
@@ -27,7 +28,7 @@ pub(crate) async fn lab(name: &str) -> Lab {
     lab
 }
 
-/// What the operator sees of an account is a moment old: waits until `holds`.
+/// The operator sees an account with a short delay: waits until `holds`.
 async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + LIMIT;
     while !holds().await {
@@ -49,7 +50,7 @@ async fn every_way_to_sign_in() {
     let status = account.status.unwrap();
     assert_eq!((status.account_id.as_deref(), status.partition.as_deref()), (Some("123456789012"), Some("aws")));
 
-    // By a Secret: missing, incomplete, wrong, right.
+    // With a Secret: missing, incomplete, wrong, right.
     let reference = json!({ "namespace": lab.namespace, "name": "key" });
     let by_secret =
         json!({ "credentials": { "source": "Secret", "secretRef": reference }, "allowedNamespaces": [lab.rule(json!({}))] });
@@ -84,11 +85,11 @@ async fn every_way_to_sign_in() {
     assert!(message.ends_with(&format!("; check the access key in Secret {}/key", lab.namespace)), "{message}");
     // A line break after each part, as an editor leaves it.
     secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": format!("{id}\n"), "AWS_SECRET_ACCESS_KEY": format!("{key}\n") })).await;
-    // It is found by itself, and the connection is woken.
+    // The operator finds it without a request, and wakes the connection.
     lab.account_told("by-secret", "SignedIn").await;
     lab.ready("c").await;
 
-    // By two roles, one after the other, into another account that asks for an external ID.
+    // Through two roles, one after the other, into another account that requires an external ID.
     let hop = json!({ "roleArn": "arn:aws:iam::123456789012:role/hop" });
     let target = |id: &str| json!({ "roleArn": format!("arn:aws:iam::{SECOND}:role/bucketconnection"), "externalId": id, "sessionName": "lab" });
     let spec = |id: &str| {
@@ -114,11 +115,12 @@ async fn every_way_to_sign_in() {
         0
     );
 
-    // The account goes although it is in use, finalizer and all: the connection still knows how to delete what it has.
+    // The account is deleted although it is in use, despite its finalizer: the connection can still delete its
+    // resources.
     lab.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
     let (_, message) = lab.account_told("by-role", "InUse").await;
     assert!(message.contains(&format!("BucketConnections need it: {}/second; delete them first", lab.namespace)), "{message}");
-    // It takes no new connections, or it would never go; those that it has go on.
+    // It accepts no new connections, because otherwise it could never be deleted; existing ones continue.
     let mut late = lab.connection("bucket-late", json!({ "accountRef": { "name": "by-role" } }));
     late["metadata"]["name"] = json!("late");
     lab.apply(&late).await;
@@ -140,7 +142,7 @@ async fn every_way_to_sign_in() {
         assert!(deleted.iter().any(|write| write == action), "{deleted:?}");
     }
 
-    // An account that nobody uses any more goes at once.
+    // An account that no connection uses anymore is deleted at once.
     lab.delete("c").await;
     lab.gone("c").await;
     lab.accounts().delete("by-secret", &DeleteParams::default()).await.unwrap();
@@ -198,7 +200,7 @@ async fn defaults_and_their_change() {
     let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
     let tag = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
     assert_eq!((tag("cost"), tag("team")), (Some("7".into()), Some("a".into())));
-    // Other defaults reach what is there, but never rename a user that has a key.
+    // New defaults apply to existing resources, but never rename a user that has a key.
     lab.account("with-defaults", spec(json!({ "tags": { "cost": "8" }, "namePrefix": "other-" }))).await;
     let cost = async || {
         let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
@@ -211,7 +213,7 @@ async fn defaults_and_their_change() {
     assert_eq!((now.arn, now.id), (user.arn, user.id));
 }
 
-/// Credentials of one account must not go to the host of another.
+/// Credentials of one account must not be sent to the host of another.
 #[tokio::test]
 async fn the_addresses_of_an_account_win_over_those_of_the_environment() {
     let lab = Lab::new("addresses").await;
@@ -243,11 +245,11 @@ async fn a_boundary_bounds_every_user_and_stays() {
         user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn)
     };
     assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
-    // Taking the default away takes it from nobody.
+    // Removing the default removes the boundary from no user.
     lab.account("bounded", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
     lab.check("c").await;
     assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
-    // What the boundary denies to all but ICA's users, however their policy is.
+    // What the boundary denies to all users except ICA's, whatever their policy is.
     lab.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [lab.rule(json!({}))] }))
         .await;
     let statements = json!([{ "actions": ["sts:GetFederationToken"], "resources": ["*"] }]);

@@ -1,4 +1,4 @@
-//! Taking over what exists, giving it up again, and moving a connection from one namespace to another.
+//! Adopting existing resources, releasing them again, and moving a connection from one namespace to another.
 
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator,
@@ -14,7 +14,7 @@ use crate::support::lab::{Lab, drift_count, told, writes};
 
 const BUCKET: &str = "bucket-by-hand";
 
-/// A bucket that somebody made by hand, with settings of theirs.
+/// A bucket that someone created by hand, with its own settings.
 async fn by_hand(lab: &Lab) {
     let s3 = lab.s3();
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
@@ -36,7 +36,7 @@ async fn by_hand(lab: &Lab) {
     s3.put_bucket_policy().bucket(BUCKET).policy(policy.to_string()).send().await.unwrap();
 }
 
-/// What of it is theirs, as AWS answers it.
+/// The foreign parts of it, as AWS returns them.
 async fn theirs(lab: &Lab) -> Vec<String> {
     let s3 = lab.s3();
     let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.unwrap().tag_set;
@@ -60,7 +60,7 @@ async fn a_bucket_is_taken_over_as_approved_and_given_up_again() {
     lab.apply(&lab.connection(BUCKET, json!({}))).await;
     assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
 
-    // The first pass looks, and publishes what it would do.
+    // The first reconcile only reads, and publishes its plan.
     let spec = json!({ "bucket": {
         "adopt": true,
         "versioning": "Enabled",
@@ -78,7 +78,7 @@ async fn a_bucket_is_taken_over_as_approved_and_given_up_again() {
     assert!(paths.contains(&"bucket.versioning") && paths.iter().any(|path| path.contains("lifecycle")), "{paths:?}");
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
 
-    // Somebody changes the bucket meanwhile: the approval of before does not cover it.
+    // Someone changes the bucket in the meantime: the earlier approval does not cover that.
     lab.s3().delete_public_access_block().bucket(BUCKET).send().await.unwrap();
     lab.patch("c", json!({ "spec": { "approvedPlan": adoption.plan_hash } })).await;
     let object = lab.condition("c", "Stalled", "True").await;
@@ -93,7 +93,7 @@ async fn a_bucket_is_taken_over_as_approved_and_given_up_again() {
     lab.check("c").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0], "then it rests");
 
-    // Released, it has no mark of ours, and everything else stays.
+    // Released, it has no tag of the operator, and everything else stays.
     lab.patch("c", json!({ "spec": { "deletionPolicy": "Release" } })).await;
     lab.delete("c").await;
     lab.gone("c").await;
@@ -171,7 +171,7 @@ async fn without_a_change_nobody_has_to_approve() {
     lab.s3().create_bucket().bucket(BUCKET).send().await.unwrap();
     lab.apply(&lab.connection(BUCKET, json!({ "bucket": { "adopt": true } }))).await;
     lab.ready("c").await;
-    // One that belongs to another connection is not to be had.
+    // A bucket that belongs to another connection cannot be adopted.
     let tag = |value: &str| Tag::builder().key("bucketconnection.dev/owner").value(value).build().unwrap();
     lab.s3().create_bucket().bucket("bucket-theirs").send().await.unwrap();
     let tagging = Tagging::builder().tag_set(tag("other/lab/c")).build().unwrap();
@@ -211,7 +211,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
         assert!(message.contains(needed), "{message}");
     }
     lab.account(&lab.namespace, json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    // Whoever has its key would have the rights of the connection.
+    // Anyone who has its key would have the permissions of the connection.
     let what = "its key in the way";
     let told_key = |o: &BucketConnection| told(o, "Ready").2.contains(&format!("access key {theirs}"));
     lab.until("c", what, told_key).await;
@@ -226,7 +226,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
     let user = iam.get_user().user_name("veteran").send().await.unwrap().user.unwrap();
     assert!(user.tags().iter().any(|tag| tag.key() == "cost") && user.tags().len() == 7, "{:?}", user.tags());
     let theirs = iam.create_access_key().user_name("veteran").send().await.unwrap().access_key.unwrap().access_key_id;
-    // A key that somebody else makes later stays, nor does a status that was edited by hand have it deleted, whichever way.
+    // A key that someone else creates later stays, even if an edited status lists it as managed in any way.
     let now = jiff::Timestamp::now();
     let intent = json!({ "since": now, "until": now, "knownKeys": [] });
     for credentials in [json!({ "obsoleteKeys": [theirs] }), json!({ "accessKeyId": theirs }), json!({ "intent": intent })] {
@@ -238,7 +238,7 @@ async fn user_and_policy_are_taken_over_only_where_the_account_says_so_too() {
         let status = lab.get("c").await.status.unwrap().memory.credentials.unwrap();
         assert!(status.obsolete_keys.is_empty() && status.intent.is_none() && status.access_key_id.as_ref() != Some(&theirs));
     }
-    // A permission to take over is needed for the takeover only.
+    // Permission to adopt is needed only for the adoption itself.
     let rule = lab.rule(json!({ "adoption": null }));
     lab.account(&lab.namespace, json!({ "allowedNamespaces": [rule] })).await;
     lab.check("c").await;
@@ -265,7 +265,8 @@ async fn a_connection_moves_to_another_namespace() {
     lab.delete("c").await;
     lab.gone("c").await;
 
-    // The same object elsewhere, with adopt for the bucket, and a user of its own: whoever has the old key goes on using the old one.
+    // The same object elsewhere, with adopt for the bucket and a user of its own: consumers with the old key continue
+    // to use it.
     lab.kill();
     lab.namespace = other;
     lab.start();

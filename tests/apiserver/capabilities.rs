@@ -1,4 +1,4 @@
-//! What the key is proven to do, one capability after the other, and what is told where one fails.
+//! What the key is verified to do, one capability after the other, and what is reported if one fails.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ async fn everything_is_proven_once_and_nothing_is_left() {
     assert_eq!(states(&object, CapabilityState::Valid), all, "{}", capabilities(&object).1);
     let versions = lab.s3().list_object_versions().bucket("bucket-matrix").send().await.unwrap();
     assert!(versions.versions().is_empty() && versions.delete_markers().is_empty(), "{versions:?}");
-    // The session could do nothing, and lasts as short as it may.
+    // The session has no permissions and the shortest possible lifetime.
     let federation = lab.proxy.take().into_iter().find(|request| request.action == "sts:GetFederationToken").unwrap();
     assert!(federation.text.contains("DurationSeconds=900") && federation.text.contains("Deny"), "{}", federation.text);
 
@@ -65,7 +65,7 @@ async fn everything_is_proven_once_and_nothing_is_left() {
     assert_eq!((writes(&checked), checked.len()), (Vec::new(), 8), "{:?}", actions(&checked));
     assert_eq!(states(&object, CapabilityState::Valid), all);
 
-    // Another spec, another proof; what is not asked for any more is not told any more.
+    // Another spec, other verification; what is no longer requested is no longer reported.
     lab.patch("c", json!({ "spec": { "verification": {} } })).await;
     lab.patch("c", json!({ "spec": { "verification": null } })).await;
     let object = lab.ready("c").await;
@@ -84,7 +84,7 @@ async fn writing_is_proven_without_an_object() {
     assert!(lab.s3().list_multipart_uploads().bucket("bucket-upload").send().await.unwrap().uploads().is_empty());
 }
 
-/// Another policy of the user lets the key reach beyond the prefix: told, and told again once it is mended.
+/// Another policy of the user gives the key access beyond the prefix: reported, and reported as fixed later.
 async fn reaches_beyond(preset: &str, action: &str) {
     let lab = Lab::new("isolation").await;
     let bucket = format!("bucket-{}", preset.to_lowercase());
@@ -161,7 +161,7 @@ async fn trouble_in_passing_makes_nothing_invalid() {
     assert!(states(&object, CapabilityState::Valid).contains(&"federation"));
 }
 
-/// An address that the user names is asked only where the account allows it, and never near the operator.
+/// The operator calls a URL that the user names only if the account allows it, and never one near the operator.
 #[tokio::test]
 async fn the_address_of_genomics_cloud_is_for_the_account_to_allow() {
     let lab = Lab::new("cloud").await;

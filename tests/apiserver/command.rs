@@ -1,4 +1,5 @@
-//! `bucketconnection plan`: the very plan that the controller would execute, its exit codes, and its words for bad input.
+//! `bucketconnection plan`: exactly the plan that the controller would execute, its exit codes, and its messages for
+//! bad input.
 
 use std::process::Output;
 
@@ -81,7 +82,7 @@ async fn problems_are_part_of_the_plan() {
     assert!(out.contains("! BucketReady (BucketNotOwned): bucket bucket-taken exists"), "{out}");
 }
 
-/// As the operator says it, before AWS is asked.
+/// In the operator's words, before any call to AWS.
 #[tokio::test]
 async fn what_another_connection_has_is_taken() {
     let lab = Lab::new("taken").await;
@@ -100,7 +101,7 @@ async fn what_another_connection_has_is_taken() {
         assert!(err.contains(&expected) && err.trim_end().ends_with("(NameTaken)"), "{err}");
     }
     assert_eq!(plan(&lab, &other("bucket-second", "second")).0, 2);
-    // The object itself takes nothing from itself.
+    // The object does not conflict with itself.
     assert_eq!(plan(&lab, &lab.connection("bucket-first", json!({ "user": { "name": "first" } }))).0, 0);
 }
 
@@ -124,7 +125,7 @@ async fn the_files_of_a_directory() {
     assert_eq!((code, err.as_str()), (2, ""), "{out}");
     let at = |name: &str| out.find(&format!("{}/{name}: ", lab.namespace)).unwrap();
     assert!(at("first") < at("second"), "{out}");
-    // Of two that are to be, the one that is applied first gets the bucket.
+    // Of two new ones, the one that is applied first gets the bucket.
     write("c.json", "another", "bucket-a");
     let (code, _, err) = planned();
     let expected = format!("{ns}/another: bucket bucket-a belongs to BucketConnection {ns}/first: ", ns = lab.namespace);
@@ -220,7 +221,7 @@ async fn a_bad_object_keeps_no_other_from_being_planned_and_an_account_of_the_fi
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     let (code, out, err) = plan(&lab, &list);
     let ns = &lab.namespace;
-    // Whoever wrote the file says where to sign in, and with whose key: that has to be wanted.
+    // The author of the file chooses where to sign in, and with which key: the caller must ask for that explicitly.
     assert!(err.contains(&format!("{ns}/new: the cluster has no AWSAccount mixed-of-file: ")), "{err}");
     assert!(code == 1 && !out.contains("/new") && err.contains("--accounts-from-file"), "{out}{err}");
     let file = lab.directory.join("plan.yaml");

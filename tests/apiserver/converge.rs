@@ -1,4 +1,4 @@
-//! A write that AWS takes and makes something else of: sent three times, then held back, while all else goes on.
+//! A write that AWS accepts but changes: sent three times, then held back, while everything else continues.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn cors(origin: &str) -> Value {
     json!({ "rules": [{ "allowedMethods": ["GET"], "allowedOrigins": [origin] }] })
 }
 
-/// From now on AWS makes small letters of the origins in CORS rules, right when they are written.
+/// From now on AWS converts the origins in CORS rules to lower case, at the time of the write.
 fn rewrites_origins(lab: &Lab) {
     let config = lab.aws("us-east-1");
     let hook = move || {
@@ -29,7 +29,7 @@ fn rewrites_origins(lab: &Lab) {
     lab.proxy.fault("s3:PutBucketCORS", Fault::CallAfter(Arc::new(hook)), usize::MAX);
 }
 
-/// A check that nobody asked for: the first one of an operator that was killed and started again.
+/// A reconcile that no one requested: the first one of an operator that was killed and started again.
 async fn restarted(lab: &mut Lab) {
     let passes = |lab: &Lab| lab.log().matches("reconcile ended").count();
     lab.kill();
@@ -51,7 +51,7 @@ async fn a_write_that_does_not_take() {
     lab.ready("c").await;
     lab.proxy.take();
 
-    // The same write, three times; what follows within five seconds counts as one.
+    // The same write, three times; writes within five seconds count as one.
     for count in 1..=3 {
         tokio::time::sleep(Duration::from_millis(5_100)).await;
         let object = lab.check("c").await;
@@ -60,7 +60,7 @@ async fn a_write_that_does_not_take() {
         assert_eq!((repeats.len(), repeats[0].path.as_str(), repeats[0].count), (1, PATH, count));
     }
 
-    // Then it is held back, by an operator that knows it from the status only.
+    // Then it is held back, by an operator that knows it only from the status.
     restarted(&mut lab).await;
     let object = lab.condition("c", "Stalled", "True").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
@@ -73,7 +73,7 @@ async fn a_write_that_does_not_take() {
     assert_eq!(told(&object, "BucketReady").0, "True");
     assert!(lab.events("c").await.iter().any(|(kind, reason, _)| kind == "Warning" && reason == "NotConverging"));
 
-    // A further check writes nothing anywhere; what else changes is put right.
+    // A further reconcile writes nothing anywhere; other drift is reverted.
     let api = lab.api_writes().len();
     restarted(&mut lab).await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
@@ -82,14 +82,14 @@ async fn a_write_that_does_not_take() {
     restarted(&mut lab).await;
     assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketTagging"]);
 
-    // Whoever asks has it tried once more.
+    // A requested reconcile tries it once more.
     let object = lab.check("c").await;
     assert_eq!(writes(&lab.proxy.take()), ["s3:PutBucketCORS"]);
     assert_eq!(told(&object, "Stalled").1, "NotConverging");
     restarted(&mut lab).await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
 
-    // A spec with what AWS makes of it is in sync.
+    // A spec with the value that AWS stores is in sync.
     lab.patch("c", json!({ "spec": { "cors": cors("https://portal.example.com") } })).await;
     let object = lab.ready("c").await;
     assert_eq!(writes(&lab.proxy.take()).iter().filter(|action| *action == "s3:PutBucketCORS").count(), 0);

@@ -1,4 +1,4 @@
-//! kill -9 at any moment: the next start ends where an undisturbed run ends, with one key and nothing lost.
+//! kill -9 at any moment: the next start ends in the same state as an undisturbed run, with one key and nothing lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ async fn killed_at(action: &'static str, after: bool) {
     let hook: Arc<dyn Fn() + Send + Sync> = {
         let (died, pid) = (Arc::clone(&died), Arc::clone(&pid));
         Arc::new(move || {
-            // Right after its start the process id is not noted yet.
+            // Right after the start the process id is not recorded yet.
             let pid = loop {
                 if let Some(pid) = *pid.lock().unwrap() {
                     break pid.to_string();
@@ -79,7 +79,7 @@ async fn again_and_again_while_many_are_created() {
         object["metadata"]["name"] = json!(format!("c{n}"));
         lab.apply(&object).await;
     }
-    // Moments of the operator's own making: after so many calls since the last one.
+    // Moments that depend on the operator: after so many calls since the last kill.
     for calls in [3, 11, 19, 7, 13, 5] {
         lab.further_calls(calls).await;
         lab.kill();

@@ -1,4 +1,4 @@
-//! From one YAML to a proven connection.
+//! From one YAML to a verified connection.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn guide_policy(bucket: &str) -> Value {
     })
 }
 
-/// A string for a list of one, as IAM takes it.
+/// A string for a list of one, as IAM accepts it.
 fn one_form(mut document: Value) -> Value {
     for statement in document["Statement"].as_array_mut().unwrap() {
         for element in ["Action", "Resource"] {
@@ -101,7 +101,7 @@ async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
     lab.apply(&example(&lab, "illumina-ica.yaml")).await;
     lab.ready("genomics").await;
     let created = lab.proxy.take();
-    // One more for signing in: once for each operator, not for each object.
+    // One more for signing in: once per operator, not per object.
     assert_eq!(
         actions(&created),
         [
@@ -117,7 +117,7 @@ async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
             "sts:GetCallerIdentity",
         ]
     );
-    // When a further check has ended, creation has told all it had to tell.
+    // When a further reconcile has ended, the creation has reported everything.
     lab.check("genomics").await;
     let before = lab.api_writes();
     assert!(before.len() <= 6 + 1, "{before:?}");
@@ -139,7 +139,7 @@ async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
         ]
     );
     assert_eq!(writes(&checked), [""; 0]);
-    // The request itself is answered in the status; nothing else is written.
+    // The status answers the request itself; nothing else is written.
     assert_eq!(lab.api_writes()[before.len()..], ["patch bucketconnections/status"]);
     assert_eq!(object.status.unwrap().drift, None);
 }

@@ -1,4 +1,4 @@
-//! The finalizer: what stays, what goes, and what stands in the way.
+//! The finalizer: what stays, what is deleted, and what blocks deletion.
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use bucketconnection::api::FINALIZER;
@@ -77,7 +77,8 @@ async fn kept(lab: &Lab) -> [Option<ObjectMeta>; 3] {
     ]
 }
 
-/// As Argo CD deletes: the object goes only when the garbage collector has deleted whatever refers to it as its owner.
+/// As Argo CD deletes: the object is removed only after the garbage collector has deleted every object with an owner
+/// reference to it.
 #[tokio::test]
 async fn foreground_deletion_takes_nothing_that_stays() {
     for policy in ["Retain", "Release"] {
@@ -268,7 +269,7 @@ async fn a_bucket_without_our_tag_is_never_deleted() {
 async fn an_account_that_cannot_be_reached_says_the_way_out() {
     let mut lab = connected("account", json!({ "deletionPolicy": "Delete" })).await;
     lab.kill();
-    // The operator comes back with a key that AWS does not know.
+    // The operator restarts with a key that AWS does not know.
     lab.environment.insert("AWS_ACCESS_KEY_ID".into(), "AKIAIOSFODNN7EXAMPLE".into());
     lab.start();
     lab.delete("c").await;
@@ -300,11 +301,11 @@ async fn held(lab: &Lab) {
     lab.until("c", "finalizer", |object| object.finalizers().iter().any(|name| name == FINALIZER)).await;
 }
 
-/// Long before the next check is due, which comes after ten minutes.
+/// Long before the next reconcile is due, which would be after ten minutes.
 #[tokio::test]
 async fn a_finalizer_that_was_dropped_comes_back_at_once() {
     let lab = connected("dropped", json!({ "deletionPolicy": "Delete" })).await;
-    // As `kubectl replace` and GitOps tools do that replace.
+    // As `kubectl replace` and GitOps tools that replace objects do.
     let mut object = serde_json::to_value(lab.get("c").await).unwrap();
     object["metadata"]["finalizers"] = json!([]);
     object.as_object_mut().unwrap().remove("status");
@@ -319,7 +320,7 @@ async fn a_finalizer_that_was_dropped_comes_back_at_once() {
     assert_eq!((users(&lab).await, buckets(&lab).await), (vec![], 0));
 }
 
-/// What the account does not allow is not done for an object that brings our finalizer along, either.
+/// What the account does not allow is not done for an object that was created with the finalizer, either.
 #[tokio::test]
 async fn a_finalizer_that_the_object_was_created_with() {
     let lab = connected("preset", json!({ "user": { "name": "leaver" } })).await;

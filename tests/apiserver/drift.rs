@@ -1,4 +1,5 @@
-//! Changes by others: each is found at the next check, repaired, counted, told once, and then nothing is written any more.
+//! Drift: each change is found in the next reconcile, reverted, counted and reported once, and then nothing is written
+//! anymore.
 
 use aws_sdk_s3::types::{
     CorsConfiguration, CorsRule, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
@@ -25,7 +26,7 @@ async fn connected(name: &str, spec: Value) -> Lab {
     lab
 }
 
-/// After a change by somebody else: one check repairs it, and a further one writes nothing anywhere.
+/// After someone else's change: one reconcile reverts it, and a further one writes nothing anywhere.
 async fn repaired(lab: &Lab, what: &str, path: &str) {
     let before = drift_count(&lab.get("c").await);
     let events = lab.events("c").await.into_iter().filter(|(_, reason, _)| reason == "Repaired").count();
@@ -38,7 +39,7 @@ async fn repaired(lab: &Lab, what: &str, path: &str) {
     assert!(journal.len() <= 10);
 
     lab.proxy.take();
-    // When this one has ended, whatever the repairing pass still had to tell has been told.
+    // When this reconcile has ended, the reverting one has reported everything.
     lab.check("c").await;
     let api = lab.api_writes().len();
     let object = lab.check("c").await;
@@ -116,7 +117,7 @@ async fn an_inline_policy() {
     iam.delete_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
     repaired(&lab, "policy deleted", "policy").await;
 
-    // The same in other words is no difference.
+    // The same in another form is no difference.
     let live = iam.get_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
     let text = percent_encoding::percent_decode_str(live.policy_document()).decode_utf8().unwrap();
     let mut other: Value = serde_json::from_str(&text).unwrap();
@@ -125,7 +126,7 @@ async fn an_inline_policy() {
     other["Statement"][0]["Resource"] = json!("*");
     let put = iam.put_user_policy().user_name("drifter").policy_name("bucketconnection");
     put.policy_document(other.to_string()).send().await.unwrap();
-    // A policy of somebody else beside ours is theirs.
+    // A foreign policy on the user stays.
     iam.put_user_policy().user_name("drifter").policy_name("theirs").policy_document(wide.to_string()).send().await.unwrap();
     let before = drift_count(&lab.get("c").await);
     lab.proxy.take();
@@ -235,7 +236,7 @@ async fn the_secret() {
     assert!(third.len() == 1 && third != second, "{second:?} {third:?}");
     assert_eq!(lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"], third[0]);
 
-    // A key of the Secret that is not ours stays, and so do labels of others.
+    // A foreign field of the Secret stays, and so do foreign labels.
     edit(json!({ "stringData": { "theirs": "stays" }, "metadata": { "labels": { "theirs": "stays" } } })).await;
     edit(json!({ "data": { "PREFIX": null } })).await;
     repaired(&lab, "field removed beside a foreign one", "secret[PREFIX]").await;
@@ -269,7 +270,7 @@ async fn a_change_of_the_spec_is_no_drift() {
     assert_eq!(drift_count(&object), 0);
     assert!(lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_err());
 
-    // From inline to managed: the new one is there before the old one goes.
+    // From inline to managed: the new policy exists before the old one is deleted.
     lab.proxy.take();
     lab.patch("c", json!({ "spec": { "policy": { "type": "Managed" } } })).await;
     lab.until("c", "managed policy", |object| {

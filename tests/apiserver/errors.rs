@@ -1,4 +1,4 @@
-//! Trouble on either side: each kind shows as what it is, loses nothing, and ends by itself where it can.
+//! Failures on either side: each kind is reported as what it is, loses nothing, and ends without action if possible.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn denied_calls_name_the_right_that_is_missing() {
     );
     assert_eq!(told(&object, "BucketReady").0, "True", "the other parts hold");
     assert_eq!(drift_count(&object), 0);
-    // The same trouble again is not written again.
+    // The same failure is not written again.
     lab.check("c").await;
     let version = lab.check("c").await.status.unwrap().conditions;
     assert_eq!(lab.check("c").await.status.unwrap().conditions, version);
@@ -89,7 +89,7 @@ async fn all_rights_that_are_missing_are_told_at_once() {
     lab.start();
     lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
     lab.condition("c", "Stalled", "True").await;
-    // The first pass creates without looking.
+    // The first reconcile creates without reading.
     lab.check("c").await;
     let object = lab.check("c").await;
     let all = "AWS denied: iam:GetUser, iam:PutUserPolicy, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy";
@@ -108,7 +108,7 @@ async fn all_rights_that_are_missing_are_told_at_once() {
     lab.ready("c").await;
 }
 
-/// The operator's own policy is for one path.
+/// The operator's own policy covers one path.
 #[tokio::test]
 async fn a_user_path_of_ones_own_says_how_to_allow_it() {
     let lab = Lab::new("path").await;
@@ -119,7 +119,7 @@ async fn a_user_path_of_ones_own_says_how_to_allow_it() {
     assert!(message.contains("(bucketconnection iam-policy --user-path /lab/ prints the policy that it needs)"), "{message}");
 }
 
-/// A quota and an admission policy forbid with the code of RBAC.
+/// A quota and an admission policy deny with the same code as RBAC.
 #[tokio::test]
 async fn what_the_cluster_forbids_is_not_told_as_missing_rights() {
     let lab = Lab::new("forbidden").await;
@@ -127,7 +127,7 @@ async fn what_the_cluster_forbids_is_not_told_as_missing_rights() {
     let hard = json!({ "hard": { "secrets": "0" } });
     let quota = json!({ "metadata": { "name": "none" }, "spec": hard });
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
-    // No controller of Kubernetes runs that would do this.
+    // The test control plane has no controller that would do this.
     let counted = json!({ "status": { "hard": { "secrets": "0" }, "used": { "secrets": "0" } } });
     quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(counted)).await.unwrap();
     lab.apply(&lab.connection(BUCKET, json!({}))).await;
@@ -275,7 +275,7 @@ async fn answers_that_are_lost_elsewhere_do_no_harm() {
 #[tokio::test]
 async fn a_key_that_spreads_slowly_is_waited_for() {
     let lab = Lab::new("spread").await;
-    // AWS does not know the key yet; then knows it, but not its policy.
+    // AWS does not know the key yet; then it knows the key, but not its policy.
     lab.apply(&{
         lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "InvalidAccessKeyId"), 2);
         lab.proxy.fault("s3:ListBucket", Fault::Answer(403, "AccessDenied"), 1);
@@ -296,7 +296,7 @@ async fn an_api_server_that_goes_away_and_comes_back() {
     lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "user": { "name": "worker" } }))).await;
     lab.ready("c").await;
     forwarder.cut();
-    // It is away while something has to be done.
+    // It is unavailable while something must be done.
     lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
     let mut second = lab.connection("bucket-api-second", json!({}));
     second["metadata"]["name"] = json!("second");
@@ -339,7 +339,7 @@ async fn an_environment_that_cannot_work_says_what_to_set() {
     }
 }
 
-/// AWS may carry out a call long after whoever made it has given up, and another attempt was made meanwhile.
+/// AWS may execute a call long after its caller has given up and another attempt was made.
 #[tokio::test]
 async fn a_key_that_comes_late() {
     let lab = Lab::new("late").await;

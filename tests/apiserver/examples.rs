@@ -1,7 +1,7 @@
-//! Every file under examples/, applied as it is with kubectl: the API server takes it, every account is signed in to, and every
-//! connection becomes Ready. A new example is picked up by itself. Their accounts, roles and external IDs are those of the emulator
-//! (deploy/local/aws.py), so nothing is substituted; only the keys that an AWSAccount or a connection takes from a Secret, which
-//! no example can have, are put there.
+//! Every file under examples/, applied unchanged with kubectl: the API server accepts it, the operator signs in to
+//! every account, and every connection becomes Ready. A new example is included automatically. Their accounts, roles
+//! and external IDs are those of the emulator (deploy/local/aws.py), so the test substitutes nothing. It only adds the
+//! keys that an AWSAccount or a connection takes from a Secret, which no example can contain.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A key that somebody else issued and keeps: it is only tried.
+//! A key that someone else issued and manages: the operator only verifies it.
 
 use bucketconnection::api::REVOKE_AT;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +17,7 @@ fn spec(more: Value) -> Value {
     spec
 }
 
-/// A user that somebody else made, with these rights; its key.
+/// A user that someone else created, with these permissions; its key.
 async fn their_user(lab: &Lab, name: &str, rights: &[&str]) -> (String, String) {
     let iam = lab.iam();
     iam.create_user().user_name(name).send().await.unwrap();
@@ -41,7 +41,7 @@ async fn keep(lab: &Lab, (id, secret): &(String, String)) -> Secret {
     put_secret(lab, json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret })).await
 }
 
-/// IAM is not even asked.
+/// The operator makes no IAM call.
 fn iam(requests: &[Request]) -> Vec<&str> {
     requests.iter().map(|request| request.action.as_str()).filter(|action| action.starts_with("iam:")).collect()
 }
@@ -72,7 +72,7 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
         assert_eq!(told(&object, part).1, "NotManaged", "{part}");
     }
     assert!(told(&object, "Verified").2.contains("user/theirs"), "{}", told(&object, "Verified").2);
-    // What was issued elsewhere is revoked there.
+    // A key that was issued elsewhere must be revoked there.
     lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: "1" } } })).await;
     let object = lab.condition("c", "RevocationComplete", "False").await;
     assert_eq!(told(&object, "RevocationComplete").1, "RevocationBlocked");
@@ -85,7 +85,7 @@ async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
     assert!(credentials.identity.unwrap().ends_with("user/theirs") && credentials.verified_at.is_some());
     assert!(status.memory.user.is_none() && status.memory.policy.is_none());
 
-    // A check in between costs the reads of the bucket, and one call with the key.
+    // A further reconcile costs the reads of the bucket, and one call with the key.
     lab.check("c").await;
     let (requests, writes) = (lab.proxy.take(), lab.api_writes());
     let object = lab.check("c").await;

@@ -1,4 +1,4 @@
-//! `bucketconnection iam-policy`: what it prints is enough for a whole life of the connection that it was printed for.
+//! `bucketconnection iam-policy`: the printed policy is sufficient for the whole life of its connections.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -10,7 +10,7 @@ use crate::support::lab::{Lab, drift_count, told};
 use crate::support::merge::merge;
 use crate::support::stack::{ROOT, Stack, scratch};
 
-/// The command without any cluster or account to ask.
+/// The command without any cluster or account to call.
 fn iam_policy(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
     let command = command.arg("iam-policy").args(arguments).env_clear();
@@ -33,7 +33,7 @@ fn example(changes: Value) -> Value {
     object
 }
 
-/// From nothing to Ready, through changes by others, to nothing again, with just the rights that are printed for it.
+/// From nothing to Ready, through drift, to nothing again, with exactly the permissions that the command prints.
 async fn lives(name: &str, changes: Value) {
     let mut object = example(changes);
     let policy = printed(&["-f", "-", "--account-id", "123456789012"], &serde_saphyr::to_string(&object).unwrap());
@@ -66,16 +66,16 @@ async fn lives(name: &str, changes: Value) {
     let object = lab.ready("c").await;
     assert!(drift_count(&object) >= 6, "{:?}", object.status.unwrap().drift);
 
-    // The Secret is lost, so another key takes the place of the first.
+    // The Secret is lost, so another key replaces the first.
     lab.secrets().delete("genomics-s3", &Default::default()).await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
     s3.put_object().bucket(bucket).key("runs/a").send().await.unwrap();
     s3.create_multipart_upload().bucket(bucket).key("runs/b").send().await.unwrap();
     lab.delete("c").await;
-    // The tag was removed above, so deleting the bucket takes consent.
+    // The tag was removed above, so deleting the bucket needs consent.
     let object = lab.until("c", "a question", |object| told(object, "Stalled").1 == "AwaitingApproval").await;
-    // Later reconciles look for a user that is gone, which a policy for its path answers as denied.
+    // Later reconciles read a user that was deleted, which a policy for its path answers as denied.
     assert!(!lab.log().contains("AccessDenied"), "something was denied on the way");
     let message = told(&object, "Stalled").2;
     let hash = message.split_whitespace().find(|word| word.starts_with("plan-")).unwrap().trim_end_matches(';').to_owned();
@@ -167,7 +167,7 @@ fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
     }
 }
 
-/// Whoever may write a status must not be able to widen the operator's own policy by it.
+/// A tenant who can write a status must not be able to widen the operator's own policy with it.
 #[test]
 fn a_forged_status_widens_nothing() {
     let account = json!({

@@ -1,4 +1,4 @@
-//! Two operators for the same objects: one works, and the other takes over when it must.
+//! Two operators for the same objects: one works, and the other acquires the lease when it must.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ async fn two(lab: &mut Lab) -> (Operator, Operator) {
     (first, second)
 }
 
-/// The lease's holder and how often it changed hands.
+/// The lease's holder and how often it changed.
 async fn record(lab: &Lab) -> (String, i32) {
     let leases = Api::<Lease>::namespaced(lab.client.clone(), "bucketconnection-system");
     let spec = leases.get(&format!("bucketconnection-{}", lab.namespace)).await.unwrap().spec.unwrap();
@@ -47,7 +47,7 @@ async fn the_second_waits_until_the_first_gives_the_lease_back() {
     first.signal("TERM");
     let log = first.log();
     assert!(first.ended(), "{log}");
-    // Given back, it need not run out: no operator says that it waits for this one.
+    // A released lease need not expire: no operator reports that it waits for this one.
     second.logs(HOLDS).await;
     lab.check("c").await;
     let (holder, changes) = record(&lab).await;
@@ -101,7 +101,7 @@ async fn one_that_cannot_renew_its_lease_ends_and_says_so() {
     assert!(!first.ended());
 }
 
-/// Stops the operator (SIGSTOP) as soon as it makes this call of AWS; the call is executed, and its answer waits.
+/// Stops the operator (SIGSTOP) as soon as it makes this call to AWS; the call is executed, and its answer waits.
 fn stop_at(lab: &Lab, action: &'static str) -> Arc<Mutex<Option<u32>>> {
     let pid = Arc::new(Mutex::new(None::<u32>));
     let hook: Arc<dyn Fn() + Send + Sync> = {
@@ -116,7 +116,7 @@ fn stop_at(lab: &Lab, action: &'static str) -> Arc<Mutex<Option<u32>>> {
 async fn one_that_was_stopped_issues_no_key_when_it_wakes() {
     const COUNT: usize = 12;
     let mut lab = lab("lease-stopped").await;
-    // A budget that makes passes wait: many are about to issue a key when the first one has been issued.
+    // A budget that makes reconciles wait: many are about to issue a key when the first key was issued.
     let spec = |calls: u32| json!({ "budget": { "iam": calls }, "allowedNamespaces": [lab.rule(json!({}))] });
     let (slow, fast, account) = (spec(1), spec(100), lab.namespace.clone());
     lab.account(&account, slow).await;
@@ -144,9 +144,10 @@ async fn one_that_was_stopped_issues_no_key_when_it_wakes() {
     first.logs("was lost: ").await;
     assert!(first.log().contains("LeaseNotHeld"), "a pass was under way");
     assert!(!first.ended(), "whoever lost the lease ends, and not as if all were well");
-    // How many calls were on their way when it was stopped depends on the machine. Whatever they created is gone again.
+    // How many calls were in progress at that moment depends on the machine. Every key that they created is deleted
+    // again.
     for (n, issued) in issued.iter().enumerate() {
-        // The answer may have been lost when it was stopped: then the next checks find its key by the intent.
+        // The answer may have been lost at that moment: then the next reconciles find its key through the intent.
         let end = std::time::Instant::now() + crate::support::lab::LIMIT;
         while lab.keys(&format!("stopped-{n}")).await != [issued["AWS_ACCESS_KEY_ID"].clone()] {
             assert!(std::time::Instant::now() < end, "{:?}", lab.keys(&format!("stopped-{n}")).await);

@@ -1,4 +1,4 @@
-//! Enforce, Observe and Ignore, and every way from one to another.
+//! Enforce, Observe and Ignore, and every transition between them.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ async fn one_section_in_all_directions() {
                 assert!(drift.differences.is_empty());
             }
         }
-        // What was found once is not written to the status again and again.
+        // What was found once is not written to the status again.
         let version = lab.check("c").await.metadata.resource_version;
         let again = lab.check("c").await;
         assert_ne!(again.metadata.resource_version, version, "the annotation itself");
@@ -71,7 +71,7 @@ async fn a_whole_object_is_only_observed() {
         assert!(differences.iter().any(|difference| difference.path == path), "{path}: {differences:?}");
     }
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
-    // Enforcing is no way around adoption.
+    // Enforcing does not bypass adoption.
     lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
     assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
     lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
@@ -107,7 +107,7 @@ async fn what_is_not_observed_goes_on_beside_what_is() {
     let lab = Lab::new("beside").await;
     let spec = json!({ "user": { "name": "managed" }, "management": { "policy": "Ignore" } });
     lab.apply(&lab.connection(BUCKET, spec)).await;
-    // Without a policy the key is denied: somebody else has to grant it.
+    // Without a policy the key is denied: someone else has to grant it.
     while lab.iam().get_user().user_name("managed").send().await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }

@@ -1,16 +1,16 @@
-//! What Prometheus is told, by what is asked of the running operator.
+//! The metrics of a running operator, as Prometheus reads them.
 
 use serde_json::json;
 
 use crate::support::lab::{LIMIT, Lab};
 
-/// The value of a metric of an object of this lab.
+/// The value of a metric of an object of this harness.
 fn value(lab: &Lab, text: &str, metric: &str, name: &str) -> Option<i64> {
     let series = format!("{metric}{{namespace=\"{}\",name=\"{name}\"}} ", lab.namespace);
     text.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse().unwrap())
 }
 
-/// Scrapes until it holds: the watch tells the operator of its own status a moment later.
+/// Scrapes until `holds`: the watch shows the operator its own status a moment later.
 async fn scraped(lab: &Lab, holds: impl Fn(&str) -> bool) -> String {
     let end = std::time::Instant::now() + LIMIT;
     loop {
@@ -47,7 +47,7 @@ async fn readiness_and_the_age_of_keys() {
     assert!(text.ends_with("# EOF\n") && text.contains(&format!("# TYPE {metric} gauge\n")), "{text}");
     assert!(!text.contains(&credentials.access_key_id.unwrap()), "a key id in {text}");
 
-    // An object that is gone is told of no more.
+    // A deleted object is no longer reported.
     lab.delete("c").await;
     lab.gone("c").await;
     scraped(&lab, |text| !text.contains("name=\"c\"")).await;

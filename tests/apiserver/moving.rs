@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::lab::{Lab, client, drift_count, writes};
 use crate::support::stack::Stack;
 
-/// What `kubectl get` prints, without what belongs to the cluster that it comes from: status, and these fields of the metadata.
+/// The output of `kubectl get`, without what belongs to the cluster: status, and these fields of the metadata.
 fn exported(lab: &Lab, arguments: &[&str], fields: &[&str]) -> Value {
     let output = lab.kubectl(&[&["get"], arguments, &["-o", "json"]].concat());
     assert!(output.status.success(), "{output:?}");
@@ -34,7 +34,7 @@ async fn another_cluster_goes_on_with_the_same_keys() {
     lab.apply(&lab.connection("bucket-moving", spec)).await;
     lab.ready("c").await;
     let cluster = Api::<Namespace>::all(lab.client.clone()).get("kube-system").await.unwrap().uid().unwrap();
-    // 1. The operator ends, for good.
+    // 1. The operator is stopped, for good.
     lab.kill();
     let before = (lab.secret("key").await, lab.keys("mover").await);
 
@@ -56,7 +56,7 @@ async fn another_cluster_goes_on_with_the_same_keys() {
         create(&lab, list);
     }
 
-    // 4. Its operator calls itself by the name of the first cluster.
+    // 4. Its operator uses the cluster id of the first cluster.
     lab.environment.insert("BUCKETCONNECTION_CLUSTER_ID".into(), cluster);
     lab.proxy.take();
     lab.start();

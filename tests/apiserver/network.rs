@@ -1,4 +1,4 @@
-//! A private CA (`AWS_CA_BUNDLE`) and a proxy (`HTTPS_PROXY`) between us and AWS.
+//! A private CA (`AWS_CA_BUNDLE`) and a proxy (`HTTPS_PROXY`) between the operator and AWS.
 
 use std::io::{Read, Write, copy};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::lab::{Lab, told};
 use crate::support::stack::{Stack, scratch};
 
-/// A lab whose emulator speaks TLS with a certificate of a CA that nobody knows.
+/// A harness whose emulator uses TLS with a certificate of an unknown CA.
 async fn private(name: &str) -> (Lab, String) {
     let place = scratch(&format!("ca-{name}"));
     let place = place.to_str().unwrap();
@@ -48,7 +48,7 @@ async fn a_proxy() {
     assert!(tunnels.load(Ordering::SeqCst) > 0, "AWS was reached past the proxy");
 }
 
-/// A proxy that knows CONNECT; returns its address and how many tunnels it has opened.
+/// A proxy with CONNECT; returns its address and the number of tunnels that it has opened.
 fn connect_proxy() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,5 @@
-//! Nothing foreign is touched: buckets, users, policies, keys and Secrets that are not ours stop the connection, and say so.
+//! Nothing foreign is changed: foreign buckets, users, policies, keys and Secrets stop the connection, which reports
+//! them.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
@@ -26,7 +27,7 @@ async fn a_bucket_that_is_there() {
     assert!(message.contains("bucket-mine") && message.contains("choose another bucket.name"), "{message}");
     assert!(lab.s3().get_bucket_cors().bucket("bucket-mine").send().await.is_err(), "its CORS was written");
     assert!(lab.s3().get_bucket_tagging().bucket("bucket-mine").send().await.is_err(), "it was tagged");
-    // A user may exist by then, but it has no right and no key: nobody gets at a bucket by naming it.
+    // A user may exist by then, but it has no permission and no key: naming a bucket gives no access to it.
     let user = format!("{}.c", lab.namespace);
     assert_eq!(lab.keys(&user).await, [""; 0]);
     assert!(lab.iam().list_user_policies().user_name(&user).send().await.unwrap().policy_names().is_empty());
@@ -38,7 +39,7 @@ async fn a_bucket_that_is_there() {
         "{events:?}"
     );
 
-    // Once the bucket is gone, the connection comes up by itself at the next check.
+    // Once the bucket is deleted, the connection becomes ready in the next reconcile.
     lab.s3().delete_bucket().bucket("bucket-mine").send().await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
@@ -56,7 +57,7 @@ async fn a_bucket_of_another_connection() {
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "NameTaken");
     assert!(message.contains(&format!("belongs to BucketConnection {}/c:", lab.namespace)), "{message}");
-    // Deleting the one that was refused takes nothing from the other.
+    // Deleting the refused connection takes nothing from the other.
     lab.patch("second", json!({ "spec": { "deletionPolicy": "Delete", "forceDestroy": true } })).await;
     lab.delete("second").await;
     lab.gone("second").await;
@@ -141,14 +142,14 @@ async fn keys_of_others_on_our_user() {
     lab.apply(&lab.connection("bucket-mine", json!({ "user": { "name": "shared" } }))).await;
     lab.ready("c").await;
     let theirs = lab.iam().create_access_key().user_name("shared").send().await.unwrap().access_key.unwrap().access_key_id;
-    // Our Secret is lost: ours is replaced, theirs stays.
+    // The managed Secret is lost: the managed key is replaced, the foreign one stays.
     lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
     let keys = lab.keys("shared").await;
     assert!(keys.len() == 2 && keys.contains(&theirs), "{keys:?}");
 
-    // Two of theirs, and none of ours: there is no room, and no key is taken from them.
+    // Two foreign keys, and no managed one: there is no room, and the operator deletes neither.
     let ours = lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone();
     lab.iam().delete_access_key().user_name("shared").access_key_id(&ours).send().await.unwrap();
     lab.iam().create_access_key().user_name("shared").send().await.unwrap();
@@ -183,7 +184,7 @@ async fn a_user_that_aws_quarantined() {
 
 #[tokio::test]
 async fn a_server_that_ignores_tags_on_create_does_not_make_our_bucket_foreign() {
-    // The emulator as it is: no tags on create, no defaults of new buckets, "404, unset" for them.
+    // The plain emulator: no tags on creation, no defaults for new buckets, and "404, unset" for them.
     let mut lab = Lab::idle("plain", crate::support::stack::Stack::cluster(), &["--plain"]).await;
     lab.start();
     lab.apply(&lab.connection("bucket-mine", json!({ "preset": "IlluminaICA" }))).await;

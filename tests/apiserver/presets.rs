@@ -1,11 +1,12 @@
-//! What each preset lets the issued key do, tried with that key.
+//! What each preset allows the issued key, tried with that key.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, told};
 
-/// What a key may do, as far as the emulator can tell: list, get, put, delete under the prefix; then the same outside of it.
+/// What a key may do, as far as the emulator evaluates it: list, get, put, delete under the prefix; then the same
+/// outside of it.
 async fn rights(lab: &Lab, bucket: &str) -> String {
     let s3 = lab.s3_with_key("c-s3", "us-east-1").await;
     for key in ["runs/there", "elsewhere/there"] {
@@ -77,7 +78,7 @@ async fn illumina_ica_by_default_under_the_prefix_only() {
     check("IlluminaICA", json!({}), "runs/:list runs/:get runs/:put runs/:delete elsewhere/:list").await;
 }
 
-/// The bucket decides, where the spec does not say.
+/// The bucket decides, if the spec does not say.
 #[tokio::test]
 async fn illumina_ica_on_a_bucket_that_has_versions() {
     use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -157,13 +158,13 @@ async fn the_secret_serves_both_platforms() {
     let owner = &secret.metadata.annotations.as_ref().unwrap()["bucketconnection.dev/owner"];
     assert!(owner.ends_with(&format!("/{}/c", lab.namespace)), "{owner}");
     assert_eq!(secret.metadata.labels.unwrap()["app.kubernetes.io/managed-by"], "bucketconnection");
-    // Created, so that it is written over no other; applied from then on.
+    // Created, so that it overwrites no other; applied from then on.
     let manager =
         secret.metadata.managed_fields.unwrap().into_iter().find(|m| m.manager.as_deref() == Some("bucketconnection/secret"));
     assert_eq!(manager.unwrap().operation.as_deref(), Some("Update"));
 }
 
-/// All that the schema lets a prefix have is sent as it is: in a form to IAM, in the path and the query to S3.
+/// Every prefix that the schema accepts is sent unchanged: in a form to IAM, in the path and the query to S3.
 #[tokio::test]
 async fn every_character_of_a_prefix_works() {
     let lab = Lab::new("characters").await;
@@ -263,7 +264,7 @@ async fn every_setting_is_written_and_rests() {
     lab.check("c").await;
     assert_eq!(crate::support::lab::writes(&lab.proxy.take()), [""; 0]);
 
-    // What leaves the spec: our tags go, the settings that protect stay as they are.
+    // What is removed from the spec: managed tags are removed, the settings that protect stay as they are.
     lab.patch("c", json!({ "spec": { "bucket": { "tags": { "team": null }, "encryption": null }, "user": { "tags": null } } }))
         .await;
     lab.ready("c").await;

@@ -1,11 +1,12 @@
-//! What holds when Kubernetes forgets, when a bucket is another one of the same name, and when a key must go whatever else is wrong.
+//! What holds when recorded state in Kubernetes is lost, when a bucket is replaced by another of the same name, and
+//! when a key must be revoked whatever else is wrong.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::support::lab::{Lab, told, writes};
 
-/// The cluster is rebuilt: object and Secret go without the operator.
+/// The cluster is rebuilt: object and Secret disappear without the operator.
 async fn forget(lab: &mut Lab) {
     lab.kill();
     let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
@@ -29,7 +30,7 @@ async fn a_rebuilt_cluster_finds_its_keys() {
         let id = lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone();
         assert_eq!(lab.keys("rebuilt").await, [id]);
     }
-    // A key that no one here issued is not touched.
+    // A foreign key is not changed.
     let theirs = lab.iam().create_access_key().user_name("rebuilt").send().await.unwrap().access_key.unwrap().access_key_id;
     forget(&mut lab).await;
     lab.apply(&object).await;
@@ -50,7 +51,7 @@ async fn a_bucket_that_others_created_again_is_theirs() {
     lab.apply(&lab.connection("bucket-recreated", spec)).await;
     lab.ready("c").await;
     let s3 = lab.s3();
-    // S3 tells whole seconds: wait for another one, by its own clock.
+    // S3 reports whole seconds: wait for the next one, by its own clock.
     let created = |buckets: &aws_sdk_s3::operation::list_buckets::ListBucketsOutput| {
         buckets.buckets().iter().find(|b| b.name() == Some("bucket-recreated")).and_then(|b| b.creation_date().copied())
     };

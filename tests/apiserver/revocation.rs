@@ -1,5 +1,5 @@
-//! The emergency stop in every state (docs/operations.md, "A leaked key"): each row of the table there is a test here, or in unreadable.rs
-//! and existing.rs.
+//! A revocation in every state (docs/operations.md, "A leaked key"): each row of the table there is a test here, or in
+//! unreadable.rs and existing.rs.
 
 use bucketconnection::api::{FINALIZER, REVOKE_AT, ROTATE_AT};
 use kube::api::DeleteParams;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::lab::{Lab, told};
 use crate::support::proxy::Fault;
 
-/// A revocation is carried out, and the object stays as it is otherwise.
+/// The operator carries out a revocation, and the object stays as it is otherwise.
 async fn cut_off(lab: &Lab, user: &str, request: &str) {
     lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: request } } })).await;
     let done = lab
@@ -33,7 +33,7 @@ async fn connected(name: &str, spec: Value) -> (Lab, String) {
     (lab, user)
 }
 
-/// The same, in an account of its own, whose name is returned.
+/// The same, in its own account, whose name is returned.
 async fn connected_to(name: &str) -> (Lab, String, String) {
     let lab = Lab::new(name).await;
     let (account, user) = (lab.namespace.clone(), format!("user-{name}"));
@@ -87,7 +87,7 @@ async fn a_connection_whose_bucket_is_taken_is_cut_off() {
     assert!(lab.get("c").await.metadata.finalizers.unwrap().iter().any(|name| name == FINALIZER));
 }
 
-/// A reconcile that waits for a key to spread does not keep a revocation waiting.
+/// A reconcile that waits for a key to propagate does not delay a revocation.
 #[tokio::test]
 async fn a_connection_whose_key_spreads_is_cut_off() {
     let lab = Lab::new("spreading").await;
@@ -150,7 +150,7 @@ async fn a_quarantined_connection_is_cut_off() {
 async fn a_connection_that_is_being_deleted_is_cut_off() {
     let (lab, user) = connected("cutdeleted", json!({ "deletionPolicy": "Delete" })).await;
     lab.s3().put_object().bucket("bucket-cutdeleted").key("runs/x").body(vec![1].into()).send().await.unwrap();
-    // A key that others made keeps the user, the object keeps the bucket.
+    // A foreign key keeps the user, the object keeps the bucket.
     lab.iam().create_access_key().user_name(&user).send().await.unwrap();
     lab.delete("c").await;
     lab.until("c", "word of what is in the way", |object| told(object, "Stalled").0 == "True").await;
@@ -160,7 +160,7 @@ async fn a_connection_that_is_being_deleted_is_cut_off() {
     assert!(told(&stays, "RevocationComplete").2.contains("keys that this operator does not know stay"));
 }
 
-/// Nothing of the memory is left: the user is known again by its tags, and then cut off.
+/// No recorded state is left: the operator recognizes the user by its tags, and then revokes its keys.
 #[tokio::test]
 async fn a_connection_whose_status_was_forgotten_is_cut_off() {
     let (lab, user) = connected("cutforgotten", json!({})).await;
@@ -173,7 +173,8 @@ async fn a_connection_whose_status_was_forgotten_is_cut_off() {
     assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
 }
 
-/// Others filled the room for inline policies: the keys go all the same, it is told, and the operator's own policy makes room.
+/// Others filled the room for inline policies: the keys are still deleted, the status reports it, and the operator's
+/// own policy makes room.
 #[tokio::test]
 async fn a_user_without_room_for_the_denial_is_cut_off() {
     let (lab, user) = connected("cutquota", json!({})).await;

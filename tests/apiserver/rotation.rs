@@ -1,4 +1,5 @@
-//! Keys are replaced, in time or on request, without a moment in which the Secret holds a key that does not work; and cut off in an emergency.
+//! Keys are rotated, in time or on request, without a moment in which the Secret holds a key that does not work; and
+//! revoked in an emergency.
 
 use std::collections::BTreeSet;
 
@@ -51,17 +52,17 @@ async fn on_request_and_the_old_key_goes_in_its_time() {
     assert_eq!(lab.keys(USER).await.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([old.clone(), new.clone()]));
     assert_eq!(told(&object, "RotationComplete").1, "Overlapping");
     assert_eq!(told(&object, "Ready").0, "True");
-    // The new key was proven before the Secret got it; nothing waits any more.
+    // The new key was verified before the Secret got it; nothing waits anymore.
     let requests = lab.proxy.take();
     let created = requests.iter().position(|request| request.action == "iam:CreateAccessKey").unwrap();
     let proofs = requests[created..].iter().filter(|request| request.key == new).map(|request| request.action.as_str());
     assert!(proofs.collect::<BTreeSet<_>>().is_superset(&BTreeSet::from(["sts:GetCallerIdentity", "s3:ListBucket"])));
     assert!(lab.secrets().get_opt("c-s3-pending").await.unwrap().is_none());
-    // In its time the old one works. AWS tells whole seconds.
+    // During the overlap the old key works. AWS reports whole seconds.
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     consumer.list_objects_v2().bucket("bucket-rotation").prefix("runs/").send().await.unwrap();
 
-    // It was used since, so it is Inactive, but not deleted, and somebody is told where it was used.
+    // It was used since, so it is Inactive, but not deleted, and the status reports where it was used.
     let in_use = |object: &BucketConnection| {
         crate::support::lab::condition(object, "RotationComplete").is_some_and(|c| c.reason == "PreviousKeyInUse")
     };
@@ -73,7 +74,7 @@ async fn on_request_and_the_old_key_goes_in_its_time() {
     assert_eq!(lab.keys(USER).await.len(), 2);
     assert_eq!(told(&lab.get("c").await, "Ready").0, "True");
 
-    // The next rotation takes its place; the key between the two was used by nobody, and is deleted in the end.
+    // The next rotation replaces it; the key between the two was not used, and is deleted in the end.
     ask(&lab, ROTATE_AT, "2").await;
     another(&lab, &new).await;
     assert!(!lab.keys(USER).await.contains(&old));
@@ -107,7 +108,7 @@ async fn by_age() {
     assert!(seen.len() >= 2);
 }
 
-/// Grants the operator what deploy/kubernetes/restart.yaml does, in the lab's namespace.
+/// Grants the operator the permissions of deploy/kubernetes/restart.yaml, in the harness's namespace.
 fn may_restart(lab: &Lab) {
     let account = "--serviceaccount=bucketconnection-system:bucketconnection";
     let bound = lab.kubectl(&["create", "rolebinding", "restart", "--clusterrole=bucketconnection-restart", account]);
@@ -147,13 +148,13 @@ async fn each_key_in_a_secret_of_its_own_and_workloads_restarted() {
     lab.until("c", "end of the rotation", |object| credentials(object).previous.is_none()).await;
     assert!(lab.secrets().get_opt("key-v1").await.unwrap().is_none());
     assert_eq!(lab.keys(USER).await, [new["AWS_ACCESS_KEY_ID"].clone()]);
-    // Retained with it, and picked up again.
+    // Retained with it, and managed again later.
     lab.delete("c").await;
     lab.gone("c").await;
     assert_eq!(lab.secret("key-v2").await, new);
 }
 
-/// What a tenant writes into an annotation is no number to count on.
+/// A tenant can write any text into an annotation; the operator must not rely on the number there.
 #[tokio::test]
 async fn a_number_of_a_key_that_no_key_has() {
     let lab = Lab::new("numbers").await;
@@ -189,7 +190,7 @@ async fn an_emergency() {
     assert_eq!(first, ["iam:DeleteAccessKey", "iam:DeleteAccessKey", "iam:PutUserPolicy"], "at once: {order:?}");
     assert_eq!(order[3..6], ["iam:PutUserPolicy", "iam:TagUser", "iam:CreateAccessKey"], "{order:?}");
     assert_eq!(lab.keys(USER).await, [lab.secret("c-s3").await["AWS_ACCESS_KEY_ID"].clone()]);
-    // The denial that remains is of sessions alone.
+    // The remaining denial covers only sessions.
     lab.ready("c").await;
     let denial = lab.iam().get_user_policy().user_name(USER).policy_name("bucketconnection-revoked").send().await.unwrap();
     assert!(denial.policy_document.contains("aws%3ATokenIssueTime"), "{}", denial.policy_document);

@@ -1,4 +1,4 @@
-//! When a check is made: on request, by interval, never while suspended, and not because of our own status.
+//! When a reconcile runs: on request, by interval, never while suspended, and not because of the operator's own status.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn the_interval_of_an_object() {
     lab.until("c", "repaired drift", |object| crate::support::lab::drift_count(object) == 1).await;
     lab.ready("c").await;
 
-    // Two further checks that nobody asked for: not one write, to AWS or to the API server.
+    // Two further reconciles that no one requested: not one write, to AWS or to the API server.
     let passes = || lab.log().matches("reconcile ended").count();
     let end = std::time::Instant::now() + crate::support::lab::LIMIT;
     let wait = async |count: usize| {
@@ -46,7 +46,7 @@ async fn a_request_is_answered_once() {
         object.status.as_ref().unwrap().last_handled_reconcile_at.as_deref() == Some("2026-11-24T12:00:00Z")
     };
     lab.until("c", "answer", handled).await;
-    // Other annotations and labels, and our own status, wake nobody.
+    // Other annotations and labels, and the operator's own status, wake no reconcile.
     lab.proxy.take();
     lab.patch("c", json!({ "metadata": { "annotations": { "theirs": "x" }, "labels": { "theirs": "x" } } })).await;
     let mut other = lab.connection("bucket-other", json!({}));
@@ -81,7 +81,7 @@ async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
     lab.ready("c").await;
     assert!(lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok());
 
-    // Suspended from the start: created by nobody.
+    // Suspended from the start: never created.
     let mut never = lab.connection("bucket-never", json!({ "suspend": true }));
     never["metadata"]["name"] = json!("never");
     lab.apply(&never).await;
@@ -109,7 +109,7 @@ async fn a_restart_checks_and_changes_nothing() {
     }
     let checked = lab.proxy.take();
     assert_eq!(writes(&checked), [""; 0]);
-    // One check, and one sign-in.
+    // One reconcile, and one sign-in.
     assert_eq!(checked.len(), 7 + 1, "{:?}", crate::support::lab::actions(&checked));
     let after = lab.get("c").await;
     assert_eq!(

@@ -1,4 +1,5 @@
-//! No secret anywhere but in the Secret: not in logs at their most verbose, Events, status, arguments, metrics, errors or core dumps.
+//! No secret anywhere except in the Secret: not in logs at their most verbose, Events, status, arguments, metrics,
+//! errors or core dumps.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
@@ -16,7 +17,8 @@ use crate::support::lab::Lab;
 use crate::support::proxy::{Fault, read_message};
 use crate::support::stack::Stack;
 
-/// The forms in which a secret could be told: plain, in a URL, in the API server's JSON (alone and as part of the file), as bytes.
+/// The forms in which a secret could leak: plain, in a URL, in the API server's JSON (alone and as part of the file),
+/// as bytes.
 fn forms((id, secret): &(String, String)) -> Vec<String> {
     let base64 = |text: &str| json!(ByteString(text.as_bytes().to_vec())).as_str().unwrap().to_owned();
     let file = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
@@ -39,7 +41,8 @@ async fn no_secret_anywhere_but_in_the_secret() {
     lab.apply(&lab.connection("bucket-secrecy", json!({ "preset": "IlluminaICA" }))).await;
     lab.ready("c").await;
     let mut seen = vec![lab.secret("c-s3").await["AWS_SECRET_ACCESS_KEY"].clone()];
-    // A wrong secret in the Secret, a lost Secret, a key whose answer is lost: what is told about them has no secret either.
+    // A wrong secret part in the Secret, a lost Secret, a key whose answer is lost: their messages contain no secret
+    // either.
     lab.secrets().delete("c-s3", &Default::default()).await.unwrap();
     lab.check("c").await;
     lab.ready("c").await;
@@ -82,7 +85,7 @@ async fn no_secret_anywhere_but_in_the_secret() {
     }
 }
 
-/// The environment of the operator, but for its own key, which it got there; nothing where nobody else may read it.
+/// The environment of the operator, except its own key, which it received there; empty if no other user can read it.
 fn environment(pid: u32, own: &str) -> String {
     match std::fs::read(format!("/proc/{pid}/environ")) {
         Ok(environment) => String::from_utf8_lossy(&environment).replace(own, ""),
@@ -99,7 +102,8 @@ async fn memory_is_not_for_others() {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", lab.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
-    // Linux gives root what is about a process that is not dumpable; the user that it runs as may not read its memory.
+    // Linux makes root the owner of the files of a process that is not dumpable; the user that it runs as cannot read
+    // its memory.
     let place = format!("/proc/{}/mem", lab.pid());
     let (owner, user) = (std::fs::metadata(&place).unwrap().uid(), std::fs::metadata(&lab.directory).unwrap().uid());
     assert_eq!(owner, 0);
@@ -127,7 +131,7 @@ async fn an_answer_that_cannot_be_read_is_not_logged() {
     assert!(!lab.log().contains(SECRET), "{}", lab.log());
 }
 
-/// Answers whatever is asked with an object that has a wrong type where its metadata should be; returns its URL.
+/// Answers every request with an object that has a wrong type in its metadata; returns its URL.
 fn odd_api_server(secret: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

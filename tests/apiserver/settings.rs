@@ -1,4 +1,5 @@
-//! All settings of a bucket on a real run: set, changed by others and put right, and what is foreign stays the same bytes.
+//! All settings of a bucket in a real run: set, changed by others and reverted, while the foreign parts stay the same
+//! bytes.
 
 use aws_sdk_s3::types as sdk;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ async fn policy(lab: &Lab) -> String {
     lab.s3().get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap()
 }
 
-/// The next check changes just this, and the one after it nothing.
+/// The next reconcile changes only this, and the one after it nothing.
 async fn repaired(lab: &Lab, action: &str, path: &str) {
     lab.proxy.take();
     let object = lab.check("c").await;
@@ -65,7 +66,7 @@ async fn quiet(lab: &Lab) {
 async fn all_of_them() {
     let lab = Lab::new("settings-all").await;
     let s3 = lab.s3();
-    // Where the logs go: S3 wants a bucket of the same owner that lets its log delivery write.
+    // The target of the logs: S3 requires a bucket of the same owner that allows its log delivery to write.
     s3.create_bucket().bucket("bucket-settings-logs").send().await.unwrap();
     let deliver = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Principal": { "Service": "logging.s3.amazonaws.com" }, "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket-settings-logs/*" }] });
     s3.put_bucket_policy().bucket("bucket-settings-logs").policy(deliver.to_string()).send().await.unwrap();
@@ -123,7 +124,7 @@ async fn what_is_foreign_stays() {
         .unwrap();
     repaired(&lab, "s3:PutBucketVersioning", "bucket.versioning").await;
 
-    // Others add what is theirs, and break what is ours.
+    // Others add foreign parts, and break managed ones.
     let mut statements: Vec<Value> =
         serde_json::from_str::<Value>(&policy(&lab).await).unwrap()["Statement"].as_array().unwrap().clone();
     statements.retain(|statement| statement["Sid"] != "Guard");
@@ -162,7 +163,7 @@ async fn what_is_foreign_stays() {
     call.skip_destination_validation(true).send().await.unwrap();
     let notified = s3.get_bucket_notification_configuration().bucket(BUCKET).send().await.unwrap();
 
-    // All of ours goes; a Deny only where that is allowed.
+    // All managed parts are removed; a Deny only if that is allowed.
     wanted["bucket"]["policyStatements"] = json!([]);
     wanted["bucket"]["lifecycle"] = json!({ "rules": [] });
     for field in ["tls", "tags"] {

@@ -1,11 +1,11 @@
-//! What a tenant may do in an account, and attempts to get more.
+//! What a tenant can do in an account, and attempts to get more.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::lab::{Lab, told};
 
-/// A lab with an account of its own on the terms of `rule`, whose name is that of the namespace.
+/// A harness with its own account with the entry `rule`; the account has the name of the namespace.
 async fn tenant(name: &str, rule: Value) -> Lab {
     let lab = Lab::new(name).await;
     let mut own =
@@ -53,10 +53,10 @@ async fn what_is_not_listed_is_refused_without_a_call() {
         let message = refused(&lab, name, bucket, spec).await;
         assert!(message.contains(expected), "{name}: {message}");
     }
-    // A refused object has touched nothing, so nothing keeps it.
+    // A refused object has changed nothing, so nothing delays its deletion.
     lab.delete("bucket").await;
     lab.gone("bucket").await;
-    // The account's keeper allows it, and it comes up by itself.
+    // The platform team allows it, and it becomes ready without further action.
     let rule = json!({ "names": [lab.namespace], "buckets": ["lab-a-*"], "regions": ["us-*"], "presets": ["ReadOnly"] });
     lab.account(&lab.namespace, json!({ "allowedNamespaces": [rule] })).await;
     lab.ready("preset").await;
@@ -179,7 +179,7 @@ async fn of_two_that_claim_one_bucket_or_user_the_older_has_it() {
     lab.apply(&named("first", "lab-a-one", "shared")).await;
     lab.ready("first").await;
     lab.apply(&named("bucket", "lab-a-one", "other")).await;
-    // The user "other" is not allowed, which is told first.
+    // The user "other" is not allowed, which is reported first.
     assert_eq!(told(&lab.condition("bucket", "Stalled", "True").await, "Ready").1, "NotAllowed");
     let mut same_bucket = connection(&lab, "lab-a-one", json!({}));
     same_bucket["metadata"]["name"] = json!("same-bucket");
@@ -193,7 +193,7 @@ async fn of_two_that_claim_one_bucket_or_user_the_older_has_it() {
         assert!(message.contains(&format!("belongs to BucketConnection {}/first", lab.namespace)), "{message}");
         assert_eq!(lab.proxy.take(), []);
     }
-    // The loser's deletion takes nothing from the winner; the winner's makes room.
+    // The loser's deletion takes nothing from the winner; the winner's deletion makes room.
     lab.delete("same-bucket").await;
     lab.gone("same-bucket").await;
     lab.check("first").await;
@@ -212,7 +212,7 @@ async fn who_may_not_have_it_or_only_looks_claims_nothing() {
         object["metadata"]["name"] = json!(name);
         object
     };
-    // Refused and suspended; suspended; only looking.
+    // Refused and suspended; suspended; only observed.
     let forbidden = json!({ "suspend": true, "user": { "name": "forbidden" } });
     lab.apply(&named("refused", "lab-a-one", forbidden)).await;
     lab.apply(&named("suspended", "lab-a-one", json!({ "suspend": true }))).await;

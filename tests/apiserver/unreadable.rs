@@ -1,4 +1,5 @@
-//! Objects that the operator cannot read as a whole: they stop no other, they say what is wrong, and they can be deleted.
+//! Objects that the operator cannot read as a whole: they block no other, they report the error, and they can be
+//! deleted.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::support::stack::Stack;
 
 const BUCKET: &str = "bucket-unreadable";
 
-/// A lab in a control plane of these tests, whose CRD lets anything pass, as an older or a newer one may.
+/// A harness in a control plane of its own, whose CRD accepts everything, as an older or a newer one may.
 async fn lab(name: &str) -> Lab {
     static CLUSTER: OnceCell<Stack> = OnceCell::const_new();
     let cluster = CLUSTER.get_or_init(|| async { Stack::start("loose", &["--no-aws"]) }).await;
@@ -44,7 +45,7 @@ async fn change(lab: &Lab, patch: Value) {
     objects(lab).patch("c", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
-/// A connection that was Ready before its spec became unreadable, and says so.
+/// A connection that was Ready before its spec became unreadable, and reports that.
 async fn unreadable(name: &str, spec: Value) -> Lab {
     let mut lab = lab(name).await;
     lab.start();
@@ -92,7 +93,7 @@ async fn a_bad_object_among_good_ones() {
     lab.ready("c").await;
     let message = stalled(&lab, "bad", "NoSuchPreset").await;
     assert!(message.contains("IlluminaICA"), "{message}");
-    // A good schema and names that would widen a policy: the rules hold even where the CRD has lost them.
+    // A good schema and names that would widen a policy: the rules hold even if the CRD has lost them.
     let mut wide = lab.connection("bucket-*", json!({}));
     wide["metadata"]["name"] = json!("wide");
     lab.apply(&wide).await;
@@ -131,7 +132,7 @@ async fn its_deletion_waits_where_something_is_to_be_deleted() {
     objects(&lab).delete("c", &Default::default()).await.unwrap();
     stalled(&lab, "c", "set deletionPolicy: Retain to delete the object and keep its resources in AWS").await;
     assert_eq!(writes(&lab.proxy.take()), [""; 0]);
-    // Once it can be read again, the deletion does what it has to.
+    // Once it can be read again, the deletion does what it must.
     change(&lab, json!({ "spec": { "credentials": { "rotation": { "interval": "36h" } } } })).await;
     gone(&lab).await;
     assert!(lab.secrets().get_opt("c-s3").await.unwrap().is_none());

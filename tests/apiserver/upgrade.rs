@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::lab::{Lab, told};
 use crate::support::stack::Stack;
 
-/// Installs a CRD and waits until the API server goes by it, which an object tells that is applied as a dry run.
+/// Installs a CRD and waits until the API server uses it, which a dry run of an object shows.
 async fn install(lab: &Lab, crd: &Value, holds: impl Fn(&Value) -> bool) {
     let object = named(&lab.connection("bucket-probe", json!({})), "probe");
     let parameters = PatchParams { dry_run: true, ..PatchParams::apply("probe").force() };
@@ -51,7 +51,7 @@ async fn an_object_of_before_accounts_works_with_the_account_default() {
     install(&lab, &old, |spec| spec["accountRef"].is_null()).await;
     lab.apply(&lab.connection("bucket-upgrade", json!({}))).await;
     assert!(raw(&lab).get("c").await.unwrap().data["spec"]["accountRef"].is_null());
-    // The schema of before took periods that no version could read.
+    // The old schema accepted periods that no version could read.
     let unreadable = json!({ "credentials": { "rotation": { "interval": "12h1d" } }, "deletionPolicy": "Delete" });
     let unreadable = named(&lab.connection("bucket-unreadable", unreadable), "unreadable");
     raw(&lab).patch("unreadable", &PatchParams::apply("user"), &Patch::Apply(unreadable)).await.unwrap();
@@ -60,10 +60,10 @@ async fn an_object_of_before_accounts_works_with_the_account_default() {
     assert_eq!(raw(&lab).get("c").await.unwrap().data["spec"]["accountRef"], json!({ "name": "default" }));
     lab.start();
     lab.ready("c").await;
-    // And its spec can be applied again as it was.
+    // Its spec can be applied again unchanged.
     lab.apply(&lab.connection("bucket-upgrade", json!({}))).await;
     lab.ready("c").await;
-    // The way out of an object that cannot be read passes the new schema.
+    // The new schema accepts the change that releases an unreadable object.
     let begun = Patch::Merge(json!({ "metadata": { "finalizers": [FINALIZER] }, "status": { "accountId": "123456789012" } }));
     raw(&lab).patch("unreadable", &PatchParams::default(), &begun).await.unwrap();
     raw(&lab).patch_status("unreadable", &PatchParams::default(), &begun).await.unwrap();
@@ -77,7 +77,7 @@ async fn an_object_of_before_accounts_works_with_the_account_default() {
     }
 }
 
-/// An object of before names were checked, or under an old CRD.
+/// An object from before names were checked, or under an old CRD.
 #[tokio::test]
 async fn an_account_of_a_name_that_is_none_is_not_asked_for() {
     let stack = Box::leak(Box::new(Stack::start("names", &["--no-aws"])));

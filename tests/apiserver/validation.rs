@@ -1,4 +1,5 @@
-//! The CRD on a real API server: what it refuses, in words that name the field and what is allowed, and what it explains.
+//! The CRD on a real API server: what it refuses, with messages that name the field and the allowed values, and what
+//! `kubectl explain` shows.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::support::lab::Lab;
 use crate::support::merge::merge;
 use crate::support::stack::Stack;
 
-/// Applies `spec` over a good one, as a dry run; the API server's words, or nothing when it accepts.
+/// Applies `spec` over a good one, as a dry run; returns the API server's message, or nothing if it accepts.
 async fn words(lab: &Lab, spec: Value) -> String {
     let mut object = lab.connection("bucket-valid", json!({}));
     merge(&mut object["spec"], spec);
@@ -24,14 +25,14 @@ async fn words(lab: &Lab, spec: Value) -> String {
     }
 }
 
-/// A spec with a key that somebody else keeps.
+/// A spec with an existing key.
 fn existing(change: Value) -> Value {
     let mut spec = json!({ "credentials": { "source": "Existing", "existingSecretRef": { "name": "theirs" } } });
     merge(&mut spec, change);
     spec
 }
 
-/// A map of so many entries.
+/// A map with so many entries.
 fn many(count: usize, value: Value) -> Value {
     (0..count).map(|n| (format!("entry{n}"), value.clone())).collect::<serde_json::Map<_, _>>().into()
 }
@@ -203,7 +204,7 @@ async fn good_examples_are_accepted() {
     }
 }
 
-/// What a list leaves out is not filled in, so that the same object again is the same, whoever applies it.
+/// What a list omits is not filled in, so that applying the same object again changes nothing, for every applier.
 #[tokio::test]
 async fn the_same_object_again_changes_nothing() {
     let lab = Lab::idle("again", Stack::cluster(), &[]).await;
@@ -233,7 +234,7 @@ async fn the_same_object_again_changes_nothing() {
     }
 }
 
-/// Without strict validation too: a field that is dropped would let a statement, or a rule, mean more.
+/// Without strict validation too: a dropped field would make a statement, or a rule, mean more.
 #[tokio::test]
 async fn a_field_that_nobody_knows_is_refused_where_it_would_widen() {
     let lab = Lab::new("unknown").await;
@@ -368,8 +369,8 @@ async fn what_a_schema_cannot_say_is_said_in_the_status() {
     assert_eq!(aws, [], "nothing was asked of AWS for them");
 }
 
-/// Server-side apply makes null of a map whose last entry leaves, unless the map is atomic. Objects that mean nothing when they are
-/// empty may become null; they are nullable.
+/// Server-side apply makes a map null when its last entry is removed, unless the map is atomic. Objects without a
+/// meaning when empty may become null; they are nullable.
 #[tokio::test]
 async fn what_becomes_empty_is_accepted_and_keeps_its_meaning() {
     let lab = Lab::idle("empty", Stack::cluster(), &[]).await;
@@ -425,7 +426,7 @@ async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
     }
 }
 
-/// Names become a part of the address of a request as they are.
+/// Names become part of a request's path unescaped.
 #[tokio::test]
 async fn what_an_account_names_are_names() {
     let lab = Lab::idle("account-names", Stack::cluster(), &[]).await;
@@ -442,7 +443,7 @@ async fn what_an_account_names_are_names() {
     }
 }
 
-/// What a field is set to: borders of numbers, and texts that a pattern may let through.
+/// Values for a field: limits of numbers, and texts that a pattern might accept.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::String(_) => {
@@ -459,7 +460,7 @@ fn others(value: &Value) -> Vec<Value> {
     }
 }
 
-/// JSON pointers of all values that have no parts.
+/// JSON pointers of all values without parts.
 fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -472,7 +473,7 @@ fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// An object that the API server stores and the operator cannot read does nothing, and needs a person to be deleted.
+/// An object that the API server stores but the operator cannot read does nothing, and a person must help to delete it.
 #[tokio::test]
 async fn what_the_schema_takes_can_be_read() {
     let lab = Lab::idle("readable", Stack::cluster(), &[]).await;

@@ -119,7 +119,7 @@ async fn a_known_managed_policy_takes_one_call_and_a_changed_one_is_read_whole()
     let arn = "PolicyArn=arn:aws:iam::123456789012:policy/bucketconnection/guide";
     assert_eq!(parameters(&script.request()), ["Action=GetPolicyVersion", arn, "VersionId=v1"]);
 
-    // v1 is not the default any more: the policy, then its default version and its versions at once.
+    // v1 is no longer the default: reads the policy, then its default version and its versions in parallel.
     let get = "<GetPolicyResponse><GetPolicyResult><Policy><DefaultVersionId>v10</DefaultVersionId><Tags><member><Key>k</Key><Value>v</Value></member></Tags></Policy></GetPolicyResult></GetPolicyResponse>";
     let script = Script::new(vec![version(false, &policy.document.to_json()), ok(get), NO_SUCH_ENTITY, NO_SUCH_ENTITY]);
     let _ = script.aws.managed_policy(&policy, Some("v1")).await;
@@ -154,7 +154,7 @@ async fn writing_managed_policies() {
     assert!(parameters(&requests[0]).contains(&"VersionId=v2".to_owned()));
     assert!(parameters(&requests[1]).contains(&"SetAsDefault=true".to_owned()));
 
-    // Detach, versions other than the default, then the policy.
+    // Detaches, deletes versions other than the default, then the policy.
     let get = "<GetPolicyResponse><GetPolicyResult><Policy><DefaultVersionId>v10</DefaultVersionId></Policy></GetPolicyResult></GetPolicyResponse>";
     let list = "<ListPolicyVersionsResponse><ListPolicyVersionsResult><Versions><member><VersionId>v10</VersionId></member><member><VersionId>v9</VersionId></member></Versions></ListPolicyVersionsResult></ListPolicyVersionsResponse>";
     let script = Script::new(vec![NO_SUCH_ENTITY, ok(get), ok(list), ok("<x/>"), ok("<x/>")]);

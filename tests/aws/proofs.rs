@@ -1,4 +1,4 @@
-//! What is tried with a key, by its wire form, and how its answers are understood.
+//! The verification calls, by their wire format, and how their answers are understood.
 
 use bucketconnection::credentials::{KeyPair, Sensitive};
 use bucketconnection::desired::Proof;
@@ -12,7 +12,7 @@ const DENIED: Answer = Answer(403, "", "<Error><Code>AccessDenied</Code><Message
 const NO_KEY: Answer = Answer(404, "", "<Error><Code>NoSuchKey</Code><Message>x</Message></Error>");
 const LISTED: &str = "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>";
 
-/// Tries these proofs once; what was sent, and the class of what failed, by proof.
+/// Makes these calls once; returns what was sent, and the class of each failure.
 async fn tried(proofs: &[Proof], answers: Vec<Answer>) -> (Vec<String>, Vec<(Proof, Option<Class>)>) {
     let script = Script::new(answers);
     let mut desired = desired(json!({ "verification": { "objects": true } }));
@@ -43,7 +43,7 @@ async fn outside_the_prefix_only_a_denial_is_right() {
     assert_eq!(found[0].1, None);
     assert_eq!(tried(&[Proof::ListOutside], vec![ok(LISTED)]).await.1[0].1, Some(Class::Allowed));
     assert_eq!(tried(&[Proof::GetOutside], vec![DENIED]).await.1[0].1, None);
-    // Only who may read it, and list the bucket, is told that it is not there.
+    // S3 reports a missing object only to callers that may read it and list the bucket.
     assert_eq!(tried(&[Proof::GetOutside], vec![NO_KEY]).await.1[0].1, Some(Class::Allowed));
     assert_eq!(tried(&[Proof::GetOutside], vec![ok("")]).await.1[0].1, Some(Class::Allowed));
     for (status, code, class) in

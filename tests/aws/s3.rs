@@ -38,7 +38,7 @@ async fn sent(write: Write) -> String {
     script.request()
 }
 
-/// Reads the one setting that is wanted beside the tags; answers come in any order, so only one is scripted.
+/// Reads the one desired setting and the tags; answers come in any order, so only one is scripted.
 async fn read_tags(answer: Answer) -> Bucket {
     let script = Script::new(vec![answer]);
     let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
@@ -219,7 +219,7 @@ async fn set_and_unset_settings() {
 
 #[tokio::test]
 async fn counting_and_deleting() {
-    // Both listings are asked at once, so the answer serves either.
+    // Both lists are requested in parallel, so the answer serves either.
     const BOTH: &str = "<x><IsTruncated>false</IsTruncated><Version><Key>a</Key><VersionId>1</VersionId><IsLatest>true</IsLatest></Version>\
         <Version><Key>a</Key><VersionId>0</VersionId><IsLatest>false</IsLatest></Version><DeleteMarker><Key>b</Key><VersionId>2</VersionId></DeleteMarker>\
         <Upload><Key>c</Key><UploadId>u</UploadId></Upload></x>";

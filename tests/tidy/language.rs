@@ -1,11 +1,11 @@
-//! The prose: words that docs/messages.md refuses, links that lead somewhere, pages that are linked.
+//! The prose: words that docs/messages.md refuses, broken links, and pages without a link.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{ROOT, files, read};
 
-/// The pages for people: files, and folders with all in them.
+/// The pages for people: files, and folders with everything in them.
 const PAGES: [&str; 8] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "tests/README.md"];
 /// The page that lists the words.
@@ -43,7 +43,7 @@ fn comments(text: &str) -> String {
     text.lines().map(|line| line.split_once("# ").map_or("", |(_, comment)| comment)).collect::<Vec<_>>().join("\n")
 }
 
-/// The words of the table between the markers, in the order in which they stand there.
+/// The words in the table between the markers, in their order.
 fn refused() -> Vec<String> {
     let page = read("docs/messages.md");
     let table = page.split("<!-- refused words -->").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).expect("markers");
@@ -51,11 +51,11 @@ fn refused() -> Vec<String> {
     rows.flat_map(|row| row.split('|').nth(1).unwrap().split(',')).map(|word| word.trim().to_owned()).collect()
 }
 
-/// The line in which `word` occurs first.
+/// The line of the first occurrence of `word`.
 fn first(text: &str, word: &str) -> Option<usize> {
     let part = |c: char| c.is_alphanumeric() || "_-/".contains(c);
     let lower = text.to_lowercase().replace('’', "'");
-    // A phrase may be broken by the end of a line.
+    // A line break may split a phrase.
     let flat = lower.replace('\n', " ");
     let whole = |(start, _): &(usize, &str)| {
         let (before, after) = (flat[..*start].chars().next_back(), flat[start + word.len()..].chars().next());
@@ -97,7 +97,7 @@ fn a_refused_word_is_found() {
     assert_eq!(find(&comments("name: whoever # for nobody\n")), Some((1, "nobody")));
 }
 
-/// The anchor of a heading, as forges make it.
+/// The anchor of a heading, as code hosts generate it.
 pub(crate) fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c)).collect::<String>();
     kept.replace(' ', "-")
@@ -108,7 +108,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
 }
 
-/// The targets of the links of a page that are no addresses.
+/// The targets of the links of a page, without URLs.
 fn links(text: &str) -> Vec<String> {
     let prose = prose(text, false);
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -1,4 +1,5 @@
-//! What the operator is built from, by deny.toml: licences, sources, bans and duplicates, without a tool beside cargo.
+//! The dependencies of the operator, according to deny.toml: licenses, sources, bans and duplicates, without a tool
+//! other than cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -13,11 +14,11 @@ fn run(command: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Every crate that is built on this machine, tests included.
+/// Every crate that is built on this machine, including those for tests.
 fn packages() -> Vec<Value> {
     let version = run("rustc", &["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    // What was built here was downloaded, so nothing is asked for.
+    // The crates of this build are downloaded already, so nothing is fetched.
     let arguments = ["metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", host];
     let metadata: Value = serde_json::from_str(&run(env!("CARGO"), &arguments)).unwrap();
     metadata["packages"].as_array().unwrap().clone()
@@ -35,7 +36,7 @@ fn listed(name: &str) -> BTreeSet<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether a licence of the expression (SPDX) can be chosen of which all is allowed.
+/// Whether one of the licenses of the SPDX expression can be chosen so that all of its parts are allowed.
 fn acceptable(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "+WITH+");
     let words: Vec<_> = spaced.split_whitespace().map(|word| word.replace("+WITH+", " WITH ")).collect();

@@ -1,5 +1,6 @@
-//! The emergency brake: whatever the tenant does to its object, a revocation is carried out. Suspended, invalid and not allowed objects, and
-//! those whose bucket was taken, are in `remembers.rs`; those that cannot be read in `unreadable.rs`; another tenant's load in `load.rs`.
+//! Revocation: whatever the tenant does to its object, the operator carries out a revocation. `remembers.rs` has
+//! suspended, invalid and not allowed objects, and those whose bucket became foreign; `unreadable.rs` has those that
+//! cannot be read; `load.rs` has another tenant's load.
 
 use aws_sdk_iam::types::{StatusType, Tag};
 use bucketconnection::api::{FINALIZER, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Tenant, lab, refused};
 use crate::support::lab::{Lab, told};
 
-/// Asks for a revocation, as the platform does; the key of the Secret is gone, and its sessions are denied.
+/// Requests a revocation, as the platform team does; the key in the Secret is deleted, and its sessions are denied.
 async fn cut_off(lab: &Lab, name: &str, user: &str, request: &str) {
     lab.patch(name, json!({ "metadata": { "annotations": { REVOKE_AT: request } } })).await;
     let done = lab
@@ -47,13 +48,13 @@ async fn no_change_of_the_spec_holds_it_off() {
             lab.ready("c").await;
         }
     }
-    // The next one is issued as ever once the object says so.
+    // Another key is issued as usual once the object is valid again.
     bob.patch("c", json!({ "policy": null, "credentials": null })).await.unwrap();
     lab.ready("c").await;
     assert_eq!(lab.keys(&user).await.len(), 1);
 }
 
-/// Neither a deletion that waits, nor the tenant's Secret, which is not to be written.
+/// Neither a waiting deletion nor a Secret of the tenant that cannot be written delays it.
 #[tokio::test]
 async fn neither_a_deletion_that_waits_nor_the_secret_holds_it_off() {
     let lab = lab("waiting", json!({})).await;
@@ -88,7 +89,7 @@ async fn neither_a_deletion_that_waits_nor_the_secret_holds_it_off() {
     lab.gone("c").await;
 }
 
-/// With the tag `bucketconnection.dev/hold` on the user, its keys stay as a person left them; a revocation works all the same.
+/// With the tag `bucketconnection.dev/hold` on the user, its keys stay as a person left them; a revocation still works.
 #[tokio::test]
 async fn a_key_on_hold_stays_as_it_is() {
     let lab = lab("hold", json!({})).await;
@@ -105,7 +106,7 @@ async fn a_key_on_hold_stays_as_it_is() {
     lab.check("c").await;
     let object = lab.condition("c", "Stalled", "True").await;
     assert_eq!(told(&object, "Ready").1, "UserOnHold");
-    // A key that is deleted is not replaced, and nothing that the tenant asks for is done to keys.
+    // A deleted key is not replaced, and no request of the tenant changes keys.
     lab.patch("c", json!({ "metadata": { "annotations": { ROTATE_AT: "1" } } })).await;
     lab.check("c").await;
     assert_eq!(lab.keys(&user).await, std::slice::from_ref(&key));
@@ -120,7 +121,7 @@ async fn a_key_on_hold_stays_as_it_is() {
     assert_eq!(lab.keys(&user).await.len(), 1);
 }
 
-/// What is done in AWS in an incident stays: a Deny beside ours, a boundary, AWS's own quarantine.
+/// What a person changes in AWS during an incident stays: another Deny, a boundary, AWS's own quarantine.
 #[tokio::test]
 async fn what_is_denied_in_aws_stays_denied() {
     let lab = lab("incident", json!({})).await;

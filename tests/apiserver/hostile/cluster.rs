@@ -1,4 +1,4 @@
-//! Kubernetes' own walls: what a tenant may not do there, and what the operator's identity may not be used for.
+//! Kubernetes' own protection: what a tenant cannot do there, and what the operator's identity cannot be used for.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::support::lab::{LIMIT, Lab, client, told};
 
 const OWNER: &str = "bucketconnection.dev/owner";
 
-/// Whether the API server refused it, and why.
+/// Why the API server refused it; fails if it did not.
 fn denied<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     match result {
         Err(Error::Api(status)) if [403, 422].contains(&status.code) => status.message.clone(),
@@ -31,7 +31,7 @@ async fn a_tenant_has_nothing_but_its_own() {
     lab.ready("c").await;
     let status = Patch::Merge(json!({ "status": { "accountId": "210987654321" } }));
     denied(bob.objects.patch_status("c", &PatchParams::default(), &status).await);
-    // With the object itself, the status is not written either.
+    // The status is not written together with the object, either.
     let mut object = serde_json::to_value(bob.objects.get("c").await.unwrap()).unwrap();
     object["status"] = json!({ "accountId": "210987654321" });
     bob.objects.replace("c", &PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_tenant_has_nothing_but_its_own() {
     denied(Api::<Role>::namespaced(bob.client.clone(), &lab.namespace).list(&all).await);
 }
 
-/// As somebody who got hold of the operator's token.
+/// An attacker with the operator's token.
 struct Thief {
     secrets: Api<Secret>,
     roles: Api<Role>,
@@ -109,7 +109,7 @@ async fn the_operators_token_is_of_no_use_for_secrets_of_others() {
     );
     assert!(denied(thief.secrets.create(&new, &parsed(token)).await).contains("Opaque"));
     assert!(lab.secrets().get("theirs").await.unwrap().metadata.labels.is_none());
-    // What it made is its own, also once somebody took the label off; and nobody else is confined.
+    // The operator's objects stay its own, even if someone removed the label; and no one else is limited.
     thief.secrets.create(&new, &parsed(labelled("ours", json!({})))).await.unwrap();
     let unlabelled = Patch::Merge(json!({ "metadata": { "labels": null } }));
     lab.secrets().patch("ours", &PatchParams::default(), &unlabelled).await.unwrap();
@@ -125,7 +125,7 @@ async fn the_operators_token_is_of_no_use_for_secrets_of_others() {
 async fn the_operators_token_gives_nobody_more_than_one_secret() {
     let lab = lab("grants", json!({})).await;
     let thief = Thief::new(&lab).await;
-    // There is a Role that would give more.
+    // A Role that would grant more exists.
     let _ = Tenant::new(&lab, "bob", &lab.namespace).await;
     let new = PostParams::default();
     let rule = |change: Value| {
@@ -168,7 +168,7 @@ async fn the_operators_token_gives_nobody_more_than_one_secret() {
     thief.bindings.create(&new, &parsed(binding(json!({})))).await.unwrap();
     thief.bindings.delete("a-readers", &Default::default()).await.unwrap();
     thief.roles.delete("a-readers", &Default::default()).await.unwrap();
-    // Beyond these it has no rights at all.
+    // It has no other permissions.
     for arguments in [
         ["list", "secrets"],
         ["create", "pods"],
@@ -185,7 +185,8 @@ async fn the_operators_token_gives_nobody_more_than_one_secret() {
     }
 }
 
-/// The operator works as ever with the admission policy in force; the other tests have it too, since the local stack installs it.
+/// The operator works as usual with the admission policy in force; the other tests have it too, since the local stack
+/// installs it.
 #[tokio::test]
 async fn the_operator_itself_is_not_in_the_way_of_its_confinement() {
     let lab = lab("within", json!({})).await;
@@ -194,7 +195,7 @@ async fn the_operator_itself_is_not_in_the_way_of_its_confinement() {
     let spec = json!({ "access": { "groups": ["lab-b"] }, "credentials": { "secret": { "name": "c-s3", "versioned": true } }, "deletionPolicy": "Delete" });
     bob.apply(&bob.connection("c", "within-data", spec)).await.unwrap();
     lab.ready("c").await;
-    // What others take away is written again.
+    // What others remove is written again.
     let bare = Patch::Merge(json!({ "metadata": { "labels": null } }));
     lab.secrets().patch("c-s3", &PatchParams::default(), &bare).await.unwrap();
     let roles: Api<Role> = Api::namespaced(lab.client.clone(), &lab.namespace);

@@ -1,4 +1,4 @@
-//! What others put in AWS is taken over by nobody who only names it.
+//! A tenant that only names a foreign resource in AWS does not get it.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn a_lockdown_and_a_boundary_of_the_security_team_stay() {
     let (iam, s3) = (lab.iam(), lab.s3_with_key("imaging-s3", "us-east-1").await);
     let works = async || s3.delete_object().bucket("lockdown-data").key("runs/x").send().await.is_ok();
     assert!(works().await);
-    // Not of what the key is proven with: else each check would be patient with it.
+    // Not a Deny of the calls that verify the key: otherwise each reconcile would wait for it.
     let deny = json!({ "Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*" });
     let deny = json!({ "Version": "2012-10-17", "Statement": [deny] }).to_string();
     iam.put_user_policy().user_name("imaging").policy_name("SecurityLockdown").policy_document(&deny).send().await.unwrap();
@@ -44,7 +44,8 @@ async fn a_lockdown_and_a_boundary_of_the_security_team_stay() {
     assert_eq!(live.permissions_boundary.unwrap().permissions_boundary_arn, Some(arn));
 }
 
-/// A user that somebody else made keeps its rights to itself, and a bucket that was there before keeps its objects.
+/// A user that someone else created keeps its permissions to itself, and a bucket that existed before keeps its
+/// objects.
 #[tokio::test]
 async fn adoption_gives_no_more_than_it_says() {
     let lab = lab("adopter", json!({ "adoption": { "approval": "Account" } })).await;
@@ -64,7 +65,7 @@ async fn adoption_gives_no_more_than_it_says() {
     bob.apply(&bob.connection("archive", "adopter-archive", spec)).await.unwrap();
     let object = lab.until("archive", "a plan", |o| o.status.as_ref().is_some_and(|status| status.adoption.is_some())).await;
     let hash = object.status.unwrap().adoption.unwrap().plan_hash;
-    // What a tenant approves for itself, nobody has approved.
+    // A tenant's own approval does not count.
     bob.patch("archive", json!({ "approvedPlan": hash })).await.unwrap();
     let (reason, message) = refused(&lab, "archive").await;
     assert!(
@@ -80,7 +81,7 @@ async fn adoption_gives_no_more_than_it_says() {
     lab.s3().get_object().bucket("adopter-archive").key("old").send().await.unwrap();
 }
 
-/// A bucket policy and lifecycle rules are shared with others, who are told apart by names that a tenant chooses.
+/// A bucket policy and lifecycle rules have foreign parts, distinguished by names that a tenant chooses.
 #[tokio::test]
 async fn a_rule_of_the_legal_department_is_not_taken_over_by_its_name() {
     let lab = lab("legal", json!({ "adoption": { "approval": "Account" } })).await;
@@ -106,7 +107,7 @@ async fn a_rule_of_the_legal_department_is_not_taken_over_by_its_name() {
     for (what, bucket) in [
         ("lifecycle", json!({ "lifecycle": rules("legal-hold", 1) })),
         ("policy", json!({ "lifecycle": null, "policyStatements": statement, "allowWeaker": ["policyStatements"] })),
-        // The same words at first, so that it looks like one's own.
+        // The same text at first, so that it looks managed.
         ("copy", json!({ "policyStatements": null, "lifecycle": { "rules": [own] } })),
         ("copied", json!({ "lifecycle": rules("legal-hold", 1) })),
     ] {
@@ -119,18 +120,18 @@ async fn a_rule_of_the_legal_department_is_not_taken_over_by_its_name() {
         }
         assert!(held().await, "{what}");
     }
-    // What leaves the spec was never ours, so it stays.
+    // What is removed from the spec was never managed, so it stays.
     bob.patch("c", json!({ "bucket": { "lifecycle": rules("mine", 1), "policyStatements": [] } })).await.unwrap();
     lab.ready("c").await;
     assert!(held().await);
-    // Adoption is for the keeper of the account to approve.
+    // Only the platform team can approve the adoption.
     bob.patch("c", json!({ "bucket": { "adopt": true, "lifecycle": rules("legal-hold", 1) } })).await.unwrap();
     let (reason, message) = refused(&lab, "c").await;
     assert!(reason == "AwaitingApproval" && message.contains("adoption.approvedPlans"), "{message}");
     assert!(held().await);
 }
 
-/// A lifecycle rule and a statement that nobody but their authors should change.
+/// A lifecycle rule and a statement that only their authors should change.
 async fn hold(s3: &aws_sdk_s3::Client) {
     use aws_sdk_s3::types::{
         BucketLifecycleConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, Transition, TransitionStorageClass,

@@ -1,4 +1,4 @@
-//! The worst objects that a tenant can write, and what another tenant sees of them: nothing but a wait that ends.
+//! The worst objects that a tenant can write, and their effect on another tenant: only a wait that ends.
 
 use std::time::Instant;
 
@@ -10,13 +10,13 @@ use super::{Tenant, lab};
 use crate::accounts;
 use crate::support::lab::{Lab, condition, told};
 
-/// Patterns that a matcher with backtracking would not come to the end of, in each place where patterns are matched.
+/// Patterns on which a backtracking matcher would practically never end, in each place where patterns are matched.
 fn patterns(lab: &Lab) -> Vec<Value> {
     let (stars, bucket) = ("*".repeat(60), format!("arn:aws:s3:::{}-redos", lab.namespace));
     let action = format!("s3:{stars}z");
     let statement = |actions: &str, conditions: Value| json!({ "sid": "Slow", "effect": "Deny", "principals": { "AWS": [format!("arn:aws:iam::123456789012:user/{stars}z")] }, "actions": [actions], "conditions": conditions });
     let like = |key: &str| json!({ "StringLike": { key: [format!("{}z", "*a".repeat(500))] } });
-    // Never carried out: the emulator's own matcher of policies is one with backtracking.
+    // Never executed: the emulator's own policy matcher backtracks.
     let invalid = |mut spec: Value| {
         spec["management"] = json!({ "nonsense": "Ignore" });
         spec
@@ -31,7 +31,7 @@ fn patterns(lab: &Lab) -> Vec<Value> {
     specs.into_iter().map(invalid).collect()
 }
 
-/// The largest object that the API server takes, as far as this field goes.
+/// The largest object that the API server accepts, with respect to this field.
 fn largest() -> Vec<Value> {
     let resources: Vec<_> = (0..50).map(|n| format!("arn:aws:s3:::largest/{n}{}", "*a".repeat(500))).collect();
     let actions = |n: usize| (0..50).map(|m| format!("s3:{}{}*", "?*".repeat(50), ["a", "b"][(n + m) % 2])).collect::<Vec<_>>();
@@ -48,7 +48,7 @@ fn largest() -> Vec<Value> {
     ]
 }
 
-/// Both tenants' account; the namespace is `worst*`.
+/// The account of both tenants; the namespaces match `worst*`.
 async fn shared(lab: &Lab) -> String {
     lab.account("worst-account", json!({ "allowedNamespaces": [lab.rule(json!({ "names": ["worst*"] }))] })).await
 }
@@ -67,7 +67,7 @@ async fn attack(lab: &Lab, mallory: &Tenant) {
     }
 }
 
-/// A connection is made, revoked and deleted.
+/// A connection is created, revoked and deleted.
 async fn life(lab: &Lab, bob: &Tenant, bucket: &str) {
     bob.apply(&bob.connection("c", bucket, json!({ "deletionPolicy": "Delete" }))).await.unwrap();
     lab.ready("c").await;
@@ -84,7 +84,7 @@ async fn life(lab: &Lab, bob: &Tenant, bucket: &str) {
     lab.gone("c").await;
 }
 
-/// A connection of another tenant lives its whole life while these are there.
+/// A connection of another tenant goes through its whole life while these exist.
 #[tokio::test]
 async fn the_worst_objects_keep_nobody_from_being_connected_revoked_and_deleted() {
     // One operator for both tenants.
@@ -96,7 +96,7 @@ async fn the_worst_objects_keep_nobody_from_being_connected_revoked_and_deleted(
     let bob = Tenant { account, ..Tenant::new(&lab, "bob", &lab.namespace).await };
     life(&lab, &bob, "worst-victim").await;
     assert!(lab.operator().get("/healthz").await.contains("200 OK"));
-    // And each of them came to an end, too: none of it takes the time that a stage may take at most.
+    // Each of them also ended: no stage reached its time limit.
     lab.namespace = hostile;
     for n in 0..10 {
         let object = lab.until(&format!("worst{n}"), "an end", |object| condition(object, "Ready").is_some()).await;
@@ -106,8 +106,8 @@ async fn the_worst_objects_keep_nobody_from_being_connected_revoked_and_deleted(
     assert!(!lab.log().contains("panicked"), "{}", lab.log());
 }
 
-/// How much longer it takes than without them: a figure, which `make soak` prints, on a machine that does nothing else. The emulator, a single
-/// process, is shared too, and AWS is not.
+/// How much longer it takes than without them: a figure that `make soak` prints, on an idle machine. The emulator, a
+/// single process, is shared too; AWS is not.
 #[tokio::test]
 #[ignore = "by the clock: make soak"]
 async fn what_the_worst_objects_cost_others_by_the_clock() {
@@ -132,7 +132,7 @@ async fn what_the_worst_objects_cost_others_by_the_clock() {
     println!("connected, revoked and deleted: {alone:?} alone, {beside:?} beside the worst objects");
 }
 
-/// A tenant writes whatever it likes into its own Secret; it is neither a number nor a time to count on.
+/// A tenant can write any text into its own Secret; the operator must not rely on its numbers and times.
 #[tokio::test]
 async fn nothing_in_the_secret_makes_the_operator_fail() {
     let lab = lab("secretly", json!({})).await;
@@ -164,11 +164,11 @@ async fn nothing_in_the_secret_makes_the_operator_fail() {
         lab.ready("c").await;
     }
     assert!(!lab.log().contains("panicked"), "{}", lab.log());
-    // A key that says that it is old is replaced, and the one before works for the overlap.
+    // A key whose Secret says that it is old is rotated, and the previous key works for the overlap.
     assert!(lab.keys(&format!("{}.c", lab.namespace)).await.len() <= 2);
 }
 
-/// Names at the limits of Kubernetes, of IAM and of labels.
+/// Names at the limits of Kubernetes, IAM and labels.
 #[tokio::test]
 async fn the_longest_name_is_a_name() {
     let lab = lab("longest", json!({})).await;

@@ -1,4 +1,5 @@
-//! Attacks by a tenant: a Kubernetes user with all rights on BucketConnections and Secrets of its own namespace, and none elsewhere.
+//! Attacks by a tenant: a Kubernetes user with all permissions on BucketConnections and Secrets of its own namespace,
+//! and none elsewhere.
 
 mod brake;
 mod cluster;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::lab::{Lab, told};
 use crate::support::merge::merge;
 
-/// A tenant with a namespace, and the account of its lab.
+/// A tenant with a namespace, and the account of its harness.
 struct Tenant {
     account: String,
     namespace: String,
@@ -47,7 +48,7 @@ impl Tenant {
         Self { account: lab.namespace.clone(), namespace: namespace.to_owned(), client, objects, secrets }
     }
 
-    /// A connection in the lab's own account.
+    /// A connection in the harness's own account.
     fn connection(&self, name: &str, bucket: &str, spec: Value) -> Value {
         let mut object = json!({
             "apiVersion": "bucketconnection.dev/v1alpha1",
@@ -88,14 +89,14 @@ async fn client_as(lab: &Lab, user: &str) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// A lab with an account of its own, with this rule for its namespace.
+/// A harness with its own account, with this entry for its namespace.
 async fn lab(name: &str, rule: Value) -> Lab {
     let lab = Lab::new(name).await;
     lab.account(&lab.namespace, json!({ "accountId": "123456789012", "allowedNamespaces": [lab.rule(rule)] })).await;
     lab
 }
 
-/// Why the object is not ready, once it is not: reason and message.
+/// Reason and message of the object, once it is not ready.
 async fn refused(lab: &Lab, name: &str) -> (String, String) {
     let (_, reason, message) = told(&lab.condition(name, "Stalled", "True").await, "Ready");
     (reason, message)

@@ -1,4 +1,4 @@
-//! Names: what they lead to, whose they are, and what is learned by them.
+//! Names: what they refer to, who owns them, and what a tenant can learn from them.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ async fn observing_shows_nothing_of_another_tenants_bucket() {
     assert_eq!(reason, "BucketNotOwned", "{message}");
     let status = json!(lab.get("spy").await.status).to_string().to_lowercase();
     assert!(!status.contains("merger") && !status.contains("board"), "{status}");
-    // The operator's log tells whose it is.
+    // The operator's log names the owner.
     assert!(lab.log().contains("board/merger-with-acme"));
 }
 
@@ -45,7 +45,7 @@ async fn an_object_that_can_never_become_valid_holds_no_name() {
     lab.ready("honest").await;
 }
 
-/// Each of these went into the address of a request that the operator makes with its own identity.
+/// Each of these became part of a request path that the operator uses with its own identity.
 #[tokio::test]
 async fn no_name_of_a_spec_leads_to_another_request() {
     let lab = lab("paths", json!({})).await;
@@ -120,7 +120,7 @@ async fn no_name_of_a_spec_leads_to_another_host_or_path() {
     }
 }
 
-/// Secrets and groups: those of the namespace that are not ours, and groups that are everybody.
+/// Secrets and groups: foreign ones of the namespace, and groups that include everyone.
 #[tokio::test]
 async fn a_secret_of_others_is_neither_overwritten_nor_shown_nor_shared() {
     let lab = lab("password", json!({})).await;
@@ -148,7 +148,8 @@ async fn a_secret_of_others_is_neither_overwritten_nor_shown_nor_shared() {
     }
 }
 
-/// Objects of tenants without any right keep no AWSAccount from being deleted, and one that is being deleted takes nobody any more.
+/// Objects of tenants without any permission do not block the deletion of an AWSAccount, and an account that is being
+/// deleted accepts no new ones.
 #[tokio::test]
 async fn an_account_is_held_by_those_who_use_it_only() {
     let lab = accounts::lab("held").await;

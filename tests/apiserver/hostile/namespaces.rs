@@ -1,5 +1,5 @@
-//! A namespace that was deleted and created again under its name belongs to another tenant, as far as anybody knows: what the one before
-//! left in AWS is not given to it, not shown to it, and not deleted by it.
+//! A namespace that was deleted and created again under the same name may belong to another tenant: it does not get,
+//! see or delete what the earlier one left in AWS.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::{Tenant, refused, uid};
 use crate::support::lab::{LIMIT, Lab, writes};
 
-/// Lets the lab's namespace do this in the lab's own account.
+/// Allows this to the harness's namespace in the harness's own account.
 async fn allow(lab: &Lab, rule: Value) {
     lab.account(&lab.namespace, json!({ "accountId": "123456789012", "allowedNamespaces": [lab.rule(rule)] })).await;
 }
 
-/// Deletes the lab's namespace and creates it again under its name.
+/// Deletes the harness's namespace and creates it again under the same name.
 async fn again(lab: &Lab) {
     let namespaces: Api<Namespace> = Api::all(lab.client.clone());
     namespaces.delete(&lab.namespace, &DeleteParams::default()).await.unwrap();
@@ -39,7 +39,7 @@ async fn holds(lab: &Lab, bucket: &str, key: &str) -> bool {
     lab.s3().head_object().bucket(bucket).key(key).send().await.is_ok()
 }
 
-/// A lab in which alice has connected a bucket, with an object in it.
+/// A harness in which alice has connected a bucket, with an object in it.
 async fn of_alice(name: &str, rule: Value, bucket: &str, spec: Value) -> Lab {
     let lab = Lab::new(name).await;
     allow(&lab, rule).await;
@@ -80,7 +80,7 @@ async fn the_next_tenant_gets_nothing_of_the_last_one_until_the_account_says_so(
     assert!(!read("heir-new", "runs/daves").await && !read("heir-old", "runs/alices").await);
 }
 
-/// With its own bucket, too, which no rule refuses.
+/// Even with its own bucket, which no entry refuses.
 #[tokio::test]
 async fn a_bucket_of_the_last_tenant_is_neither_connected_nor_deleted() {
     let lab = of_alice("estate", json!({}), "estate-data", json!({ "policy": { "type": "Managed" } })).await;
@@ -101,7 +101,7 @@ async fn a_bucket_of_the_last_tenant_is_neither_connected_nor_deleted() {
     }
 }
 
-/// What the rules never allowed is not deleted either, whatever finalizer the object was created with.
+/// What the entries never allowed is not deleted either, whatever finalizer the object was created with.
 #[tokio::test]
 async fn a_finalizer_of_ones_own_deletes_nothing() {
     let lab = of_alice("preset", json!({ "buckets": ["preset-old"] }), "preset-old", json!({})).await;
@@ -123,7 +123,7 @@ async fn a_finalizer_of_ones_own_deletes_nothing() {
     assert!(holds(&lab, "preset-old", "runs/alices").await);
 }
 
-/// A tenant who may write tags (`actions`) names another one in them: that makes nothing theirs.
+/// A tenant that may write tags (`actions`) names another tenant in them: that transfers no ownership.
 #[tokio::test]
 async fn a_tag_of_another_tenants_key_gives_nobody_a_bucket() {
     let lab = Lab::new("trojan").await;

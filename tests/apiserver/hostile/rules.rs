@@ -1,11 +1,11 @@
-//! What no rule of the AWSAccount lists is not to be had, in whatever spelling.
+//! What no entry of the AWSAccount lists is refused, in any spelling.
 
 use serde_json::{Value, json};
 
 use super::{Tenant, lab, refused};
 use crate::support::lab::Lab;
 
-/// Attributes that policies go by, and what cannot be undone: none of it without a rule, and none of it with a call to AWS.
+/// Attributes that policies depend on, and what cannot be undone: refused without an entry, and before any call to AWS.
 #[tokio::test]
 async fn what_no_rule_lists_a_plain_tenant_does_not_get() {
     let lab = Lab::new("plain").await;
@@ -52,7 +52,7 @@ async fn what_no_rule_lists_a_plain_tenant_does_not_get() {
     }
 }
 
-/// Deletion asks no rules, but a tenant who was never allowed to destroy objects must not get there by deleting.
+/// Deletion ignores the entries, but a tenant who was never allowed to destroy objects must not achieve it by deletion.
 #[tokio::test]
 async fn forced_destruction_is_not_to_be_had_in_the_moment_of_deletion() {
     let mut lab = lab("destroy", json!({ "forceDestroy": false })).await;
@@ -70,7 +70,8 @@ async fn forced_destruction_is_not_to_be_had_in_the_moment_of_deletion() {
     lab.s3().get_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
 }
 
-/// A key with s3:* on its own bucket could make the bucket another tenant's, or nobody's, and manage the KMS key of all.
+/// A key with s3:* on its own bucket could make the bucket another tenant's, or no one's, and manage the KMS key of all
+/// tenants.
 #[tokio::test]
 async fn a_custom_policy_reaches_neither_the_ownership_tag_nor_the_key_of_all_tenants() {
     let lab = Lab::new("trojan").await;
@@ -107,7 +108,7 @@ async fn a_custom_policy_reaches_neither_the_ownership_tag_nor_the_key_of_all_te
     }
 }
 
-/// The same once more, as somebody writes it who has read how it is refused.
+/// The same again, from an author who has read how it is refused.
 #[tokio::test]
 async fn no_spelling_widens_a_custom_policy() {
     let lab = lab("spelling", json!({ "actions": null })).await;
@@ -140,7 +141,7 @@ async fn no_spelling_widens_a_custom_policy() {
         assert!(message.contains(expected) || message.contains("must be written like s3:GetObject"), "{statement}: {message}");
     }
     assert!(lab.s3().list_buckets().send().await.unwrap().buckets().is_empty());
-    // Beside each wildcard that stands for it stands the Deny, whose order in the policy does not matter.
+    // For each wildcard that matches it there is the Deny; the order in the policy does not matter.
     for action in ["s3:*", "s3:P*g", "s3:PutBucketTaggin?", "s3:????????????????", "s3:*BUCKETTAGGING"] {
         sam.apply(&sam.connection("trick", "spelling-data", with(json!({ "actions": [action] })))).await.unwrap();
         lab.condition("trick", "PolicyInSync", "True").await;
@@ -154,7 +155,7 @@ async fn no_spelling_widens_a_custom_policy() {
     }
 }
 
-/// Lock-outs: a Deny that the operator cannot take back, by names and by conditions.
+/// Lockouts: a Deny that the operator could not remove, by names and by conditions.
 #[tokio::test]
 async fn no_statement_locks_the_operator_out() {
     let lab = lab("lockout", json!({})).await;

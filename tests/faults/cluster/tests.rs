@@ -92,14 +92,14 @@ async fn a_status_is_applied_by_its_own_path_and_by_manager() {
     assert_eq!(code(api.patch_status("c", &manager("a"), &one).await), (409, "Conflict".to_owned()));
     let other = status(None, json!({ "lastHandledReconcileAt": "x" }));
     api.patch_status("c", &manager("b"), &other).await.unwrap();
-    // What a manager no longer sends goes; what another has stays.
+    // A field that its manager no longer sends is removed; a field of another manager stays.
     let less =
         api.patch_status("c", &manager("a"), &status(None, json!({ "observedGeneration": 1 }))).await.unwrap().status.unwrap();
     assert_eq!(
         (less.memory.account_id, less.last_handled_reconcile_at, less.observed_generation),
         (None, Some("x".to_owned()), Some(1))
     );
-    // What a person has changed is no longer the manager's to remove.
+    // A manager no longer removes what a person has changed.
     assert!(
         cluster
             .answer(&Request {
@@ -237,7 +237,7 @@ async fn faults_strike_before_and_after() {
     fault(Moment::After, Fault::Cut);
     assert!(!matches!(api.patch("x", &manager("m"), &Patch::Apply(namespace("x"))).await, Err(kube::Error::Api(_)) | Ok(_)));
     assert!(cluster.get("namespaces", "", "x").is_some());
-    // The client repeats what it is asked to repeat later, and gives up in the end.
+    // The client repeats a request if the server asks for it, and gives up in the end.
     let began: Timestamp = clock::now();
     fault(Moment::Before, Fault::Answer(429, "TooManyRequests"));
     assert_eq!(code(api.get("x").await).0, 429);

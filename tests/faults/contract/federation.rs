@@ -1,4 +1,4 @@
-//! Federation tokens: they have the rights of their user, and outlive its key.
+//! Federation tokens: they have the permissions of their user, and outlive its key.
 
 use aws_sdk_s3::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ cases! {
     a_token_is_not_for_iam,
 }
 
-/// The case's bucket and a user that may do these things and ask for tokens; its name, key and a token.
+/// The case's bucket and a user that may do these things and request tokens; its name, key and a token.
 async fn token(lab: &Lab, session: &Value) -> (String, Pair, SharedCredentialsProvider) {
     lab.new_bucket().await;
     let user = lab.new_user().await;
@@ -71,7 +71,7 @@ async fn a_denial_of_the_user_denies_its_tokens(lab: Lab, checks: &mut Checks) {
     checks.is("token", list(&lab, &token).await, "AccessDenied");
 }
 
-/// The rights of the user, but not for tokens from before that time.
+/// The permissions of the user, except for tokens from before that time.
 fn granted_since(time: &str) -> Value {
     let condition = json!({ "DateLessThan": { "aws:TokenIssueTime": time } });
     granted(&[json!({ "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition })])

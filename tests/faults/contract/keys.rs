@@ -1,4 +1,4 @@
-//! Access keys and the identity behind them.
+//! Access keys and their identities.
 
 use aws_sdk_iam::types::StatusType;
 
@@ -45,7 +45,7 @@ async fn set(lab: &Lab, user: &str, key: &Pair, status: StatusType) {
     lab.iam().update_access_key().user_name(user).access_key_id(&key.id).status(status).send().await.unwrap();
 }
 
-/// A user that may list the case's bucket; what S3 and STS say to its key.
+/// A user that may list the case's bucket, and the answers of S3 and STS to its key.
 async fn lister(lab: &Lab) -> (String, Pair) {
     let (bucket, user) = (lab.new_bucket().await, lab.new_user().await);
     lab.put_policy(&user, &policy(&[statement("Allow", "s3:ListBucket", &format!("arn:aws:s3:::{bucket}"))])).await;

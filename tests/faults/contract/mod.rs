@@ -1,5 +1,5 @@
-//! One suite of what AWS does, as its documentation has it, for the model and for the emulator: so the model does not only agree with
-//! its author. Where a server is known to differ, `DIFFERENCES` says so; a case in that list must really differ.
+//! One suite of documented behavior of AWS, for the model and for the emulator, so that the model does not only agree
+//! with its author. `DIFFERENCES` lists known differences of a server; a case in that list must really differ.
 
 mod buckets;
 mod federation;
@@ -30,7 +30,7 @@ const OTHER_ACCOUNT: &str = "210987654321";
 const OLD_REGION: &str = "us-east-1";
 const REGION: &str = "eu-west-1";
 
-/// Case, server, and why it differs there from AWS.
+/// Case, server, and why it differs from AWS.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("names_are_global", EMULATOR, "denies every call on a bucket of another account, creation too"),
     ("names_are_checked", EMULATOR, "checks no names of buckets"),
@@ -60,7 +60,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 const PARTS: [&[Case]; 7] =
     [buckets::CASES, settings::CASES, users::CASES, policies::CASES, keys::CASES, rights::CASES, federation::CASES];
 
-/// One thing that AWS does.
+/// One behavior of AWS.
 struct Case {
     name: &'static str,
     run: for<'a> fn(Lab, &'a mut Checks) -> BoxFuture<'a, ()>,
@@ -75,7 +75,7 @@ macro_rules! cases {
 }
 use cases;
 
-/// What a case found to be otherwise.
+/// The differences that a case found.
 #[derive(Default)]
 struct Checks(Vec<String>);
 
@@ -97,7 +97,7 @@ struct Lab {
     admin: SharedCredentialsProvider,
     /// May create buckets in another account.
     stranger: SharedCredentialsProvider,
-    /// The name of the case, which names what it creates.
+    /// The name of the case, which is part of the names that it creates.
     name: String,
 }
 
@@ -195,7 +195,8 @@ fn policy(statements: &[serde_json::Value]) -> serde_json::Value {
     serde_json::json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// Runs all cases on one server; fails when any does otherwise than AWS and is not known to, or is known to and does not.
+/// Runs all cases on one server; fails if a case differs from AWS without being listed, or is listed but does not
+/// differ.
 async fn judge(server: &str, lab: &Lab) {
     let mut wrong = Vec::new();
     for case in PARTS.into_iter().flatten() {

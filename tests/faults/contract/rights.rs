@@ -1,4 +1,4 @@
-//! What policies allow to an issued key.
+//! What policies allow an issued key.
 
 use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::primitives::ByteStream;

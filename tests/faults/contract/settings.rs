@@ -35,7 +35,8 @@ cases! {
     a_public_bucket_policy_is_refused,
 }
 
-/// By the operator's own calls: a new bucket is as `of_new_bucket` says, and what a write leaves is what the next read answers.
+/// With the operator's own calls: a new bucket is as `of_new_bucket` says, and after a write the next read returns what
+/// was written.
 async fn every_setting_comes_back(lab: Lab, checks: &mut Checks) {
     let s3 = lab.s3();
     let mut deliver = statement("Allow", "s3:PutObject", "arn:aws:s3:::lab-logs/*");

@@ -1,4 +1,4 @@
-//! What the model itself promises: delays, lost answers, the hook.
+//! The model's own guarantees: delays, lost answers, the hook.
 
 #![cfg(test)]
 
@@ -70,7 +70,7 @@ impl Lab {
         aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build())
     }
 
-    /// What S3 and STS say to the key; empty when they take it.
+    /// The answers of S3 and STS to the key; empty if they accept it.
     async fn tried(&self, key: &Pair) -> [String; 2] {
         let sts = aws_sdk_sts::Client::new(&config(&self.model, Arc::new(Calm), key, REGION));
         let listed = self.s3(key).list_objects_v2().bucket("lab").send().await;
@@ -215,7 +215,7 @@ async fn the_same_seed_gives_the_same_story() {
     assert_ne!(stories[0], stories[2]);
 }
 
-/// Does the same to every `iam:CreateAccessKey`, and remembers it.
+/// Applies the same fault to every request, and records the requests.
 struct Each {
     before: Before,
     after: After,
@@ -233,7 +233,7 @@ impl Faults for Each {
     }
 }
 
-/// What comes of a CreateAccessKey with the SDK's retries off: its error, and how many keys there are.
+/// The result of a CreateAccessKey without the SDK's retries: its error, and the number of keys.
 async fn issued(before: Before, after: After) -> (String, usize) {
     let lab = Lab::new(Behaviour::default());
     lab.iam().create_user().user_name("u").send().await.unwrap();
@@ -256,7 +256,7 @@ async fn faults_before_execute_nothing_and_a_lost_answer_was_executed() {
     assert_eq!(issued(Before::Pass, After::Cut).await, ("cut".to_owned(), 1));
 }
 
-/// Holds a request, or its answer, for ever, and tells when it does.
+/// Holds a request, or its answer, forever, and notifies when it does.
 struct Stuck {
     before: bool,
     held: Arc<Notify>,

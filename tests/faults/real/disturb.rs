@@ -1,4 +1,4 @@
-//! One run of a scenario, undisturbed or with one fault at one call, and what must hold of it.
+//! One run of a scenario, without a fault or with one fault at one call, and its invariants.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use super::scenarios::{Ends, Scenario};
 use super::state::{differences, state};
 use crate::support::proxy::{Fault, Hook, Request};
 
-/// How long a disturbed run may take.
+/// The most time that a run with a fault may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A call of the operator: the so many-th of its kind after the trigger.
+/// A call of the operator: the n-th of its kind after the trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// Whether it goes to AWS, or else to the API server.
+    /// Whether it is a call to AWS; otherwise to the API server.
     pub aws: bool,
     pub action: String,
     pub nth: usize,
@@ -52,7 +52,7 @@ impl How {
         Self::KILLS.contains(&self)
     }
 
-    /// Whether this can happen there. A conflict comes of writes to the object itself.
+    /// Whether this fault can happen there. Only writes to the object itself can conflict.
     pub fn fits(self, point: &Point) -> bool {
         self != Self::Conflict || (!point.aws && point.write && point.action.contains("bucketconnections"))
     }
@@ -77,11 +77,11 @@ impl fmt::Display for Point {
     }
 }
 
-/// How a run went.
+/// The result of a run.
 pub struct Ran {
     pub state: Value,
     pub points: Vec<Point>,
-    /// Whether the call at which it was to be disturbed was made at all.
+    /// Whether the run made the call with the fault at all.
     pub met: bool,
 }
 
@@ -90,7 +90,8 @@ pub async fn undisturbed(rig: &mut Rig, scenario: &Scenario) -> Ran {
     run(rig, scenario, None).await.unwrap_or_else(|wrong| panic!("{}, undisturbed: {wrong}", scenario.name))
 }
 
-/// Runs the scenario with a fault at one call; what is wrong with the end, or with what was seen on the way, is the error.
+/// Runs the scenario with a fault at one call; the error says what is wrong with the end state, or what was wrong
+/// before it.
 pub async fn disturbed(rig: &mut Rig, scenario: &Scenario, expected: &Value, point: &Point, how: How) -> Result<bool, String> {
     let wrong = |what: String| format!("{}, {how:?} at {point}: {what}", scenario.name);
     let ran = tokio::time::timeout(PATIENCE, run(rig, scenario, Some((point, how)))).await;
@@ -142,7 +143,7 @@ async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -
     Ok(Ran { state: state(rig).await, points: made, met })
 }
 
-/// Waits until the operator has done what is to be done, and is quiet; returns the calls that it made for the former.
+/// Waits until the operator has done its work, and is quiet; returns the calls that it made for the work.
 async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) -> Vec<Point> {
     (scenario.end)(rig).await;
     let (aws, api) = rig.take();

@@ -1,4 +1,4 @@
-//! What Kubernetes forgets and AWS remembers, and what others take away: scenarios about whose a key or a bucket is.
+//! What Kubernetes loses and AWS records, and what others remove: scenarios about the owner of a key or a bucket.
 
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_s3::types::{Tag, Tagging};
@@ -13,9 +13,9 @@ use super::rig::{ASKED, Rig};
 use super::scenarios::{CONNECTED, Ends, READY, Scenario, Step, revoked, rotated};
 use crate::support::lab::{signal, told};
 
-/// Garbage collectors take it away when they are done.
+/// Garbage collectors remove it when they are done.
 const FOREGROUND: &str = "foregroundDeletion";
-/// Longer than the second in which two buckets of one name cannot be told apart.
+/// Longer than the second in which two buckets of one name cannot be distinguished.
 const ANOTHER_SECOND: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 const HELD: Step = |rig| Box::pin(async { rig.connected(spec()).await });
@@ -72,14 +72,14 @@ async fn overlap(rig: &Rig) {
     rig.quiet().await;
 }
 
-/// Applies the same object once more; the annotation tells the two apart.
+/// Applies the same object again; the annotation distinguishes the two.
 async fn apply_again(rig: &Rig) {
     let mut object = rig.connection(spec());
     object["metadata"]["annotations"] = json!({ "again": "yes" });
     rig.lab.apply(&object).await;
 }
 
-/// The object goes with its status and all its Secrets, and comes again, all while the operator looks away.
+/// The object is removed with its status and all its Secrets, and applied again, while the operator is stopped.
 async fn forgotten(rig: &mut Rig) {
     rig.watch.excused();
     signal(rig.lab.pid(), "STOP");
@@ -113,7 +113,7 @@ fn again(rig: &mut Rig) -> BoxFuture<'_, ()> {
     })
 }
 
-/// Does what the garbage collector does to an object that is deleted in the foreground: there is none here.
+/// Does the work of the garbage collector for an object that is deleted in the foreground: this cluster has none.
 async fn collected(rig: &Rig, object: &BucketConnection) {
     let finalizers = object.finalizers();
     if object.metadata.deletion_timestamp.is_none() || !finalizers.iter().any(|name| name == FOREGROUND) {
@@ -126,11 +126,11 @@ async fn collected(rig: &Rig, object: &BucketConnection) {
     }
     let others: Vec<_> = finalizers.iter().filter(|name| *name != FOREGROUND).collect();
     let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": object.resource_version() } });
-    // The operator may have been first.
+    // The operator may have been faster.
     let _ = rig.lab.objects().patch("c", &PatchParams::default(), &Patch::Merge(patch)).await;
 }
 
-/// Another team deletes the bucket, and creates one of its own under that name.
+/// Another team deletes the bucket, and creates its own with that name.
 async fn recreated(rig: &Rig) {
     let (s3, bucket) = (rig.lab.s3(), rig.bucket());
     tokio::time::sleep(ANOTHER_SECOND).await;
@@ -143,7 +143,7 @@ async fn recreated(rig: &Rig) {
     rig.ask().await;
 }
 
-/// The other team's bucket has their tag and their object, and our user has no policy that grants anything.
+/// The other team's bucket still has its tag and its object, and the managed user has no policy that grants anything.
 async fn left_alone(rig: &Rig) {
     rig.lab
         .until("c", "answer", |object| {

@@ -1,6 +1,7 @@
 //! The operator as a process, on a real API server and an AWS emulator, with a fault at each of its calls to either.
 //!
-//! `make soak` disturbs every call of every scenario in every way; `cargo test --test faults real` the calls around the key.
+//! `make soak` injects every fault at every call of every scenario; `cargo test --test faults real` only at the calls
+//! around the key.
 
 mod disturb;
 mod memory;
@@ -19,21 +20,21 @@ use futures::FutureExt;
 use rig::Rig;
 use scenarios::{Scenario, all};
 
-/// What has been run so far.
+/// The runs so far.
 #[derive(Default)]
 struct Tally {
-    /// Calls of the scenario that were disturbed.
+    /// Calls of the scenario with a fault.
     calls: usize,
     runs: usize,
     killed: usize,
     others: usize,
-    /// Runs that were to be killed at a call that they did not come to.
+    /// Runs that did not reach the call at which they were to be killed.
     unmet: usize,
     checks: usize,
     wrong: Vec<String>,
 }
 
-/// Disturbs each of the scenario's calls that `chosen` picks, in each of these ways.
+/// Injects each of these faults at each of the scenario's calls that `chosen` selects.
 async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: fn(&Point) -> bool, tally: &Mutex<Tally>) {
     let checks = rig.watch.checks();
     let first = undisturbed(rig, scenario).await;
@@ -62,7 +63,7 @@ async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: 
     tally.lock().unwrap().checks += rig.watch.checks() - checks;
 }
 
-/// The calls around the key: from the intent to the status that tells of it.
+/// The calls around the key: from the intent to the status that records the key.
 fn around_the_key(point: &Point) -> bool {
     const AWS: [&str; 4] = ["iam:CreateUser", "iam:CreateAccessKey", "iam:DeleteAccessKey", "s3:ListBucket"];
     if point.aws { AWS.contains(&point.action.as_str()) } else { point.write && !point.action.contains("events") }

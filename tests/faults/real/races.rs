@@ -1,4 +1,4 @@
-//! Caches that are behind, writes that collide, and two operators at once.
+//! Stale caches, conflicting writes, and two operators at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::support::api_proxy::ApiProxy;
 use crate::support::lab::{LIMIT, Operator, signal};
 use crate::support::proxy::{Fault, Hook, Proxy};
 
-/// A rig at the beginning of a run.
+/// A harness at the beginning of a run.
 async fn rig(name: &str) -> Rig {
     let mut rig = Rig::new(name).await;
     rig.fresh(name).await;
     rig
 }
 
-/// What is wrong with the keys and the Secret of the connection `name`, whose user is `user`.
+/// The errors in the keys and the Secret of the connection `name`, whose user is `user`.
 async fn wrong(rig: &Rig, name: &str, user: &str) -> Vec<String> {
     let keys = rig.lab.keys(user).await;
     let held = rig.lab.secret(&format!("{name}-s3")).await["AWS_ACCESS_KEY_ID"].clone();
@@ -40,7 +40,8 @@ async fn wrong(rig: &Rig, name: &str, user: &str) -> Vec<String> {
     wrong
 }
 
-/// While the answer to CreateAccessKey is lost, the operator's own writes do not come back to it: its cache has no intent.
+/// While the answer to CreateAccessKey is lost, the watch does not show the operator its own writes: its cache has no
+/// intent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_cache_after_a_lost_key() {
     let mut rig = rig("stale").await;
@@ -53,7 +54,7 @@ async fn a_stale_cache_after_a_lost_key() {
     rig.lab.apply(&rig.connection(json!({}))).await;
     rig.lab.ready("c").await;
     assert!(rig.api.count("get bucketconnections c") > 0, "it asked for the object as it is");
-    // What somebody changes meanwhile is not seen yet, and nothing is lost by that.
+    // The operator does not see a change in the meantime yet, and nothing is lost by that.
     rig.lab.apply(&rig.connection(json!({ "credentials": { "secret": { "name": "renamed" } } }))).await;
     api(false);
     rig.lab.ready("c").await;
@@ -64,7 +65,7 @@ async fn a_stale_cache_after_a_lost_key() {
     assert_eq!(rig.watch.broken(), [""; 0]);
 }
 
-/// Somebody changes the object just before each of the operator's first writes to it: finalizer, intent, status.
+/// Someone changes the object just before each of the operator's first writes to it: finalizer, intent, status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_write_the_object_at_the_same_time() {
     let mut rig = rig("conflicts").await;
@@ -86,7 +87,7 @@ async fn others_write_the_object_at_the_same_time() {
     assert_eq!(wrong(&rig, "c", &rig.user()).await, [""; 0]);
 }
 
-/// A second operator of the same namespace, on its own way to AWS and to the API server.
+/// A second operator of the same namespace, with its own connections to AWS and to the API server.
 struct Second {
     operator: Operator,
     proxy: Proxy,
@@ -124,7 +125,7 @@ async fn two_operators_at_once() {
     let mut all = Vec::new();
     for n in 0..COUNT {
         let name = format!("c{n}");
-        // One of the two answers first, and the other may still be at work: how long that takes is the machine's affair.
+        // One of the two answers first, and the other may still be active: how long that takes depends on the machine.
         let end = Instant::now() + LIMIT;
         let left = loop {
             rig.lab.check(&name).await;
@@ -140,17 +141,17 @@ async fn two_operators_at_once() {
     assert_eq!(all, [""; 0]);
 }
 
-/// What goes on when the first operator is stopped.
+/// The state of the call when the first operator is stopped.
 #[derive(Clone, Copy)]
 enum Stopped {
-    /// The call has not gone out: it reaches the server when the operator goes on.
+    /// The call was not sent: it reaches the server when the operator continues.
     Before,
     /// The server has executed it: its answer waits for the operator.
     After,
 }
 
-/// One operator stops at a call (a node that hangs, a process that is paused); another one does the work; the first goes on.
-/// Returns what is wrong in the end, and on the way.
+/// One operator stops at a call (a node that hangs, a process that is paused); another one does the work; the first
+/// continues. Returns what is wrong in the end, and before.
 async fn stopped_at(aws: bool, action: &str, stopped: Stopped) -> Vec<String> {
     let mut rig = rig("stopped").await;
     rig.lab.lease = true;
@@ -184,14 +185,14 @@ async fn stopped_at(aws: bool, action: &str, stopped: Stopped) -> Vec<String> {
     let calls = rig.api.requests().len();
     signal(pid, "CONT");
     goes_on.store(true, Ordering::SeqCst);
-    // It ends its pass, or finds that it is not to work any more and ends itself.
+    // It ends its reconcile, or finds that it must not work anymore and exits.
     until("the first operator goes on", || {
         let further = rig.api.requests().split_off(calls);
         further.iter().any(|request| request.action.starts_with("patch bucketconnections/status")) || ended(pid)
     })
     .await;
     let mut found: BTreeSet<_> = rig.watch.broken().into_iter().collect();
-    // Whether the Secret's key works just then.
+    // Whether the Secret's key works at that moment.
     found.extend(wrong(&rig, "c", &rig.user()).await.into_iter().map(|what| format!("at once: {what}")));
     rig.quiet().await;
     found.extend(wrong(&rig, "c", &rig.user()).await);
@@ -199,7 +200,7 @@ async fn stopped_at(aws: bool, action: &str, stopped: Stopped) -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// Whether the process has ended; it may still be there to be waited for.
+/// Whether the process has ended; its parent may still have to wait for it.
 fn ended(pid: u32) -> bool {
     let state = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
@@ -221,7 +222,7 @@ async fn stopped_with_a_key_on_its_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_before_the_key_is_asked_for() {
-    // The call is on its way, and nothing calls it back: its key is there until the next check, which finds it.
+    // The call was sent and cannot be canceled: its key exists until the next reconcile finds it.
     let mut wrong = stopped_at(true, "iam:CreateAccessKey", Stopped::Before).await;
     wrong.retain(|what| !what.starts_with("at once: c: keys that no Secret holds"));
     assert_eq!(wrong, [""; 0]);

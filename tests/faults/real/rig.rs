@@ -1,5 +1,5 @@
-//! A lab whose operator has a proxy before the API server too. One rig serves many runs: each has a namespace, a bucket, a user and
-//! a start of the operator of its own, and foreign things beside them.
+//! A harness whose operator also has a proxy before the API server. One harness serves many runs: each run has its own
+//! namespace, bucket, user and start of the operator, and foreign resources next to them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use crate::support::merge::merge;
 use crate::support::proxy::{Fault, Request};
 use crate::support::stack::Stack;
 
-/// The request for a check that triggers of scenarios make.
+/// The value with which triggers of scenarios request a reconcile.
 pub const ASKED: &str = "asked";
 
 pub struct Rig {
     pub lab: Lab,
     pub api: ApiProxy,
-    /// Part of every name of this run that AWS knows.
+    /// Part of every name of this run in AWS.
     pub token: String,
     pub watch: Arc<Watch>,
-    /// A key on the user that a person made.
+    /// A key on the user that a person created.
     pub foreign: String,
-    /// The operator's way to the API server past the proxy.
+    /// The operator's connection to the API server without the proxy.
     pub kubeconfig: String,
 }
 
@@ -72,12 +72,12 @@ impl Rig {
         self.api.heal();
     }
 
-    /// Requests to AWS and to the API server; forgets them.
+    /// Returns the requests to AWS and to the API server, and forgets them.
     pub fn take(&self) -> (Vec<Request>, Vec<ApiRequest>) {
         (self.lab.proxy.take(), self.api.take())
     }
 
-    /// From now on the invariants are checked after each write to AWS that has no other fault.
+    /// From now on, checks the invariants after each write to AWS that has no other fault.
     pub fn watched(&self) {
         self.lab.proxy.fault("writes", Fault::CallAfter(self.watch.hook()), usize::MAX);
     }
@@ -102,31 +102,31 @@ impl Rig {
         self.lab.connection(&self.bucket(), whole)
     }
 
-    /// Connects, and waits until nothing more is done.
+    /// Connects, and waits until nothing is left to do.
     pub async fn connected(&self, spec: Value) {
         self.lab.apply(&self.connection(spec)).await;
         self.lab.ready("c").await;
         self.quiet().await;
     }
 
-    /// A key that a person made on our user.
+    /// Creates a key on the managed user as a person does.
     pub async fn foreign_key(&mut self) {
         let made = self.lab.iam().create_access_key().user_name(self.user()).send().await.unwrap();
         self.foreign = made.access_key.unwrap().access_key_id;
         self.watch.foreign(&self.foreign);
     }
 
-    /// Asks for a check, and does not wait for it.
+    /// Requests a reconcile, and does not wait for it.
     pub async fn ask(&self) {
         self.annotate(REQUESTED_AT).await;
     }
 
-    /// Asks for what the annotation stands for.
+    /// Sets the annotation to a new value, which is a request.
     pub async fn annotate(&self, annotation: &str) {
         self.lab.patch("c", json!({ "metadata": { "annotations": { annotation: ASKED } } })).await;
     }
 
-    /// Waits until that check has been made, and all is well.
+    /// Waits until that reconcile has ended with success.
     pub async fn answered(&self) {
         self.lab
             .until("c", "answer", |object| {
@@ -145,16 +145,16 @@ impl Rig {
         lines[lines.len().saturating_sub(4)..].join("\n")
     }
 
-    /// Checks until one changes nothing in AWS, and the connection is ready.
+    /// Reconciles until one changes nothing in AWS, and the connection is ready.
     pub async fn quiet(&self) {
         self.still().await;
         self.lab.ready("c").await;
-        // A fault that struck one of these checks is over once it was tried again.
+        // A fault in one of these reconciles is over after a retry.
         let unavailable = |object: &BucketConnection| told(object, "Reconciling").1.ends_with("Unavailable");
         self.lab.until("c", "answer from both servers", |object| !unavailable(object)).await;
     }
 
-    /// Checks until one changes nothing in AWS.
+    /// Reconciles until one changes nothing in AWS.
     pub async fn still(&self) {
         let mut wrote = Vec::new();
         for _ in 0..5 {
@@ -182,7 +182,7 @@ async fn foreign_in_aws(lab: &Lab) {
     iam.put_user_policy().user_name(FOREIGN).policy_name("theirs").policy_document(document).send().await.unwrap();
 }
 
-/// What is somebody else's, as it is now.
+/// The foreign resources, as they are now.
 pub async fn foreign(lab: &Lab) -> Vec<String> {
     let (s3, iam) = (lab.s3(), lab.iam());
     let tags = s3.get_bucket_tagging().bucket(FOREIGN).send().await.unwrap().tag_set;

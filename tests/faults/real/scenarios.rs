@@ -1,4 +1,4 @@
-//! What happens to a connection while the operator is disturbed. One more is one more value here.
+//! What happens to a connection while the operator has faults. To add a scenario, add a value here.
 
 use aws_sdk_iam::types::StatusType;
 use bucketconnection::api::{BucketConnection, REVOKE_AT, ROTATE_AT};
@@ -14,26 +14,26 @@ pub type Step = for<'a> fn(&'a mut Rig) -> BoxFuture<'a, ()>;
 
 pub struct Scenario {
     pub name: &'static str,
-    /// Leads to where it begins; undisturbed.
+    /// Prepares the beginning; without faults.
     pub setup: Step,
-    /// What somebody does then. From here on the operator is disturbed.
+    /// What someone does then. From here on the operator has faults.
     pub trigger: Step,
-    /// Waits until the operator has done what is to be done.
+    /// Waits until the operator has done its work.
     pub end: Step,
     pub ends: Ends,
 }
 
-/// How the connection is in the end.
+/// The state of the connection in the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
     Ready,
     /// Not ready, because of what others did.
     Refused,
-    /// Deleted, and the bucket and the key may be, too.
+    /// Deleted; the bucket and the key may be deleted too.
     Gone,
 }
 
-/// All of them.
+/// All scenarios.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     SCENARIOS.iter().chain(&MEMORY)
 }
@@ -202,7 +202,7 @@ static SCENARIOS: [Scenario; 14] = [
     },
 ];
 
-/// Waits until the Secret has the next key, and nothing of the way there is left.
+/// Waits until the Secret has the new key, and the rotation has left nothing behind.
 pub async fn rotated(rig: &Rig) {
     let done = |object: &BucketConnection| {
         let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
@@ -225,7 +225,7 @@ async fn changed(rig: &Rig, spec: Value) {
     rig.lab.apply(&rig.connection(spec)).await;
 }
 
-/// A bucket and a user, both made by hand, and a connection that may take them over.
+/// A bucket and a user, both created by hand, and a connection that may adopt them.
 async fn awaiting_approval(rig: &mut Rig) {
     rig.lab.s3().create_bucket().bucket(rig.bucket()).send().await.unwrap();
     rig.lab.s3().delete_public_access_block().bucket(rig.bucket()).send().await.unwrap();
@@ -236,7 +236,7 @@ async fn awaiting_approval(rig: &mut Rig) {
     assert_eq!(told(&object, "Ready").1, "AwaitingApproval");
 }
 
-/// Waits until it is ready. A takeover that was broken off asks for another approval of what is left to do.
+/// Waits until it is ready. An interrupted adoption asks for another approval of the rest.
 async fn approved_again(rig: &Rig) {
     loop {
         let object = rig.lab.get("c").await;

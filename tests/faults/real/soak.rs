@@ -1,4 +1,4 @@
-//! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md, as soon as a scenario is done.
+//! Every fault at every call of every scenario; writes the figures of each finished scenario into docs/reliability.md.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use super::scenarios::all;
 use super::{Tally, at_each_call};
 use crate::support::figures;
 
-/// Each has an emulator and a proxy of its own. A run mostly waits.
+/// Each has its own emulator and proxy. A run mostly waits.
 const RIGS: usize = 4;
 
 const PAGE: &str = "docs/reliability.md";
@@ -47,7 +47,7 @@ async fn every_call_of_every_scenario() {
     assert!(wrong.is_empty(), "{} runs:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Writes the scenario's line into the page.
+/// Writes the scenario's row into the page.
 fn note(name: &str, tally: &Tally) {
     let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
     let figures = [*calls, *runs, *killed, *others, *unmet, *checks];

@@ -1,4 +1,4 @@
-//! The state that a run ends in, in AWS and in Kubernetes, without what differs from run to run: times, ids, names.
+//! The state at the end of a run, in AWS and in Kubernetes, without what differs between runs: times, ids, names.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::rig::Rig;
 
-/// Fields of the status that differ from run to run: only whether they are there is compared.
+/// Fields of the status that differ between runs: only their presence is compared.
 const VARYING: [&str; 20] = [
     "lastTransitionTime",
     "lastCheckedAt",
@@ -33,22 +33,22 @@ const VARYING: [&str; 20] = [
     "version",
 ];
 
-/// Everything, as one value that is equal for runs that ended alike.
+/// The whole state, as one value that is equal for runs that ended alike.
 pub async fn state(rig: &Rig) -> Value {
     let mut whole = json!({ "bucket": bucket(rig).await, "iam": iam(rig).await, "kubernetes": kubernetes(rig).await });
     let status = &mut whole["kubernetes"]["status"];
     without_varying(status);
-    // What a killed process had repaired, and did not come to tell.
+    // What a killed process had reverted, but could not report.
     if let Some(status) = status.as_object_mut() {
         status.remove("drift");
-        // Fingerprints of what was written, with the names of this run.
+        // Fingerprints of what was written, which depend on the names of this run.
         status.remove("written");
-        // An attempt to issue a key that was broken off stands for some minutes.
+        // An interrupted attempt to issue a key stays recorded for some minutes.
         if let Some(credentials) = status.get_mut("credentials").and_then(Value::as_object_mut) {
             credentials.remove("intent");
         }
         status.remove("ineffectiveWrites");
-        // Told only where another key was once on its way.
+        // Reported only after another key was once in progress.
         if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
             conditions.retain(|condition| condition["type"] != "RotationComplete" || condition["reason"] != "InSync");
         }
@@ -69,7 +69,7 @@ pub async fn state(rig: &Rig) -> Value {
     serde_json::from_str(&without_key_ids(&text)).unwrap()
 }
 
-/// Ids of keys that are neither ours any more nor foreign, as the journal tells them.
+/// Ids of keys that are neither managed anymore nor foreign, as the journal has them.
 fn without_key_ids(text: &str) -> String {
     const LENGTH: usize = 20;
     let mut parts = text.split("AKIA");
@@ -106,7 +106,7 @@ fn without_varying(value: &mut Value) {
     }
 }
 
-/// A part of an answer, or that there is none.
+/// A part of an answer, or a note that there is none.
 fn shown<T, E>(answer: Result<T, E>, part: impl Fn(T) -> String) -> Value {
     json!(answer.map_or_else(|_| "none".to_owned(), part))
 }
@@ -121,7 +121,7 @@ async fn bucket(rig: &Rig) -> Value {
         return json!("none");
     }
     let mut tags = s3.get_bucket_tagging().bucket(&bucket).send().await.map(|answer| answer.tag_set).unwrap_or_default();
-    // The cluster and the object are known by their uids.
+    // The cluster and the object are identified by their uids.
     tags.retain(|tag| !tag.value.contains('-') || !tag.key.starts_with("bucketconnection.dev/"));
     tags.sort_by(|a, b| a.key.cmp(&b.key));
     json!({
@@ -147,7 +147,7 @@ async fn iam(rig: &Rig) -> Value {
         let mut inline = Map::new();
         for policy in iam.list_user_policies().user_name(name).send().await.unwrap().policy_names {
             let found = iam.get_user_policy().user_name(name).policy_name(&policy).send().await.unwrap();
-            // It tells the time of the denial.
+            // It contains the time of the denial.
             let document = found.policy_document.split("TokenIssueTime").next().unwrap_or_default();
             inline.insert(policy, json!(document));
         }
@@ -178,7 +178,7 @@ async fn kubernetes(rig: &Rig) -> Value {
         let mut data: Map<_, _> = Map::new();
         for (name, value) in secret.data.clone().unwrap_or_default() {
             let text = String::from_utf8_lossy(&value.0).into_owned();
-            // The secret part is another each time.
+            // The secret part is different each time.
             let hidden = name.contains("SECRET") || text.contains("secret_access_key") || text.contains("aws_secret");
             data.insert(name, if hidden { json!("hidden") } else { json!(text) });
         }
@@ -204,7 +204,7 @@ async fn kubernetes(rig: &Rig) -> Value {
     json!({ "secrets": secrets, "grants": grants, "status": status, "finalizers": finalizers })
 }
 
-/// What of two states differs, a line each.
+/// The differences between two states, one per line.
 pub fn differences(expected: &Value, found: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", expected, found, &mut lines);

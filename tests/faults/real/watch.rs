@@ -1,4 +1,4 @@
-//! The invariants of keys, looked at in the emulator after each write to AWS, before the operator gets the answer.
+//! The invariants of keys, checked in the emulator after each write to AWS, before the operator gets the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,17 +50,18 @@ impl Watch {
         self.now.lock().unwrap().foreign = Some(key.to_owned());
     }
 
-    /// A person is about to break the key in the Secret, or deletes the object: nothing is owed until it is mended.
+    /// A person is about to break the key in the Secret, or deletes the object: the invariant is suspended until a key
+    /// works again.
     pub fn excused(&self) {
         self.now.lock().unwrap().valid.clear();
     }
 
-    /// What did not hold.
+    /// The violations.
     pub fn broken(&self) -> Vec<String> {
         self.now.lock().unwrap().broken.clone()
     }
 
-    /// How often the invariants have been looked at.
+    /// How often the invariants were checked.
     pub fn checks(&self) -> usize {
         self.checks.load(Ordering::SeqCst)
     }
@@ -75,7 +76,7 @@ impl Watch {
             let now = self.now.lock().unwrap();
             (now.namespace.clone(), now.user.clone())
         };
-        // The keys first: one that a Secret holds later, and that was valid before, must have been among them.
+        // The keys first: a key that a Secret holds later, and that was valid before, must have been among them.
         let listed = self.iam.list_access_keys().user_name(&user).send().await;
         let listed = listed.map(|keys| keys.access_key_metadata).unwrap_or_default();
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &namespace).list(&Default::default()).await.unwrap();
@@ -114,7 +115,7 @@ impl Watch {
     }
 }
 
-/// Whether somebody asked for all keys to be cut off, and that is not done yet: until then it may be done once more.
+/// Whether a revocation is requested and not done yet: until then it may be repeated.
 fn revoking(object: &BucketConnection) -> bool {
     let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
     let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());

@@ -1,5 +1,5 @@
-//! Changes of the spec, valid and invalid ones, in any order: the end depends on the last valid spec alone, not on the way to it;
-//! but for what is never weakened by leaving it out.
+//! Changes of the spec, valid and invalid ones, in any order: the end state depends only on the last valid spec, not on
+//! the earlier ones; except for what omission never weakens.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn parts() -> Vec<Vec<Value>> {
     ]
 }
 
-/// What the operator itself refuses.
+/// Specs that the operator itself refuses.
 fn invalid() -> Vec<Value> {
     vec![
         json!({ "bucket": { "prefix": "runs" } }),
@@ -61,8 +61,8 @@ fn spec(random: &mut fastrand::Rng) -> Value {
     spec
 }
 
-/// Whether a difference is only that what the last spec says nothing of stayed as an earlier one had it: omitting a setting never
-/// changes the bucket (docs/api.md).
+/// Whether a difference is only that a setting that the last spec omits stayed as an earlier one had it: omitting a
+/// setting never changes the bucket (docs/api.md).
 fn retained(difference: &str, last: &Value) -> bool {
     let unsaid = |part: &Value, setting: &str, owned: &str| {
         let about = [format!("/bucket-c/settings/{setting}:"), format!("/bucket/owned/{owned}:")];
@@ -75,7 +75,7 @@ fn retained(difference: &str, last: &Value) -> bool {
         || unsaid(&bucket["policyStatements"], "policy", "policyStatements")
 }
 
-/// Changes the spec some times, and then compares with a fresh application of the last one.
+/// Changes the spec several times, and then compares with a fresh application of the last one.
 fn changed(seed: u64, tally: &Tally) -> Option<String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut simulation = Simulation::new(seed, Behaviour::default());

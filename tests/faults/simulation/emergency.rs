@@ -10,7 +10,7 @@ use super::memory::{forget, overlap};
 use super::run::Simulation;
 use super::scenarios::{Scenario, annotate, created, managed, patch, plain, request, write};
 
-/// Asks for everything to be cut off; `judge` sees to it.
+/// Requests a revocation; `invariants` checks it.
 pub fn revoke(s: &Simulation) {
     s.look(|_, state| s.judge.revoke(state));
     annotate(s, REVOKE_AT);
