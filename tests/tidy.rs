@@ -215,14 +215,14 @@ fn the_purity_test_can_fail() {
 }
 
 #[test]
-fn the_crds_are_what_the_types_say() {
+fn the_crds_match_the_types() {
     for crd in [BucketConnection::crd(), AWSAccount::crd()] {
         let file = format!("crds/bucketconnection.dev_{}.yaml", crd.spec.names.plural);
         let generated = serde_saphyr::to_string(&crd).unwrap();
         if std::env::var("UPDATE").is_ok() {
             fs::write(Path::new(ROOT).join(&file), &generated).unwrap();
         }
-        assert!(read(&file) == generated, "{file} is stale: make crds writes it anew");
+        assert!(read(&file) == generated, "{file} is stale: run make crds");
     }
 }
 
@@ -252,7 +252,7 @@ fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
 /// The author of a spec decides how much it costs to store and to compare, so the API server refuses what no person
 /// would write.
 #[test]
-fn everything_that_a_spec_may_say_has_a_limit() {
+fn every_field_of_a_spec_has_a_limit() {
     for crd in [BucketConnection::crd(), AWSAccount::crd()] {
         let crd = serde_json::to_value(crd).unwrap();
         let mut found = Vec::new();
@@ -337,7 +337,7 @@ const SETTINGS_BEGIN: &str = "<!-- Settings of the bucket: UPDATE=1 cargo test -
 const SETTINGS_END: &str = "<!-- End. -->";
 
 #[test]
-fn the_tables_of_settings_are_what_the_settings_say() {
+fn the_tables_of_settings_match_the_settings() {
     let settings = || SettingId::ALL.iter().map(|setting| (setting.name(), setting.facts()));
     let mut permissions = "\n| action | for the setting |\n|---|---|\n".to_owned();
     let mut reference = "\n| setting | purpose | what weakens it | what the operator preserves |\n|---|---|---|---|\n".to_owned();
@@ -356,13 +356,13 @@ fn the_tables_of_settings_are_what_the_settings_say() {
         if std::env::var("UPDATE").is_ok() {
             fs::write(Path::new(ROOT).join(file), &written).unwrap();
         }
-        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy writes its table of settings anew");
+        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy updates its table of settings");
     }
 }
 
 /// With `..`, a new field that names another bucket, key or role would be missed.
 #[test]
-fn what_a_spec_reaches_is_taken_apart_field_by_field() {
+fn reaches_destructure_every_field() {
     let settings = files("src/settings", "rs").into_iter().filter(|file| !is_wire(file) && !file.ends_with("list.rs"));
     for file in settings.chain(files("src/desired/reaches.rs", "rs")) {
         let text = fs::read_to_string(&file).unwrap();
@@ -390,17 +390,17 @@ fn an_example_has_every_setting() {
 }
 
 #[test]
-fn the_operators_policy_is_what_the_command_prints() {
+fn the_operators_policy_matches_the_command() {
     let printed = iam_policy::for_account(&iam_policy::Scope::default()).to_string();
     if std::env::var("UPDATE").is_ok() {
         fs::write(Path::new(ROOT).join("deploy/iam/operator-policy.json"), &printed).unwrap();
     }
     let written = read("deploy/iam/operator-policy.json");
-    assert!(written == printed, "deploy/iam/operator-policy.json is stale: UPDATE=1 cargo test --test tidy writes it anew");
+    assert!(written == printed, "deploy/iam/operator-policy.json is stale: UPDATE=1 cargo test --test tidy updates it");
 }
 
 #[test]
-fn the_documented_permissions_are_those_that_are_used() {
+fn the_documented_permissions_match_the_calls() {
     let policy: Value = serde_json::from_str(&iam_policy::for_account(&iam_policy::Scope::default()).to_string()).unwrap();
     let mut granted = std::collections::BTreeSet::new();
     for statement in policy["Statement"].as_array().unwrap() {

@@ -74,7 +74,7 @@ fn pairs(expected: [(&str, &str); 3]) -> [(String, String); 3] {
 
 /// The endpoints are those of AWS's partitions.json; IAM has one in each partition, whatever the region.
 #[tokio::test]
-async fn each_partition_has_hosts_and_a_signing_region_for_iam_of_its_own() {
+async fn each_partition_has_its_own_hosts_and_iam_signing_region() {
     for (region, iam, iam_region, suffix) in [
         ("us-east-1", "iam.amazonaws.com", "us-east-1", "amazonaws.com"),
         ("eu-central-1", "iam.amazonaws.com", "us-east-1", "amazonaws.com"),
@@ -103,7 +103,7 @@ async fn the_bucket_may_be_in_another_region_than_the_sign_in() {
 }
 
 #[tokio::test]
-async fn the_accounts_addresses_count() {
+async fn the_accounts_endpoints_apply() {
     for (endpoints, iam, sts, s3) in [
         (
             json!({ "fips": true }),
@@ -146,7 +146,7 @@ async fn the_accounts_addresses_count() {
 /// `AWS_ENDPOINT_URL` of the operator applies only if the account sets no endpoint: otherwise the credentials of one
 /// account would go to the host of another.
 #[tokio::test]
-async fn the_accounts_addresses_win_over_the_environment() {
+async fn the_accounts_endpoints_take_precedence_over_the_environment() {
     const ENVIRONMENT: &str = "environment.example.org";
     let own = "own.example.org";
     let role = json!({ "assumeRole": [{ "roleArn": "arn:aws:iam::123456789012:role/lab" }] });

@@ -24,7 +24,7 @@ async fn tried(proofs: &[Proof], answers: Vec<Answer>) -> (Vec<String>, Vec<(Pro
 }
 
 #[tokio::test]
-async fn an_object_is_put_read_and_deleted_whatever_came_of_reading_it() {
+async fn an_object_is_put_read_and_deleted_even_if_reading_fails() {
     let proofs = [Proof::Put, Proof::Get, Proof::Delete];
     let (sent, found) = tried(&proofs, vec![ok(""), DENIED, ok("")]).await;
     let key = "/lab-bucket/runs/.bucketconnection-probe-";
@@ -37,7 +37,7 @@ async fn an_object_is_put_read_and_deleted_whatever_came_of_reading_it() {
 }
 
 #[tokio::test]
-async fn outside_the_prefix_only_a_denial_is_right() {
+async fn outside_the_prefix_only_a_denial_passes() {
     let (sent, found) = tried(&[Proof::ListOutside], vec![DENIED]).await;
     assert!(sent[0].starts_with("GET /lab-bucket/?list-type=2&max-keys=1&prefix=.bucketconnection-probe-outside-"), "{sent:?}");
     assert_eq!(found[0].1, None);
@@ -55,7 +55,7 @@ async fn outside_the_prefix_only_a_denial_is_right() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_do_nothing() {
+async fn a_federation_session_has_no_permissions() {
     let answer = "<GetFederationTokenResponse><GetFederationTokenResult/></GetFederationTokenResponse>";
     let (sent, found) = tried(&[Proof::Federation], vec![ok(answer)]).await;
     assert_eq!(

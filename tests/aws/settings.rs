@@ -47,7 +47,7 @@ const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size: all_st
 /// Each setting is sent in the format of AWS's API reference and read back; "not set" is recognized, and no other error
 /// counts as "not set".
 #[tokio::test]
-async fn every_setting_goes_and_comes_back() {
+async fn every_setting_is_written_and_read_back() {
     for Example { write, body, answer } in settings::examples() {
         let (id, facts) = (write.setting(), write.setting().facts());
         let (line, sent_body) = sent(write.clone()).await.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -117,7 +117,7 @@ async fn object_lock() {
 
 /// Each form of a rule is sent back as it was read.
 #[tokio::test]
-async fn lifecycle_rules_go_back_as_they_came() {
+async fn lifecycle_rules_are_sent_back_as_they_were_read() {
     let body = "<LifecycleConfiguration>\
         <Rule><Expiration><Days>1</Days></Expiration><ID>old</ID><Prefix>a/</Prefix><Status>Enabled</Status></Rule>\
         <Rule><Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration><ID>one</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Status>Disabled</Status></Rule>\

@@ -79,7 +79,7 @@ fn calls_of_every_example() {
 }
 
 #[test]
-fn a_deletion_and_a_lost_memory_ask_more() {
+fn deletion_and_lost_state_need_more_calls() {
     let (remembered, object) = (at_rest().0, connection(json!({})));
     let rest = calls(&object, &remembered, Scope::Reconcile);
     assert_eq!(calls(&object, &remembered, Scope::Deletion), rest + 1);

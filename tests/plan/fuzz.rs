@@ -182,7 +182,7 @@ proptest! {
 
     /// From any state to any spec: a plan, its execution, and a status; foreign resources stay as they are.
     #[test]
-    fn any_object_is_planned_and_carried_out(
+    fn any_object_is_planned_and_executed(
         spec in spec(),
         edits in prop::collection::vec(select(vec!["lifecycle of others", "bucket policy of others", "policy edited", "foreign tag", "tags deleted", "keys deleted", "secret: field edited", "bucket deleted", "key inactive", "foreign key"]), 0..4),
         passes in 1..3_usize,
@@ -305,7 +305,7 @@ proptest! {
 
     /// Foreign tags stay, in their order; managed ones are set, and dropped ones are removed.
     #[test]
-    fn tags_of_others_stay(live in prop::collection::vec(("[a-f]", "[x-z]"), 0..6), wanted in prop::collection::btree_map("[a-f]", "[x-z]", 0..4), earlier in prop::collection::vec("[a-f]", 0..4)) {
+    fn foreign_tags_stay(live in prop::collection::vec(("[a-f]", "[x-z]"), 0..6), wanted in prop::collection::btree_map("[a-f]", "[x-z]", 0..4), earlier in prop::collection::vec("[a-f]", 0..4)) {
         let keys: BTreeSet<_> = live.iter().map(|(key, _)| key.clone()).collect();
         let live: Vec<_> = keys.iter().map(|key| live.iter().find(|(name, _)| name == key).unwrap().clone()).rev().collect();
         let stored: StoredTags = live.iter().cloned().collect();
@@ -321,7 +321,7 @@ proptest! {
 
     /// No two objects have the same user, and every name is valid.
     #[test]
-    fn names_are_names_and_stay_apart(a in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}"), b in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}")) {
+    fn names_are_valid_and_distinct(a in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}"), b in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}")) {
         let named = |(namespace, name): &(String, String)| {
             let mut object = connection(json!({}));
             (object.metadata.namespace, object.metadata.name) = (Some(namespace.clone()), Some(name.clone()));

@@ -97,7 +97,7 @@ proptest! {
     /// After a write the next reconcile has nothing to do, on a new bucket, after an edit of the spec, and after
     /// reverting it.
     #[test]
-    fn what_was_written_is_as_it_is_wanted(one in settings(), other in settings()) {
+    fn a_write_reaches_the_desired_state(one in settings(), other in settings()) {
         let (one, other) = (read(one).spec, read(other).spec);
         let first = wanted(&one.settings, &one.bucket.settings, &Owned::new());
         let new = Live::of_new_bucket();

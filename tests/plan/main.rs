@@ -83,7 +83,7 @@ fn recorded_plans() {
         } else if replayed != recorded {
             let line = recorded.lines().zip(replayed.lines()).position(|(a, b)| a != b).unwrap_or_default();
             panic!(
-                "{} differs from line {}:\n  recorded: {}\n  now:      {}\nUPDATE=1 cargo test --test plan writes it anew",
+                "{} differs from line {}:\n  recorded: {}\n  now:      {}\nUPDATE=1 cargo test --test plan records it again",
                 script.display(),
                 line + 1,
                 recorded.lines().nth(line).unwrap_or_default(),

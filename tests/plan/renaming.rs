@@ -63,7 +63,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_published_key_loses_its_time(events in prop::collection::vec(event(), 0..20)) {
+    fn no_published_key_loses_its_overlap(events in prop::collection::vec(event(), 0..20)) {
         let mut world = World::new();
         let spec = |name: &str, versioned: bool, due: bool| {
             let mut credentials = json!({ "secret": { "name": name, "versioned": versioned }, "rotation": { "overlap": "1h" } });

@@ -424,13 +424,13 @@ impl World {
             Action::WriteRoleBinding { name, groups } => {
                 assert!(
                     self.secret.get(&desired.secret.name).is_some_and(|secret| !secret.foreign),
-                    "a Secret not ours is given"
+                    "access to a foreign Secret is granted"
                 );
                 let live = self.access.entry(name.clone()).or_insert_with(nobody);
-                assert!(matches!(live.role, Held::Ours(_)), "bound to a Role that is not there or not ours");
+                assert!(matches!(live.role, Held::Ours(_)), "bound to a missing or foreign Role");
                 let role = OwnBinding::role_of(name);
                 if let Held::Ours(binding) = &live.binding {
-                    assert_eq!(binding.role, role, "Kubernetes lets nobody change what a RoleBinding grants");
+                    assert_eq!(binding.role, role, "Kubernetes does not allow changing the role of a RoleBinding");
                 }
                 assert!(!matches!(live.binding, Held::Foreign(_)), "a foreign RoleBinding is overwritten");
                 live.binding = Held::Ours(OwnBinding { groups: groups.clone(), others: Vec::new(), role, claimed: true });

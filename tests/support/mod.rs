@@ -9,7 +9,7 @@
 pub mod api_proxy;
 pub mod figures;
 pub mod forwarder;
-pub mod lab;
+pub mod harness;
 pub mod merge;
 pub mod proxy;
 pub mod stack;

@@ -217,12 +217,12 @@ fn page() -> String {
 }
 
 #[test]
-fn the_api_reference_is_what_the_types_say() {
+fn the_api_reference_matches_the_types() {
     let page = page();
     if std::env::var("UPDATE").is_ok() {
         std::fs::write(Path::new(ROOT).join("docs/api.md"), &page).unwrap();
     }
-    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy writes it anew");
+    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy updates it");
 }
 
 /// The paths of all fields, as sections and rows spell them, except those that are described elsewhere.

@@ -116,7 +116,7 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_lead_somewhere_and_every_page_is_linked() {
+fn links_work_and_every_page_is_linked() {
     let mut linked = BTreeSet::new();
     let mut broken = Vec::new();
     for file in pages() {
@@ -143,7 +143,7 @@ fn links_lead_somewhere_and_every_page_is_linked() {
 }
 
 #[test]
-fn anchors_are_those_of_headings() {
+fn anchors_match_headings() {
     assert_eq!(
         anchors("# A `b.c` d\n\n### In AWS: the operator\n\n```\n# no\n```\n"),
         BTreeSet::from(["a-bc-d".into(), "in-aws-the-operator".into()])

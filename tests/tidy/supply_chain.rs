@@ -73,7 +73,7 @@ fn one<'a, I: Iterator<Item = &'a str>>(words: &mut std::iter::Peekable<I>, allo
 }
 
 #[test]
-fn licences_are_permissive() {
+fn licenses_are_permissive() {
     let allowed = listed("allow");
     for package in packages() {
         let licence = text(&package, "license");
@@ -111,7 +111,7 @@ fn everything_comes_from_crates_io_with_a_checksum() {
 }
 
 #[test]
-fn nothing_is_banned_or_there_twice() {
+fn nothing_is_banned_or_duplicated() {
     let (banned, skipped) = (listed("deny"), listed("skip"));
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in packages() {
@@ -134,7 +134,7 @@ fn nothing_is_banned_or_there_twice() {
 
 /// What runs with the operator, and nothing that only tests need.
 #[test]
-fn the_bill_of_materials_is_complete() {
+fn the_sbom_is_complete() {
     let printed: Value = serde_json::from_str(&run("python3", &["deploy/sbom.py"])).unwrap();
     assert_eq!((text(&printed, "bomFormat"), text(&printed, "specVersion")), ("CycloneDX", "1.6"));
     let components = printed["components"].as_array().unwrap();

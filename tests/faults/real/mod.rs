@@ -4,9 +4,9 @@
 //! around the key.
 
 mod disturb;
+mod harness;
 mod memory;
 mod races;
-mod rig;
 mod scenarios;
 mod soak;
 mod state;
@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use disturb::{How, Point, disturbed, undisturbed};
 use futures::FutureExt;
-use rig::Rig;
+use harness::FaultHarness;
 use scenarios::{Scenario, all};
 
 /// The runs so far.
@@ -35,13 +35,19 @@ struct Tally {
 }
 
 /// Injects each of these faults at each of the scenario's calls that `chosen` selects.
-async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: fn(&Point) -> bool, tally: &Mutex<Tally>) {
-    let checks = rig.watch.checks();
-    let first = undisturbed(rig, scenario).await;
+async fn at_each_call(
+    harness: &mut FaultHarness,
+    scenario: &Scenario,
+    ways: &[How],
+    chosen: fn(&Point) -> bool,
+    tally: &Mutex<Tally>,
+) {
+    let checks = harness.watch.checks();
+    let first = undisturbed(harness, scenario).await;
     for point in first.points.iter().filter(|point| chosen(point)) {
         tally.lock().unwrap().calls += 1;
         for how in ways.iter().copied().filter(|how| how.fits(point)) {
-            let run = AssertUnwindSafe(disturbed(rig, scenario, &first.state, point, how)).catch_unwind().await;
+            let run = AssertUnwindSafe(disturbed(harness, scenario, &first.state, point, how)).catch_unwind().await;
             let mut tally = tally.lock().unwrap();
             tally.runs += 1;
             *(if how.kills() { &mut tally.killed } else { &mut tally.others }) += 1;
@@ -60,7 +66,7 @@ async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: 
             }
         }
     }
-    tally.lock().unwrap().checks += rig.watch.checks() - checks;
+    tally.lock().unwrap().checks += harness.watch.checks() - checks;
 }
 
 /// The calls around the key: from the intent to the status that records the key.
@@ -74,9 +80,9 @@ fn scenario(name: &str) -> &'static Scenario {
 }
 
 async fn sample(name: &str) {
-    let mut rig = Rig::new(name).await;
+    let mut harness = FaultHarness::new(name).await;
     let tally = Mutex::default();
-    at_each_call(&mut rig, scenario(name), &How::KILLS, around_the_key, &tally).await;
+    at_each_call(&mut harness, scenario(name), &How::KILLS, around_the_key, &tally).await;
     let tally = tally.into_inner().unwrap();
     assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
     assert_eq!(tally.unmet, 0, "every call was made in every run");

@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use super::rig::Rig;
+use super::harness::FaultHarness;
 
 /// Fields of the status that differ between runs: only their presence is compared.
 const VARYING: [&str; 20] = [
@@ -34,8 +34,9 @@ const VARYING: [&str; 20] = [
 ];
 
 /// The whole state, as one value that is equal for runs that ended alike.
-pub async fn state(rig: &Rig) -> Value {
-    let mut whole = json!({ "bucket": bucket(rig).await, "iam": iam(rig).await, "kubernetes": kubernetes(rig).await });
+pub async fn state(harness: &FaultHarness) -> Value {
+    let mut whole =
+        json!({ "bucket": bucket(harness).await, "iam": iam(harness).await, "kubernetes": kubernetes(harness).await });
     let status = &mut whole["kubernetes"]["status"];
     without_varying(status);
     // What a killed process had reverted, but could not report.
@@ -55,17 +56,17 @@ pub async fn state(rig: &Rig) -> Value {
     }
     let mut text = whole.to_string();
     for name in ["c-s3", "c-s3-v2", "renamed"] {
-        if let Some(secret) = rig.lab.secrets().get_opt(name).await.unwrap() {
+        if let Some(secret) = harness.base.secrets().get_opt(name).await.unwrap() {
             let data = secret.data.unwrap_or_default();
             if let Some(id) = data.get("AWS_ACCESS_KEY_ID") {
                 text = text.replace(&String::from_utf8_lossy(&id.0).into_owned(), "KEY");
             }
         }
     }
-    if !rig.foreign.is_empty() {
-        text = text.replace(&rig.foreign, "FOREIGN");
+    if !harness.foreign.is_empty() {
+        text = text.replace(&harness.foreign, "FOREIGN");
     }
-    text = text.replace(&rig.lab.namespace, "NAMESPACE").replace(&rig.token, "TOKEN");
+    text = text.replace(&harness.base.namespace, "NAMESPACE").replace(&harness.token, "TOKEN");
     serde_json::from_str(&without_key_ids(&text)).unwrap()
 }
 
@@ -115,8 +116,8 @@ fn debug<T: Debug>(value: T) -> String {
     format!("{value:?}")
 }
 
-async fn bucket(rig: &Rig) -> Value {
-    let (s3, bucket) = (rig.lab.s3(), rig.bucket());
+async fn bucket(harness: &FaultHarness) -> Value {
+    let (s3, bucket) = (harness.base.s3(), harness.bucket());
     if s3.head_bucket().bucket(&bucket).send().await.is_err() {
         return json!("none");
     }
@@ -139,11 +140,11 @@ async fn bucket(rig: &Rig) -> Value {
     })
 }
 
-async fn iam(rig: &Rig) -> Value {
-    let (iam, user) = (rig.lab.iam(), rig.user());
+async fn iam(harness: &FaultHarness) -> Value {
+    let (iam, user) = (harness.base.iam(), harness.user());
     let mut users = Map::new();
     let listed = iam.list_users().max_items(1000).send().await.unwrap();
-    for name in listed.users.iter().map(|user| &user.user_name).filter(|name| name.contains(&rig.token)) {
+    for name in listed.users.iter().map(|user| &user.user_name).filter(|name| name.contains(&harness.token)) {
         let mut inline = Map::new();
         for policy in iam.list_user_policies().user_name(name).send().await.unwrap().policy_names {
             let found = iam.get_user_policy().user_name(name).policy_name(&policy).send().await.unwrap();
@@ -153,7 +154,7 @@ async fn iam(rig: &Rig) -> Value {
         }
         let attached = iam.list_attached_user_policies().user_name(name).send().await.unwrap().attached_policies;
         let mut keys = iam.list_access_keys().user_name(name).send().await.unwrap().access_key_metadata;
-        keys.sort_by_key(|key| key.access_key_id.clone() == Some(rig.foreign.clone()));
+        keys.sort_by_key(|key| key.access_key_id.clone() == Some(harness.foreign.clone()));
         let keys: Vec<_> = keys.into_iter().map(|key| debug((key.access_key_id, key.status))).collect();
         let tags = iam.list_user_tags().user_name(name).send().await.unwrap().tags.len();
         users.insert(name.clone(), json!({ "inline": inline, "attached": debug(attached), "keys": keys, "tags": tags }));
@@ -162,7 +163,7 @@ async fn iam(rig: &Rig) -> Value {
     let listed = iam.list_policies().scope(PolicyScopeType::Local).max_items(1000).send().await.unwrap();
     for policy in listed.policies.unwrap_or_default() {
         let (arn, version) = (policy.arn.unwrap_or_default(), policy.default_version_id.unwrap_or_default());
-        if !arn.contains(&rig.token) && !arn.contains(&user) {
+        if !arn.contains(&harness.token) && !arn.contains(&user) {
             continue;
         }
         let found = iam.get_policy_version().policy_arn(&arn).version_id(version).send().await.unwrap().policy_version;
@@ -171,10 +172,10 @@ async fn iam(rig: &Rig) -> Value {
     json!({ "users": users, "policies": policies })
 }
 
-async fn kubernetes(rig: &Rig) -> Value {
-    let lab = &rig.lab;
+async fn kubernetes(harness: &FaultHarness) -> Value {
+    let base = &harness.base;
     let mut secrets = Map::new();
-    for secret in lab.secrets().list(&Default::default()).await.unwrap() {
+    for secret in base.secrets().list(&Default::default()).await.unwrap() {
         let mut data: Map<_, _> = Map::new();
         for (name, value) in secret.data.clone().unwrap_or_default() {
             let text = String::from_utf8_lossy(&value.0).into_owned();
@@ -188,13 +189,13 @@ async fn kubernetes(rig: &Rig) -> Value {
         secrets.insert(secret.name_any(), found);
     }
     let mut grants = Map::new();
-    for role in Api::<Role>::namespaced(lab.client.clone(), &lab.namespace).list(&Default::default()).await.unwrap() {
+    for role in Api::<Role>::namespaced(base.client.clone(), &base.namespace).list(&Default::default()).await.unwrap() {
         grants.insert(format!("Role {}", role.name_any()), json!(role.rules));
     }
-    for binding in Api::<RoleBinding>::namespaced(lab.client.clone(), &lab.namespace).list(&Default::default()).await.unwrap() {
+    for binding in Api::<RoleBinding>::namespaced(base.client.clone(), &base.namespace).list(&Default::default()).await.unwrap() {
         grants.insert(format!("RoleBinding {}", binding.name_any()), json!([binding.role_ref, binding.subjects]));
     }
-    let object = lab.objects().get_opt("c").await.unwrap();
+    let object = base.objects().get_opt("c").await.unwrap();
     let generation = object.as_ref().and_then(|object| object.metadata.generation);
     let (status, finalizers) = object.map(|object| (json!(object.status), object.metadata.finalizers)).unwrap_or_default();
     // A second approval is another generation.

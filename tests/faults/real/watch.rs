@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use tokio::runtime::Handle;
 
-use crate::support::lab::Lab;
+use crate::support::harness::Harness;
 use crate::support::proxy::Hook;
 
 #[derive(Default)]
@@ -31,11 +31,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(lab: &Lab) -> Arc<Self> {
+    pub fn new(base: &Harness) -> Arc<Self> {
         Arc::new(Self {
             handle: Handle::current(),
-            iam: lab.iam(),
-            client: lab.client.clone(),
+            iam: base.iam(),
+            client: base.client.clone(),
             now: Mutex::default(),
             checks: AtomicUsize::new(0),
         })
@@ -96,7 +96,7 @@ impl Watch {
             now.broken.push(format!("{} keys", listed.len()));
         }
         if let Some(foreign) = now.foreign.clone().filter(|foreign| !active.contains(foreign)) {
-            now.broken.push(format!("the foreign key {foreign} is not there any more"));
+            now.broken.push(format!("the foreign key {foreign} no longer exists"));
         }
         if objects.items.iter().any(revoking) {
             now.valid.clear();
@@ -108,7 +108,7 @@ impl Watch {
             if active.contains(&id) {
                 now.valid.insert(secret.name_any(), id);
             } else if now.valid.get(&secret.name_any()) == Some(&id) {
-                let text = format!("Secret {} holds {id}, which worked and does not any more", secret.name_any());
+                let text = format!("Secret {} holds {id}, which no longer works", secret.name_any());
                 now.broken.push(text);
             }
         }

@@ -6,7 +6,7 @@ use bucketconnection::api::{REQUESTED_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::clock;
-use super::judge::{OWNER_TAG, THEIR_TAG};
+use super::invariants::{OWNER_TAG, THEIR_TAG};
 use super::run::{Person, Simulation};
 use super::scenarios::annotate;
 
@@ -212,7 +212,7 @@ async fn remove_obstacles(person: &Person) {
 fn secrets(simulation: &Simulation) -> Vec<String> {
     simulation.cluster.look(|store| {
         let object = store.get("bucketconnections", "default", "c");
-        let found = object.map(|object| super::judge::secrets_of(object, store)).unwrap_or_default();
+        let found = object.map(|object| super::invariants::secrets_of(object, store)).unwrap_or_default();
         found.iter().filter_map(|secret| secret["metadata"]["name"].as_str().map(str::to_owned)).collect()
     })
 }

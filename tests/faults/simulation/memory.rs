@@ -4,7 +4,7 @@ use bucketconnection::api::{FINALIZER, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::edits::{in_aws, in_kubernetes};
-use super::judge::ready;
+use super::invariants::ready;
 use super::run::Simulation;
 use super::scenarios::{
     Scenario, annotate, connection, created, edit_status, managed, nothing, patch, plain, request, starts, write,
@@ -88,7 +88,7 @@ pub fn forget(s: &mut Simulation, annotated: bool) {
     if annotated {
         object["metadata"]["annotations"] = before["metadata"]["annotations"].clone();
     } else {
-        s.judge.forget_revocation();
+        s.invariants.forget_revocation();
     }
     s.edit(|cluster| cluster.apply("bucketconnections", &object));
 }

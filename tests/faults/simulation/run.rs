@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::calls::Calls;
 use super::gate::Gate;
-use super::judge::{ACCOUNT, Judge, ready};
+use super::invariants::{ACCOUNT, Invariants, ready};
 use super::operator::{NAMESPACE, environment, operate};
-use super::{clock, end, layers};
+use super::{clock, end_state, layers};
 use crate::cluster::Cluster;
 use crate::model::client::{Calm, config};
 use crate::model::{Behaviour, Model, Pair};
@@ -38,7 +38,7 @@ pub struct Simulation {
     pub cluster: Cluster,
     pub model: Model,
     pub calls: Calls,
-    pub judge: Judge,
+    pub invariants: Invariants,
     key: Pair,
     root: Pair,
     idle: Gate,
@@ -66,7 +66,7 @@ impl Simulation {
             cluster,
             model,
             calls,
-            judge: Judge::default(),
+            invariants: Invariants::default(),
             key,
             root,
             idle: Gate::default(),
@@ -91,11 +91,11 @@ impl Simulation {
             person.iam.create_user().user_name("foreign").send().await.unwrap();
             person.iam.create_access_key().user_name("foreign").send().await.unwrap();
         });
-        self.look(|store, state| self.judge.keep(store, state));
-        let (judge, model) = (self.judge.clone(), self.model.clone());
-        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| judge.written(action, store, state))));
-        let (judge, cluster) = (self.judge.clone(), self.cluster.clone());
-        self.model.on_write(move |action, state| cluster.look(|store| judge.written(action, store, state)));
+        self.look(|store, state| self.invariants.keep(store, state));
+        let (invariants, model) = (self.invariants.clone(), self.model.clone());
+        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| invariants.written(action, store, state))));
+        let (invariants, cluster) = (self.invariants.clone(), self.cluster.clone());
+        self.model.on_write(move |action, state| cluster.look(|store| invariants.written(action, store, state)));
     }
 
     /// Removes the entry: the account allows nothing to the namespace anymore.
@@ -118,19 +118,19 @@ impl Simulation {
         let config = config(&self.model, Arc::new(Calm), &self.root, "us-east-1");
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         let person = Person { iam: aws_sdk_iam::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) };
-        self.judge.person(true);
+        self.invariants.person(true);
         self.idle.close();
         let done = self.block(work(person));
         self.idle.open();
-        self.judge.person(false);
+        self.invariants.person(false);
         done
     }
 
     /// Lets a person work on the API server.
     pub fn edit<T>(&self, work: impl FnOnce(&Cluster) -> T) -> T {
-        self.judge.person(true);
+        self.invariants.person(true);
         let done = work(&self.cluster);
-        self.judge.person(false);
+        self.invariants.person(false);
         done
     }
 
@@ -139,7 +139,7 @@ impl Simulation {
     }
 
     pub fn end(&self) -> Value {
-        self.look(end::end)
+        self.look(end_state::end_state)
     }
 
     /// Starts an operator: the first, or another one in parallel.
@@ -212,7 +212,7 @@ impl Simulation {
         let began = clock::now();
         self.run(Duration::from_secs(20));
         loop {
-            let still = clock::now().duration_since(self.judge.last_write().max(began)).unsigned_abs();
+            let still = clock::now().duration_since(self.invariants.last_write().max(began)).unsigned_abs();
             if still >= STUCK || (still >= QUIET && self.settled() && !self.calls.gate.is_closed()) {
                 return;
             }
@@ -225,7 +225,7 @@ impl Simulation {
 
     /// The errors at rest.
     pub fn wrong(&self) -> Vec<String> {
-        self.look(|store, state| self.judge.at_rest(store, state))
+        self.look(|store, state| self.invariants.at_rest(store, state))
     }
 
     /// The status of a connection, for messages.

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::calls::How;
-use super::points::{each_struck, pairs_struck};
+use super::crash_points::{each_struck, pairs_struck};
 use super::scenarios::all;
 use super::tally::Tally;
-use super::{changes, stories, twins};
+use super::{changes, stories, two_operators};
 use crate::support::figures;
 
 const PAGE: &str = "docs/reliability.md";
@@ -32,7 +32,7 @@ type Part = (&'static str, fn(&Tally, u64, u32) -> Vec<String>);
 
 const PARTS: [Part; 5] = [
     ("each call of each scenario, in each way", |tally, _, _| each_struck(tally, |_, _| true)),
-    ("each call of each scenario, two operators", |tally, _, _| twins::each_asleep(tally, |_, _| true)),
+    ("each call of each scenario, two operators", |tally, _, _| two_operators::each_asleep(tally, |_, _| true)),
     ("pairs of faults", |tally, seed, times| pairs_struck(tally, seed, PAIRS * times as usize)),
     ("sequences of spec changes", |tally, seed, times| {
         // Short numbers, since one of them repeats a sequence.

@@ -9,9 +9,9 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 use super::calls::{How, Strike};
-use super::judge::{ACCOUNT, is_theirs, ready};
+use super::crash_points::{in_parallel, none};
+use super::invariants::{ACCOUNT, is_theirs, ready};
 use super::operator::NAMESPACE;
-use super::points::{in_parallel, none};
 use super::run::Simulation;
 use super::tally::Tally;
 use super::{edits, memory, scenarios};
@@ -218,7 +218,7 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
         }
     }
     // Deletion leaves no managed resource.
-    simulation.look(|store, state| simulation.judge.forget_foreign_keys(store, state));
+    simulation.look(|store, state| simulation.invariants.forget_foreign_keys(store, state));
     scenarios::patch(&simulation, json!({ "deletionPolicy": "Delete", "forceDestroy": true }));
     edits::in_kubernetes(&simulation, "deleted");
     simulation.settle();
@@ -234,7 +234,7 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
         wrong.push(format!("not deleted: {}", simulation.status("c")["conditions"]));
     }
     wrong.extend(simulation.look(left));
-    wrong.extend(simulation.judge.violations());
+    wrong.extend(simulation.invariants.violations());
     tally.add(&simulation);
     wrong.dedup();
     wrong

@@ -24,7 +24,7 @@ impl Tally {
         let mut counts = self.0.lock().unwrap();
         counts.runs += 1;
         counts.calls += simulation.calls.count();
-        counts.looks += simulation.judge.looks();
+        counts.looks += simulation.invariants.looks();
         for (how, struck) in simulation.calls.struck() {
             *counts.strikes.entry(how).or_default() += struck;
         }

@@ -48,7 +48,7 @@ async fn namespace(client: &Client, name: &str) -> String {
     name
 }
 
-pub struct Lab {
+pub struct Harness {
     pub namespace: String,
     pub client: Client,
     pub emulator: Emulator,
@@ -69,12 +69,12 @@ pub struct Lab {
     starts: usize,
 }
 
-impl Lab {
+impl Harness {
     /// A harness with its operator running.
     pub async fn new(name: &str) -> Self {
-        let mut lab = Self::idle(name, Stack::cluster(), &[]).await;
-        lab.start();
-        lab
+        let mut harness = Self::idle(name, Stack::cluster(), &[]).await;
+        harness.start();
+        harness
     }
 
     /// A harness without an operator.

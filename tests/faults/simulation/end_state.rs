@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bucketconnection::desired::names::KEYS_TAG;
 use serde_json::{Value, json};
 
-use super::judge::{ACCOUNT, keys_of, works};
+use super::invariants::{ACCOUNT, keys_of, works};
 use crate::cluster::Store;
 use crate::model::state::State;
 
 /// Both servers.
-pub fn end(store: &Store, state: &State) -> Value {
+pub fn end_state(store: &Store, state: &State) -> Value {
     json!({ "kubernetes": kubernetes(store, state), "aws": aws(state) })
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::calls::{How, Strike};
-use super::end::differences;
+use super::end_state::differences;
 use super::run::Simulation;
 use super::scenarios::{self, Scenario, all, named};
 use super::tally::Tally;
@@ -84,7 +84,7 @@ pub fn none(found: &[String]) {
 }
 
 #[test]
-fn undisturbed_runs_are_well_and_repeat() {
+fn undisturbed_runs_succeed_and_are_reproducible() {
     none(&in_parallel(&all(), |scenario| {
         let (simulation, calls) = played(scenario, &[], Behaviour::default());
         let (again, other) = played(scenario, &[], Behaviour::default());
@@ -135,7 +135,7 @@ pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn struck_at_each_call() {
+fn a_fault_at_each_call() {
     // One call in twelve gets one of the faults here; over the scenarios, all of them.
     let ways = How::ALL.len();
     let chosen = |number: usize, strike: &Strike| strike.call % (12 * ways) == (12 * strike.how as usize + number) % (12 * ways);
@@ -143,14 +143,14 @@ fn struck_at_each_call() {
 }
 
 #[test]
-fn struck_twice() {
+fn two_faults_in_one_run() {
     none(&pairs_struck(&Tally::default(), 1, 40));
 }
 
 /// Killed after the pending key was published and before the status recorded it; then the Secret could not be read at
 /// first: the previous key still has its overlap.
 #[test]
-fn a_published_key_is_not_forgotten() {
+fn a_published_key_stays_recorded() {
     let scenario = &named("rotate");
     let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
     let call = calls.iter().position(|call| call == "delete secrets").unwrap();

@@ -43,9 +43,9 @@ struct Inner {
 
 /// Checks both servers after each write. A clone is the same.
 #[derive(Clone, Default)]
-pub struct Judge(Arc<Mutex<Inner>>);
+pub struct Invariants(Arc<Mutex<Inner>>);
 
-impl Judge {
+impl Invariants {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,10 +181,10 @@ impl Judge {
             let settled = store.all("bucketconnections").all(ready);
             let as_known = found.iter().all(|id| expected.contains(*id)) && (!settled || found.len() == expected.len());
             if !as_known && !retained(store, state, &found) {
-                wrong.push(format!("user {} has the keys {found:?} of ours, but {expected:?} are known", user.name));
+                wrong.push(format!("user {} has the managed keys {found:?}, but {expected:?} are recorded", user.name));
             }
             for key in ours.iter().filter(|key| key.active() && self.lock().cut_off.contains(&key.id)) {
-                wrong.push(format!("key {} works, and somebody asked to cut it off", key.id));
+                wrong.push(format!("key {} works, although its revocation was requested", key.id));
             }
         }
         wrong.extend(orphans(store, state));

@@ -2,8 +2,8 @@
 //! and continues where it was. A lease cannot prevent that: a paused process does not know that its lease has expired.
 
 use super::calls::{How, Strike};
-use super::end::differences;
-use super::points::{in_parallel, none, played};
+use super::crash_points::{in_parallel, none, played};
+use super::end_state::differences;
 use super::scenarios::{Scenario, all};
 use super::tally::Tally;
 use crate::model::Behaviour;
@@ -47,6 +47,6 @@ pub fn each_asleep(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Ve
 }
 
 #[test]
-fn the_first_wakes_up_late() {
+fn the_first_operator_continues_late() {
     none(&each_asleep(&Tally::default(), |number, strike| (strike.call + strike.how as usize) % 48 == number));
 }
