@@ -38,7 +38,7 @@ pub(super) struct IamPolicy {
 
     /// Partition of the account; with a file, the regions determine it
     #[arg(long, value_name = "NAME", default_value = "aws", conflicts_with = "file",
-          value_parser = ["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"])]
+          value_parser = clap::builder::PossibleValuesParser::new(names::partitions()))]
     partition: String,
 
     /// IAM path of users and managed policies (user.path)

@@ -1,10 +1,9 @@
 //! A short hash of the desired state of each section. It distinguishes drift from a change of the spec or its account.
 
+use crate::vocabulary::digest::digest;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::Desired;
 
@@ -35,8 +34,5 @@ impl Desired {
 }
 
 fn fingerprint(wanted: &Value) -> String {
-    Sha256::digest(wanted.to_string()).iter().take(LENGTH).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest(wanted.to_string(), LENGTH)
 }

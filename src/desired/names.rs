@@ -1,12 +1,10 @@
 //! Names that the operator chooses, and the ownership tag.
 
-use std::fmt::Write;
-
 use kube::ResourceExt;
-use sha2::{Digest, Sha256};
 
 use crate::api::{AccountDefaults, BucketConnection, SignIn};
 pub use crate::settings::tags::TAG_PREFIX;
+use crate::vocabulary::digest::digest;
 
 /// Tag on every managed resource in AWS; its value names the object and the cluster that it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
@@ -40,13 +38,13 @@ pub const PROBE_KEY: &str = ".bucketconnection-probe";
 
 /// Key of the object that is put, read and deleted during verification: one per connection, so that two never collide.
 pub fn probe(prefix: &str, owner: &str) -> String {
-    format!("{prefix}{PROBE_KEY}-{}", hash(owner, 8))
+    format!("{prefix}{PROBE_KEY}-{}", digest(owner, 8))
 }
 
 /// Key outside any prefix of a connection, where no object exists: to verify that the key of `owner` has no access
 /// there.
 pub fn outside(owner: &str) -> String {
-    format!("{PROBE_KEY}-outside-{}/", hash(owner, 8))
+    format!("{PROBE_KEY}-outside-{}/", digest(owner, 8))
 }
 
 /// Longest name of a bucket.
@@ -77,7 +75,7 @@ pub fn of(object: &BucketConnection) -> &str {
 /// Value of the ownership tag: `<cluster>/<namespace>/<name>`, or its hash where that is longer than a tag may be.
 pub fn owner(object: &BucketConnection, cluster: &str) -> String {
     let owner = format!("{cluster}/{}/{}", object.namespace().unwrap_or_default(), of(object));
-    if owner.len() <= TAG_LIMIT { owner } else { format!("{cluster}/{}", hash(&owner, 32)) }
+    if owner.len() <= TAG_LIMIT { owner } else { format!("{cluster}/{}", digest(&owner, 32)) }
 }
 
 /// Name of the bucket. A name from a prefix is in the account's own namespace, where no other account can create it:
@@ -100,7 +98,7 @@ pub fn default_path(defaults: &AccountDefaults) -> &str {
 pub fn default_user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
     let prefix = defaults.name_prefix.as_deref().unwrap_or_default();
     let name = format!("{prefix}{}.{}", object.namespace().unwrap_or_default(), of(object));
-    if name.len() <= USER_LIMIT { name } else { format!("{}-{}", &name[..USER_LIMIT - 9], hash(&name, 4)) }
+    if name.len() <= USER_LIMIT { name } else { format!("{}-{}", &name[..USER_LIMIT - 9], digest(&name, 4)) }
 }
 
 /// Path and name in the ARN of a user, `arn:…:user/path/name`.
@@ -131,32 +129,31 @@ pub fn readers(secret: &str) -> String {
     format!("{secret}-readers")
 }
 
-/// Partition of a region, by its first letters
-/// (<https://docs.aws.amazon.com/general/latest/gr/rande.html>, botocore's partitions.json).
-pub fn partition_of(region: &str) -> &'static str {
-    const PREFIXES: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-        ("eusc-", "aws-eusc"),
-    ];
-    PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+/// AWS's partitions, with the prefixes of their regions and the suffixes of their hosts (botocore's partitions.json).
+const PARTITIONS: [(&str, &str, &str); 8] = [
+    ("aws-cn", "cn-", "amazonaws.com.cn"),
+    ("aws-us-gov", "us-gov-", "amazonaws.com"),
+    ("aws-iso", "us-iso-", "c2s.ic.gov"),
+    ("aws-iso-b", "us-isob-", "sc2s.sgov.gov"),
+    ("aws-iso-e", "eu-isoe-", "cloud.adc-e.uk"),
+    ("aws-iso-f", "us-isof-", "csp.hci.ic.gov"),
+    ("aws-eusc", "eusc-", "amazonaws.eu"),
+    ("aws", "", "amazonaws.com"),
+];
+
+/// The names of all partitions.
+pub fn partitions() -> impl Iterator<Item = &'static str> {
+    PARTITIONS.iter().map(|(name, ..)| *name)
 }
 
-/// Suffix of the host names of AWS services, by partition (botocore's partitions.json).
+/// The partition of a region (<https://docs.aws.amazon.com/general/latest/gr/rande.html>).
+pub fn partition_of(region: &str) -> &'static str {
+    PARTITIONS.iter().find(|(_, prefix, _)| region.starts_with(prefix)).map_or("aws", |(name, ..)| name)
+}
+
+/// Suffix of the host names of AWS services in a partition.
 pub fn dns_suffix(partition: &str) -> &'static str {
-    match partition {
-        "aws-cn" => "amazonaws.com.cn",
-        "aws-iso" => "c2s.ic.gov",
-        "aws-iso-b" => "sc2s.sgov.gov",
-        "aws-iso-e" => "cloud.adc-e.uk",
-        "aws-iso-f" => "csp.hci.ic.gov",
-        "aws-eusc" => "amazonaws.eu",
-        _ => "amazonaws.com",
-    }
+    PARTITIONS.iter().find(|(name, ..)| *name == partition).map_or("amazonaws.com", |(.., suffix)| suffix)
 }
 
 /// ARNs by which policies can name the operator: `identity` is the ARN that STS reports, `sign_in` how the operator
@@ -174,13 +171,6 @@ pub fn principals(identity: &str, sign_in: &SignIn) -> Vec<String> {
         }
         _ => vec![identity.to_owned()],
     }
-}
-
-fn hash(text: &str, bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

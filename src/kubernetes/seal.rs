@@ -58,5 +58,5 @@ fn random_key() -> Result<Sensitive, Problem> {
     getrandom::fill(&mut bytes).map_err(|error| {
         Problem::at(Source::Operator, Class::Unavailable, "create secrets", "NoRandomNumbers", error.to_string())
     })?;
-    Ok(Sensitive::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(Sensitive::new(hex::encode(bytes)))
 }

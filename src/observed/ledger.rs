@@ -14,17 +14,17 @@
 //! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last. The other two tags
 //! have the names of Secret and policy: once the status is lost, the spec may have other names.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sha2::{Digest, Sha256};
 
 use super::{Observed, Ownership, Remembered};
 use crate::api::{CredentialsStatus, KeyIntent, PendingKey, PolicyType, PreviousKey};
 use crate::desired::{Desired, names};
 use crate::settings::Reading;
 use crate::settings::tags::Tags;
+use crate::vocabulary::digest::digest;
 
 /// Longest value of an IAM tag (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
 const LONGEST: usize = 256;
@@ -194,10 +194,7 @@ impl Display for Ledger {
 
 /// A hash of a request, eight hexadecimal digits.
 fn hash(request: &str) -> String {
-    Sha256::digest(request).iter().take(4).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest(request, 4)
 }
 
 /// The recorded state of the keys once the user was read: `remembered`, or what AWS records if the status has no record

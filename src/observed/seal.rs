@@ -4,8 +4,6 @@
 //! Only this operator has the key. The operator discards recorded state without a valid seal as a whole. Then only the
 //! tags in AWS count, as for an object that was never reconciled.
 
-use std::fmt::Write;
-
 use hmac::{Hmac, KeyInit, Mac};
 use kube::ResourceExt;
 use sha2::Sha256;
@@ -29,12 +27,7 @@ impl Seal {
     /// Seals `status`, which is about to be written to `object`.
     pub fn mark(&self, object: &BucketConnection, status: &mut BucketConnectionStatus) {
         let seal = self.mac(object, &status.memory).map(|mac| mac.finalize().into_bytes());
-        status.seal = seal.map(|bytes| {
-            bytes.iter().take(LENGTH).fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
-        });
+        status.seal = seal.map(|bytes| hex::encode(&bytes[..LENGTH]));
     }
 
     /// Drops the recorded state of `object` unless it has the operator's seal; returns what was dropped.
@@ -47,7 +40,7 @@ impl Seal {
     }
 
     fn holds(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> bool {
-        let seal = status.seal.as_deref().and_then(bytes).filter(|seal| seal.len() == LENGTH);
+        let seal = status.seal.as_deref().and_then(|seal| hex::decode(seal).ok()).filter(|seal| seal.len() == LENGTH);
         // Compares in constant time.
         seal.zip(self.mac(object, &status.memory)).is_some_and(|(seal, mac)| mac.verify_truncated_left(&seal).is_ok())
     }
@@ -60,12 +53,6 @@ impl Seal {
         mac.update(facts.to_string().as_bytes());
         Some(mac)
     }
-}
-
-/// Decodes `hex`.
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

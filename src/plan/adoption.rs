@@ -1,15 +1,12 @@
 //! Adoption of existing resources: only what the spec and the account both allow. If the adoption changes something,
 //! the operator first shows the changes and waits for approval.
 
-use std::fmt::Write;
-
-use sha2::{Digest, Sha256};
-
 use super::{Action, Planner};
 use crate::api::ApprovedBy;
 use crate::desired::Desired;
 use crate::settings::FieldDiff;
 use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::digest::digest;
 use crate::vocabulary::problem::join_names;
 
 /// Bytes of the hash that are shown.
@@ -83,8 +80,5 @@ pub(super) fn hash(desired: &Desired, changes: &[FieldDiff]) -> String {
     // An approval for one bucket and connection is not valid for another.
     let names = [&desired.owner, &desired.account.id, &desired.bucket.arn, &desired.user.arn, &desired.policy.arn];
     let text = serde_json::json!([names, changes]).to_string();
-    Sha256::digest(text).iter().take(HASH_LENGTH).fold("plan-".to_owned(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    format!("plan-{}", digest(text, HASH_LENGTH))
 }

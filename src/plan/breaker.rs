@@ -8,17 +8,16 @@
 //! that it finds as written starts a new count.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use jiff::Timestamp;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::{Action, Plan, Step};
 use crate::api::IneffectiveWrite;
 use crate::observed::Remembered;
 use crate::settings::FieldDiff;
 use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::digest::digest;
 use crate::vocabulary::problem::join_names;
 
 /// How often the same write is sent before it is held back.
@@ -56,11 +55,7 @@ pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
     if !plain || !step.after.is_empty() {
         return None;
     }
-    let digest = Sha256::digest(json!([remembered.generation, step.diffs]).to_string());
-    Some(digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Some(digest(json!([remembered.generation, step.diffs]).to_string(), 8))
 }
 
 /// The parts with ineffective writes, and the message for each.

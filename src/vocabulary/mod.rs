@@ -3,6 +3,7 @@
 //! Pure, and uses no other room.
 
 pub mod conditions;
+pub mod digest;
 pub mod policy_language;
 pub mod problem;
 pub mod sign_in;

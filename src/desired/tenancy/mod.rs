@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
+use kube::core::{Selector, SelectorExt};
 use serde::Serialize;
 
 use super::claims;
@@ -281,20 +282,9 @@ fn named(rule: &NamespaceRule, namespace: &str) -> bool {
     (rule.names.is_empty() && rule.selector.is_some()) || rule.names.iter().any(|pattern| rule_matches(pattern, namespace))
 }
 
-/// Kubernetes' rules for label selectors; an invalid selector selects nothing.
+/// Whether `selector` selects `labels`; an invalid selector selects nothing.
 fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
-    let equal = |(key, value): (&String, &String)| labels.get(key) == Some(value);
-    let expressed = selector.match_expressions.iter().flatten().all(|expression| {
-        let (live, values) = (labels.get(&expression.key), expression.values.as_deref().unwrap_or_default());
-        match expression.operator.as_str() {
-            "In" => live.is_some_and(|live| values.contains(live)),
-            "NotIn" => !live.is_some_and(|live| values.contains(live)),
-            "Exists" => live.is_some(),
-            "DoesNotExist" => live.is_none(),
-            _ => false,
-        }
-    });
-    selector.match_labels.iter().flatten().all(equal) && expressed
+    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }
 
 #[cfg(test)]
