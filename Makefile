@@ -1,4 +1,4 @@
-# The commands of the README. Rust, Go, Python 3 (with venv) and make must be there; everything else comes from the package registries.
+# The commands of the README. They need Rust, Go, Python 3 (with venv) and make; everything else comes from the package registries.
 PYTHON ?= python3
 CLUSTER ?=
 SOAK ?= 1
@@ -6,23 +6,23 @@ STACK = $(PYTHON) deploy/local/stack.py
 
 .PHONY: help run up down test soak lint crds bench sbom clean
 
-help: ## This text
+help: ## Prints this text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-run: ## The main job on a local cluster and AWS emulator, until Ctrl-C; CLUSTER=<kubeconfig> uses that cluster instead
+run: ## Runs the operator on a local cluster and AWS emulator, until Ctrl-C; CLUSTER=<kubeconfig> uses that cluster instead
 	@$(PYTHON) deploy/local/run.py $(if $(CLUSTER),--cluster $(CLUSTER))
 
-up: ## Only the local cluster and emulator, in the background; then: source target/local/env
+up: ## Starts only the local cluster and emulator, in the background; then: source target/local/env
 	@$(STACK) up
 
 down: ## Stops what `make up` started
 	@$(STACK) down
 
-test: ## Everything: pure, wire and end-to-end tests
+test: ## Runs all tests: pure, wire and end-to-end
 	@$(STACK) build
 	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test"
 
-soak: ## Faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; figures into docs/reliability.md; takes hours
+soak: ## Injects faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; writes docs/reliability.md; takes hours
 	@$(STACK) build
 	PROPTEST_CASES=$$((10000 * $(SOAK))) cargo test --no-default-features --test plan any_story
 	PROPTEST_CASES=$$((500000 * $(SOAK))) cargo test --no-default-features --release --test plan fuzz
@@ -30,23 +30,23 @@ soak: ## Faults at every call of the operator, simulated and on the real stack; 
 	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
 	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
 
-bench: ## Calls, times and memory, into docs/benchmarks.md; builds a release
+bench: ## Measures calls, times and memory, and writes docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
 
-lint: ## Formatting, clippy, rustdoc and, where it is installed, cargo-deny
+lint: ## Checks formatting, clippy, rustdoc and, if installed, cargo-deny
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
-	else echo "no cargo-deny: make test checks licences, bans and sources, and nobody checks advisories"; fi
+	else echo "cargo-deny is not installed: make test checks licenses, bans and sources, but advisories are not checked"; fi
 
-sbom: ## The bill of materials, as CycloneDX: target/bucketconnection.cdx.json
+sbom: ## Writes the software bill of materials, as CycloneDX: target/bucketconnection.cdx.json
 	$(PYTHON) deploy/sbom.py > target/bucketconnection.cdx.json
 
 crds: ## Writes crds/ from the Rust types
 	@UPDATE=1 cargo test --quiet --no-default-features --test tidy crds
 
-clean: ## Removes what was built
+clean: ## Removes build output
 	cargo clean

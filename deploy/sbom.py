@@ -1,8 +1,8 @@
-"""Prints the operator's bill of materials: every crate that it is built from, as CycloneDX 1.6.
+"""Prints the operator's software bill of materials (SBOM): every crate that it is built from, as CycloneDX 1.6.
 
-    sbom.py [TARGET]        for this machine's target, or another one such as aarch64-unknown-linux-gnu
+    sbom.py [TARGET]        for this machine's target, or another target such as aarch64-unknown-linux-gnu
 
-Only from Cargo.lock and what cargo knows of the crates, so it needs no tool beside cargo, and prints the same each time.
+It reads only Cargo.lock and the crates' metadata, so it needs no tool other than cargo, and its output is reproducible.
 """
 
 import json
@@ -17,13 +17,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def main():
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     checksums = {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock}
-    # What runs while building counts too: it could put anything into the program. What only tests need does not.
+    # Includes build dependencies, because they could put anything into the program. Excludes dependencies of tests.
     command = ["cargo", "tree", "--locked", "--edges", "normal,build", "--prefix", "depth", "--format", "|{p}|{l}"]
     edges, components, above = {}, {}, []
     for line in run(*command, *(["--target", sys.argv[1]] if len(sys.argv) > 1 else [])).splitlines():
-        depth, package, licence = line.split("|")
+        depth, package, license = line.split("|")
         name, version = package.split(" ")[:2]
-        found = component(name, version.removeprefix("v"), licence, checksums)
+        found = component(name, version.removeprefix("v"), license, checksums)
         del above[int(depth) :]
         if above:
             edges[above[-1]].add(found["bom-ref"])
@@ -46,10 +46,10 @@ def main():
     )
 
 
-def component(name, version, licence, checksums):
+def component(name, version, license, checksums):
     purl = f"pkg:cargo/{name}@{version}"
     described = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-    described["licenses"] = [{"expression": licence.removesuffix(" (*)").replace(" / ", " OR ").replace("/", " OR ")}]
+    described["licenses"] = [{"expression": license.removesuffix(" (*)").replace(" / ", " OR ").replace("/", " OR ")}]
     checksum = checksums.get((name, version))
     return {**described, "hashes": [{"alg": "SHA-256", "content": checksum}]} if checksum else described
 

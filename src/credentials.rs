@@ -1,4 +1,4 @@
-//! An access key, and the form it has in a Secret. Its secret part can neither be printed nor serialized.
+//! An access key, and its form in a Secret. Its secret part can be neither printed nor serialized.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 pub struct Sensitive(Zeroizing<String>);
 
 impl Sensitive {
-    /// Takes over `text`.
+    /// Wraps `text` without a copy.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself: for the Secret and for signing only.
+    /// The text itself: only for the Secret and for signing.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -45,18 +45,18 @@ pub struct KeyPair {
     pub secret: Sensitive,
 }
 
-/// An access key that the operator signs in to an account with.
+/// An access key with which the operator signs in to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountKey {
     /// The key.
     pub key: KeyPair,
-    /// The session token, where it is a temporary one.
+    /// The session token, if the key is temporary.
     pub token: Option<Sensitive>,
 }
 
 impl AccountKey {
-    /// The key in the `data` of a Secret; or which field has no part of a key, and why. Only the operator reads it, so blanks and
-    /// line breaks at the ends do not matter.
+    /// The key in the `data` of a Secret; or the field that has no part of a key, and why. Only the operator reads it,
+    /// so white space at the ends does not matter.
     pub fn in_data(data: &BTreeMap<String, Sensitive>) -> Result<Self, String> {
         let data: BTreeMap<_, _> =
             data.iter().map(|(name, value)| (name.clone(), Sensitive::new(value.reveal().trim().to_owned()))).collect();
@@ -72,7 +72,7 @@ impl AccountKey {
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
-/// An AWS credentials file, to be mounted where `AWS_SHARED_CREDENTIALS_FILE` points.
+/// An AWS credentials file, to be mounted at the path in `AWS_SHARED_CREDENTIALS_FILE`.
 const FILE: &str = "credentials";
 
 /// The data of a Secret; a field that contains the secret part is marked.
@@ -94,11 +94,11 @@ pub fn secret_data(fields: &BTreeMap<&'static str, String>, key: &KeyPair) -> BT
     data
 }
 
-/// The keys that a Secret's data hold: the plain fields', and the credentials file's where it is another. The second gets a
-/// chance when someone edited the first.
+/// The keys in a Secret's data: that of the plain fields, and that of the credentials file if it is another. If someone
+/// edited the first, the second may still work.
 pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     let plain = match (data.get(ID), data.get(SECRET)) {
-        // A line break that an edit left is corrected with the rest of the field.
+        // A line break that an edit left is corrected when the field is written again.
         (Some(id), Some(secret)) => pair(id.reveal().trim(), secret.reveal().trim()),
         _ => None,
     };
@@ -107,8 +107,8 @@ pub fn keys_in(data: &BTreeMap<String, Sensitive>) -> Vec<KeyPair> {
     keys
 }
 
-/// The key that a person wrote into a Secret, just as other readers of the Secret find it; or which field has no part of a key, and
-/// why. The text never has what the field holds.
+/// The key that a person wrote into a Secret, exactly as other readers of the Secret find it; or the field that has no
+/// part of a key, and why. The text never contains the value of the field.
 pub fn written_key(data: &BTreeMap<String, Sensitive>) -> Result<KeyPair, String> {
     let (id, secret) = match (data.get(ID), data.get(SECRET)) {
         (None, None) => return in_file(data).ok_or_else(|| format!("it has no {ID} and no {SECRET}")),
@@ -128,12 +128,12 @@ fn told(field: &str, flaw: &str) -> String {
     format!("its field {field} {flaw}: write the plain value, as with stringData or kubectl create secret generic --from-literal")
 }
 
-/// What is wrong with a part of a key: what encoders and editors do to it.
+/// The error in a part of a key, from a list of what encoders and editors do to it.
 fn flaw(value: &str) -> Option<&'static str> {
     let quote = |c: char| c == '"' || c == '\'';
     Some(match value {
         _ if value.trim().is_empty() => "is empty",
-        // The bytes were made text before.
+        // The bytes were converted to text before.
         _ if value.contains(['\0', '\u{fffd}', '\u{feff}']) => "is no plain text, but UTF-16 or with a byte order mark",
         _ if value.ends_with(['\n', '\r']) => "ends in a line break",
         _ if value.ends_with(char::is_whitespace) => "ends in a blank",
@@ -145,7 +145,7 @@ fn flaw(value: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether it is base64 of text. A secret part may look like base64, but hardly ever stands for text.
+/// Whether it is base64 of text. A secret part may look like base64, but hardly ever decodes to text.
 fn is_encoded(value: &str) -> bool {
     let decoded: Result<ByteString, serde::de::value::Error> = ByteString::deserialize(StrDeserializer::new(value));
     decoded.is_ok_and(|bytes| {
@@ -165,8 +165,9 @@ fn in_file(data: &BTreeMap<String, Sensitive>) -> Option<KeyPair> {
 }
 
 fn pair(id: &str, secret: &str) -> Option<KeyPair> {
-    // An id that is no key id would end in the signature's header, and in the status: the secret part, where someone has confused the
-    // two. Ids have capitals and digits only, which forty characters of a secret part never are.
+    // A value that is not a key id would end up in the signature's header, and in the status: the secret part, if
+    // someone has confused the two. Ids have only capitals and digits, which is never true of the 40 characters of a
+    // secret part.
     let capital = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
     let plausible = !id.is_empty() && id.len() <= 128 && id.bytes().all(capital) && !secret.is_empty();
     plausible.then(|| KeyPair { id: id.to_owned(), secret: Sensitive::new(secret.to_owned()) })
@@ -206,11 +207,11 @@ mod tests {
         assert_eq!(keys_in(&stored(&key("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12", "AKIA1"))), []);
     }
 
-    /// What happens to keys on their way into a Secret, and what is said of it: the field, and never what it holds.
+    /// What happens to keys on their way into a Secret, and the error text: it names the field, and never its value.
     #[test]
     fn a_key_that_was_written_wrong_says_how() {
         let (id, secret) = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
-        // As bytes that are no UTF-8 become text.
+        // As bytes that are not UTF-8 become text.
         let utf_16 = |text: &str| text.chars().flat_map(|c| [c, '\0']).collect::<String>();
         let encoded =
             |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap().as_str().unwrap().to_owned();
@@ -243,7 +244,7 @@ mod tests {
             let said = written_key(&data).unwrap_err();
             assert!(said.contains(expected), "{said}");
             assert!(!said.contains(id) && !said.contains(&secret[..20]), "{said}");
-            // Only the operator reads an account's key, so blanks around it are cut off, from both parts alike.
+            // Only the operator reads an account's key, so white space around both parts is removed.
             let around = expected.contains("ends in") || expected.contains("begins with");
             match AccountKey::in_data(&data) {
                 Ok(account) => assert!(around && account.key == key(id, secret), "{expected}"),

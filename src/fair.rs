@@ -1,7 +1,8 @@
-//! A limited number of turns, shared out fairly among namespaces.
+//! A limited number of turns, shared fairly among namespaces.
 //!
-//! The next turn goes to the namespace that got the fewest, so a namespace with a thousand objects delays another one by one turn, not
-//! by a thousand. Prompt work (a first key, a deletion) and routine checks alternate, so neither holds up the other.
+//! The next turn goes to the namespace that has had the fewest, so a namespace with a thousand objects delays another
+//! one by one turn, not by a thousand. Prompt work (a first key, a deletion) and routine reconciles alternate, so
+//! neither blocks the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +13,24 @@ tokio::task_local! {
     static CALLER: Caller;
 }
 
-/// For whom something is done.
+/// The namespace and urgency of some work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The namespace whose share it takes; empty for the operator's own work.
+    /// The namespace whose share it uses; empty for the operator's own work.
     pub namespace: String,
-    /// How soon.
+    /// Its urgency.
     pub urgency: Urgency,
 }
 
-/// How soon something is to be done.
+/// How soon something must be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// In its turn.
+    /// In order.
     #[default]
     Routine,
-    /// Before what is routine, in its turn.
+    /// Before routine work, in order.
     Prompt,
-    /// At once: without waiting for a turn, nor for the account's budget of calls. For cutting off what has leaked.
+    /// At once: without waiting for a turn, or for the account's budget of calls. For revocations.
     Immediate,
 }
 
@@ -39,7 +40,7 @@ impl Caller {
         CALLER.scope(self, work).await
     }
 
-    /// The caller of what runs now.
+    /// The caller of the current work.
     pub fn current() -> Self {
         CALLER.try_with(Clone::clone).unwrap_or_default()
     }
@@ -53,25 +54,25 @@ pub async fn at_once<T>(work: impl Future<Output = T>) -> T {
 /// A limited number of turns.
 pub struct Turns(Mutex<Line>);
 
-/// A turn. Ends when it is dropped.
+/// A turn. It ends when it is dropped.
 pub struct Turn(Option<Arc<Turns>>);
 
 #[derive(Default)]
 struct Line {
     free: usize,
-    /// How many turns were given so far.
+    /// Number of turns given so far.
     given: u64,
     prompt_was_last: bool,
     /// By namespace.
     shares: BTreeMap<String, Share>,
 }
 
-/// What a namespace got, and what of it waits.
+/// The turns of a namespace, and its waiting work.
 #[derive(Default)]
 struct Share {
-    /// Turns that it got.
+    /// Number of turns that it had.
     served: u64,
-    /// Number of the last of them.
+    /// Number of its last turn.
     last: u64,
     prompt: VecDeque<Ticket>,
     routine: VecDeque<Ticket>,
@@ -89,18 +90,18 @@ struct Ticket {
 }
 
 impl Turns {
-    /// `count` turns at a time.
+    /// At most `count` turns at a time.
     pub fn new(count: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Line { free: count, ..Line::default() })))
     }
 
-    /// Waits for a turn of `caller`; at once for an immediate one. `name` is how [`Self::hurry`] finds it.
+    /// Waits for a turn of `caller`; returns at once for an immediate one. [`Self::hurry`] finds it by `name`.
     pub async fn turn(self: &Arc<Self>, caller: &Caller, name: &str) -> Turn {
         if caller.urgency == Urgency::Immediate {
             return Turn(None);
         }
         let Some(coming) = self.lock().join(caller, name) else { return Turn(Some(Arc::clone(self))) };
-        // The sender is dropped with the line only.
+        // The sender is only dropped together with the line.
         coming.await.unwrap_or(Turn(None))
     }
 
@@ -109,7 +110,7 @@ impl Turns {
         self.lock().free > 0
     }
 
-    /// Makes what waits in `namespace` under this name prompt.
+    /// Makes the work that waits in `namespace` under this name prompt.
     pub fn hurry(&self, namespace: &str, name: &str) {
         if let Some(share) = self.lock().shares.get_mut(namespace) {
             let place = share.routine.iter().position(|ticket| ticket.name == name);
@@ -117,13 +118,13 @@ impl Turns {
         }
     }
 
-    /// Gives a turn that has ended to the next in line.
+    /// Gives a turn that has ended to the next waiting work.
     fn pass_on(self: Arc<Self>) {
         loop {
             let Some(ticket) = self.lock().next() else { return };
             match ticket.turn.send(Turn(Some(Arc::clone(&self)))) {
                 Ok(()) => return,
-                // It was cancelled.
+                // The waiting work was canceled.
                 Err(mut unwanted) => unwanted.0 = None,
             }
         }
@@ -151,7 +152,7 @@ impl Line {
         }
         let fewest = self.fewest();
         let share = self.shares.entry(caller.namespace.clone()).or_default();
-        // What it did not ask for earlier is not made up for.
+        // A namespace does not catch up on turns that it did not ask for.
         share.served = share.served.max(fewest);
         let (turn, coming) = oneshot::channel();
         let queue = if caller.urgency == Urgency::Prompt { &mut share.prompt } else { &mut share.routine };
@@ -159,7 +160,7 @@ impl Line {
         Some(coming)
     }
 
-    /// Who gets the turn that has ended; it is free where nothing waits.
+    /// The work that gets the turn that has ended; the turn is free if nothing waits.
     fn next(&mut self) -> Option<Ticket> {
         let waits = |queue: fn(&Share) -> &VecDeque<Ticket>| self.shares.values().any(|share| !queue(share).is_empty());
         let (prompt, routine) = (waits(|share| &share.prompt), waits(|share| &share.routine));
@@ -181,7 +182,7 @@ impl Line {
         ticket
     }
 
-    /// The turns of the namespace that waits and got the fewest.
+    /// The turns of the waiting namespace that had the fewest.
     fn fewest(&self) -> u64 {
         self.shares.values().filter(|share| share.waits()).map(|share| share.served).min().unwrap_or_default()
     }
@@ -200,8 +201,8 @@ mod tests {
         Caller { namespace: namespace.to_owned(), urgency }
     }
 
-    /// One turn at a time. Each of `workers` takes turns without end, until `goal`, which takes so many, has had them; returns whose
-    /// turns they were.
+    /// One turn at a time. Each of `workers` asks for turns continuously, until `goal` has had its number of turns;
+    /// returns the namespaces of the turns.
     fn turns(workers: &[(Caller, usize)], goal: (Caller, usize)) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (line, given) = (Turns::new(1), Rc::new(RefCell::new(Vec::new())));
@@ -237,7 +238,7 @@ mod tests {
         given.take()
     }
 
-    /// The first connection of a namespace takes some nine calls, one after the other.
+    /// The first reconcile of a new connection makes about nine calls, one after the other.
     #[test]
     fn a_busy_namespace_delays_another_one_by_a_factor_of_two() {
         use Urgency::{Prompt, Routine};
@@ -283,7 +284,7 @@ mod tests {
             assert!(futures::poll!(&mut gone).is_pending() && futures::poll!(&mut late).is_pending());
             drop(gone);
             drop(held);
-            // It has the turn already, and does not know.
+            // It already has the turn, but does not know it yet.
             drop(late);
             line.turn(&Caller::default(), "").await;
         });

@@ -1,7 +1,7 @@
-//! Until when this process may do what two must never do at once.
+//! Until when this process may do what two operators must never do at the same time.
 //!
-//! A process with a lease extends its fence at each renewal; one that was stopped, or cut off from the API server, finds it closed
-//! when it continues. The clock also runs while the machine sleeps.
+//! A process with a lease extends its fence at each renewal. If the process was stopped, or cut off from the API
+//! server, it finds the fence closed when it continues. The clock also runs while the machine sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,34 +16,34 @@ const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// The time on this machine's own clock: only differences mean anything.
+/// The time on this machine's own clock: only differences are meaningful.
 pub fn now() -> Duration {
     clock_gettime(CLOCK).try_into().unwrap_or_default()
 }
 
-/// Until when this process may act, in milliseconds of [`now`]; or always.
+/// Until when this process may act, in milliseconds of [`now`]; `None` is always.
 #[derive(Clone)]
 pub struct Fence(Option<Arc<AtomicU64>>);
 
 impl Fence {
-    /// Always open: for a process that no one else stands in for.
+    /// Always open: for a process without a second one that could replace it.
     pub fn open() -> Self {
         Self(None)
     }
 
-    /// Closed, until it is set.
+    /// Closed until it is set.
     pub fn closed() -> Self {
         Self(Some(Arc::default()))
     }
 
-    /// Open until then; in the past, closed.
+    /// Opens the fence until that time; a time in the past closes it.
     pub fn set(&self, until: Duration) {
         if let Some(held) = &self.0 {
             held.store(u64::try_from(until.as_millis()).unwrap_or_default(), Ordering::SeqCst);
         }
     }
 
-    /// Whether it stays open for as long as something takes that begins now.
+    /// Whether it stays open for the duration of something that begins now.
     pub fn ensure_valid_for(&self, takes: Duration) -> Result<(), Problem> {
         match &self.0 {
             Some(until) if now() + takes >= Duration::from_millis(until.load(Ordering::SeqCst)) => {

@@ -6,21 +6,21 @@
 //! |---|---|
 //! | [`vocabulary`] | the words that every room uses: conditions, reasons, problems, policy statements, ways to sign in |
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
-//! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; who has a name; presets |
-//! | [`observed`] | what is there, as plain values; the seal on what a status records |
-//! | [`settings`] | everything about each bucket setting, one file a setting |
-//! | [`keys`] | the access keys: who is who, and what is done next |
-//! | [`plan`] | from wanted and there to steps; deletion |
-//! | [`execute`] | carries a plan out; its report |
+//! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; conflicts between connections; presets |
+//! | [`observed`] | the observed state, as plain values; the seal on the recorded state |
+//! | [`settings`] | everything about each bucket setting, one file per setting |
+//! | [`keys`] | the access keys: the role of each key, and the next moves |
+//! | [`plan`] | the steps from the observed to the desired state; deletion |
+//! | [`execute`] | executes a plan; its report |
 //! | [`status`] | folds a reconcile into the status of a connection or account |
 //! | [`render`] | a plan as text; the operator's own IAM policy |
-//! | `aws` | what is asked of AWS and told to it; a session for each account |
+//! | `aws` | reads from and writes to AWS; a session for each account |
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
-//! | `fair` | turns that namespaces share fairly; what is immediate takes none |
-//! | `fence` | until when this process may do what two must never do |
+//! | `fair` | turns that namespaces share fairly; immediate work needs none |
+//! | `fence` | until when this process may do what two operators must never do at once |
 //! | `kubernetes` | Secrets, status, Events, the key to the seals, the lease |
 //! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
-//! | `cli` | one file a subcommand |
+//! | `cli` | one file per subcommand |
 //!
 //! Invariants, kept by tests (tests/tidy.rs):
 //! - `api`, `desired`, `observed`, `settings` (except `wire`), `keys`, `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes

@@ -1,4 +1,4 @@
-//! The house rules that a machine can check: purity of the core, generated files, sizes, documentation.
+//! Rules for the code base that a machine can check: purity of the core, generated files, sizes, documentation.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -78,12 +78,12 @@ fn files(place: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A module `wire` in a file of its own, like those within a file.
+/// Whether a file is a module `wire` of its own.
 fn is_wire(file: &Path) -> bool {
     file.ends_with("wire.rs") && file.to_string_lossy().contains("/src/settings/")
 }
 
-/// Code without the modules `wire` and `wires`, which exist with the feature `operator` only, and without comments.
+/// Code without comments, and without the modules `wire` and `wires`, which exist only with the feature `operator`.
 fn without_wire(text: &str) -> String {
     let mut kept = Vec::new();
     let mut depth: Option<i32> = None;
@@ -189,7 +189,7 @@ fn data_flows_one_way() {
     }
 }
 
-/// The table of ARCHITECTURE.md has the rooms in their order, and what each uses.
+/// The table in ARCHITECTURE.md has the rooms in their order, and the rooms that each uses.
 #[test]
 fn the_architecture_page_knows_the_rooms() {
     let page = read("ARCHITECTURE.md");
@@ -201,7 +201,7 @@ fn the_architecture_page_knows_the_rooms() {
     for (row, room) in rows.iter().zip(FLOORS) {
         let used = |floor: &&str| uses.iter().any(|(_, from, to)| from == room && to == floor);
         let expected: Vec<_> = FLOORS.into_iter().filter(used).collect();
-        // A remark, such as "(only `wire`)", names no further room.
+        // A remark, such as "(only `wire`)", names no other room.
         let shown: Vec<_> = spans(row[4].split(" (").next().unwrap());
         assert_eq!(shown, expected, "ARCHITECTURE.md, uses of {room}");
     }
@@ -215,18 +215,18 @@ fn the_purity_test_can_fail() {
 }
 
 #[test]
-fn the_crds_are_what_the_types_say() {
+fn the_crds_match_the_types() {
     for crd in [BucketConnection::crd(), AWSAccount::crd()] {
         let file = format!("crds/bucketconnection.dev_{}.yaml", crd.spec.names.plural);
         let generated = serde_saphyr::to_string(&crd).unwrap();
         if std::env::var("UPDATE").is_ok() {
             fs::write(Path::new(ROOT).join(&file), &generated).unwrap();
         }
-        assert!(read(&file) == generated, "{file} is stale: make crds writes it anew");
+        assert!(read(&file) == generated, "{file} is stale: run make crds");
     }
 }
 
-/// What of a schema has no limit: lists, maps and texts that may be of any size, numbers that may be any.
+/// Parts of a schema without a limit: lists, maps and texts of any size, numbers of any value.
 fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
     let has = |limits: &[&str]| limits.iter().all(|limit| !schema[*limit].is_null());
     let limited = match schema["type"].as_str() {
@@ -249,9 +249,10 @@ fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whoever writes a spec chooses how much it costs to keep and to compare, so the API server refuses what no person would write.
+/// The author of a spec decides how much it costs to store and to compare, so the API server refuses what no person
+/// would write.
 #[test]
-fn everything_that_a_spec_may_say_has_a_limit() {
+fn every_field_of_a_spec_has_a_limit() {
     for crd in [BucketConnection::crd(), AWSAccount::crd()] {
         let crd = serde_json::to_value(crd).unwrap();
         let mut found = Vec::new();
@@ -262,7 +263,7 @@ fn everything_that_a_spec_may_say_has_a_limit() {
     }
 }
 
-/// In a line for machines the fields of an event stand beside these.
+/// In a JSON line, the fields of an event are next to these.
 const OF_EACH_LINE: [&str; 5] = ["timestamp", "level", "message", "target", "span"];
 
 #[test]
@@ -293,7 +294,7 @@ fn files_stay_readable() {
     }
 }
 
-/// What the API server would fill in where a list, or a map that belongs to one applier, is compared as a whole.
+/// Defaults that the API server would fill in inside a list or a map that is compared as a whole.
 fn defaults_inside(schema: &Value, path: &str, whole: bool, found: &mut Vec<String>) {
     if whole && schema.get("default").is_some() {
         found.push(path.to_owned());
@@ -336,7 +337,7 @@ const SETTINGS_BEGIN: &str = "<!-- Settings of the bucket: UPDATE=1 cargo test -
 const SETTINGS_END: &str = "<!-- End. -->";
 
 #[test]
-fn the_tables_of_settings_are_what_the_settings_say() {
+fn the_tables_of_settings_match_the_settings() {
     let settings = || SettingId::ALL.iter().map(|setting| (setting.name(), setting.facts()));
     let mut permissions = "\n| action | for the setting |\n|---|---|\n".to_owned();
     let mut reference = "\n| setting | purpose | what weakens it | what the operator preserves |\n|---|---|---|---|\n".to_owned();
@@ -355,13 +356,13 @@ fn the_tables_of_settings_are_what_the_settings_say() {
         if std::env::var("UPDATE").is_ok() {
             fs::write(Path::new(ROOT).join(file), &written).unwrap();
         }
-        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy writes its table of settings anew");
+        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy updates its table of settings");
     }
 }
 
-/// With `..` a new field that names another bucket, key or role would be passed over.
+/// With `..`, a new field that names another bucket, key or role would be missed.
 #[test]
-fn what_a_spec_reaches_is_taken_apart_field_by_field() {
+fn reaches_destructure_every_field() {
     let settings = files("src/settings", "rs").into_iter().filter(|file| !is_wire(file) && !file.ends_with("list.rs"));
     for file in settings.chain(files("src/desired/reaches.rs", "rs")) {
         let text = fs::read_to_string(&file).unwrap();
@@ -389,17 +390,17 @@ fn an_example_has_every_setting() {
 }
 
 #[test]
-fn the_operators_policy_is_what_the_command_prints() {
+fn the_operators_policy_matches_the_command() {
     let printed = iam_policy::for_account(&iam_policy::Scope::default()).to_string();
     if std::env::var("UPDATE").is_ok() {
         fs::write(Path::new(ROOT).join("deploy/iam/operator-policy.json"), &printed).unwrap();
     }
     let written = read("deploy/iam/operator-policy.json");
-    assert!(written == printed, "deploy/iam/operator-policy.json is stale: UPDATE=1 cargo test --test tidy writes it anew");
+    assert!(written == printed, "deploy/iam/operator-policy.json is stale: UPDATE=1 cargo test --test tidy updates it");
 }
 
 #[test]
-fn the_documented_permissions_are_those_that_are_used() {
+fn the_documented_permissions_match_the_calls() {
     let policy: Value = serde_json::from_str(&iam_policy::for_account(&iam_policy::Scope::default()).to_string()).unwrap();
     let mut granted = std::collections::BTreeSet::new();
     for statement in policy["Statement"].as_array().unwrap() {
@@ -407,14 +408,15 @@ fn the_documented_permissions_are_those_that_are_used() {
         let one = std::slice::from_ref(actions);
         granted.extend(actions.as_array().map_or(one, Vec::as_slice).iter().map(|action| action.as_str().unwrap().to_owned()));
     }
-    // What the code names as the action of a call; GetCallerIdentity needs no permission, and the proofs use the issued key.
+    // What the code names as the action of a call. GetCallerIdentity needs no permission, and verification uses the
+    // issued key.
     let mut used = std::collections::BTreeSet::new();
     for file in files("src", "rs").into_iter().filter(|file| !file.ends_with("src/aws/probe.rs")) {
         let path = file.to_str().unwrap().to_owned();
         if path.contains("/src/aws/") || path.contains("/src/settings/") {
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            // A setting also names actions in policies: only what it calls counts.
+            // A setting also names actions in policies: only calls count.
             let called = |line: &&str| path.contains("/src/aws/") || line.contains(".call(\"") || line.contains(": &str = \"");
             let code = code.lines().filter(called).collect::<Vec<_>>().join("\n");
             for word in code.split('"').filter(|word| word.starts_with("s3:") || word.starts_with("iam:")) {
@@ -427,13 +429,14 @@ fn the_documented_permissions_are_those_that_are_used() {
             assert!(used.contains(*action), "{field} says that it takes {action}, but does not call it");
         }
     }
-    // Needed beside the action that is called: for tags in CreateBucket and CreatePolicy, and for objects without versions.
+    // Needed in addition to the called action: for tags in CreateBucket and CreatePolicy, and for objects without
+    // versions.
     for extra in ["s3:TagResource", "s3:DeleteObject", "iam:TagPolicy"] {
         used.insert(extra.to_owned());
     }
     assert_eq!(granted, used);
     let documented = read("docs/permissions.md");
-    // Those of the settings are in a table that is generated.
+    // The actions of settings are in a generated table.
     let of_settings: Vec<_> = SettingId::ALL.iter().flat_map(|setting| setting.facts().actions).copied().collect();
     for action in granted.iter().filter(|action| !of_settings.contains(&action.as_str())) {
         assert!(documented.contains(&format!("`{action}`")), "docs/permissions.md does not explain {action}");

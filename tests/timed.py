@@ -1,8 +1,8 @@
-"""Runs cargo commands one after the other, and prints at the end how long each test program took.
+"""Runs cargo commands one after the other, and prints how long each test program took.
 
     timed.py "cargo test --lib" "cargo test"
 
-With TIMES=1 in the environment, it also writes the times into docs/benchmarks.md. It ends with the exit code of the first
+With TIMES=1 in the environment, it also writes the times into docs/benchmarks.md. It exits with the code of the first
 command that fails.
 """
 
@@ -21,8 +21,8 @@ RESULT = re.compile(r"^test result: .* (\d+) passed; (\d+) failed; .* finished i
 
 
 def run(command, parts):
-    """Runs one command, with its output passed on, and notes its parts; returns its exit code."""
-    # Cargo writes which program runs to its standard error, and the programs write their results to standard output.
+    """Runs one command, prints its output, and adds its parts to `parts`; returns its exit code."""
+    # Cargo prints the running program to standard error, and the programs print their results to standard output.
     process = subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     program, began, quiet = command, time.monotonic(), 0.0
     for line in process.stdout:

@@ -1,11 +1,11 @@
-"""The local AWS: a moto server with IAM enforcement on, corrected where it answers unlike AWS.
+"""The local AWS: a moto server with IAM enforcement, corrected where its answers differ from AWS.
 
-moto (https://github.com/getmoto/moto) speaks the real wire protocol, verifies signatures and evaluates policies. What it does
-unlike AWS is corrected here, where it starts, so that no quirk of it reaches the operator; `CORRECTIONS` is the whole list.
-The patched names are no public interface: moto is pinned exactly, and a name that has gone stops the server at once.
+moto (https://github.com/getmoto/moto) implements the real wire protocol, verifies signatures and evaluates policies. This file
+corrects the differences from AWS at start, so that none of them reaches the operator; `CORRECTIONS` is the complete list.
+The patched names are not a public interface: moto is pinned exactly, and a missing name stops the server at once.
 
-Prints one line of JSON when it serves: its URL, its process id, and the keys of the administrator and of the operator's own
-user, which has exactly the policy in deploy/iam/operator-policy.json. State is in memory and gone with the process.
+When the server is ready, it prints one line of JSON: its URL, its process id, and the keys of the administrator and of the
+operator's own user, which has exactly the policy in deploy/iam/operator-policy.json. The state is in memory only.
 """
 
 import argparse
@@ -47,25 +47,25 @@ from werkzeug.serving import make_server  # noqa: E402
 PINNED = "5.2.5"
 ACCOUNT = "123456789012"
 SECOND_ACCOUNT, EXTERNAL_ID = "210987654321", "lab-7"
-# One set of users in each partition that the operator may be pointed at, so that a region of any of them can be used.
+# One set of users in each partition that the operator can use, so that tests can use regions of all of them.
 PARTITION_HOMES = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 CORRECTIONS = []
 
 
 def correction(apply):
-    """Marks a function as one correction; they run in the order of this file."""
+    """Registers a function as a correction; corrections run in the order of this file."""
     CORRECTIONS.append(apply)
     return apply
 
 
 def replace(owner, name, make):
-    """Replaces `owner.name` by `make(original)`; fails when the pinned moto has no such name."""
+    """Replaces `owner.name` with `make(original)`; fails if the pinned moto has no such name."""
     setattr(owner, name, make(getattr(owner, name)))
 
 
 @correction
 def new_buckets_have_s3_defaults():
-    """AWS: since April 2023 a new bucket blocks public access, is SSE-S3 encrypted and BucketOwnerEnforced. moto: nothing set."""
+    """AWS: since April 2023 a new bucket blocks public access, is encrypted with SSE-S3, and is BucketOwnerEnforced. moto: sets nothing."""
 
     def make(original):
         def init(self, *args, **kwargs):
@@ -86,7 +86,7 @@ def sse_s3():
 
 @correction
 def blocked_encryption_types_are_told():
-    """AWS: GetBucketEncryption tells what uploads may not use; on new buckets SSE-C, since April 2026. moto: takes it, but is silent."""
+    """AWS: GetBucketEncryption returns the blocked types; SSE-C on new buckets, since April 2026. moto: accepts but does not return them."""
 
     def make(original):
         def get_bucket_encryption(self):
@@ -105,7 +105,7 @@ def blocked_encryption_types_are_told():
 
 @correction
 def deleted_encryption_falls_back_to_sse_s3():
-    """AWS: a bucket is never unencrypted, DeleteBucketEncryption resets it to SSE-S3. moto: unset."""
+    """AWS: a bucket is never unencrypted, and DeleteBucketEncryption resets it to SSE-S3. moto: unsets it."""
 
     def make(_original):
         def delete_bucket_encryption(self, bucket_name):
@@ -118,7 +118,7 @@ def deleted_encryption_falls_back_to_sse_s3():
 
 @correction
 def create_bucket_reads_its_tags():
-    """AWS: CreateBucket takes tags, and with tags answers BucketAlreadyOwnedByYou in us-east-1 too. moto: tags ignored, 200."""
+    """AWS: CreateBucket accepts tags, and with tags answers BucketAlreadyOwnedByYou in us-east-1 too. moto: ignores tags, answers 200."""
 
     def make(original):
         def put(self, request, bucket_name, querystring):
@@ -177,7 +177,7 @@ def s3_actions_have_their_iam_names():
         actions[method] = {**names, **{k: v for k, v in actions[method].items() if k not in names}}
 
 
-# Settings that moto does not have: the sub-resource, what follows Get and Put in its IAM actions, and what a read of nothing answers.
+# Settings that moto does not have: the sub-resource, the part after Get and Put in its IAM actions, and the answer if it is not set.
 KEPT = {
     "requestPayment": ("BucketRequestPayment", "RequestPaymentConfiguration"),
     "intelligent-tiering": ("IntelligentTieringConfiguration", "ListBucketIntelligentTieringConfigurationsOutput"),
@@ -186,7 +186,7 @@ KEPT = {
 
 @correction
 def settings_that_moto_does_not_have_are_kept():
-    """AWS: a read answers what was sent. moto: does not have these settings, and takes a call for one of the whole bucket."""
+    """AWS: a read returns what was sent. moto: does not have these settings, and treats such a call as one on the whole bucket."""
     actions = s3_responses.ACTION_MAP["BUCKET"]
     for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Put")):
         actions[method] = {**{sub: verb + name for sub, (name, _) in KEPT.items()}, **actions[method]}
@@ -199,7 +199,7 @@ def settings_that_moto_does_not_have_are_kept():
                 self._set_action("BUCKET", method, args[-1])
                 self._authenticate_and_authorize_s3_action(bucket_name=self.bucket_name)
                 kept = self.backend.get_bucket(self.bucket_name).__dict__.setdefault("kept", {}).setdefault(sub, {})
-                # Of some a bucket has many, by id: a read without one lists them.
+                # A bucket has many of some, by id: a read without an id lists them.
                 (one,), root = args[-1].get("id", [""]), KEPT[sub][1]
                 if method == "GET":
                     body = kept.get("") or f"<{root}>{''.join(kept.values())}</{root}>"
@@ -216,7 +216,7 @@ def settings_that_moto_does_not_have_are_kept():
 
 @correction
 def deleting_objects_is_checked_against_the_objects():
-    """AWS: DeleteObjects needs s3:DeleteObject on each object. moto: on the bucket, which no policy for objects allows."""
+    """AWS: DeleteObjects needs s3:DeleteObject on each object. moto: needs it on the bucket, which no policy for objects allows."""
 
     def make(original):
         def post(self, request, bucket_name):
@@ -234,7 +234,7 @@ def deleting_objects_is_checked_against_the_objects():
 
 @correction
 def s3_checks_region_and_owner():
-    """AWS: a bucket of another region is redirected (301), and a wrong x-amz-expected-bucket-owner denied. moto: 200."""
+    """AWS: redirects calls for a bucket in another region (301), and denies a wrong x-amz-expected-bucket-owner. moto: answers 200."""
 
     def make(original):
         def respond(self, request, full_url):
@@ -267,8 +267,8 @@ def redirect(bucket, region):
 
 @correction
 def bucket_policies_deny_only_where_they_apply():
-    """AWS: a statement whose condition is not met does not count. moto: every statement with a condition denies, since it knows no
-    values to compare. Over loopback there is no TLS to speak of either, so statements with conditions are left out."""
+    """AWS: ignores a statement whose condition is not met. moto: every statement with a condition denies, since it has no values
+    to compare. Loopback connections have no TLS either, so this ignores statements with conditions."""
 
     def make(original):
         def get_permission(self, action, resource):
@@ -291,7 +291,7 @@ def bucket_policies_deny_only_where_they_apply():
 
 @correction
 def log_delivery_may_be_allowed_in_a_list():
-    """AWS: a list of one is that one, and other principals may stand in the policy too. moto: only looks for the plain texts."""
+    """AWS: a list of one equals its item, and the policy may have other principals too. moto: compares only plain strings."""
 
     def one(value):
         return value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -318,7 +318,7 @@ def log_delivery_may_be_allowed_in_a_list():
 
 @correction
 def answers_have_the_roots_of_the_api():
-    """AWS: <VersioningConfiguration> and the like. moto: names of its own making for some, which the Rust SDK refuses."""
+    """AWS: <VersioningConfiguration> and similar elements. moto: uses other names for some, which the Rust SDK refuses."""
     roots = {
         "GetBucketVersioningResponse": "VersioningConfiguration",
         "GetBucketAccelerateConfigurationResponse": "AccelerateConfiguration",
@@ -343,7 +343,7 @@ def answers_have_the_roots_of_the_api():
 
 @correction
 def lifecycle_rules_are_kept_as_they_are_sent():
-    """AWS: returns all that was sent, and the default smallest size for transitions. moto: drops NewerNoncurrentVersions and that size."""
+    """AWS: returns all that was sent, and the default minimum size for transitions. moto: drops NewerNoncurrentVersions and that size."""
     header = "x-amz-transition-default-minimum-object-size"
 
     def make_put(original):
@@ -373,7 +373,7 @@ def lifecycle_rules_are_kept_as_they_are_sent():
 
 @correction
 def acceleration_has_a_state_once_one_was_set():
-    """AWS: only a bucket on which none was ever set has no state. moto: takes no notice of Suspended on such a bucket."""
+    """AWS: only a bucket that never had versioning set has no state. moto: ignores Suspended on such a bucket."""
 
     def make(_original):
         def set_accelerate_configuration(self, state):
@@ -386,7 +386,7 @@ def acceleration_has_a_state_once_one_was_set():
 
 @correction
 def inactive_keys_are_refused():
-    """AWS: a key that is not Active is as good as unknown. moto: it works."""
+    """AWS: treats a key that is not Active as unknown. moto: accepts it."""
 
     def make(original):
         def init(self, *args, **kwargs):
@@ -402,7 +402,7 @@ def inactive_keys_are_refused():
 
 @correction
 def signatures_are_checked_over_the_form_that_was_sent():
-    """AWS: the hash of the body as it came. moto: of the form decoded and encoded again, which differs for ! ( ) * and line breaks."""
+    """AWS: hashes the body as received. moto: decodes and re-encodes the form first, which differs for ! ( ) * and line breaks."""
 
     def make(original):
         def init(self, account_id, method, path, data, body, headers, action):
@@ -418,7 +418,7 @@ SENT_FORM = "bucketconnection.sent_form"
 
 
 def keeping_forms(application):
-    """A WSGI application that keeps each form beside what is made of it."""
+    """A WSGI application that keeps the original body of each form."""
 
     def call(environ, start_response):
         if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
@@ -431,7 +431,7 @@ def keeping_forms(application):
 
 @correction
 def authentication_errors_have_the_query_protocols_form():
-    """AWS: <ErrorResponse><Error>. moto: <ErrorResponse><Errors><Error> where a key or right is refused, which hides the code."""
+    """AWS: <ErrorResponse><Error>. moto: <ErrorResponse><Errors><Error> if it refuses a key or an action, which hides the code."""
 
     def make(original):
         def init(self, *args, **kwargs):
@@ -445,10 +445,10 @@ def authentication_errors_have_the_query_protocols_form():
 
 @correction
 def iam_actions_are_checked_against_their_resource():
-    """AWS: a policy may allow iam:CreateUser under one path only. moto: every IAM action is checked against "*".
+    """AWS: a policy can limit iam:CreateUser to one path. moto: checks every IAM action against "*".
 
-    The path of a user that does not exist is not known, so its ARN has none: only a policy that allows iam:GetUser on every
-    user tells "not found" from "denied".
+    The path of a missing user is unknown, so its ARN has none: only a policy that allows iam:GetUser on every user can
+    distinguish "not found" from "denied".
     """
 
     def make(original):
@@ -478,7 +478,7 @@ def iam_actions_are_checked_against_their_resource():
 
 @correction
 def only_stars_and_question_marks_are_wild():
-    """AWS: * and ? alone. moto: what else a regular expression gives a meaning, such as + and ( )."""
+    """AWS: only * and ? are special. moto: all characters that are special in regular expressions, such as + and ( )."""
 
     def make(_):
         def match(pattern, string):
@@ -492,7 +492,7 @@ def only_stars_and_question_marks_are_wild():
 
 @correction
 def listing_is_narrowed_to_a_prefix():
-    """AWS: a statement with StringLike on s3:prefix counts only for a listing under it. moto: evaluates no such condition."""
+    """AWS: a statement with StringLike on s3:prefix applies only to a listing under that prefix. moto: does not evaluate the condition."""
     asked = threading.local()
 
     def make_check(original):
@@ -520,9 +520,9 @@ def listing_is_narrowed_to_a_prefix():
 
 @correction
 def a_key_has_no_token_issue_time():
-    """AWS: DateLessThan on aws:TokenIssueTime is met by sessions only. moto: ignores it, so that a Deny of earlier sessions denies all.
+    """AWS: only sessions meet DateLessThan on aws:TokenIssueTime. moto: ignores it, so a Deny of earlier sessions denies everything.
 
-    moto takes no federation tokens, so that who asks with the policies of a user has no session."""
+    moto accepts no federation tokens, so a caller with the policies of a user never has a session."""
 
     def make_statement(original):
         def is_action_permitted(self, action, *args):
@@ -537,7 +537,7 @@ def a_key_has_no_token_issue_time():
 
 @correction
 def policies_in_use_are_not_deleted():
-    """AWS: DeletePolicy of an attached policy, or of one with further versions, answers DeleteConflict. moto: deletes."""
+    """AWS: DeletePolicy of an attached policy, or of one with other versions, answers DeleteConflict. moto: deletes it."""
 
     def make(original):
         def delete_policy(self, policy_arn):
@@ -556,9 +556,9 @@ def policies_in_use_are_not_deleted():
 
 @correction
 def users_have_permissions_boundaries():
-    """AWS: a user's rights end at its boundary, which GetUser shows. moto: PutUserPermissionsBoundary fails, CreateUser drops it.
+    """AWS: a boundary limits a user's permissions, and GetUser shows it. moto: PutUserPermissionsBoundary fails, CreateUser drops it.
 
-    Of conditions, StringNotEquals on aws:PrincipalTag is evaluated, which the boundary that we ship needs.
+    The only condition that is evaluated is StringNotEquals on aws:PrincipalTag, which deploy/iam/boundary.json needs.
     """
 
     def bounded(user, arn):
@@ -607,7 +607,7 @@ def users_have_permissions_boundaries():
 
 @correction
 def roles_are_assumed_only_by_whom_they_trust():
-    """AWS: AssumeRole of a missing role, or without the external ID that its trust policy asks for, is denied. moto: accepted."""
+    """AWS: denies AssumeRole for a missing role, or without the external ID that its trust policy requires. moto: accepts it."""
 
     def make(original):
         def assume_role(self, *args, **kwargs):
@@ -626,7 +626,7 @@ def roles_are_assumed_only_by_whom_they_trust():
 
 
 def bootstrap(policy_file):
-    """Makes the administrator and the operator's user, with the same keys in every partition; returns the two keys."""
+    """Creates the administrator and the operator's user, with the same keys in every partition; returns the two keys."""
     everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
     keys = {}
     for partition, region in PARTITION_HOMES.items():
@@ -644,7 +644,7 @@ def bootstrap(policy_file):
 
 
 def second_account(policy_file):
-    """Another account, with the operator's role in it, which asks for an external ID; and a role that leads to it."""
+    """Creates another account with a role for the operator that requires an external ID, and a role that may assume that role."""
     statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
     asked = {**statement, "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}}
     hop = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": f"arn:aws:iam::{SECOND_ACCOUNT}:role/*"}]})
@@ -657,7 +657,7 @@ def second_account(policy_file):
 
 
 def private_ca(directory):
-    """A CA of our own, written to `directory`/ca.pem, and a certificate of it for localhost; returns the TLS context."""
+    """Creates a private CA, written to `directory`/ca.pem, and its certificate for localhost; returns the TLS context."""
     import datetime
     import ipaddress
     import ssl
@@ -690,23 +690,23 @@ def private_ca(directory):
 
 
 def end_with_parent():
-    """Asks Linux to end this process with its parent, so that even a killed test leaves no server behind."""
+    """Asks Linux to end this process with its parent, so that a killed test leaves no server behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 selects a free port")
     parser.add_argument("--policy", required=True, help="policy document of the operator's user")
-    parser.add_argument("--plain", action="store_true", help="serve moto as it is, uncorrected: another server's view of S3")
+    parser.add_argument("--plain", action="store_true", help="serve moto without corrections, as another implementation of S3")
     parser.add_argument("--tls", metavar="DIR", help="serve HTTPS with a certificate of a private CA, written to DIR/ca.pem")
     options = parser.parse_args()
     end_with_parent()
     if moto.__version__ != PINNED:
         sys.exit(f"moto {moto.__version__} is installed, but its corrections were written for {PINNED}")
     for apply in CORRECTIONS:
-        # Without these the operator's least privilege could not be enforced at all; the rest is moto as it is.
+        # Without these, least privilege for the operator could not be enforced at all; everything else is plain moto.
         needed = apply in (
             s3_actions_have_their_iam_names,
             iam_actions_are_checked_against_their_resource,

@@ -11,7 +11,8 @@ use super::period::Period;
 /// Annotation: a new value requests another access key now. `status.credentials.lastHandledRotateAt` shows the value when the key
 /// is issued.
 pub const ROTATE_AT: &str = "rotate.bucketconnection.dev/requestedAt";
-/// Annotation: a new value revokes all access keys and all sessions that were made with them at once, and requests a new key.
+/// Annotation: a new value revokes all access keys and all sessions that were made with them at once, and requests a
+/// new key.
 pub const REVOKE_AT: &str = "revoke.bucketconnection.dev/requestedAt";
 /// Label of a Deployment, StatefulSet or DaemonSet: name of the BucketConnection whose new key restarts it.
 pub const RESTART_LABEL: &str = "bucketconnection.dev/restart";
@@ -245,7 +246,7 @@ pub struct Revocation {
     pub ends_at: Time,
 }
 
-/// How long an Inactive key is kept at least, unless the overlap is shorter: AWS reports the last use with a delay.
+/// The minimum time that an Inactive key is kept, unless the overlap is shorter: AWS reports the last use with a delay.
 const SETTLING: SignedDuration = SignedDuration::from_hours(4);
 
 impl PreviousKey {

@@ -1,6 +1,6 @@
 //! The Kubernetes API `bucketconnection.dev/v1alpha1`: types, conditions and schema rules, without behavior.
 //!
-//! Doc comments on fields are what `kubectl explain` and docs/api.md show, so they address the user. The types of the bucket
+//! `kubectl explain` and docs/api.md show the doc comments of fields, so they address the user. The types of the bucket
 //! settings are in [`crate::settings`]. `bucketconnection crds` generates `crds/` from these types.
 
 mod account;
@@ -30,7 +30,7 @@ use crate::settings;
 
 /// API group of all kinds, annotations, labels, tags and the finalizer.
 pub const GROUP: &str = "bucketconnection.dev";
-/// Finalizer on every connection. The operator removes it when the deletion policy is carried out.
+/// Finalizer on every connection. The operator removes it when it has carried out the deletion policy.
 pub const FINALIZER: &str = "bucketconnection.dev/cleanup";
 /// Annotation: a new value requests a reconcile now. `status.lastHandledReconcileAt` shows the value when it is done (Flux's
 /// convention).
@@ -147,7 +147,7 @@ pub struct BucketConnectionSpec {
 
     /// What the operator verifies in addition: writing, isolation from the rest of the bucket, and what the platform also needs.
     /// `{}` makes only calls that leave nothing behind. Omitted: only the identity of the key, and listing under the prefix.
-    // Atomic, because `{}` means something: server-side apply would make null of it where a field leaves.
+    // Atomic, because `{}` has a meaning: otherwise server-side apply would turn it into null when a field is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub verification: Option<VerificationSpec>,
@@ -173,7 +173,7 @@ pub struct BucketConnectionSpec {
     /// changes nothing. Ignore: it does not report them. The sections are default (all that are not named), bucket, user, policy,
     /// credentials, access, and each setting by the name of its field, such as cors or lifecycle.
     #[serde(default, skip_serializing_if = "ManagementSpec::is_empty")]
-    // Atomic: of a map that loses its last entry server-side apply would make null.
+    // Atomic: otherwise server-side apply would make a map null when its last entry is removed.
     #[schemars(extend("maxProperties" = 32, "x-kubernetes-map-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(section, size(section) <= 64)").message("management names sections, such as bucket or cors"))]
     pub management: ManagementSpec,
@@ -293,7 +293,7 @@ pub struct IlluminaICASpec {
 
     /// Gives Illumina's role access to the bucket, in a statement of the bucket policy. ICA needs it on both buckets to copy or
     /// move data between projects. Requires ownership BucketOwnerEnforced, the default of new buckets.
-    // Atomic, because `{}` means something: server-side apply would make null of it where roleArn leaves.
+    // Atomic, because `{}` has a meaning: otherwise server-side apply would turn it into null when roleArn is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub cross_account_copy: Option<CrossAccountCopySpec>,

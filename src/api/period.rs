@@ -7,12 +7,12 @@ use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a period is written: each unit at most once, the larger before the smaller. The parser takes exactly this, so that no object is
-/// stored that cannot be read.
+/// The format of a period: each unit at most once, larger units first. The parser accepts exactly this, so that every
+/// stored object can be read.
 const PATTERN: &str = "^([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$";
 /// The units and their seconds, in the order of the pattern.
 const UNITS: [(char, i64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
-/// Digits of a number at most.
+/// The most digits of a number.
 const DIGITS: usize = 5;
 
 /// A length of time as a spec writes it: `90d`, `36h` or `1d12h`. A day has 24 hours.
@@ -38,7 +38,7 @@ impl FromStr for Period {
         for (unit, length) in UNITS {
             let Some((number, after)) = rest.split_once(unit) else { continue };
             let digits = number.len() <= DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
-            // No digits at all are no number.
+            // An empty string is not a number.
             let number = number.parse::<i64>().ok().filter(|_| digits).ok_or_else(wrong)?;
             (rest, seconds) = (after, seconds + number * length);
         }
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// All short strings of the characters that matter, by the pattern as CEL matches it and by the parser.
+    /// Compares the pattern, as CEL matches it, with the parser, for all short strings of the relevant characters.
     #[test]
     fn the_pattern_is_what_the_parser_takes() {
         let rule = json!([{ "rule": format!("self == '' || self.matches('{PATTERN}')"), "message": "differs" }]);

@@ -40,7 +40,7 @@ pub struct PolicyStatement {
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 
-    /// Fields that a statement does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,

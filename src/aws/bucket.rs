@@ -13,17 +13,17 @@ use crate::sdk::{BucketCalls, build};
 use crate::settings::tags::Tags;
 use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 
-/// The one region whose name S3 does not accept as a location.
+/// The only region whose name S3 does not accept as a location.
 const NO_LOCATION: &str = "us-east-1";
-/// Buckets of one page: those whose names begin with the name that is asked for, which comes first.
+/// Buckets per page: those whose names begin with the requested name, which comes first.
 const PAGE: i32 = 1_000;
 const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
-/// How many pages of a thousand one reconcile removes: emptying a large bucket continues in the next reconcile.
+/// How many pages of a thousand one reconcile removes; a larger bucket needs several reconciles.
 const PAGES_AT_ONCE: usize = 100;
 
 impl BucketCalls<'_> {
-    /// Creates the bucket with its tags in one call, so that it is managed from its first moment; with tags S3 never answers that
-    /// an existing bucket was created, not even in us-east-1.
+    /// Creates the bucket and its tags in one call, so that it is managed from the start. In a call with tags, S3 never
+    /// answers that it created a bucket that already existed, not even in us-east-1.
     pub async fn create(&self, region: &str, tags: &Tags) -> Result<(), Problem> {
         const ACTION: &str = "s3:CreateBucket";
         let tags = tags.iter().map(|(key, value)| build(ACTION, S3Tag::builder().key(key).value(value).build()));
@@ -38,8 +38,8 @@ impl BucketCalls<'_> {
         self.sdk.call(ACTION, call.send()).await.map(drop)
     }
 
-    /// When the bucket was created; `None` where the account has none of that name. Ask in us-east-1, where it has the partition's
-    /// others: elsewhere the date changes with some settings
+    /// When the bucket was created; `None` if the account has no bucket with that name. Call it in us-east-1, or the
+    /// equivalent region of other partitions: elsewhere the date changes with some settings
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Bucket.html>).
     pub async fn created(&self) -> Result<Option<Timestamp>, Problem> {
         let call = self.s3.list_buckets().prefix(self.name).max_buckets(PAGE);
@@ -48,7 +48,7 @@ impl BucketCalls<'_> {
         Ok(bucket.and_then(|bucket| Timestamp::from_second(bucket.creation_date()?.secs()).ok()))
     }
 
-    /// Counts what the bucket holds, up to a thousand of each.
+    /// Counts the contents of the bucket, up to a thousand of each kind.
     pub async fn contents(&self) -> Result<Contents, Problem> {
         let (versions, uploads) = futures::try_join!(self.versions(), self.uploads())?;
         Ok(Contents {
@@ -59,7 +59,7 @@ impl BucketCalls<'_> {
         })
     }
 
-    /// Deletes every version, delete marker and upload; `Ok(false)` when there is more for the next reconcile.
+    /// Deletes every version, delete marker and upload; `Ok(false)` if more is left for the next reconcile.
     pub async fn empty(&self) -> Result<bool, Problem> {
         self.abort_uploads().await?;
         for _ in 0..PAGES_AT_ONCE {
@@ -91,7 +91,7 @@ impl BucketCalls<'_> {
         Ok(())
     }
 
-    /// The first versions and delete markers. Keys are encoded as in an address: an answer in XML cannot hold all of them.
+    /// The first versions and delete markers. Keys are URL-encoded: an answer in XML cannot contain every key.
     async fn versions(&self) -> Result<ListObjectVersionsOutput, Problem> {
         let call = self.s3.list_object_versions().bucket(self.name).expected_bucket_owner(self.account);
         self.sdk.call("s3:ListBucketVersions", call.encoding_type(EncodingType::Url).send()).await
@@ -103,13 +103,14 @@ impl BucketCalls<'_> {
         self.sdk.call("s3:ListBucketMultipartUploads", call.encoding_type(EncodingType::Url).send()).await
     }
 
-    /// Deletes one version, by the address: for a key that a request in XML cannot hold.
+    /// Deletes one version, named in the URL: for a key that a request in XML cannot contain.
     async fn delete_object(&self, key: &str, version: Option<&str>) -> Result<(), Problem> {
         let call = self.s3.delete_object().bucket(self.name).expected_bucket_owner(self.account).key(key);
         ignore_not_found(self.sdk.call(DELETE_VERSION, call.set_version_id(version.map(str::to_owned)).send()).await.map(drop))
     }
 
-    /// Deletes up to a thousand versions. A refusal of one object comes inside a successful answer: locked objects, for example.
+    /// Deletes up to a thousand versions. A successful answer can contain refusals of single objects, such as locked
+    /// ones.
     async fn delete_objects(&self, versions: Vec<(String, Option<&str>)>) -> Result<(), Problem> {
         if versions.is_empty() {
             return Ok(());
@@ -131,24 +132,24 @@ impl BucketCalls<'_> {
         }
     }
 
-    /// Deletes the bucket; one that is gone already is deleted.
+    /// Deletes the bucket; a missing bucket counts as deleted.
     pub async fn delete(&self) -> Result<(), Problem> {
         let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
         ignore_not_found(self.sdk.call("s3:DeleteBucket", call.send()).await)
     }
 }
 
-/// The key of an object, as a list shows it.
+/// The key of an object, decoded from a list.
 fn decoded(key: &str, encoded: bool) -> String {
     if !encoded {
         return key.to_owned();
     }
-    // A space is a plus here, and a plus is %2B.
+    // In this encoding a space is a plus, and a plus is %2B.
     percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Whether XML 1.0 has the character (<https://www.w3.org/TR/xml/#charsets>). Keys of objects may have any, such as `Icon\r` of macOS; a carriage
-/// return becomes a line feed on the way.
+/// Whether XML 1.0 allows the character (<https://www.w3.org/TR/xml/#charsets>). Object keys may contain others, such
+/// as `Icon\r` of macOS; a parser turns a carriage return into a line feed.
 fn is_xml(c: char) -> bool {
     !matches!(c, '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }

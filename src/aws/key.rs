@@ -19,12 +19,12 @@ use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 pub enum IssueError {
     /// AWS refused: there is no key.
     Refused(Problem),
-    /// No answer came: there may be a key whose secret part no one knows.
+    /// No answer came: there may be a lost key.
     Unknown(Problem),
 }
 
 impl Aws {
-    /// The user's keys; `None` when there is no such user. The user is always named: without a name IAM takes the caller.
+    /// The user's keys; `None` if the user does not exist. Always passes the user: without it, IAM uses the caller.
     pub async fn keys(&self, user: &str) -> Result<Option<Vec<AccessKey>>, Problem> {
         let answer = self.sdk.call("iam:ListAccessKeys", self.sdk.iam.list_access_keys().user_name(user).send()).await;
         let keys = unset(answer, &["NoSuchEntity"])?.map(|answer| answer.access_key_metadata);
@@ -39,17 +39,17 @@ impl Aws {
         }))
     }
 
-    /// Creates an access key: the one call that is never sent twice. The SDK would repeat it when an answer is lost, and leave a
-    /// key that no one knows; so its retries are off here.
+    /// Creates an access key: the only call that is never sent twice. The SDK would repeat it after a lost answer and
+    /// leave a lost key, so retries are off here.
     ///
-    /// It is not sent, either, unless `fence` stays open for as long as it may take.
+    /// It is sent only if `fence` stays open for as long as the call may take.
     pub async fn create_key(&self, user: &str, fence: &Fence) -> Result<KeyPair, IssueError> {
         let call = self.sdk.iam.create_access_key().user_name(user).customize();
         let once = aws_sdk_iam::config::Builder::new()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(ATTEMPT_TIMEOUT).build());
         let mut closed = None;
-        // Asked at the last moment: the waits before a call, for budget and permits, may take long.
+        // Checked at the last moment: the waits before a call, for budget and permits, may take long.
         let send = async {
             fence.ensure_valid_for(ATTEMPT_TIMEOUT).map_err(|problem| {
                 closed = Some(problem.clone());
@@ -76,7 +76,7 @@ impl Aws {
         }
     }
 
-    /// When and where a key was used last; `None` when it never was. AWS tells it with a delay of up to hours
+    /// When and where a key was last used; `None` if it never was. AWS reports it with a delay of up to hours
     /// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccessKeyLastUsed.html>).
     pub async fn last_used(&self, id: &str) -> Result<Option<LastUsed>, Problem> {
         let call = self.sdk.iam.get_access_key_last_used().access_key_id(id);
@@ -87,14 +87,14 @@ impl Aws {
         }))
     }
 
-    /// Makes a key work again, or no more: what was done can be undone.
+    /// Activates or deactivates a key; both can be reversed.
     pub async fn set_active(&self, user: &str, id: &str, active: bool) -> Result<(), Problem> {
         let status = if active { StatusType::Active } else { StatusType::Inactive };
         let call = self.sdk.iam.update_access_key().user_name(user).access_key_id(id).status(status);
         self.sdk.call("iam:UpdateAccessKey", call.send()).await.map(drop)
     }
 
-    /// Deletes a key; one that is gone already is deleted.
+    /// Deletes a key; a missing key counts as deleted.
     pub async fn delete_key(&self, user: &str, id: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.delete_access_key().user_name(user).access_key_id(id);
         ignore_not_found(self.sdk.call("iam:DeleteAccessKey", call.send()).await)

@@ -1,6 +1,6 @@
 //! Reads from and writes to AWS.
 //!
-//! How a call is made stands in `sdk`; the calls for a bucket's settings stand in `settings::*::wire`.
+//! `sdk` defines how a call is made; the calls for a bucket's settings are in `settings::*::wire`.
 
 mod bucket;
 mod key;
@@ -21,12 +21,12 @@ use crate::vocabulary::problem::{Class, Problem};
 pub use key::IssueError;
 pub use sessions::Sessions;
 
-/// For how long a failed sign-in is not tried again, so that many objects do not try at once.
+/// How long a failed sign-in is not retried, so that many objects do not retry at once.
 const SIGN_IN_PAUSE: Duration = Duration::from_secs(5);
-/// For how long one object waits for another one's sign-in: longer than the call takes at most.
+/// How long one object waits for another object's sign-in: longer than the longest call.
 const SIGN_IN_WAIT: Duration = Duration::from_secs(40);
 
-/// The operator's way to AWS.
+/// The operator's access to AWS.
 pub struct Aws {
     sdk: Sdk,
     account: tokio::sync::Mutex<SignIn>,
@@ -38,7 +38,7 @@ enum SignIn {
     Done(Identity),
 }
 
-/// Whom the operator is signed in as.
+/// The identity that the operator is signed in as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
@@ -48,12 +48,12 @@ pub struct Identity {
 }
 
 impl Aws {
-    /// Goes through `sdk`; signs in to nothing yet.
+    /// Uses `sdk`; does not sign in yet.
     pub fn new(sdk: Sdk) -> Self {
         Self { sdk, account: tokio::sync::Mutex::new(SignIn::NotTried) }
     }
 
-    /// Whom the credentials belong to; asked once. An object that does not get on with its own question holds up no other.
+    /// The identity of the credentials; read once. A call for one object that hangs blocks no other object.
     pub async fn identity(&self) -> Result<Identity, Problem> {
         let Ok(mut sign_in) = tokio::time::timeout(SIGN_IN_WAIT, self.account.lock()).await else {
             return self.ask_identity().await;
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Time is virtual: nothing here is waited for.
+    /// Time is virtual: the test waits for nothing.
     #[tokio::test(start_paused = true)]
     async fn a_sign_in_that_hangs_holds_up_no_other() {
         let config = SdkConfig::builder()

@@ -1,5 +1,5 @@
-//! Answers the questions of `observed/questions.rs`: one round of parallel reads, and a second one only where the first leads to
-//! more.
+//! Answers the questions of `observed/questions.rs`: one round of parallel reads, and a second one only if the first
+//! leads to more questions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +17,14 @@ use crate::vocabulary::problem::Problem;
 const HOME: &str = "us-east-1";
 
 impl Aws {
-    /// Reads AWS; `seen` is what Kubernetes answered before, the Secrets above all.
+    /// Reads AWS; `seen` is what was read from Kubernetes before, mainly the Secrets.
     pub async fn observe(&self, desired: &Desired, remembered: &Remembered, seen: Observed, scope: Scope) -> Observed {
         let asked = Questions::of(desired, remembered, &seen, scope);
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
         let managed = desired.bucket.settings.managed();
         let user_name = &desired.user.name;
         let (live, user, policy, earlier_policies, attached, proof, pending_proof, last_used, denial) = futures::join!(
-            // Boxed: side by side in one future they would take a good part of a thread's stack.
+            // Boxed: together in one future they would take a large part of a thread's stack.
             settings::read(&bucket, &managed).boxed(),
             looked(asked.user, async { reading(self.user(user_name).await) }),
             self.policy(desired, asked.policy.as_ref()).boxed(),
@@ -70,7 +70,7 @@ impl Aws {
         observed
     }
 
-    /// The bucket's versioning, where it is not managed.
+    /// The bucket's versioning, if it is not managed.
     pub async fn versioning(&self, desired: &Desired) -> Reading<String> {
         let bucket = self.bucket(&desired.region, &desired.bucket.name, &desired.account.id);
         settings::read(&bucket, &[SettingId::Versioning]).await.versioning
@@ -88,7 +88,7 @@ impl Aws {
         }
     }
 
-    /// Tags of the managed policies `arns`: rarely any.
+    /// Tags of the managed policies `arns`: usually none.
     async fn tags_of(&self, arns: &BTreeSet<String>) -> BTreeMap<String, Reading<Tags>> {
         let mut found = BTreeMap::new();
         for arn in arns {
@@ -106,7 +106,7 @@ impl Aws {
     }
 }
 
-/// What is not asked is not read.
+/// Reads only if `asked`.
 async fn looked<T>(asked: bool, look: impl Future<Output = Reading<T>>) -> Reading<T> {
     if asked { look.await } else { Reading::NotLooked }
 }

@@ -38,8 +38,8 @@ impl Aws {
         )
     }
 
-    /// Reads a managed policy. A version never changes, so when `known` still is the default and still says the same, one
-    /// call is enough; else the whole policy is read.
+    /// Reads a managed policy. A version never changes, so if `known` is still the default version with the desired
+    /// document, one call is enough; otherwise the whole policy is read.
     pub async fn managed_policy(&self, policy: &DesiredPolicy, known: Option<&str>) -> Result<Option<ManagedPolicy>, Problem> {
         if let Some(version) = known
             && let Some((true, document)) = self.policy_version(&policy.arn, version).await?
@@ -125,7 +125,7 @@ impl Aws {
         Ok(attached.map(|attached| attached.into_iter().filter_map(|policy| policy.policy_arn).collect()))
     }
 
-    /// What gives the user permissions next to the policies attached to it.
+    /// What gives the user permissions, other than the managed policies attached to it.
     pub async fn user_rights(&self, user: &str) -> Result<Option<UserRights>, Problem> {
         let (inline, groups) =
             (self.sdk.iam.list_user_policies().user_name(user), self.sdk.iam.list_groups_for_user().user_name(user));
@@ -157,7 +157,7 @@ impl Aws {
         self.sdk.call("iam:AttachUserPolicy", call.send()).await.map(drop)
     }
 
-    /// Detaches a managed policy from the user and deletes it with all its versions, as AWS wants it: one by one.
+    /// Detaches a managed policy from the user and deletes it with all its versions, one by one, as AWS requires.
     pub async fn remove_policy(&self, user: &str, arn: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.detach_user_policy().user_name(user).policy_arn(arn);
         ignore_not_found(self.sdk.call("iam:DetachUserPolicy", call.send()).await)?;
@@ -175,8 +175,8 @@ impl Aws {
     }
 }
 
-/// IAM returns documents percent-encoded (RFC 3986): decoded just once, and not as a form, since `+` and `%3A` may be text.
-/// What is not JSON is kept as a string, which never equals a document of the operator.
+/// IAM returns documents percent-encoded (RFC 3986): decoded exactly once, and not as a form, since `+` and `%3A` may
+/// be text. What is not JSON is kept as a string, which never equals a document of the operator.
 fn decoded(document: &str) -> Value {
     let text = percent_decode_str(document).decode_utf8_lossy();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))

@@ -1,4 +1,4 @@
-//! Trying an issued key: with the key itself, never with the operator's permissions.
+//! Verifies an issued key: with the key itself, never with the operator's permissions.
 
 use std::time::Duration;
 
@@ -13,21 +13,22 @@ use crate::observed::{KeyProof, ProbeResult};
 use crate::sdk::{is_allowed_address, probe_url, tls_context};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// AWS takes seconds to know a new key everywhere; asking every second finds it soonest, backing off would only add to it.
+/// A new key takes seconds to propagate in AWS. Trying every second finds out soonest; backing off would only add
+/// delay.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one reconcile waits for it; the next reconcile continues.
+/// How long one reconcile waits for that; the next reconcile continues.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Pauses before the further proofs, a quarter of a minute in all: a change of the policy may still be on its way.
+/// Pauses before the optional verification calls, 15 seconds in total: a change of the policy may still be propagating.
 const FURTHER_PAUSES: [u64; 5] = [0, 1, 2, 4, 8];
-/// Seconds that a session of GetFederationToken lasts at least.
+/// The shortest lifetime of a session of GetFederationToken, in seconds.
 const SHORTEST_SESSION: i32 = 900;
-/// A session policy under which a session may do nothing.
+/// A session policy that allows nothing.
 const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
 
 impl Aws {
-    /// Tries each of `keys`, in the way that tells most with one call, until one works. `known` is the key that was verified to be
-    /// the user's: it is tried on the bucket; others must tell first whose they are.
+    /// Tries each of `keys`, with the one call that says most, until one works. `known` is the key that was verified to
+    /// be the user's: it is tried on the bucket; for other keys the owner is read first.
     pub async fn probe(&self, desired: &Desired, keys: &[KeyPair], known: Option<&String>) -> KeyProof {
         let mut first = KeyProof::NotTried;
         for key in keys.iter().cloned() {
@@ -36,7 +37,7 @@ impl Aws {
             let result = match self.prove(desired, &key, proof).await {
                 Ok(_) => return KeyProof::Works(key),
                 Err(problem) => match problem.class {
-                    // The bucket is not there, which is not the key's fault.
+                    // The bucket does not exist, which says nothing against the key.
                     Class::Missing => return KeyProof::Works(key),
                     Class::Exists => KeyProof::OtherUser(key, problem.message),
                     Class::BadKey => KeyProof::Rejected(key, problem),
@@ -51,8 +52,9 @@ impl Aws {
         first
     }
 
-    /// Makes every proof with `key`; the result of the further ones. Patient: as long as AWS may still be spreading the key, asks
-    /// again each second. `Err((problem, true))` when it was still spreading in the end.
+    /// Makes every verification call with `key`; returns the results of the optional ones. If `patient`, retries every
+    /// second while the key may still be propagating. Returns `Err((problem, true))` if it was still propagating at the
+    /// end.
     pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<ProbeResult>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
         let first = &desired.proofs.first;
@@ -62,7 +64,8 @@ impl Aws {
                 Ok(found) => break found,
                 Err(problem) => problem,
             };
-            // A wrong signature is no matter of time: the next reconcile tries the other copy that the Secret may have.
+            // Waiting does not fix a wrong signature: the next reconcile tries the other copy of the key that the
+            // Secret may have.
             if problem.code == "SignatureDoesNotMatch" {
                 return Err((problem, true));
             }
@@ -74,7 +77,7 @@ impl Aws {
                 return Err((problem, false));
             }
             if Instant::now() >= end {
-                // A denial that lasts is one.
+                // A denial that persists is a denial.
                 let still = problem.class != Class::Denied;
                 return Err((problem, still));
             }
@@ -84,14 +87,14 @@ impl Aws {
         Ok(proven.chain(self.further(desired, key, patient).await).collect())
     }
 
-    /// The further proofs, once the key works: S3 and STS know its policy by now, or nearly.
+    /// The optional verification calls, once the key works: S3 and STS now know its policy, or nearly.
     async fn further(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<ProbeResult> {
         let pauses: &[u64] = if patient { &FURTHER_PAUSES } else { &[0] };
         let mut tried = Vec::new();
         for pause in pauses.iter().filter(|_| !desired.proofs.further.is_empty()) {
             sleep(Duration::from_secs(*pause)).await;
             tried = self.try_further(desired, key).await;
-            // The address that the spec names has nothing to do with what AWS spreads.
+            // The URL in the spec does not depend on propagation in AWS.
             if tried.iter().all(|tried| tried.problem.is_none() || tried.proof == Proof::GenomicsCloud) {
                 break;
             }
@@ -110,7 +113,7 @@ impl Aws {
         others.into_iter().chain(on_object).collect()
     }
 
-    /// Puts an object, reads it and deletes it; it is deleted whatever came of reading it.
+    /// Puts an object, reads it and deletes it; deletes it even if reading it failed.
     async fn object(&self, desired: &Desired, key: &KeyPair, proofs: &[Proof]) -> Vec<ProbeResult> {
         let (s3, _) = self.sdk.with_key(key, &desired.region);
         let (bucket, owner) = (&desired.bucket.name, Some(desired.account.id.clone()));
@@ -137,7 +140,7 @@ impl Aws {
             let absent = *proof == Proof::Put && result.is_err();
             tried.push(ProbeResult { proof: *proof, found: None, problem: result.err() });
             if absent {
-                // What was not put cannot be read, and its deletion would prove nothing.
+                // If the put failed, nothing can be read, and a deletion would show nothing.
                 break;
             }
         }
@@ -145,14 +148,14 @@ impl Aws {
         tried
     }
 
-    /// In a bucket with versions: the version goes too, where the policy lets it. Nothing depends on that.
+    /// In a bucket with versions, also deletes the version, if the policy allows it. Nothing depends on that.
     async fn remove_version(&self, desired: &Desired, s3: &aws_sdk_s3::Client, version: Option<String>) {
         let Some(version) = version.filter(|_| desired.proofs.deletes_versions) else { return };
         let call = s3.delete_object().bucket(&desired.bucket.name).key(&desired.proofs.object).version_id(version);
         let _ = self.sdk.call("s3:DeleteObjectVersion", call.expected_bucket_owner(&desired.account.id).send()).await;
     }
 
-    /// One proof, and what it found out. A key of another user is `Class::Exists`, with that user's ARN.
+    /// One verification call, and its result. A key of another user is `Class::Exists`, with that user's ARN.
     async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<Option<String>, Problem> {
         let (s3, sts) = self.sdk.with_key(key, &desired.region);
         let (bucket, prefix, account) = (&desired.bucket.name, &desired.bucket.prefix, &desired.account.id);
@@ -192,17 +195,17 @@ impl Aws {
             }
             Proof::Federation => {
                 let call = sts.get_federation_token().name("bucketconnection").duration_seconds(SHORTEST_SESSION);
-                // The token is worthless, and is thrown away.
+                // The token gives no permissions, and is discarded.
                 self.sdk.call("sts:GetFederationToken", call.policy(NOTHING).send()).await.map(|_| None)
             }
             Proof::GenomicsCloud => genomics_cloud(desired).await,
-            // Made together, in order.
+            // These are made together, in order.
             Proof::Put | Proof::Get | Proof::Delete => Ok(None),
         }
     }
 }
 
-/// Asks the address that the spec names. No key and no token is sent.
+/// Calls the URL in the spec. It sends no key and no token.
 async fn genomics_cloud(desired: &Desired) -> Result<Option<String>, Problem> {
     let Some(cloud) = &desired.proofs.genomics_cloud else { return Ok(None) };
     let refused = |code: String, text: String| Problem::at(Source::Endpoint, Class::Refused, "GET", code, text);

@@ -24,19 +24,19 @@ struct Session {
 }
 
 impl Sessions {
-    /// No session yet; `environment` is what the operator itself was started with.
+    /// No session yet; `environment` is the configuration of the operator process.
     pub fn new(environment: SdkConfig) -> Self {
         Self { environment, open: Mutex::default() }
     }
 
-    /// The session of the account `name`, if it was opened for just this sign-in: its key is then known already.
+    /// The session of the account `name`, if it was opened for the same sign-in: then its key is already known.
     pub fn known(&self, name: &str, sign_in: &SignIn, budget: Budget) -> Option<Arc<Aws>> {
         let open = self.lock();
         let session = open.get(name).filter(|session| session.sign_in == *sign_in && session.budget == budget);
         session.map(|session| session.aws.clone())
     }
 
-    /// Opens the session of the account `name`, or keeps the one that is open when nothing about it has changed.
+    /// Opens the session of the account `name`, or keeps the open one if nothing has changed.
     pub async fn open(&self, name: &str, sign_in: &SignIn, budget: Budget, key: Option<AccountKey>) -> Arc<Aws> {
         let same = |session: &Session| session.sign_in == *sign_in && session.budget == budget && session.key == key;
         if let Some(session) = self.lock().get(name).filter(|session| same(session)) {
@@ -44,7 +44,7 @@ impl Sessions {
         }
         let aws = Arc::new(Aws::new(Sdk::for_account(&self.environment, sign_in, key.as_ref(), budget).await));
         let mut open = self.lock();
-        // Two may have come here at once: the first one's session serves both.
+        // Two callers may arrive here at once: both use the first one's session.
         if let Some(session) = open.get(name).filter(|session| same(session)) {
             return session.aws.clone();
         }
@@ -52,12 +52,12 @@ impl Sessions {
         aws
     }
 
-    /// Forgets an account that is gone.
+    /// Forgets an account that was deleted.
     pub fn close(&self, name: &str) {
         self.lock().remove(name);
     }
 
-    /// How many are open.
+    /// The number of open sessions.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lock().len()

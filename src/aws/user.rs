@@ -10,7 +10,7 @@ use crate::settings::tags::Tags;
 use crate::vocabulary::problem::{Problem, ignore_not_found};
 
 impl Aws {
-    /// Reads the user; `None` when there is none of that name.
+    /// Reads the user; `None` if no user has that name.
     pub async fn user(&self, name: &str) -> Result<Option<User>, Problem> {
         let answer = self.sdk.call("iam:GetUser", self.sdk.iam.get_user().user_name(name).send()).await;
         Ok(unset(answer, &["NoSuchEntity"])?.and_then(|answer| answer.user).map(|user| User {
@@ -30,7 +30,7 @@ impl Aws {
         Ok(answer.user.map(|user| user.user_id).unwrap_or_default())
     }
 
-    /// Bounds the permissions of the user by the managed policy `arn`.
+    /// Sets the managed policy `arn` as the permissions boundary of the user.
     pub async fn bound_user(&self, name: &str, arn: &str) -> Result<(), Problem> {
         let call = self.sdk.iam.put_user_permissions_boundary().user_name(name).permissions_boundary(arn);
         self.sdk.call("iam:PutUserPermissionsBoundary", call.send()).await.map(drop)
@@ -50,13 +50,13 @@ impl Aws {
         Ok(())
     }
 
-    /// Deletes the user; one that is gone already is deleted.
+    /// Deletes the user; a missing user counts as deleted.
     pub async fn delete_user(&self, name: &str) -> Result<(), Problem> {
         ignore_not_found(self.sdk.call("iam:DeleteUser", self.sdk.iam.delete_user().user_name(name).send()).await)
     }
 }
 
-/// Tags as IAM takes them.
+/// Tags in the form of the IAM SDK.
 pub(super) fn iam_tags(action: &str, tags: &Tags) -> Result<Vec<Tag>, Problem> {
     tags.iter().map(|(key, value)| build(action, Tag::builder().key(key).value(value).build())).collect()
 }

@@ -12,10 +12,10 @@ use crate::api::{AWSAccount, BucketConnection, GROUP};
 use crate::desired::tenancy::Labels;
 use crate::desired::{self, SpecError};
 
-/// The objects of a YAML file, not yet looked into.
+/// The objects of a YAML file, not parsed further.
 pub(super) struct File(Vec<Value>);
 
-/// What is in a file. An object that cannot be used is the text that says why, so that it does not keep others from being used.
+/// The contents of a file. An invalid object is the text of its error, so that the others can still be used.
 pub(super) struct Contents {
     /// The BucketConnections, in the file's order.
     pub connections: Vec<Entry>,
@@ -29,11 +29,12 @@ pub(super) struct Contents {
 pub(super) struct Entry {
     /// `namespace/name`.
     pub name: String,
-    /// The object, with its namespace; or what is wrong with it.
+    /// The object, with its namespace; or its error.
     pub object: Result<BucketConnection, String>,
 }
 
-/// Reads a YAML or JSON file, also a List as kubectl prints it, or the files of a directory; `-` is standard input.
+/// Reads a YAML or JSON file, including a List as kubectl prints it, or the files of a directory; `-` is standard
+/// input.
 pub(super) fn read(file: &Path) -> Result<File, Failure> {
     let shown = file.display();
     let files = if file.is_dir() { files_of(file)? } else { vec![file.to_owned()] };
@@ -47,7 +48,7 @@ pub(super) fn read(file: &Path) -> Result<File, Failure> {
     Ok(File(objects))
 }
 
-/// The files of a directory that kubectl would read, in the order of their names.
+/// The files of a directory that kubectl would read, sorted by name.
 fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let shown = directory.display();
     let read = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -67,7 +68,7 @@ fn documents(file: &Path) -> Result<Vec<Value>, Failure> {
 }
 
 impl File {
-    /// What is in it; BucketConnections that name no namespace are in `namespace`.
+    /// The contents of the file; BucketConnections without a namespace are in `namespace`.
     pub(super) fn contents(self, namespace: &str) -> Contents {
         let mut contents = Contents { connections: Vec::new(), accounts: BTreeMap::new(), labels: BTreeMap::new() };
         for mut document in self.0 {
@@ -97,24 +98,24 @@ impl File {
 }
 
 impl Contents {
-    /// The AWSAccount `name`, if it is in the file; or what is wrong with it there.
+    /// The AWSAccount `name`, if it is in the file; or its error.
     pub(super) fn account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
         self.accounts.get(name).map(|account| account.as_ref().map_err(Clone::clone)).transpose()
     }
 }
 
-/// One problem a line.
+/// One problem per line.
 pub(super) fn lines(errors: &[SpecError]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
-/// No API server has read an account of a file, and its names go into policies.
+/// No API server has checked an account from a file, and its names become part of policies.
 fn checked(account: AWSAccount) -> Result<AWSAccount, String> {
     let errors = desired::account_errors(&account);
     if errors.is_empty() { Ok(account) } else { Err(format!("cannot be used:{}", lines(&errors))) }
 }
 
-/// The object in a document, as the API server would take it.
+/// The object in a document, as the API server would accept it.
 fn object<K: Resource<DynamicType = ()> + CustomResourceExt + DeserializeOwned>(document: Value) -> Result<K, String> {
     let (version, known) = (text_at(&document, "/apiVersion"), K::api_version(&()));
     if version != known {

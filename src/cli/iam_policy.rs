@@ -131,7 +131,7 @@ impl IamPolicy {
         Ok(iam_policy::for_connections(&connections, boundary.as_deref()))
     }
 
-    /// The terms of the account, where it is in the file; or why the operator would not work on `object`.
+    /// The terms of the account, if it is in the file; or why the operator would refuse `object`.
     fn terms(&self, object: &BucketConnection, contents: &Contents) -> Result<Terms, String> {
         let conditions = object.status.iter().flat_map(|status| &status.conditions);
         let refused = |reason: &str| REFUSED.iter().any(|refused| refused.to_string() == reason);
@@ -154,8 +154,8 @@ impl IamPolicy {
         Ok(terms)
     }
 
-    /// The account that the ARNs name: a policy that names none would be no least privilege, and one is for one account. What the status of
-    /// a connection says counts only where its AWSAccount does not tell.
+    /// The account for the ARNs: without an account id the policy would not be least privilege, and one policy is for
+    /// one account. The status of a connection counts only if its AWSAccount does not have the id.
     fn account_of(&self, objects: &[Granted<'_>], contents: &Contents) -> Result<String, String> {
         let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for Granted { object, .. } in objects {
@@ -192,22 +192,22 @@ impl IamPolicy {
     }
 }
 
-/// What an account says of its id, or what was found.
+/// The account id in the spec of an account, or in its status.
 fn account_id_of(account: &AWSAccount) -> Option<String> {
     account.spec.account_id.clone().or_else(|| account.status.as_ref()?.account_id.clone())
 }
 
-/// An object that the operator would work on, as far as the file tells.
+/// An object that the operator would reconcile, as far as the file shows.
 struct Granted<'a> {
     name: &'a str,
     object: BucketConnection,
     terms: Terms,
 }
 
-/// What a status says of an object that the operator does not work on, until its spec or its account is another.
+/// Reasons in the status of an object that the operator does not reconcile until its spec or its account changes.
 const REFUSED: [Reason; 3] = [Reason::NotAllowed, Reason::InvalidSpec, Reason::AccountNotFound];
 
-/// One object that is wrong must not keep the others from having their policy.
+/// An invalid object must not prevent a policy for the others.
 fn left_out(name: &str, text: &str) {
     warn(&format!("left out: {name}: {text}"));
 }

@@ -14,18 +14,18 @@ use tracing_subscriber::{EnvFilter, Layer};
 use super::Failure;
 use crate::render::printable;
 
-/// kube warns of an answer that it cannot read by logging all of it, and a Secret may be what it cannot read. So this is never
-/// logged, whatever the filter; the caller reports that the call failed.
+/// kube logs the whole answer in a warning if it cannot parse it, and that answer may be a Secret. So this target is
+/// never logged, whatever the filter; the caller reports that the call failed.
 const TELLS_ANSWERS: &str = "kube_client::client";
 
-/// For whom lines are.
+/// The format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum LogFormat {
     Human,
     Json,
 }
 
-/// Logs to standard error what `filter` lets pass.
+/// Logs to standard error what passes `filter`.
 pub(super) fn start(filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| Failure(format!("--log {filter}: {error}")))?;
     let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
@@ -34,7 +34,8 @@ pub(super) fn start(filter: &str, format: Option<LogFormat>) -> Result<(), Failu
     Ok(())
 }
 
-/// Lines of `format`. What is logged may be a tenant's own words, so it can be neither a line of its own nor hide another one.
+/// Lines of `format`. A logged value may be a tenant's text, so it must neither become a line of its own nor hide
+/// another line.
 fn lines<S>(format: LogFormat, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -46,7 +47,7 @@ where
     }
 }
 
-/// Fields as `name=value`, and the message as it is, without characters that move the cursor.
+/// Fields as `name=value`, and the message unchanged, except for characters that move the cursor.
 fn one_line() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     debug_fn(|writer, field, value| {
         let value = printable(&format!("{value:?}"));
@@ -86,7 +87,7 @@ mod tests {
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What a tenant may write into a spec, and read back from AWS.
+    /// A value that a tenant can write into a spec, or that AWS can return.
     const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO pass{namespace=\"lab-b\"}: step step=\"delete bucket\" done=true\r\u{1b}[2K\u{202e}\u{2028}";
 
     #[test]

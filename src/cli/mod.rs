@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, and nothing but calls into the rest.
+//! The command line: one file per subcommand, with only calls to the other modules.
 
 mod crds;
 mod file;
@@ -32,7 +32,7 @@ enum Command {
     IamPolicy(iam_policy::IamPolicy),
 }
 
-/// Which Kubernetes cluster.
+/// The Kubernetes cluster.
 #[derive(clap::Args)]
 struct Cluster {
     /// kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
@@ -78,7 +78,7 @@ impl Cluster {
     }
 }
 
-/// Why a command failed, for the person who called it.
+/// Why a command failed, for the user.
 struct Failure(String);
 
 impl<E: std::error::Error> From<E> for Failure {
@@ -87,7 +87,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// Runs the command that was asked for.
+/// Runs the requested command.
 pub async fn main(cli: Cli) -> ExitCode {
     close_memory();
     let result = match cli.command {
@@ -105,7 +105,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     }
 }
 
-/// Keys are in this process's memory: it leaves no core dump, and on Linux no one but root may look into it.
+/// Keys are in this process's memory: it writes no core dump, and on Linux only root may read its memory.
 fn close_memory() {
     let closed = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
@@ -115,13 +115,13 @@ fn close_memory() {
     }
 }
 
-/// Tells a person something on standard error.
+/// Prints a warning to standard error.
 fn warn(text: &str) {
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("bucketconnection: {}\n", lines.join("\n")).as_bytes());
 }
 
-/// Writes to standard output; a reader that has gone is no error.
+/// Writes to standard output; a closed pipe is not an error.
 fn print(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }

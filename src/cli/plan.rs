@@ -74,7 +74,7 @@ impl Plan {
                     print(&render::plan(&title, &plan, &desired));
                     print(&format!("\n{report}"));
                 }
-                // The others are planned all the same.
+                // The others are still planned.
                 Err(text) => {
                     failed = true;
                     warn(&text);
@@ -88,7 +88,7 @@ impl Plan {
         })
     }
 
-    /// The plan for one object, and its title; or why there is none, by the object's name.
+    /// The plan for one object, and its title; or why there is none, with the object's name.
     async fn planned(
         &self,
         entry: &Entry,
@@ -118,8 +118,8 @@ impl Plan {
     }
 }
 
-/// Takes uid, age and status of the object in the cluster, if it is there: the plan is about that one with the file's spec. One that is
-/// not there will be younger than all that are, and than those before it in the file.
+/// Uses uid, age and status of the object in the cluster, if it exists: the plan is for that object with the file's
+/// spec. An object that does not exist counts as younger than all existing ones, and than those before it in the file.
 async fn join_live(object: &mut BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<(), Problem> {
     let namespace = object.namespace().unwrap_or_default();
     named("get bucketconnections", &namespace)?;
@@ -138,7 +138,7 @@ async fn join_live(object: &mut BucketConnection, place: usize, kubernetes: &Kub
     Ok(())
 }
 
-/// All connections, as they will be once the file is applied, and the accounts of the cluster.
+/// All connections as they will be once the file is applied, and the accounts of the cluster.
 async fn others(contents: &Contents, kubernetes: &Kubernetes) -> Result<Others, Problem> {
     let connections: Api<DeserializeGuard<BucketConnection>> = Api::all(kubernetes.client.clone());
     let accounts: Api<DeserializeGuard<AWSAccount>> = Api::all(kubernetes.client.clone());

@@ -65,7 +65,7 @@ pub(super) struct Run {
     log_format: Option<LogFormat>,
 }
 
-/// Where to listen, if anywhere.
+/// The address to listen on, if any.
 #[derive(Clone, Copy)]
 struct Listen(Option<SocketAddr>);
 
@@ -120,7 +120,7 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Works while the lease is held; running reconciles end before it is given back.
+    /// Works while the lease is held; running reconciles end before the lease is released.
     async fn with_lease<W: Future<Output = ()>>(
         &self,
         client: Client,
@@ -135,14 +135,14 @@ impl Run {
             () = stop.cancelled() => return Ok(()),
         }
         let (fence, ended) = (lease.fence(), CancellationToken::new());
-        // A task of its own: whatever the passes do, it is renewed in time.
+        // A separate task: the lease is renewed in time, whatever the reconciles do.
         let kept = tokio::spawn(lease.keep(stop.clone(), ended.clone()));
         work(fence).await;
         ended.cancel();
         kept.await?.map_err(Failure)
     }
 
-    /// Served from the start: also one that waits is well.
+    /// Served from the start: a replica that waits for the lease is healthy too.
     async fn metrics(&self) -> Result<Arc<Metrics>, Failure> {
         let metrics = Arc::new(Metrics::default());
         if let Listen(Some(address)) = self.metrics_address {
@@ -168,7 +168,8 @@ impl Run {
     }
 }
 
-/// Tries until it works: what is missing at the start may come, and a restart would only hide it.
+/// Retries until it works: a dependency that is missing at the start may appear, and a restart would only hide the
+/// problem.
 async fn retry_forever<T, F: Future<Output = Result<T, crate::vocabulary::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
     loop {
         match attempt().await {

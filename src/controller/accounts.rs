@@ -1,4 +1,5 @@
-//! Accounts: from what a connection names to a session in AWS on the account's terms; and the accounts' own passes.
+//! Accounts: opens a session in AWS for the account that a connection names, on the account's terms; and reconciles the
+//! accounts themselves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +20,20 @@ use crate::status::{Finding, find, fold_account};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
-/// How often an account is read: also the time after which another key in its Secret is used.
+/// How often an account is reconciled: also the time after which a new key in its Secret is used.
 const CHECK: Duration = Duration::from_secs(600);
-/// The same, while something is wrong with it or keeps it from being deleted.
+/// The same, while the account has an error or its deletion is blocked.
 const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
-/// An account that is signed in to.
+/// An account that the operator is signed in to.
 pub(super) struct Opened {
-    /// The way to AWS.
+    /// Access to AWS.
     pub aws: Arc<Aws>,
     /// The account.
     pub account: Account,
-    /// What it grants.
+    /// What it allows.
     pub terms: Terms,
-    /// How it was signed in to.
+    /// How the operator signed in.
     pub sign_in: SignIn,
 }
 
@@ -53,18 +54,18 @@ pub(super) async fn open(
     Ok(Opened { aws, account: identity.account, terms, sign_in })
 }
 
-/// What an account's rules ask of a namespace.
+/// The facts about a namespace that an account's entries depend on.
 #[derive(Default)]
 pub(super) struct Tenant {
-    /// Its labels, where rules go by them.
+    /// Its labels, if entries depend on them.
     pub labels: Labels,
     /// Its identity, as tags have it.
     pub namespace: Option<String>,
-    /// How many of its connections in the account come before the object.
+    /// How many of its connections in the account are older than the object.
     pub earlier: usize,
 }
 
-/// The tenant that `object` is of. The namespace is read once for an object, and whenever rules go by labels.
+/// The tenant of `object`. The namespace is read once per object, and whenever entries depend on labels.
 pub(super) async fn tenant(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
@@ -75,7 +76,7 @@ pub(super) async fn tenant(
     let known = object.status.as_ref().and_then(|status| status.memory.namespace_id.clone());
     let asks = account.is_some_and(|account| tenancy::asks_labels(&account.spec, &name));
     let admitted = account.is_some_and(|account| tenancy::admits(&account.spec, &name));
-    // A namespace that no rule names is refused, and need not be read for that.
+    // A namespace that no entry names is refused, so it need not be read.
     if !admitted || (known.is_some() && !asks) {
         return Ok(Tenant { namespace: known, earlier, ..Tenant::default() });
     }
@@ -87,7 +88,7 @@ pub(super) async fn tenant(
 pub struct NotOpened {
     /// What blocks it.
     pub blocker: Blocker,
-    /// What the account's rules say, where they are why.
+    /// The decisions of the account's entry, if they are the cause.
     pub report: Report,
 }
 
@@ -97,7 +98,8 @@ impl From<Blocker> for NotOpened {
     }
 }
 
-/// Opens the account of what `object` has already: whatever its rules say by now, and from what the status records when it is gone.
+/// Opens the account of what `object` already owns: regardless of its current rules, and from the recorded state if the
+/// account was deleted.
 pub(super) async fn open_remembered(
     object: &BucketConnection,
     account: Option<&AWSAccount>,
@@ -114,7 +116,7 @@ pub(super) async fn open_remembered(
     };
     let account = account.cloned().unwrap_or_else(remembered);
     let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
-    // Without them nothing is destroyed.
+    // Without entries that allow it, nothing is destroyed.
     let Tenant { labels, namespace, .. } = tenant(object, Some(&account), 0, kubernetes).await.unwrap_or_default();
     let terms = Terms { namespace, ..tenancy::deletion_terms(object, &labels, &account) };
     Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
@@ -122,13 +124,13 @@ pub(super) async fn open_remembered(
 
 #[derive(PartialEq, Eq)]
 enum Fresh {
-    /// The key that was read last will do.
+    /// The key that was read last is good enough.
     No,
     /// The Secret is read again.
     Yes,
 }
 
-/// Signs in to `account`, and makes sure that it is the one that it says it is.
+/// Signs in to `account`, and verifies that the credentials belong to the account that it names.
 async fn sign_in(
     account: &AWSAccount,
     sessions: &Sessions,
@@ -139,7 +141,7 @@ async fn sign_in(
     let known = sessions.known(&name, sign_in, budget).filter(|_| fresh == Fresh::No);
     let aws = match known {
         Some(aws) => aws,
-        // On the heap: signing in goes deep, and may be the first thing that a deletion does after a start.
+        // On the heap: signing in uses much stack, and may be the first thing that a deletion does after a start.
         None => Box::pin(session(&name, sign_in, budget, sessions, kubernetes)).await.map_err(|problem| failed(&problem))?,
     };
     let identity = aws.identity().await.map_err(|problem| not_signed_in(&problem, sign_in))?;
@@ -181,7 +183,7 @@ fn refusal(reason: Reason, message: String) -> Blocker {
     Blocker { part: ConditionType::AccountReady, reason, message, stalled: true, problem: None }
 }
 
-/// Why an account is not opened, where a call failed.
+/// Why an account is not opened, if a call failed.
 pub(super) fn failed(problem: &Problem) -> Blocker {
     let reason = match problem.reason() {
         reason if !problem.is_permanent() || reason == Reason::AccessDenied => reason,
@@ -190,7 +192,7 @@ pub(super) fn failed(problem: &Problem) -> Blocker {
     Blocker { reason, ..Blocker::unreadable(ConditionType::AccountReady, problem, &Place::default()) }
 }
 
-/// The same, with the Secret whose key AWS does not accept.
+/// The same, with the Secret whose key AWS rejects.
 fn not_signed_in(problem: &Problem, sign_in: &SignIn) -> Blocker {
     let blocker = failed(problem);
     match &sign_in.credentials.secret_ref {
@@ -227,7 +229,7 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
     }
 }
 
-/// The same over an account that cannot be read: it is let go once no connection needs it.
+/// The same for an account that cannot be read: it is released once no connection needs it.
 pub(super) async fn reconcile_unreadable(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.ensure_valid_for(Duration::ZERO)?;
     tracing::warn!(error = %invalid.error, "the AWSAccount cannot be read; correct it, or install the CRDs of this version");
@@ -245,7 +247,7 @@ pub(super) async fn reconcile_unreadable(invalid: &InvalidObject, context: &Cont
 async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
     let status = fold_account(account, finding, (context.clock)());
     if account.status.as_ref() != Some(&status) {
-        // What its connections waited for has come.
+        // The account became what its connections waited for.
         let is = |status: &AWSAccountStatus, value: &str| {
             find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == value)
         };

@@ -1,4 +1,5 @@
-//! When the next reconcile over an object is due: by the result of the last one, with jitter, backing off per object.
+//! When the next reconcile of an object is due: depends on the result of the last one, with jitter and a backoff per
+//! object.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +14,14 @@ use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::problem::{Class, Problem};
 
 const FIRST: Duration = Duration::from_secs(1);
-/// Trouble that passes by itself.
+/// For a transient failure.
 const PASSING_MAX: Duration = Duration::from_secs(300);
-/// Trouble that a person must fix; what they fix in AWS wakes no one, so this is how long it takes to show.
+/// For a failure that a person must fix; a fix in AWS wakes no reconcile, so this is how long it takes to show.
 const STALLED_FIRST: Duration = Duration::from_secs(15);
 const STALLED_MAX: Duration = Duration::from_secs(600);
-/// The same, sooner, after one that the reconcile before had made already: either it does not take, or someone breaks it again.
+/// Sooner, after a change that the previous reconcile had made already: either it has no effect, or someone reverts it.
 const AFTER_REPEAT: Duration = Duration::from_secs(6);
-/// A reconcile soon after a change, to see that it took.
+/// Soon after a change, to verify its effect.
 const AFTER_CHANGE: Duration = Duration::from_secs(60);
 
 /// Failed reconciles in a row, by uid of the object.
@@ -28,8 +29,8 @@ const AFTER_CHANGE: Duration = Duration::from_secs(60);
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next reconcile after one that ended in `status`, with `report` where a plan was carried out; sooner where
-    /// something is due by the clock, `now`.
+    /// The time until the next reconcile after one that ended in `status`, with `report` if a plan was executed; sooner
+    /// if something becomes due with time, `now`.
     pub(super) fn next_due(
         &self,
         uid: &str,
@@ -44,7 +45,7 @@ impl Backoff {
         due.map_or(next, |due| next.min(due))
     }
 
-    /// The same, whatever is due.
+    /// The same, without what becomes due with time.
     fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
@@ -61,8 +62,8 @@ impl Backoff {
         jittered(if changed { resync.min(soon) } else { resync }, 0.1)
     }
 
-    /// The time until the next reconcile after one that could not even write its status. That someone else wrote first is no failure:
-    /// an object that others write often is not made to wait longer and longer.
+    /// The time until the next reconcile after one that could not even write its status. A conflict with another writer
+    /// is not a failure: an object that others write often does not back off.
     pub(super) fn broken(&self, uid: &str, problem: &Problem) -> Duration {
         if problem.class == Class::Conflict {
             return jittered(FIRST, 0.2);
@@ -78,7 +79,7 @@ impl Backoff {
         jittered(doubled.min(max), 0.2)
     }
 
-    /// Forgets an object that is well, or gone.
+    /// Forgets an object that is healthy, or was deleted.
     pub(super) fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
@@ -169,7 +170,7 @@ mod tests {
         for expected in [15, 30, 60, 120, 240, 480, 600, 600] {
             assert!(within(backoff.next("a", &stalled, None, resync), expected, 0.2), "{expected}");
         }
-        // Whatever was changed all the same is read soon.
+        // A change that was made despite the failure is read soon.
         let report = executed([Outcome::Skipped, Outcome::DONE]);
         assert!(within(backoff.next("a", &stalled, Some(&report), resync), 60, 0.1));
     }

@@ -1,4 +1,4 @@
-//! What is kept of objects is forgotten with them: a tenant may create and delete as many as they like.
+//! Drops what is kept for objects when they are deleted: a tenant may create and delete any number of them.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -9,8 +9,8 @@ use kube::{Resource, ResourceExt};
 use super::{Context, DeserializeGuard, pass};
 use crate::api::{AWSAccount, BucketConnection, GROUP};
 
-/// Takes out of an object that was seen what is never read, so that it takes no memory: annotations of others, such as the whole
-/// object once more (`kubectl.kubernetes.io/last-applied-configuration`), labels, and who manages which field.
+/// Removes from an object what is never read, to save memory: foreign annotations, such as a copy of the whole object
+/// (`kubectl.kubernetes.io/last-applied-configuration`), labels, and managed fields.
 pub(super) fn trim<K: Resource>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;
@@ -33,7 +33,7 @@ impl Context {
                     self.account_left(&gone.spec.account_ref.name);
                 }
             }
-            // Some may have gone while no one watched.
+            // Some may have been deleted while the watch was interrupted.
             Event::InitDone => {
                 let there: HashSet<_> = self.connections.state().iter().filter_map(|object| object.uid()).collect();
                 self.backoff.forget_all_but(&there);
@@ -54,7 +54,7 @@ impl Context {
         }
     }
 
-    /// Closes the session of an account that is gone, where no connection needs it any longer to be deleted.
+    /// Closes the session of a deleted account, if no connection needs it for its own deletion.
     fn account_left(&self, name: &str) {
         let named =
             |object: &DeserializeGuard<BucketConnection>| matches!(&object.0, Ok(object) if object.spec.account_ref.name == name);
@@ -148,7 +148,7 @@ mod tests {
             self.context.account_seen(&event);
         }
 
-        /// As a reconcile leaves it that failed.
+        /// As a failed reconcile leaves it.
         async fn pass(&mut self, name: &str, account: &str) {
             self.connection(Event::Apply(connection(name, account)));
             let failed = Problem::new(Class::Unavailable, "s3:GetBucketTagging", "", "");
@@ -158,7 +158,7 @@ mod tests {
             self.context.sessions.open(account, &SignIn::default(), Budget::default(), None).await;
         }
 
-        /// Entries kept for connections, and for accounts.
+        /// The number of entries kept for connections, and for accounts.
         fn kept(&self) -> (usize, usize, usize) {
             (self.context.backoff.len(), self.context.used.lock().unwrap().len(), self.context.sessions.len())
         }

@@ -1,7 +1,7 @@
 //! `GET /metrics`, for Prometheus, and `GET /healthz`.
 //!
-//! What is reported is computed when it is asked for, from what the watch saw last: nothing is counted or stored for it. No metric
-//! has a secret or the id of a key.
+//! Metrics are computed on request, from what the watch saw last: nothing is counted or stored for them. No metric
+//! contains a secret or the id of a key.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -24,7 +24,7 @@ use crate::api::BucketConnection;
 use crate::status;
 use crate::vocabulary::conditions::ConditionType;
 
-/// The metrics of a connection: name, help, and its value where it has one.
+/// The metrics of a connection: name, help, and its value if it has one.
 type Metric = (&'static str, &'static str, fn(&BucketConnection) -> Option<i64>);
 const OF_A_CONNECTION: [Metric; 4] = [
     ("bucketconnection_ready", "Whether the connection is Ready: 1 or 0", |object| {
@@ -45,22 +45,22 @@ const OF_A_CONNECTION: [Metric; 4] = [
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the metrics are computed from.
+/// The input of the metrics.
 #[derive(Default)]
 pub struct Metrics {
-    /// Empty as long as another operator works.
+    /// Empty as long as another operator is active.
     connections: OnceLock<Store<DeserializeGuard<BucketConnection>>>,
     progress: OnceLock<Arc<Progress>>,
 }
 
 impl Metrics {
-    /// From now on reports these connections, and whether their reconciles end.
+    /// Starts to report these connections, and whether their reconciles end.
     pub(super) fn set_store(&self, connections: Store<DeserializeGuard<BucketConnection>>, progress: Arc<Progress>) {
         let _ = self.connections.set(connections);
         let _ = self.progress.set(progress);
     }
 
-    /// Serves on `address` as long as the process lives; returns where it listens.
+    /// Serves on `address` as long as the process runs; returns the address that it listens on.
     pub async fn serve(self: &Arc<Self>, address: SocketAddr) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;

@@ -1,4 +1,5 @@
-//! The controller: watches the objects, runs one reconcile at a time over each, and decides when the next one is due.
+//! The controller: watches the objects, runs at most one reconcile of each at a time, and decides when the next one is
+//! due.
 
 mod accounts;
 mod backoff;
@@ -46,36 +47,37 @@ pub use watch::{Setup, run};
 
 /// What every reconcile shares.
 struct Context {
-    /// The ways to AWS.
+    /// Access to AWS.
     sessions: Sessions,
     /// Kubernetes.
     kubernetes: Kubernetes,
-    /// Keeps what statuses remember from being edited.
+    /// Protects the recorded state in statuses from edits.
     seal: Seal,
-    /// All connections, as the watch saw them last.
+    /// All connections, as last seen by the watch.
     connections: Store<DeserializeGuard<BucketConnection>>,
-    /// All accounts, in the same way.
+    /// All accounts, as last seen by the watch.
     accounts: Store<DeserializeGuard<AWSAccount>>,
-    /// The generation of each account that reconciles used last; 0 where there was none.
+    /// The generation of each account that reconciles used last; 0 if there was none.
     used: Mutex<HashMap<String, i64>>,
-    /// Takes names of accounts whose connections should be read.
+    /// Receives names of accounts whose connections should be reconciled.
     wake: UnboundedSender<String>,
-    /// Cancelled when the process should end: passes end early where they only wait.
+    /// Canceled when the process should end: reconciles that only wait end early.
     stop: CancellationToken,
-    /// Closed when another operator may be at work.
+    /// Closed when another operator may be active.
     fence: Fence,
     backoff: backoff::Backoff,
-    /// Reconciles at once.
+    /// Limits the parallel reconciles.
     slots: Arc<Turns>,
     stages: stages::Stages,
     running: running::Running,
     progress: Arc<progress::Progress>,
-    /// What time it is.
+    /// Returns the current time.
     clock: Clock,
 }
 
 impl Context {
-    /// The account that `object` names. One that the watch has not seen is asked for: it may be a moment old.
+    /// The account that `object` names. An account that the watch has not seen is read: it may have been created just
+    /// now.
     async fn account_of(&self, object: &BucketConnection) -> Result<Option<AWSAccount>, Blocker> {
         let name = &object.spec.account_ref.name;
         let found = self.find_account(name).await?;
@@ -106,7 +108,7 @@ impl Context {
         }
     }
 
-    /// How much another object has of what it names. What its status says counts under the operator's seal only.
+    /// The claim of another object. Its status counts only if it has the operator's seal.
     fn claim(&self, other: &BucketConnection) -> Claim {
         if !claims::wants(other) && !claims::has(other) {
             return Claim::None;
@@ -117,9 +119,9 @@ impl Context {
         claims::claim(&other, account.as_ref().and_then(|account| account.0.as_ref().ok()))
     }
 
-    /// The connections that need the account to be deleted: those that may have something in AWS.
+    /// The connections that need the account for their deletion: those that may have something in AWS.
     fn users_of(&self, account: &str) -> Vec<String> {
-        // A finalizer alone, which an object may be created with, needs nothing of the account.
+        // An object may be created with a finalizer; a finalizer alone does not need the account.
         let held = |object: &BucketConnection| {
             let (held, mut object) = (object.finalizers().iter().any(|name| name == FINALIZER), object.clone());
             self.seal.check(&mut object);
@@ -132,7 +134,7 @@ impl Context {
         found.map(|found| format!("{}/{}", found.namespace.unwrap_or_default(), found.name)).collect()
     }
 
-    /// Has the connections of an account read, if their last reconciles used another generation of it.
+    /// Reconciles the connections of an account, if their last reconciles used another generation of it.
     fn account_changed(&self, account: &DeserializeGuard<AWSAccount>) {
         let (name, generation) = (account.name_any(), account.meta().generation.unwrap_or_default());
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();

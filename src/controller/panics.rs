@@ -1,4 +1,4 @@
-//! A panic is a fault of the operator. It ends the reconcile of one object, and nothing else.
+//! A panic is a bug of the operator. It ends the reconcile of one object, and nothing else.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,8 +10,8 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Logs panics by their place in the code. A text that was put together at run time may quote anything, an access key too, so only
-/// one that stands in the code is logged.
+/// Logs panics by their place in the code. A message that was formatted at run time may contain anything, even an
+/// access key, so only a literal message is logged.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
@@ -21,7 +21,7 @@ pub fn log_panics() {
     }));
 }
 
-/// Runs `work`; `Err` has the place of its panic, where that is known.
+/// Runs `work`; `Err` has the place of its panic, if that is known.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Option<String>> {
     catch_unwind(AssertUnwindSafe(work)).map_err(place)
 }
@@ -31,7 +31,7 @@ pub(super) async fn caught_async<T>(work: impl Future<Output = T>) -> Result<T, 
     AssertUnwindSafe(work).catch_unwind().await.map_err(place)
 }
 
-/// The thread that caught it is the one that panicked.
+/// The thread that caught it is the thread that panicked.
 fn place(_: Box<dyn Any + Send>) -> Option<String> {
     PLACE.take()
 }

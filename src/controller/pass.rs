@@ -1,4 +1,5 @@
-//! One reconcile of one object, as the controller runs it: in its turn, with its duration in the log, and without ever failing.
+//! One reconcile of one object, as the controller runs it: in its turn, with its duration in the log, and without ever
+//! failing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use crate::fair::{Caller, Urgency};
 use crate::sdk::counted;
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// How progress knows an object.
+/// The id of an object in `Progress`.
 pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
     format!("{}/{name}", namespace.unwrap_or_default())
 }
 
-/// A reconcile over an account.
+/// Reconciles an account.
 pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
     let span = tracing::info_span!("pass", account = account.name_any());
     let work = async {
@@ -35,7 +36,7 @@ pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context:
     Ok(ended(&*account, work, &context).instrument(span).await)
 }
 
-/// A reconcile over a connection.
+/// Reconciles a connection.
 pub(super) async fn connection(
     object: Arc<DeserializeGuard<BucketConnection>>,
     context: Arc<Context>,
@@ -47,7 +48,7 @@ pub(super) async fn connection(
     Ok(ended(&*object, work, &context).instrument(span).await)
 }
 
-/// Runs a reconcile to its end, whatever that is, and says when the next one is due.
+/// Runs a reconcile to its end, whatever its result, and returns when the next one is due.
 async fn ended<K: ResourceExt>(
     object: &K,
     work: impl Future<Output = Result<Option<Duration>, Problem>>,
@@ -79,7 +80,7 @@ async fn in_turn(object: &DeserializeGuard<BucketConnection>, context: &Context)
     let Some(object) = context.connections.get(&ObjectRef::from_obj(object)) else { return Ok(None) };
     let began = Instant::now();
     let _run = context.running.begins(object.uid().unwrap_or_default(), &context.stop);
-    // What of a revocation is immediate, it says itself.
+    // The revocation itself marks which of its work is immediate.
     let caller = Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller };
     let (result, calls) = counted(caller.run(Box::pin(readable(&object, context)))).await;
     let span = tracing::Span::current();
@@ -88,12 +89,12 @@ async fn in_turn(object: &DeserializeGuard<BucketConnection>, context: &Context)
     result
 }
 
-/// What someone waits for comes before a routine check, and a revocation before everything.
+/// Work that a user waits for comes before a routine reconcile, and a revocation before everything.
 fn urgency(object: &DeserializeGuard<BucketConnection>) -> Urgency {
     let urgent = object.meta().deletion_timestamp.is_some() || lost_finalizer(object);
     let asked = object.annotations().get(REVOKE_AT);
     let Ok(readable) = &object.0 else {
-        // What of it is done already, the reconcile finds out.
+        // The reconcile finds out what is done already.
         return if asked.is_some() {
             Urgency::Immediate
         } else if urgent {
@@ -111,8 +112,8 @@ fn urgency(object: &DeserializeGuard<BucketConnection>) -> Urgency {
     if urgent || first_key { Urgency::Prompt } else { Urgency::Routine }
 }
 
-/// Lets the reconcile of an object that waits for its turn come sooner, where it has become urgent meanwhile. One that runs and
-/// only waits ends for a revocation.
+/// Moves the waiting reconcile of an object forward if it has become urgent. A running one that only waits ends for a
+/// revocation.
 pub(super) fn hurry(object: &DeserializeGuard<BucketConnection>, context: &Context) {
     let urgency = urgency(object);
     if urgency == Urgency::Immediate {

@@ -17,7 +17,7 @@ use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
 use crate::vocabulary::problem::Class;
 
-/// The connections and accounts next to those that are previewed. What their statuses say is believed.
+/// The other connections and accounts. Their statuses count without a seal.
 #[derive(Default)]
 pub struct Others {
     connections: BTreeMap<(String, String), BucketConnection>,
@@ -26,7 +26,7 @@ pub struct Others {
 }
 
 impl Others {
-    /// Adds a connection, in place of one of its name.
+    /// Adds a connection, replacing one of the same name.
     pub fn add_connection(&mut self, mut object: BucketConnection) {
         let name = (object.namespace().unwrap_or_default(), object.name_any());
         object.metadata.uid.get_or_insert_with(|| format!("{}/{} to be", name.0, name.1));
@@ -47,16 +47,16 @@ impl Others {
 pub struct Preview {
     /// The desired state.
     pub desired: Desired,
-    /// What would be done.
+    /// The plan.
     pub plan: Plan,
-    /// What the status says and is not believed, for people.
+    /// The parts of the status that are not trusted, for people.
     pub doubts: Vec<String>,
-    /// Which rule of the account allows it.
+    /// The entry of the account that allows it.
     pub report: Report,
 }
 
-/// What the next reconcile would do to `object` with the account that it names, next to `others`, for the `plan` subcommand. Looks,
-/// and changes nothing.
+/// What the next reconcile would do to `object` with the account that it names, next to `others`, for the `plan`
+/// subcommand. It reads, and changes nothing.
 pub async fn preview(
     mut object: BucketConnection,
     account: Option<&AWSAccount>,
@@ -68,7 +68,8 @@ pub async fn preview(
     let name = object.namespace().unwrap_or_default();
     let asks = account.is_some_and(|account| tenancy::asks_labels(&account.spec, &name));
     let tenant = match accounts::tenant(&object, account, earlier, kubernetes).await {
-        // Authors of connections often may not read namespaces: whether this one is a later one of its name stays open.
+        // Authors of connections often may not read namespaces: then it stays open whether this namespace is a later
+        // one of the same name.
         Err(problem) if problem.class == Class::Denied && !asks => Tenant { earlier, ..Tenant::default() },
         tenant => tenant.map_err(|problem| PreviewError::Refused(accounts::failed(&problem).into()))?,
     };
@@ -96,8 +97,8 @@ pub async fn preview(
 
 /// Why there is no plan.
 pub enum PreviewError {
-    /// The account does not allow it, or could not be signed in to.
+    /// The account does not allow it, or the operator could not sign in to it.
     Refused(NotOpened),
-    /// The spec cannot be carried out.
+    /// The spec is invalid.
     Invalid(Vec<SpecError>),
 }

@@ -1,4 +1,4 @@
-//! Whether the reconciles that are due come to their end: what `GET /healthz` says.
+//! Whether due reconciles end: the result of `GET /healthz`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Some reconcile ends within this time, or none ends any longer: the longest wait for a key to spread is a minute, and a call to
-/// AWS takes half a minute at most.
+/// Some reconcile ends within this time, unless all are stuck: the longest wait for a key to propagate is a minute, and
+/// a call to AWS takes half a minute at most.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// When reconciles ended, and when others are due.
@@ -16,7 +16,7 @@ pub(super) struct Progress(Mutex<State>);
 struct State {
     /// When the last one ended.
     ended: Instant,
-    /// Since when an object's reconcile is to have ended, or from when on.
+    /// The time at which the reconcile of each object was or will be due.
     due: HashMap<String, Instant>,
 }
 
@@ -27,7 +27,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// The reconcile of an object is to be done now.
+    /// The reconcile of an object is due now.
     pub(super) fn begins(&self, object: &str) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -45,12 +45,12 @@ impl Progress {
         }
     }
 
-    /// The object is gone.
+    /// The object was deleted.
     pub(super) fn forget(&self, object: &str) {
         self.lock().due.remove(object);
     }
 
-    /// Why nothing continues any longer, where that is so.
+    /// Why no reconcile ends anymore, if that is so.
     pub(super) fn stuck(&self) -> Option<String> {
         let state = self.lock();
         let late = state.due.values().filter(|due| due.elapsed() > LIMIT).count();

@@ -1,4 +1,4 @@
-//! One reconcile of one object: resolve, observe, plan, execute, fold. Whatever happens, the status reports it.
+//! One reconcile of one object: resolve, observe, plan, execute, fold. The status reports the result in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writi
 use crate::vocabulary::conditions::Reason;
 use crate::vocabulary::problem::{Class, Problem};
 
-/// One reconcile; returns the time until the next one, or `None` when the object is done with. A panic is reported by the object,
-/// too.
+/// One reconcile; returns the time until the next one, or `None` if the object is finished. The object also reports a
+/// panic.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
-    // Boxed, as every stage is: side by side in one future they would take a good part of a thread's stack.
+    // Boxed, as every stage is: together in one future they would take a large part of a thread's stack.
     match caught_async(Box::pin(pass(object, context))).await {
         Ok(ended) => ended,
         Err(place) => {
-            // As it is by now: the reconcile may have noted what it was about to do.
+            // The current object: the reconcile may have recorded what it was about to do.
             let mut object = context.kubernetes.fresh(object).await?;
             context.seal.check(&mut object);
             finish(&object, Stage::Refused(&internal_error(place.as_deref())), context).await
@@ -43,7 +43,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
 async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
-        // Deleted meanwhile.
+        // The object was deleted in the meantime.
         Err(problem) if problem.class == Class::Missing => {
             forget(object, context);
             return Ok(None);
@@ -58,10 +58,11 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
         return Box::pin(revoke(&object, &remembered, context)).await;
     }
     if object.metadata.deletion_timestamp.is_some() {
-        // On the heap: it is the largest of all reconciles, and a thread's stack is not.
+        // On the heap: it is the largest of all reconciles, and a thread's stack is small.
         return Box::pin(delete(&object, context)).await;
     }
-    // Whatever becomes of this reconcile: without the finalizer the object could be deleted and leave everything behind.
+    // Whatever the result of this reconcile: without the finalizer the object could be deleted and leave everything
+    // behind.
     let object = &if has_begun(&object) { hold(object, context).await? } else { object };
     if object.spec.suspend {
         return finish(object, Stage::Suspended, context).await;
@@ -117,7 +118,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     finish(object, Stage::Checked(checked), context).await
 }
 
-/// Resolves the spec, with a copy of all that this takes.
+/// Resolves the spec, with a copy of everything that this needs.
 async fn resolve(object: &BucketConnection, opened: &Opened, context: &Context) -> Result<Desired, Unfit> {
     let (own, cluster) = (object.clone(), context.kubernetes.cluster.clone());
     let (account, terms) = (opened.account.clone(), opened.terms.clone());
@@ -130,7 +131,7 @@ async fn hold(object: BucketConnection, context: &Context) -> Result<BucketConne
     if held { Ok(object) } else { context.kubernetes.add_finalizer(&object).await }
 }
 
-/// Opens the object's account on its terms, and makes sure that no other object has what this one asks for.
+/// Opens the object's account on its terms, and makes sure that no other object owns or claims the same resources.
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
     let others = context.connections.state();
@@ -146,7 +147,7 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     }
 }
 
-/// Which of `others` has what `object` asks for. One that only looks takes nothing from any.
+/// The first of `others` that conflicts with `object`. An object that is only observed conflicts with none.
 pub(super) fn rival<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
@@ -163,7 +164,8 @@ pub(super) fn rival<'a>(
 
 #[derive(PartialEq, Eq)]
 pub(super) enum Discovery {
-    /// A brand-new object is created without looking first; "it is there already" ends that branch, and the next reconcile looks.
+    /// A new object is created without reading first; an "already exists" error ends that attempt, and the next
+    /// reconcile reads.
     Optimistic,
     /// Everything is read.
     Full,
@@ -191,7 +193,8 @@ pub(super) async fn observe(
     Observed { workloads, versioning, ..observed }
 }
 
-/// Reads AWS, after `seen` was read from Kubernetes. Reads both once more if AWS names a Secret that the status has forgotten.
+/// Reads AWS, after `seen` was read from Kubernetes. Reads both again if AWS names a Secret that the status has no
+/// record of.
 async fn look(
     object: &BucketConnection,
     desired: &Desired,
@@ -209,7 +212,7 @@ async fn look(
     aws.observe(desired, remembered, seen, scope).await
 }
 
-/// What is there in Kubernetes.
+/// Reads Kubernetes.
 async fn beside(
     object: &BucketConnection,
     desired: &Desired,
@@ -222,7 +225,7 @@ async fn beside(
     Observed { access, ..seen }
 }
 
-/// The Secret, and those next to it: rarely any.
+/// Reads the Secret, and related ones: rarely any.
 async fn secrets(
     object: &BucketConnection,
     desired: &Desired,
@@ -247,7 +250,7 @@ async fn secrets(
     }
 }
 
-/// Who may read the Secret: two reads for each of `names`, which are none for an object that names no groups.
+/// Who can read the Secret: two reads for each of `names`, which is empty for an object without groups.
 async fn access(
     object: &BucketConnection,
     names: impl IntoIterator<Item = String>,
@@ -261,7 +264,7 @@ async fn access(
     found
 }
 
-/// A reconcile over an object that is being deleted.
+/// Reconciles an object that is being deleted.
 async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     if !object.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(None);
@@ -286,7 +289,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let scope = (Scope::Deletion, now);
                 let mut observed = Box::pin(look(object, &desired, &mut remembered, seen, aws, kubernetes, scope)).await;
                 remembered.recall(&mut object.clone(), &desired, &observed);
-                // None of them is the next one's or the last one's any longer.
+                // From now on none of them counts as that of the pending or previous key.
                 let mut others = remembered.all_secrets(&desired, &observed);
                 others.retain(|name| !observed.earlier_secrets.contains_key(name));
                 for name in others {
@@ -300,7 +303,7 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
                 let report = execute(&ports(object, &opened, context), &desired, &plan).await;
                 (plan, report)
             }
-            // A spec that could never be carried out has left nothing behind.
+            // A spec that was never valid has left nothing behind.
             Err(Unfit::Invalid(_)) if remembered.bucket.is_none() && remembered.user.is_none() => Default::default(),
             Err(unfit) => return finish(object, unfit.stage(), context).await,
         }
@@ -311,18 +314,18 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
     done(object, context).await
 }
 
-/// Whether nothing is left to be done.
+/// Whether nothing is left to do.
 pub(super) fn completed(plan: &Plan, report: &Report) -> bool {
     plan.blockers.is_empty() && report.undone().next().is_none()
 }
 
-/// Releases what `object` has in Kubernetes, which needs neither AWS nor a spec that can be read.
+/// Releases what `object` has in Kubernetes; needs neither AWS nor a readable spec.
 pub(super) async fn retain(object: &BucketConnection, context: &Context) -> (Plan, Report) {
     let remembered = Remembered::of(object);
     let mut secrets = BTreeMap::new();
     for name in deletion::retained_secrets(object, &remembered) {
         let live = context.kubernetes.secret(object, &name).await;
-        // The status may not tell yet of the one that its key has for itself.
+        // The status may not record the key's own Secret yet.
         if let Some(own) = live.own_of(&name) {
             let of_key = context.kubernetes.secret(object, &own).await;
             secrets.insert(own, of_key);
@@ -335,8 +338,8 @@ pub(super) async fn retain(object: &BucketConnection, context: &Context) -> (Pla
     (plan, report)
 }
 
-/// The account's rules do not keep what was made by them from being deleted, but where nothing was they hold as ever: the finalizer
-/// may be one that the object was created with.
+/// The account's rules do not block the deletion of what was created under them. If nothing was created, they apply as
+/// always: the object may have been created with the finalizer.
 async fn open_for_deletion(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     if !has_begun(object) {
         return open(object, context).await;
@@ -367,7 +370,7 @@ pub(super) async fn done(object: &BucketConnection, context: &Context) -> Result
     Ok(None)
 }
 
-/// Whether a plan for `object` was ever about to be carried out, so that there may be something in AWS.
+/// Whether a plan for `object` was ever about to be executed, so that there may be something in AWS.
 pub(super) fn has_begun(object: &BucketConnection) -> bool {
     object.status.as_ref().is_some_and(|status| !status.memory.is_empty())
 }
@@ -378,7 +381,7 @@ fn forget(object: &BucketConnection, context: &Context) {
     context.kubernetes.forget(&uid);
 }
 
-/// Carries out the steps of `Retain`, which need neither AWS nor a valid spec.
+/// Executes the steps of `Retain`, which need neither AWS nor a valid spec.
 async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> Report {
     let kubernetes = &context.kubernetes;
     let mut report = Report::default();
@@ -400,10 +403,10 @@ pub(super) fn ports<'a>(object: &'a BucketConnection, opened: &'a Opened, contex
     Ports { aws: &opened.aws, kubernetes, object, stop, fence, clock: *clock }
 }
 
-/// The end of every reconcile: fold, write the status if it says anything new, tell in Events, and choose the time of the next
-/// reconcile.
+/// The end of every reconcile: folds, writes the status if it has news, publishes Events, and determines the time of
+/// the next reconcile.
 pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context: &Context) -> Result<Option<Duration>, Problem> {
-    // Another operator may have written more by now: this reconcile ends as if the process had ended.
+    // Another operator may have written since: this reconcile ends as if the process had ended.
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let revoking = matches!(stage, Stage::Revoking(_));
@@ -417,7 +420,7 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     };
     if worth_writing(&before, &after, pass.now) {
         context.kubernetes.write_status(object, &after).await.or_else(|problem| match problem.class {
-            // Deleted meanwhile: there is no one to tell.
+            // The object was deleted in the meantime: nothing to report.
             Class::Missing => Ok(()),
             _ => Err(problem),
         })?;
@@ -432,7 +435,7 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
         return Ok(None);
     }
     match status::pending_revocation(object, &after) {
-        // Another key is issued next.
+        // The next reconcile issues another key.
         None if revoking => return Ok(Some(Duration::ZERO)),
         // The user is known only now.
         Some(_) if !revoking && after.memory.user.is_some() => return Ok(Some(Duration::ZERO)),

@@ -1,7 +1,8 @@
-//! The emergency stop: a revocation that is asked for comes first in a reconcile, whatever else is wrong.
+//! Revocation: a requested revocation comes first in a reconcile, whatever else is wrong.
 //!
-//! It needs the sealed memory (which user, in which account), a session in that account and the user itself. It does not ask for a
-//! valid spec, the account's rules, `suspend`, the bucket, or room in the account's budget (docs/operations.md, "A leaked key").
+//! It needs the sealed recorded state (the user and its account), a session in that account and the user itself. It
+//! does not need a valid spec, the account's rules, `suspend`, the bucket, or a free budget of the account
+//! (docs/operations.md, "A leaked key").
 
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use crate::status::{CutOff, Stage, condition};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Problem;
 
-/// Cuts off what `object` had issued, and ends the reconcile. What could not be done is tried again soon; the rest of the object's
-/// work waits until all of it is done.
+/// Revokes what `object` had issued, and ends the reconcile. A part that failed is retried soon; other work on the
+/// object waits until all parts are done.
 pub(super) async fn revoke(
     object: &BucketConnection,
     remembered: &Remembered,
@@ -43,7 +44,7 @@ async fn cut_off(
     opened: &Opened,
     context: &Context,
 ) -> (Plan, Report, Vec<String>) {
-    // The attempt before found no room for the denial.
+    // The previous attempt found no room for the denial.
     let told = object.status.as_ref().and_then(|status| condition(status, ConditionType::RevocationComplete));
     let make_room = told.is_some_and(|told| told.reason == Reason::QuotaExceeded.to_string());
     let observed = at_once(opened.aws.observe_user(user)).await;
@@ -54,7 +55,7 @@ async fn cut_off(
     (plan, report, foreign)
 }
 
-/// Opens the account: as its AWSAccount is now or, where that is gone or cannot be read, as the recorded state has it.
+/// Opens the account: as its AWSAccount is now or, if that was deleted or cannot be read, as the recorded state has it.
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await.unwrap_or_default();
     let opened = accounts::open_remembered(object, account.as_ref(), &context.sessions, &context.kubernetes).await?;

@@ -1,4 +1,4 @@
-//! The reconciles that run now. One that only waits, for a key to spread, ends early when its object is to be revoked.
+//! The running reconciles. One that only waits, for a key to propagate, ends early when its object is to be revoked.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Running(Mutex<HashMap<String, CancellationToken>>);
 
 impl Running {
-    /// Notes that the reconcile of `uid` runs, until what is returned is dropped. It ends early with `stop`, too.
+    /// Records that the reconcile of `uid` runs, until the returned value is dropped. `stop` also ends it early.
     pub(super) fn begins(&self, uid: String, stop: &CancellationToken) -> Run<'_> {
         self.tokens().insert(uid.clone(), stop.child_token());
         Run { running: self, uid }
     }
 
-    /// Makes the reconcile of `uid`, if there is one, end as soon as it only waits. The next one follows at once.
+    /// Ends the reconcile of `uid`, if there is one, as soon as it only waits. The next one follows at once.
     pub(super) fn interrupt(&self, uid: &str) {
         if let Some(token) = self.tokens().get(uid) {
             token.cancel();
         }
     }
 
-    /// The token of the reconcile of `uid`; without one, a token that is never cancelled.
+    /// The token of the reconcile of `uid`; if there is none, a token that is never canceled.
     pub(super) fn token(&self, uid: &str) -> CancellationToken {
         self.tokens().get(uid).cloned().unwrap_or_default()
     }

@@ -1,7 +1,7 @@
-//! Serves `/metrics` and `/healthz` to anyone who reaches the port.
+//! Serves `/metrics` and `/healthz` to every client that reaches the port.
 //!
-//! That may be anyone, so no one can keep others from being served: a connection that sends no request is closed soon, the oldest
-//! goes when there are too many, and `/healthz` waits for nothing.
+//! No client can block the others: a connection that sends no request is closed soon, the oldest connection is closed
+//! if there are too many, and `/healthz` waits for nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,15 +19,15 @@ use tokio::task::AbortHandle;
 
 use super::Metrics;
 
-/// Connections at once.
+/// Maximum number of connections.
 const CONNECTIONS: usize = 128;
-/// Connections at once that get the metrics, whose text may be long.
+/// Maximum number of connections that read the metrics, whose text may be long.
 const SCRAPES: usize = 4;
-/// In which a request must have come: the kubelet's own, for a whole probe, is one second.
+/// The time within which a request must arrive: the kubelet allows one second for a whole probe.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// For a whole connection.
+/// The time limit of a whole connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The smallest that hyper allows.
+/// The smallest limit that hyper allows.
 const REQUEST_BYTES: usize = 8_192;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -39,7 +39,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Tells of `metrics`.
+    /// Serves `metrics`.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics, scrapes: Arc::new(Semaphore::new(SCRAPES)), header_timeout: HEADER_TIMEOUT }
     }
@@ -70,7 +70,7 @@ impl Server {
     }
 
     async fn serve(&self, stream: TcpStream) -> hyper::Result<()> {
-        // Held until the whole answer is read, since it is in memory for so long.
+        // Held until the whole answer is read, since it is in memory for that long.
         let scrape = OnceCell::new();
         let service = service_fn(async |request: Request<Incoming>| {
             if request.uri().path() == "/metrics" {
@@ -121,7 +121,7 @@ mod tests {
         stream.try_read(&mut [0; 64]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Far more time than the test takes, so no connection ends by itself.
+    /// Far more time than the test takes, so no connection ends without a cause.
     const LONG: Duration = Duration::from_secs(1_000_000);
 
     #[tokio::test]
@@ -146,7 +146,7 @@ mod tests {
     async fn a_request_that_does_not_come_is_not_waited_for() {
         let connect = server(Duration::from_millis(10)).await;
         for mut stream in [half_open(connect().await).await, connect().await] {
-            // Ends when the server closes it.
+            // Ends when the server closes the connection.
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
     }

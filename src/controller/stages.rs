@@ -1,7 +1,8 @@
-//! The pure stages of a reconcile, off the threads that everything else waits on, and within a time limit.
+//! The pure stages of a reconcile, on separate threads and within a time limit.
 //!
-//! Their input is a tenant's. All of them are meant to end soon for any input; where one does not, only its object is affected. A
-//! thread cannot be stopped, so a stage that took too long continues in the background, and is not started again for the same spec.
+//! A tenant controls their input. All stages should end soon for any input; if one does not, only its object is
+//! affected. A thread cannot be stopped, so a stage that exceeds the limit continues in the background, and is not
+//! started again for the same spec.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +19,11 @@ use crate::plan::Blocker;
 use crate::status::Stage;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// They take milliseconds.
+/// Stages take milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Threads at once; each has a stack of its own.
+/// Maximum number of threads; each has its own stack.
 const AT_ONCE: usize = 8;
-/// How many objects of a namespace may take longer than the limit before the others are not tried.
+/// How many objects of a namespace may exceed the limit before its others are not tried.
 const OVERDUE: usize = 4;
 
 /// An object and the generation of its spec.
@@ -40,14 +41,14 @@ pub(super) struct Stages {
 /// Why a stage has no result.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// The spec cannot be carried out.
+    /// The spec is invalid.
     Invalid(Vec<SpecError>),
-    /// It took too long, or the operator failed.
+    /// It exceeded the time limit, or the operator failed.
     Refused(Blocker),
 }
 
 impl Unfit {
-    /// How far the reconcile came.
+    /// The stage that the reconcile reached.
     pub(super) fn stage(&self) -> Stage<'_> {
         match self {
             Self::Invalid(errors) => Stage::Invalid(errors),
@@ -57,7 +58,7 @@ impl Unfit {
 }
 
 impl Stages {
-    /// On threads of their own, or in place: then nothing bounds how long they take.
+    /// On separate threads, or inline: then there is no time limit.
     pub(super) fn new(threads: bool) -> Self {
         Self { limit: LIMIT, turns: Turns::new(AT_ONCE), running: Arc::default(), threads }
     }
@@ -84,13 +85,13 @@ impl Stages {
         match tokio::time::timeout(self.limit, running).await {
             Ok(Ok(Ok(done))) => done.map_err(Unfit::Invalid),
             Ok(Ok(Err(place))) => Err(Unfit::Refused(internal_error(place.as_deref()))),
-            // Cancelled, which happens only when the process ends.
+            // Canceled, which happens only when the process ends.
             Ok(Err(_)) => Err(Unfit::Refused(internal_error(None))),
             Err(_) => Err(Unfit::Refused(self.too_slow())),
         }
     }
 
-    /// Why `job` is not begun, where that is so.
+    /// Why `job` must not start, if that is so.
     fn overdue(&self, job: &Job) -> Option<Blocker> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(job) {
@@ -111,7 +112,7 @@ impl Stages {
     }
 }
 
-/// What is said of an object on which the operator itself failed.
+/// The blocker for an object on which the operator itself failed.
 pub(super) fn internal_error(place: Option<&str>) -> Blocker {
     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
     let text = format!(
@@ -124,7 +125,7 @@ fn blocked(reason: Reason, message: String) -> Blocker {
     Blocker { part: ConditionType::Ready, reason, message, stalled: true, problem: None }
 }
 
-/// Notes that a job runs, until it is dropped.
+/// Records that a job runs, until it is dropped.
 struct Running(Arc<Mutex<HashMap<Job, Instant>>>, Job);
 
 impl Running {

@@ -1,5 +1,5 @@
-//! Reconciles an object that cannot be read as a whole. What needs no spec is done: a revocation, and a deletion that keeps what
-//! there is in AWS. The status says what is wrong with the rest.
+//! Reconciles an object that cannot be read as a whole. The operator does what needs no spec: a revocation, and a
+//! deletion that retains the resources in AWS. The status reports the error.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::observed::Remembered;
 use crate::status::{self, deletion_trouble};
 use crate::vocabulary::problem::Problem;
 
-/// Time until the next reconcile: only another spec or another operator helps, and both wake one.
+/// Time until the next reconcile: only a change of the spec or an operator upgrade helps, and both wake one.
 const CHECK: Duration = Duration::from_secs(600);
-/// The same while something keeps the object from being released.
+/// The same while the release of the object is blocked.
 const CHECK_TROUBLED: Duration = Duration::from_secs(15);
 
-/// One reconcile; returns the time until the next one, or `None` when the object is done with.
+/// One reconcile; returns the time until the next one, or `None` if the object is finished.
 pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
     let read = context.kubernetes.partial(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
     let Some(mut partial) = read.await? else { return Ok(None) };
-    // What the status says counts here, no matter who wrote it: it only keeps the object from being let go too soon.
+    // The status counts here without a seal: it can only prevent a release that would be too early.
     let begun = has_begun(&partial.object);
     context.seal.check(&mut partial.object);
     let object = &partial.object;
@@ -44,7 +44,7 @@ pub(super) async fn reconcile(invalid: &InvalidObject, context: &Context) -> Res
     if !held {
         return Ok(None);
     }
-    // A policy that cannot be read either is the default one, which keeps everything.
+    // If the deletion policy cannot be read either, the default applies, which retains everything.
     if object.spec.deletion_policy != DeletionPolicy::Retain && begun {
         let text = format!("{text}; or set deletionPolicy: Retain to delete the object and keep its resources in AWS");
         return tell(object, &text, CHECK, context).await;

@@ -1,4 +1,4 @@
-//! Wiring: from the API server's watch to passes, one at a time for each object.
+//! Wiring: from the API server's watch to reconciles, one at a time for each object.
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -28,35 +28,37 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
 
-/// Passes at once. Most of a reconcile is waiting, for AWS or for a key to spread; how many calls run at once is bounded elsewhere.
+/// Parallel reconciles. A reconcile mostly waits, for AWS or for a key to propagate; other limits bound the parallel
+/// calls.
 const PASSES_AT_ONCE: usize = 500;
-/// How often the watch is started again at the latest: also the time in which a dead connection is noticed.
+/// The longest time until the watch is restarted: also the time until a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
-/// Objects in one answer to a list. Each may have more than a megabyte.
+/// Objects per page of a list. Each may have more than a megabyte.
 const PAGE: u32 = 50;
 
-/// What an operator works with.
+/// The dependencies of an operator.
 pub struct Setup {
-    /// The ways to AWS.
+    /// Access to AWS.
     pub sessions: Sessions,
     /// Kubernetes.
     pub kubernetes: Kubernetes,
-    /// Keeps what statuses remember from being edited.
+    /// Protects the recorded state in statuses from edits.
     pub seal: Seal,
-    /// What time it is.
+    /// Returns the current time.
     pub clock: Clock,
-    /// Whether pure stages run on threads of their own, within a time limit. A simulation computes them in place, so that it is the
-    /// same each time.
+    /// Whether pure stages run on separate threads, within a time limit. A simulation computes them inline, so that it
+    /// is reproducible.
     pub threads: bool,
-    /// Works on the connections of that namespace only, and leaves the accounts' own conditions to an operator of the whole cluster.
+    /// Restricts the operator to the connections of that namespace; an operator of the whole cluster writes the
+    /// conditions of accounts.
     pub namespace: Option<String>,
-    /// Nothing is done while it is closed.
+    /// The operator does nothing while it is closed.
     pub fence: Fence,
-    /// Cancelled when the process should end: running reconciles end first.
+    /// Canceled when the process should end: running reconciles end first.
     pub stop: CancellationToken,
 }
 
-/// Works until it is stopped; `metrics` report what it sees.
+/// Runs until it is stopped; `metrics` report what it sees.
 pub async fn run(setup: Setup, metrics: &Metrics) {
     let Setup { sessions, kubernetes, seal, clock, threads, namespace, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
@@ -122,7 +124,8 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     futures::join!(on_connections, on_accounts);
 }
 
-/// Runs a controller until it has ended. Until it has seen all objects once it has begun no reconcile, but would not stop, either.
+/// Runs a controller until it has ended. Before the controller has seen all objects once, it has begun no reconcile,
+/// but it does not stop either.
 async fn run_until_stopped<K>(controller: impl Future<Output = ()>, seen: &Store<K>, stop: &CancellationToken)
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -140,7 +143,7 @@ where
     }
 }
 
-/// Watches, and keeps what was seen; `told` of each event then.
+/// Watches, keeps what was seen, and then calls `told` for each event.
 fn seen<K>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
@@ -157,9 +160,9 @@ where
         .applied_objects()
 }
 
-/// What wakes the controller: another spec, the beginning of deletion, and what is managed in the metadata, which is how people ask
-/// for something; also a finalizer of the operator that someone removed. Not the operator's own status, and not the finalizer that
-/// it adds.
+/// What wakes the controller: a change of the spec, the beginning of deletion, and a change of the metadata that
+/// requests something or that the operator manages, such as a removed finalizer. Not the operator's own status, and not
+/// the finalizer that it adds.
 fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let metadata = object.meta();
@@ -181,19 +184,19 @@ pub(super) fn lost_finalizer(object: &DeserializeGuard<BucketConnection>) -> boo
     !held && object.0.as_ref().map_or(true, has_begun)
 }
 
-/// The same of an account that was reconciled before.
+/// The same for an account that was reconciled before.
 fn account_lost_finalizer(account: &DeserializeGuard<AWSAccount>) -> bool {
     let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
     !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
 }
 
-/// Says what went wrong around the passes.
+/// Logs failures of the controller outside reconciles.
 fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<Infallible, watcher::Error>>) -> Ready<()> {
     let context = context.clone();
     move |ended| {
         match ended {
             Ok(_) => {}
-            // Its next reconcile was due, but it is gone.
+            // Its next reconcile was due, but it was deleted.
             Err(controller::Error::ObjectNotFound(gone)) => {
                 context.progress.forget(&pass::id(gone.namespace.as_deref(), &gone.name));
             }
@@ -203,7 +206,7 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
     }
 }
 
-/// Passes never fail: they say themselves what went wrong.
+/// Reconciles never fail: they report their failures themselves.
 fn never<K>(_: Arc<K>, error: &Infallible, _: Arc<Context>) -> Action {
     match *error {}
 }

@@ -1,7 +1,8 @@
-//! Two connections that claim one bucket or one user: one of them wins, and the other is told.
+//! Two connections that name the same bucket or user: one of them wins, and the other reports a conflict.
 //!
-//! Whoever has it already wins, then the older one. The tags in AWS would keep them apart too; this tells it before AWS is
-//! asked, and does not leave it to chance who comes first.
+//! The connection that already owns the resource wins, then the older one. The tags in AWS would keep them apart too.
+//! This check finds the conflict before any call to AWS, so that the winner does not depend on which connection is
+//! reconciled first.
 
 use kube::ResourceExt;
 
@@ -11,30 +12,30 @@ use super::{Account, names, resolve};
 use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
 use crate::vocabulary::conditions::ConditionType;
 
-/// How much an object has of what it names.
+/// The relation of an object to the bucket and user that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It has bucket or user: its status says so, under the operator's own seal.
+    /// It owns its bucket or user: its status says so, under the operator's seal.
     Owner,
-    /// It may have them, and nothing keeps it from making them.
+    /// It may create or adopt them, and nothing prevents that.
     Claimant,
-    /// It may not have them, or does not want them: nobody has to wait for it.
+    /// It must not have them, or does not manage them: no other connection has to wait for it.
     None,
 }
 
-/// Whether an object has bucket or user, by a status that may be believed.
+/// Whether an object owns its bucket or user, according to a status that was verified.
 pub fn has(object: &BucketConnection) -> bool {
     object.status.as_ref().is_some_and(|status| status.memory.bucket.is_some() || status.memory.user.is_some())
 }
 
-/// Whether an object that has nothing yet will go and get what it names.
+/// Whether an object that owns nothing yet will create or adopt what it names.
 pub fn wants(object: &BucketConnection) -> bool {
     let enforced = Management::of_spec(&object.spec.management).of("bucket") == ManagementMode::Enforce;
     enforced && !object.spec.suspend && object.metadata.deletion_timestamp.is_none()
 }
 
-/// How much an object, whose status may be believed, has of what it names. What it may have, by the rules of its `account`, counts only
-/// where these do not ask for labels.
+/// The claim of an object with a verified status. For the rules of its `account`, an entry counts only if it does not
+/// depend on namespace labels.
 pub fn claim(object: &BucketConnection, account: Option<&AWSAccount>) -> Claim {
     if has(object) {
         return Claim::Owner;
@@ -47,8 +48,8 @@ pub fn claim(object: &BucketConnection, account: Option<&AWSAccount>) -> Claim {
     if wants(object) && allowed { Claim::Claimant } else { Claim::None }
 }
 
-/// Whether an object can be carried out in its account, as far as that is known before signing in. Nobody has to wait for one that never
-/// can.
+/// Whether an object can be reconciled in its account, as far as that is known before the operator signs in. No
+/// connection has to wait for an object that can never be reconciled.
 fn is_valid(object: &BucketConnection, account: &AWSAccount, terms: &Terms) -> bool {
     let status = account.status.clone().unwrap_or_default();
     let Some(id) = status.account_id.or_else(|| account.spec.account_id.clone()) else { return true };
@@ -67,19 +68,19 @@ pub fn earlier<'a>(object: &BucketConnection, others: impl IntoIterator<Item = &
     others.into_iter().filter(same).filter(|other| age(other) < age(object)).count()
 }
 
-/// A bucket or user that another connection has.
+/// A bucket or user that another connection owns or claims.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
-    /// The condition that tells about it.
+    /// The condition that reports it.
     pub part: ConditionType,
-    /// Why, for people. Of connections in other namespaces it tells no name.
+    /// The cause, for people. It never names a connection of another namespace.
     pub message: String,
-    /// Namespace and name of the connection that has it, for the operator's log.
+    /// Namespace and name of the other connection, for the operator's log.
     pub holder: String,
 }
 
-/// What `object`, whose status may be believed, claims that belongs to one of `others`.
-/// `claim` says what another object has. It is called only for objects that name the same bucket or user.
+/// The first claim of `object` that conflicts with one of `others`. The status of `object` must be verified. `claim`
+/// returns the claim of another object; it is called only for objects that name the same bucket or user.
 pub fn conflict_with<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
@@ -96,7 +97,7 @@ pub fn conflict_with<'a>(
     };
     let mut rivals: Vec<_> =
         others.into_iter().filter(|other| (same_bucket(other) || same_user(other)) && other.uid() != object.uid()).collect();
-    // The likely winner first: however many name the same, few are looked at closely.
+    // The likely winner first: even if many objects name the same resource, `claim` is called for few of them.
     rivals.sort_by_cached_key(|other| (!has(other), age(other)));
     for other in rivals {
         match claim(other) {
@@ -124,14 +125,14 @@ pub fn conflict_with<'a>(
     None
 }
 
-/// Buckets have global names, unless they are in an account's own namespace.
+/// Bucket names are global, except in an account's own namespace.
 fn bucket(object: &BucketConnection) -> (Option<&String>, Option<(&String, &String, &String)>) {
     let spec = &object.spec;
     let own = spec.bucket.name_prefix.as_ref().map(|prefix| (&spec.account_ref.name, &spec.region, prefix));
     (spec.bucket.name.as_ref(), own)
 }
 
-/// IAM takes two names that differ in case only for the same. A key that somebody else keeps has a user that nobody claims.
+/// IAM treats names that differ only in case as the same name. A connection with an existing key claims no user.
 fn user(object: &BucketConnection, defaults: &AccountDefaults) -> Option<String> {
     if object.spec.existing_secret().is_some() {
         return None;
@@ -140,7 +141,7 @@ fn user(object: &BucketConnection, defaults: &AccountDefaults) -> Option<String>
     Some(name.unwrap_or_else(|| names::default_user(object, defaults)).to_lowercase())
 }
 
-/// The older one comes first.
+/// Sorts the older object first.
 fn age(object: &BucketConnection) -> impl Ord + use<> {
     (object.creation_timestamp().map(|time| time.0), object.namespace(), object.name_any())
 }
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(conflict_with(&younger, [&nothing, &younger], &none, claim), None);
     }
 
-    /// How many objects name the same bucket is for a tenant to choose.
+    /// A tenant decides how many objects name the same bucket.
     #[test]
     fn of_many_that_claim_the_same_few_are_looked_at() {
         let has = json!({ "bucket": { "arn": "arn:aws:s3:::data", "region": "eu-west-1" } });

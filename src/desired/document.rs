@@ -1,4 +1,4 @@
-//! IAM policy documents: how we write them, when two of them mean the same, and what one allows.
+//! IAM policy documents: how the operator writes them, when two documents mean the same, and what a document allows.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::settings::FieldDiff;
 use crate::vocabulary::policy_language::{canonical, canonical_statement};
 use crate::vocabulary::wildcard::policy_matches;
 
-/// A policy document as we send it.
+/// A policy document as the operator sends it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Document {
     /// Its statements, each with actions and resources.
@@ -18,7 +18,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document as AWS's policy language has it, version 2012-10-17.
+    /// The document in AWS's policy language, version 2012-10-17.
     pub fn to_json(&self) -> Value {
         let statements: Vec<Value> = self.statements.iter().map(statement_json).collect();
         json!({ "Version": "2012-10-17", "Statement": statements })
@@ -29,7 +29,7 @@ impl Document {
         canonical(&self.to_json()).is_some_and(|ours| canonical(live).as_ref() == Some(&ours))
     }
 
-    /// What differs in `live`, by statement and element; one diff of the whole where it is no policy document.
+    /// The differences in `live`, by statement and element; one diff of the whole if `live` is not a policy document.
     pub fn diffs(&self, path: &str, live: &Value) -> Vec<FieldDiff> {
         let ours = self.to_json();
         let statements = |document: &Value| match document.get("Statement") {
@@ -41,7 +41,7 @@ impl Document {
         if theirs.iter().any(|(canonical, _)| canonical.is_none()) || theirs.is_empty() {
             return vec![FieldDiff::new(path, Some(live.clone()), Some(ours))];
         }
-        // Statements that are there in any place are no difference; the others are compared in order.
+        // The order of statements does not matter; statements that differ are compared in order.
         let mut missing = Vec::new();
         for (index, statement) in statements(&ours).into_iter().enumerate() {
             let canonical = canonical_statement(&statement);
@@ -73,10 +73,10 @@ impl Document {
         diffs
     }
 
-    /// Whether the document allows `action` on `resource`, with `prefix` as the request's `s3:prefix` if it has one.
+    /// Whether the document allows `action` on `resource`, with `prefix` as the request's `s3:prefix`, if any.
     ///
-    /// Only for choosing what to try with the issued key. Cautious: an Allow with any condition other than on `s3:prefix` does
-    /// not count, and a Deny counts whatever its conditions.
+    /// Used only to choose what to verify with the issued key. Conservative: an Allow with any condition other than on
+    /// `s3:prefix` does not count, and a Deny counts whatever its conditions are.
     pub fn allows(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
         let mut matching = self.statements.iter().filter(|statement| about(statement, action, resource)).peekable();
         matching.peek().is_some()
@@ -84,8 +84,8 @@ impl Document {
             && matching.any(|statement| met(statement, prefix, false))
     }
 
-    /// Whether the document may allow it: the other side of [`Self::allows`], cautious the other way. Where it may not, an answer
-    /// other than "denied" comes from something else that grants it.
+    /// Whether the document could allow the action: the opposite of [`Self::allows`], conservative in the other
+    /// direction. If it could not, any answer other than "denied" means that something else grants the action.
     pub fn might_allow(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
         let matching = self.statements.iter().filter(|statement| about(statement, action, resource));
         matching.into_iter().any(|statement| statement.effect == Effect::Allow && met(statement, prefix, true))
@@ -97,7 +97,7 @@ fn about(statement: &PolicyStatement, action: &str, resource: &str) -> bool {
         && statement.resources.iter().any(|r| policy_matches(r, resource))
 }
 
-/// Whether the conditions on `s3:prefix` are met; those on anything else are `unknown`.
+/// Whether the conditions on `s3:prefix` are met; conditions on other keys evaluate to `unknown`.
 fn met(statement: &PolicyStatement, prefix: Option<&str>, unknown: bool) -> bool {
     statement.conditions.iter().all(|(operator, keys)| {
         keys.iter().all(|(key, values)| {

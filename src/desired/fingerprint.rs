@@ -1,4 +1,4 @@
-//! What is wanted of each section, as a short value: it tells what others changed from what the spec or its account changed.
+//! A short hash of the desired state of each section. It distinguishes drift from a change of the spec or its account.
 
 use crate::vocabulary::digest::digest;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::Desired;
 const LENGTH: usize = 6;
 
 impl Desired {
-    /// By section (see `Action::section`).
+    /// Fingerprints by section (see `Action::section`).
     pub fn fingerprints(&self) -> BTreeMap<&'static str, String> {
         let mut wanted = self.bucket.settings.wanted();
         wanted.push(("bucket", json!(self.bucket.arn)));
@@ -21,7 +21,7 @@ impl Desired {
         wanted.into_iter().map(|(section, wanted)| (section, fingerprint(&wanted))).collect()
     }
 
-    /// What a key of our own consists of.
+    /// What identifies a managed key.
     fn identity(&self) -> [(&'static str, Value); 4] {
         let Self { user, policy, secret, access, .. } = self;
         [

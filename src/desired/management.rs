@@ -7,7 +7,7 @@ use crate::api::{ManagementMode, ManagementSpec};
 use crate::settings::SettingId;
 
 const DEFAULT: &str = "default";
-/// Sections beside the bucket's settings.
+/// Sections other than the bucket's settings.
 const SECTIONS: [&str; 5] = ["bucket", "user", "policy", "credentials", "access"];
 
 /// The modes of all sections.
@@ -15,7 +15,7 @@ const SECTIONS: [&str; 5] = ["bucket", "user", "policy", "credentials", "access"
 pub struct Management(ManagementSpec);
 
 impl Management {
-    /// The modes of a spec; what is no section goes to `errors`.
+    /// The modes of a spec; unknown sections are reported in `errors`.
     pub(super) fn new(spec: &ManagementSpec, errors: &mut Vec<SpecError>) -> Self {
         let known: Vec<_> = [DEFAULT].into_iter().chain(sections()).collect();
         for name in spec.keys().filter(|name| !known.contains(&name.as_str())) {
@@ -35,12 +35,12 @@ impl Management {
         self.0.get(section).or_else(|| self.0.get(DEFAULT)).copied().unwrap_or_default()
     }
 
-    /// Whether anything is changed at all.
+    /// Whether nothing is enforced.
     pub fn hands_off(&self) -> bool {
         sections().all(|section| self.of(section) != ManagementMode::Enforce)
     }
 
-    /// Whether everything is enforced: then a new object may be created without looking first.
+    /// Whether everything is enforced: then a new object may be created without reading first.
     pub fn enforces_all(&self) -> bool {
         sections().all(|section| self.of(section) == ManagementMode::Enforce)
     }

@@ -1,6 +1,7 @@
-//! First stage: a `BucketConnection` becomes what is wanted of AWS and of the Secret, with every name fixed and checked.
+//! First stage: turns a `BucketConnection` into the desired state of AWS and the Secret, with every name resolved and
+//! validated.
 //!
-//! Pure. What it does not do: look at anything that exists.
+//! Pure. It reads nothing that exists.
 
 pub mod claims;
 mod document;
@@ -38,74 +39,74 @@ pub use validate::{SpecError, account_errors};
 /// The AWS account that the operator signs in to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Account {
-    /// Twelve digits.
+    /// Account id: twelve digits.
     pub id: String,
-    /// `aws`, `aws-cn`, ...
+    /// Partition: `aws`, `aws-cn`, ...
     pub partition: String,
 }
 
-/// What is wanted. Every name in it is valid and can widen no policy.
+/// The desired state. Every name in it is valid and cannot widen a policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Desired {
-    /// Who we are: value of the ownership tag.
+    /// Value of the ownership tag of this connection.
     pub owner: String,
-    /// Where.
+    /// The AWS account.
     pub account: Account,
     /// Region of the bucket.
     pub region: String,
     /// The bucket.
     pub bucket: DesiredBucket,
-    /// The namespace, by which a tenant is told from one that had the name before.
+    /// The namespace. It distinguishes a tenant from an earlier one that had the same namespace name.
     pub namespace: DesiredNamespace,
     /// The IAM user.
     pub user: DesiredUser,
     /// Its policy.
     pub policy: DesiredPolicy,
-    /// What the connection is for.
+    /// The preset.
     pub preset: Preset,
     /// Where the access key comes from.
     pub identity: Identity,
     /// The Secret.
     pub secret: DesiredSecret,
-    /// When the key is replaced.
+    /// When the operator rotates the key.
     pub rotation: DesiredRotation,
-    /// Who may read the Secret.
+    /// Who can read the Secret.
     pub access: DesiredAccess,
-    /// What to try with the key, and what that proves.
+    /// What to verify with the key, and what each verification shows.
     pub proofs: Proofs,
     /// What is enforced, observed or ignored.
     pub management: Management,
-    /// The takeovers that are approved.
+    /// The adoptions that are approved.
     pub approval: Approval,
-    /// Whether the bucket is taken to have versions; `None` where that does not matter, or the spec says so.
+    /// Whether the bucket has versions; `None` if that does not matter or the spec says so.
     pub versioned: Option<bool>,
-    /// What to do on deletion.
+    /// The deletion policy.
     pub deletion: DeletionPolicy,
     /// Whether deletion may destroy objects and foreign keys.
     pub force_destroy: Destroy,
-    /// What the preset cannot give here; shown, no error.
+    /// What the preset does not support here; shown, but not an error.
     pub limits: Option<String>,
 }
 
 impl Desired {
-    /// Whether a brand-new object may be created without looking first: everything is enforced, and nothing taken over.
+    /// Whether a new object may be created without reading first: everything is enforced, and nothing is adopted.
     pub fn may_create_blindly(&self) -> bool {
         let adopts = self.bucket.adopt || self.user.adopt || self.policy.adopt;
         self.management.enforces_all() && !adopts && self.identity.is_managed()
     }
 
-    /// The tags that say whose something is.
+    /// The tags that name the owner.
     pub fn marks(&self) -> Tags {
         marks(&self.owner, &self.namespace)
     }
 
-    /// What the advice on a problem depends on.
+    /// What the hints for a problem depend on.
     pub fn place(&self) -> Place {
         let path = Some(self.user.path.clone()).filter(|path| path != names::DEFAULT_PATH);
         Place { region: self.region.clone(), user_path: path }
     }
 
-    /// Whose something is that has this ownership tag, for people: a tenant is told no names of other namespaces.
+    /// A description of the owner in this ownership tag, for people. It never names an owner of another namespace.
     pub fn whose(&self, owner: &str) -> String {
         match (owner.rsplit_once('/'), self.owner.rsplit_once('/')) {
             (Some((theirs, name)), Some((ours, _))) if theirs == ours && ours.contains('/') => {
@@ -154,21 +155,22 @@ impl Identity {
 /// The namespace of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DesiredNamespace {
-    /// Value of its tag, `<uid of the cluster>/<uid of the namespace>`; `None` where the uid could not be read, for a preview.
+    /// Value of its tag, `<uid of the cluster>/<uid of the namespace>`; `None` if the uid could not be read, for a
+    /// preview.
     pub id: Option<String>,
-    /// Whether it may go on with what an earlier namespace of its name had.
+    /// Whether it may continue to use what an earlier namespace of the same name managed.
     pub inherits: bool,
 }
 
 impl DesiredNamespace {
-    /// Whether what is tagged like this is of this namespace, or of the same one in a cluster that was built again. A tag that is missing
-    /// says nothing.
+    /// Whether a resource with these tags belongs to this namespace, or to the same namespace in a cluster that was
+    /// built again. A missing tag says nothing.
     pub fn is(&self, tags: &Tags) -> bool {
         let Some(id) = self.id.as_ref().filter(|_| !self.inherits) else { return true };
         let Some(tag) = tags.get(names::NAMESPACE_TAG) else { return false };
         let (Some(here), Some(there)) = (id.split_once('/'), tag.split_once('/')) else { return false };
         let known = here.0 != names::UNKNOWN_CLUSTER && there.0 != names::UNKNOWN_CLUSTER;
-        // No two namespaces have the same uid, in whatever clusters.
+        // No two namespaces have the same uid, not even in different clusters.
         here.1 == there.1 || (known && here.0 != there.0)
     }
 }
@@ -178,14 +180,14 @@ fn marks(owner: &str, namespace: &DesiredNamespace) -> Tags {
     owner.chain(namespace.id.clone().map(|id| (names::NAMESPACE_TAG.to_owned(), id))).collect()
 }
 
-/// Who approves takeovers, and which are approved.
+/// Who approves adoptions, and which adoptions are approved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Approval {
-    /// Whether the account's keeper approves, or the author of the connection.
+    /// Whether the platform team approves, or the author of the connection.
     pub by: ApprovedBy,
-    /// The hash of the plan that the author of the connection approves.
+    /// The hash of the plan that the author of the connection approved.
     pub own: Option<String>,
-    /// Hashes of the plans that the account's keeper approves.
+    /// Hashes of the plans that the platform team approved.
     pub keepers: Vec<String>,
 }
 
@@ -194,20 +196,20 @@ impl Approval {
         Self { by: rule.approval, own: own.cloned(), keepers: rule.approved_plans.clone() }
     }
 
-    /// Whether the plan with this hash may take something over.
+    /// Whether the plan with this hash may adopt something.
     pub fn covers(&self, hash: &String) -> bool {
         self.keepers.contains(hash) || (self.by == ApprovedBy::Connection && self.own.as_ref() == Some(hash))
     }
 }
 
-/// Whether deletion may destroy what is in a bucket.
+/// Whether deletion may destroy the contents of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Destroy {
     /// The spec does not ask for it.
     No,
     /// The spec asks for it, and the account does not allow it.
     NotAllowed,
-    /// It may.
+    /// The spec asks for it, and the account allows it.
     Yes,
 }
 
@@ -221,24 +223,24 @@ impl Destroy {
     }
 }
 
-/// The bucket that is wanted.
+/// The desired bucket.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredBucket {
     /// Its name.
     pub name: String,
     /// Its ARN.
     pub arn: String,
-    /// The part of it that the connection works on; empty for all.
+    /// The key prefix that the connection is limited to; empty for the whole bucket.
     pub prefix: String,
     /// Its settings.
     pub settings: settings::Desired,
-    /// Settings that may be made weaker.
+    /// Settings that may be weakened.
     pub allow_weaker: Vec<SettingId>,
-    /// Whether one that exists may be taken over.
+    /// Whether an existing bucket may be adopted.
     pub adopt: bool,
 }
 
-/// The user that is wanted.
+/// The desired user.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredUser {
     /// Its name.
@@ -249,73 +251,73 @@ pub struct DesiredUser {
     pub arn: String,
     /// Its tags.
     pub tags: DesiredTags,
-    /// ARN of the managed policy that bounds its rights; `None` leaves that alone.
+    /// ARN of the managed policy that is its permissions boundary; `None` leaves the boundary unchanged.
     pub boundary: Option<String>,
-    /// Whether it is the account that sets it.
+    /// Whether the boundary comes from the account.
     pub boundary_of_account: bool,
-    /// Whether one that exists may be taken over.
+    /// Whether an existing user may be adopted.
     pub adopt: bool,
 }
 
-/// The policy that is wanted.
+/// The desired policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredPolicy {
     /// Inline or managed.
     pub kind: PolicyType,
     /// Its name.
     pub name: String,
-    /// Its path, for a managed one.
+    /// Its path, for a managed policy.
     pub path: String,
-    /// Its ARN, for a managed one.
+    /// Its ARN, for a managed policy.
     pub arn: String,
     /// Its document.
     pub document: Document,
-    /// Whether a managed one that exists may be taken over.
+    /// Whether an existing managed policy may be adopted.
     pub adopt: bool,
 }
 
 impl DesiredPolicy {
-    /// The policy as the status names it, of no known version.
+    /// The policy as the status names it, without a version.
     pub fn identity(&self) -> PolicyStatus {
         let arn = (self.kind == PolicyType::Managed).then(|| self.arn.clone());
         PolicyStatus { kind: self.kind, name: self.name.clone(), arn, id: None, version: None }
     }
 }
 
-/// The Secret that is wanted, without the key.
+/// The desired Secret, without the key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredSecret {
     /// Its name.
     pub name: String,
-    /// Whether each key is kept in a Secret of its own too.
+    /// Whether each key also has a Secret of its own.
     pub versioned: bool,
     /// Its fields that are not secret.
     pub fields: BTreeMap<&'static str, String>,
 }
 
 impl DesiredSecret {
-    /// Name of the Secret that the key of this number has for itself, where keys are kept by version.
+    /// Name of the key's own Secret for the key with this number, if keys are versioned.
     pub fn own(&self, number: i64) -> Option<String> {
         self.versioned.then(|| names::version(&self.name, number))
     }
 
-    /// Name of the Secret in which the pending key waits beside the current one, which has this number.
+    /// Name of the Secret that holds the pending key while the current key has this number.
     pub fn pending(&self, number: Option<i64>) -> String {
         number.unwrap_or(1).checked_add(1).and_then(|next| self.own(next)).unwrap_or_else(|| names::pending(&self.name))
     }
 
-    /// The same under another name.
+    /// The same Secret under another name.
     pub fn named(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
     }
 }
 
-/// Who may read the Secret, by a Role and a RoleBinding of one name.
+/// Who can read the Secret, through a Role and a RoleBinding of the same name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredAccess {
-    /// Their name.
+    /// Name of both.
     pub name: String,
-    /// Kubernetes groups, sorted; none: neither of the two is wanted.
+    /// Kubernetes groups, sorted; if empty, neither object is desired.
     pub groups: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Names that we choose, and the ownership tag.
+//! Names that the operator chooses, and the ownership tag.
 
 use kube::ResourceExt;
 
@@ -6,41 +6,43 @@ use crate::api::{AccountDefaults, BucketConnection, SignIn};
 pub use crate::settings::tags::TAG_PREFIX;
 use crate::vocabulary::digest::digest;
 
-/// Tag on everything of ours in AWS; its value tells which object of which cluster it belongs to.
+/// Tag on every managed resource in AWS; its value names the object and the cluster that it belongs to.
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
-/// Tag beside it: which namespace of which cluster that object is in, by their uids. A name may be given to another tenant.
+/// Tag for the namespace and cluster of that object, by their uids: a namespace name can be given to another tenant.
 pub const NAMESPACE_TAG: &str = "bucketconnection.dev/namespace";
-/// Stands for the uid of a cluster that the operator may not read.
+/// Replaces the uid of a cluster that the operator is not allowed to read.
 pub const UNKNOWN_CLUSTER: &str = "unknown";
-/// Tag on our users: the preset. The permissions boundary that we ship (deploy/iam/boundary.json) goes by it.
+/// Tag on managed users: the preset. The permissions boundary in deploy/iam/boundary.json uses it.
 pub const PRESET_TAG: &str = "bucketconnection.dev/preset";
-/// Tag on our users: the keys that are ours (`observed/ledger.rs`).
+/// Tag on managed users: the managed keys (`observed/ledger.rs`).
 pub const KEYS_TAG: &str = "bucketconnection.dev/keys";
-/// Tag beside it: the name of the Secret.
+/// Tag on managed users: the name of the Secret.
 pub const SECRET_TAG: &str = "bucketconnection.dev/secret";
-/// Tag beside it: the policy, as `Inline/<name>` or `Managed/<name>`.
+/// Tag on managed users: the policy, as `Inline/<name>` or `Managed/<name>`.
 pub const POLICY_TAG: &str = "bucketconnection.dev/policy";
-/// Tag that a person puts on our user in AWS during an incident: while it is there, its keys are left as they are.
+/// Tag that a person puts on a managed user in AWS during an incident: as long as it exists, the operator does not
+/// change the user's keys.
 pub const HOLD_TAG: &str = "bucketconnection.dev/hold";
-/// Tag on a bucket whose ownership tag was missing and was put back: it is not emptied or deleted without consent.
+/// Tag on a bucket whose ownership tag was missing and was restored: it is not emptied or deleted without consent.
 pub const RESTORED_TAG: &str = "bucketconnection.dev/owner-restored";
-/// Tag on buckets that were taken over: they are never emptied.
+/// Tag on buckets that were adopted: they are never emptied.
 pub const ADOPTED_TAG: &str = "bucketconnection.dev/adopted";
-/// IAM path of our users and managed policies, so that the operator's own policy can be narrowed to it.
+/// IAM path of managed users and policies, so that the operator's own policy can be limited to it.
 pub const DEFAULT_PATH: &str = "/bucketconnection/";
 /// Name of an inline policy.
 pub const INLINE_POLICY: &str = "bucketconnection";
-/// Name of the inline policy that denies a user everything, or its old sessions.
+/// Name of the inline policy that denies a user everything, or denies its old sessions.
 pub const REVOKED: &str = "bucketconnection-revoked";
-/// Key, under the prefix, of the upload that is begun and aborted to prove that writing works.
+/// Key, under the prefix, of the upload that is started and aborted to verify that writing works.
 pub const PROBE_KEY: &str = ".bucketconnection-probe";
 
-/// Key of the object that is put, read and deleted to prove that this works: one for each connection, so that two never meet.
+/// Key of the object that is put, read and deleted during verification: one per connection, so that two never collide.
 pub fn probe(prefix: &str, owner: &str) -> String {
     format!("{prefix}{PROBE_KEY}-{}", digest(owner, 8))
 }
 
-/// Key outside any prefix of a connection, under which nothing is: to prove that the key of `owner` does not reach there.
+/// Key outside any prefix of a connection, where no object exists: to verify that the key of `owner` has no access
+/// there.
 pub fn outside(owner: &str) -> String {
     format!("{PROBE_KEY}-outside-{}/", digest(owner, 8))
 }
@@ -49,13 +51,14 @@ pub fn outside(owner: &str) -> String {
 pub const BUCKET_LIMIT: usize = 63;
 /// Longest name of an IAM user (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 const USER_LIMIT: usize = 64;
-/// Longest name of our Secret: those beside it (`<name>-v1000000000`), and the Role of its readers, have longer ones.
+/// Longest name of a managed Secret: the names of its versions (`<name>-v1000000000`) and of the Role of its readers
+/// are longer.
 pub const SECRET_LIMIT: usize = 240;
 /// Longest value of a tag.
 const TAG_LIMIT: usize = 256;
 
-/// Whether the API server may have an object of this name. Names become a part of a request's address as they are, so one with other
-/// characters could lead to another object.
+/// Whether the API server could have an object of this name. Names become part of a request's path unescaped, so a name
+/// with other characters could address another object.
 pub fn is_object_name(name: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
@@ -75,7 +78,7 @@ pub fn owner(object: &BucketConnection, cluster: &str) -> String {
     if owner.len() <= TAG_LIMIT { owner } else { format!("{cluster}/{}", digest(&owner, 32)) }
 }
 
-/// Name of the bucket. One from a prefix is in the account's own namespace, where nobody else can take it:
+/// Name of the bucket. A name from a prefix is in the account's own namespace, where no other account can create it:
 /// `<prefix>-<account>-<region>-an` (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/gpbucketnamespaces.html>).
 pub fn bucket(object: &BucketConnection, account_id: &str) -> String {
     let (bucket, region) = (&object.spec.bucket, &object.spec.region);
@@ -85,13 +88,13 @@ pub fn bucket(object: &BucketConnection, account_id: &str) -> String {
     }
 }
 
-/// IAM path of users and managed policies where the spec has none.
+/// IAM path of users and managed policies if the spec sets none.
 pub fn default_path(defaults: &AccountDefaults) -> &str {
     defaults.user_path.as_deref().unwrap_or(DEFAULT_PATH)
 }
 
-/// Name of the user where the spec has none: `<namespace>.<name>`, after the account's prefix, cut and hashed where that is too
-/// long.
+/// Name of the user if the spec sets none: `<namespace>.<name>`, after the account's prefix; truncated and hashed if it
+/// is too long.
 pub fn default_user(object: &BucketConnection, defaults: &AccountDefaults) -> String {
     let prefix = defaults.name_prefix.as_deref().unwrap_or_default();
     let name = format!("{prefix}{}.{}", object.namespace().unwrap_or_default(), of(object));
@@ -111,22 +114,22 @@ pub fn secret(object: &BucketConnection) -> String {
     spec.map_or_else(|| format!("{}-s3", of(object)), |secret| secret.name.clone())
 }
 
-/// Name of the Secret that a key of this number has for itself, beside the Secret `secret` that always has the newest.
+/// Name of the key's own Secret for the key with this number. The Secret `secret` always holds the current key.
 pub fn version(secret: &str, number: i64) -> String {
     format!("{secret}-v{number}")
 }
 
-/// Name of the Secret in which the pending key waits until it is verified.
+/// Name of the Secret that holds the pending key until it is verified.
 pub fn pending(secret: &str) -> String {
     format!("{secret}-pending")
 }
 
-/// Name of the Role and the RoleBinding by which groups read the Secret `secret`.
+/// Name of the Role and the RoleBinding that let groups read the Secret `secret`.
 pub fn readers(secret: &str) -> String {
     format!("{secret}-readers")
 }
 
-/// AWS's partitions, with how their regions begin and how the hosts of their services end (botocore's partitions.json).
+/// AWS's partitions, with the prefixes of their regions and the suffixes of their hosts (botocore's partitions.json).
 const PARTITIONS: [(&str, &str, &str); 8] = [
     ("aws-cn", "cn-", "amazonaws.com.cn"),
     ("aws-us-gov", "us-gov-", "amazonaws.com"),
@@ -148,13 +151,14 @@ pub fn partition_of(region: &str) -> &'static str {
     PARTITIONS.iter().find(|(_, prefix, _)| region.starts_with(prefix)).map_or("aws", |(name, ..)| name)
 }
 
-/// How the hosts of AWS's services end in a partition.
+/// Suffix of the host names of AWS services in a partition.
 pub fn dns_suffix(partition: &str) -> &'static str {
     PARTITIONS.iter().find(|(name, ..)| *name == partition).map_or("amazonaws.com", |(.., suffix)| suffix)
 }
 
-/// ARNs by which policies know the operator: `identity` is what STS calls it, `sign_in` how it came there. STS does not tell the path of an
-/// assumed role, so where the account does not name the role, `*` stands for any path.
+/// ARNs by which policies can name the operator: `identity` is the ARN that STS reports, `sign_in` how the operator
+/// signed in. STS does not report the path of an assumed role, so if the account does not name the role, `*` matches
+/// any path.
 pub fn principals(identity: &str, sign_in: &SignIn) -> Vec<String> {
     if let Some(role) = sign_in.credentials.assume_role.last() {
         return vec![role.role_arn.clone()];

@@ -1,7 +1,8 @@
-//! What is tried with the key of a connection, and what each trial proves.
+//! What the operator verifies with the key of a connection, and what each call shows.
 //!
-//! Nothing is tried that the policy does not allow: what it does not grant is no fault. Without `spec.verification` only the key itself
-//! is proven; the rest costs calls, so it is tried where the spec asks, and only when the key is proven, not at each check.
+//! The operator tries nothing that the policy does not allow: a missing permission in the spec is not a failure.
+//! Without `spec.verification` it verifies only the key itself. The rest costs calls, so it runs only if the spec asks
+//! for it, and only when the key is verified, not in each reconcile.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::{Document, names};
 use crate::api::{GenomicsCloudSpec, VerificationSpec};
 
-/// Something to try with the key.
+/// A call to make with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display)]
 pub enum Proof {
-    /// Ask STS who the key belongs to: works without any permission.
+    /// Ask STS who owns the key: needs no permission.
     Identity,
     /// List the bucket under the prefix.
     List,
-    /// Begin a multipart upload under the prefix and abort it: proves writing, and no object ever appears.
+    /// Start a multipart upload under the prefix and abort it: verifies writing, and no object ever appears.
     Upload,
     /// Put a small object under the prefix.
     Put,
@@ -27,53 +28,53 @@ pub enum Proof {
     Delete,
     /// List outside the prefix: must be denied.
     ListOutside,
-    /// Get an object outside the prefix that is not there: must be denied, not "not there".
+    /// Get a missing object outside the prefix: must be denied, not "not found".
     GetOutside,
-    /// Ask STS for a session that may do nothing.
+    /// Ask STS for a session without permissions.
     Federation,
-    /// Ask the address that the spec names, without the key.
+    /// Call the URL that the spec names, without the key.
     GenomicsCloud,
 }
 
-/// How a capability is proven.
+/// How a capability is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum CheckPlan {
-    /// By these, all of them.
+    /// By all of these calls.
     Run(Vec<Proof>),
-    /// Not at all: why, and how to have it proven.
+    /// Not verified: why, and how to have it verified.
     Skip(String),
 }
 
-/// What to try, and what it proves.
+/// The calls to make, and what they show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Proofs {
-    /// What the key is proven with. Without these it is not used.
+    /// The calls that verify the key itself. If one fails, the key is not used.
     pub first: Vec<Proof>,
-    /// What is tried once these worked.
+    /// The calls to make after these succeeded.
     pub further: Vec<Proof>,
     /// The capabilities, by name.
     pub capabilities: BTreeMap<&'static str, CheckPlan>,
-    /// The address that is asked.
+    /// The URL to call.
     pub genomics_cloud: Option<GenomicsCloudSpec>,
     /// Key of the object that is put, read and deleted.
     pub object: String,
-    /// Whether the key may also delete the version of it that a bucket with versions keeps.
+    /// Whether the key may also delete the version of the object that a bucket with versions keeps.
     pub deletes_versions: bool,
 }
 
-/// What the proofs go by.
+/// What the choice of calls depends on.
 pub(super) struct Scope<'a> {
     pub(super) document: &'a Document,
     pub(super) bucket_arn: &'a str,
-    /// The part of the bucket that the connection works on; empty for all.
+    /// The key prefix that the connection is limited to; empty for the whole bucket.
     pub(super) prefix: &'a str,
-    /// Who we are: two connections never use one object.
+    /// Owner of the connection: two connections never use the same object.
     pub(super) owner: &'a str,
     /// Whether a KMS key encrypts the bucket.
     pub(super) kms: bool,
     /// Whether objects of the bucket may be locked.
     pub(super) locked: bool,
-    /// Whether the key may be tried at all beyond looking (`spec.management`).
+    /// Whether the operator may make more than read calls with the key (`spec.management`).
     pub(super) enforced: bool,
     pub(super) spec: Option<&'a VerificationSpec>,
 }
@@ -87,11 +88,11 @@ impl Scope<'_> {
         actions.iter().all(|action| self.document.allows(action, &object, None))
     }
 
-    /// What the document lets us try.
+    /// The calls that the document allows.
     pub(super) fn proofs(&self) -> Proofs {
         let lists = self.document.allows("s3:ListBucket", self.bucket_arn, Some(self.prefix));
         let uploads = self.allows(&["s3:PutObject", "s3:AbortMultipartUpload"]);
-        // The key is proven by listing, or else by an upload that leaves nothing behind.
+        // Listing verifies the key, or else an upload that leaves nothing behind.
         let mut first = vec![Proof::Identity];
         first.extend(lists.then_some(Proof::List).or(uploads.then_some(Proof::Upload)));
         let list = if lists { CheckPlan::Run(vec![Proof::List]) } else { not_granted("s3:ListBucket") };
@@ -129,7 +130,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Writing, reading and deleting objects; and the KMS key, which S3 uses for the first two.
+    /// Writing, reading and deleting objects; and the KMS key, which S3 uses for writing and reading.
     fn objects(&self, uploaded: bool, uploads: bool) -> BTreeMap<&'static str, CheckPlan> {
         let asked = self.spec.is_some_and(|spec| spec.objects);
         let (put, delete) = (self.allows(&["s3:PutObject"]), self.allows(&["s3:DeleteObject"]));
@@ -176,13 +177,14 @@ impl Scope<'_> {
         found
     }
 
-    /// What was put is deleted, whatever else is proven.
+    /// Deletes the object that was put, whatever else is verified.
     fn cleans_up(&self, capabilities: &BTreeMap<&'static str, CheckPlan>) -> Option<Proof> {
         capabilities.values().any(|means| *means == CheckPlan::Run(vec![Proof::Put])).then_some(Proof::Delete)
     }
 
-    /// The key must not reach beyond the prefix: tried by what the policy surely does not grant there, and what changes nothing
-    /// even where it is allowed. That an object is not there S3 tells only to whom may get it and may list the bucket.
+    /// The key must have no access outside the prefix. The operator makes a call that the policy surely does not allow
+    /// there, and that changes nothing if it is allowed. S3 returns 404 instead of 403 for a missing object only to
+    /// callers with s3:GetObject and s3:ListBucket.
     fn isolation(&self) -> CheckPlan {
         if self.prefix.is_empty() {
             return CheckPlan::Skip(

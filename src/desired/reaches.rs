@@ -1,7 +1,7 @@
-//! What a connection names or weakens that its AWSAccount must allow: the one place that says it.
+//! What a connection names or weakens that its AWSAccount must allow: the only place that decides this.
 //!
-//! Every part of the spec is taken apart here without `..`, so that a field that is new does not compile before somebody has thought of
-//! what it reaches. The settings of the bucket say it themselves (`Setting::reaches`).
+//! The code destructures every part of the spec without `..`, so that a new field does not compile until its author has
+//! decided what it reaches. Bucket settings decide for themselves (`Setting::reaches`).
 
 use super::names;
 use crate::api::{
@@ -14,10 +14,11 @@ use crate::settings::reach::{Adopted, Need, Reach};
 use crate::settings::reserved::{has_wildcards, is_reserved};
 use crate::settings::tags;
 
-/// What `object` reaches in `account`, where its namespace has `earlier` connections that are older. What its status says is believed.
+/// What `object` reaches in `account`, if its namespace has `earlier` connections that are older. Its status must be
+/// verified.
 pub(super) fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earlier: usize) -> Vec<Reach> {
     let BucketConnectionSpec {
-        // Says whose rules count.
+        // Selects the account whose rules apply.
         account_ref: _,
         preset,
         region,
@@ -29,18 +30,18 @@ pub(super) fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earli
         credentials,
         verification,
         access,
-        // What it had is its own.
+        // Affects only resources that the connection already owns.
         deletion_policy: _,
         force_destroy,
-        // Manages less, never more.
+        // It can only reduce what is managed.
         management: _,
-        // An approval of what the rules allow.
+        // Approves only what the rules allow.
         approved_plan: _,
         resync_interval,
         suspend: _,
     } = &object.spec;
     let specs = Specs { spec: settings, bucket: &bucket.settings };
-    // The account is known before signing in only where the spec asserts it.
+    // The account is known before the operator signs in only if the spec asserts it.
     let account_id = account.account_id.as_deref().unwrap_or("000000000000");
     let mut reaches = vec![
         Reach::new("bucket.name", Need::Bucket(names::bucket(object, account_id))),
@@ -58,7 +59,8 @@ pub(super) fn reaches(object: &BucketConnection, account: &AWSAccountSpec, earli
     reaches.extend(user.iter().flat_map(|user| of_user(object, user, account)));
     reaches.extend(credentials.iter().flat_map(of_credentials));
     reaches.extend(verification.iter().flat_map(of_verification));
-    // Its own Secret, in its own namespace: whoever writes the connection may read that anyway.
+    // The connection's own Secret, in its own namespace: a tenant that can write the connection can read that Secret
+    // anyway.
     let _ = access.as_ref().map(|AccessSpec { groups: _ }| ());
     reaches
 }
@@ -69,7 +71,7 @@ pub(super) fn name_of(preset: Preset) -> String {
 }
 
 fn of_bucket(object: &BucketConnection, bucket: &BucketSpec) -> Vec<Reach> {
-    // The name is there whole; the rest is about where in the bucket.
+    // The name is complete; the other fields select a part of the bucket.
     let BucketSpec { name: _, name_prefix: _, prefix: _, adopt, allow_root: _, allow_weaker, settings: _ } = bucket;
     let ours = object.status.as_ref().is_some_and(|status| status.memory.bucket.is_some());
     let adopts = (*adopt && !ours).then(|| Reach::new("bucket.adopt", Need::Adoption(Adopted::Bucket)));
@@ -85,7 +87,7 @@ fn of_illumina_ica(options: &IlluminaICASpec) -> Vec<Reach> {
 }
 
 fn of_policy(object: &BucketConnection, policy: &PolicySpec, account: &AWSAccountSpec) -> Vec<Reach> {
-    // The scope is within the connection's own bucket.
+    // The scope is limited to the connection's own bucket.
     let PolicySpec { kind, name, adopt, scope: _, statements } = policy;
     let mut reaches = Vec::new();
     if let Some(name) = name.as_ref().filter(|_| *kind == PolicyType::Managed)
@@ -96,14 +98,14 @@ fn of_policy(object: &BucketConnection, policy: &PolicySpec, account: &AWSAccoun
     let known = object.status.as_ref().and_then(|status| status.memory.policy.as_ref());
     let ours = known.is_some_and(|known| known.kind == *kind && name.as_ref().is_none_or(|name| known.name == *name));
     reaches.extend((*adopt && !ours).then(|| Reach::new("policy.adopt", Need::Adoption(Adopted::Policy))));
-    // Custom consists of them.
+    // The preset Custom consists of statements only.
     let adds = !statements.is_empty() && object.spec.preset != Preset::Custom;
     reaches.extend(adds.then(|| Reach::new("policy.statements", Need::Statements)));
     for (index, statement) in statements.iter().enumerate() {
-        // Resources and services are held to the connection's own bucket and key (`desired/statements.rs`).
+        // Resources and services are limited to the connection's own bucket and key (`desired/statements.rs`).
         let PolicyStatement { sid: _, effect, actions, resources: _, conditions: _, unknown: _ } = statement;
         let field = format!("policy.statements[{index}].actions");
-        // Beside one with wildcards the operator denies what is reserved.
+        // For an action with wildcards the operator adds a Deny for the reserved actions.
         let named = actions.iter().filter(|action| *effect == Effect::Allow && !has_wildcards(action) && is_reserved(action));
         reaches.extend(named.map(|action| Reach::new(&field, Need::Action(action.clone()))));
     }
@@ -131,7 +133,7 @@ fn of_user(object: &BucketConnection, user: &UserSpec, account: &AWSAccountSpec)
 }
 
 fn of_credentials(credentials: &CredentialsSpec) -> Vec<Reach> {
-    // Secrets are those of the connection's own namespace.
+    // Secrets are limited to the connection's own namespace.
     let CredentialsSpec { source: _, existing_secret_ref, secret, rotation } = credentials;
     let _ = existing_secret_ref.as_ref().map(|ExistingSecretRef { name: _ }| ());
     let _ = secret.as_ref().map(|SecretSpec { name: _, versioned: _ }| ());
@@ -142,7 +144,7 @@ fn of_credentials(credentials: &CredentialsSpec) -> Vec<Reach> {
 }
 
 fn of_verification(verification: &VerificationSpec) -> Vec<Reach> {
-    // Objects are put with the issued key, under the connection's own prefix.
+    // The operator puts objects with the issued key, under the connection's own prefix.
     let VerificationSpec { objects: _, genomics_cloud } = verification;
     let Some(cloud) = genomics_cloud else { return Vec::new() };
     let GenomicsCloudSpec { url: _, expected_status: _ } = cloud;

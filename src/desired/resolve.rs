@@ -229,7 +229,7 @@ impl<'a> Source<'a> {
 
     fn user(&self) -> DesiredUser {
         let (spec, defaults) = (self.spec.user.clone().unwrap_or_default(), &self.terms.defaults);
-        // A user keeps name and path when the account's defaults change.
+        // A user keeps its name and path when the account's defaults change.
         let known = self.memory.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
         let name = spec.name.or(known.map(|(_, name)| name.to_owned()));
         let name = name.unwrap_or_else(|| names::default_user(self.object, defaults));
@@ -310,14 +310,14 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The settings of a spec, with what the account says where the spec says nothing.
+/// The settings of a spec, with the account's defaults where the spec sets nothing.
 fn with_defaults(settings: &BucketSettings, defaults: &AccountDefaults, region: &str) -> BucketSettings {
     let mut settings = settings.clone();
     if !defaults.tags.is_empty() {
         let own = settings.tags.take().unwrap_or_default();
         settings.tags = Some(defaults.tags.clone().into_iter().chain(own).collect());
     }
-    // A key works in its own region only.
+    // A key works only in its own region.
     let key = defaults.kms_key_arn.clone().filter(|arn| arn.split(':').nth(3) == Some(region));
     if let (None, Some(arn)) = (&settings.encryption, key) {
         settings.encryption = Some(EncryptionSpec::with_key(arn));

@@ -1,4 +1,4 @@
-//! When a key is replaced by a new one, and how long the one before it stays.
+//! When the operator rotates a key, and how long the previous key stays.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -7,24 +7,24 @@ use sha2::{Digest, Sha256};
 use super::SpecError;
 use crate::api::{Period, RotationSpec};
 
-/// Shortest age at which keys are replaced.
+/// Shortest interval between rotations.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
-/// How long the key before stays where the spec says nothing.
+/// Default overlap: how long the previous key stays.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// The longest time by which keys are replaced earlier, as a part of the interval: 1/20 = 5 %.
+/// The most by which a rotation is moved forward, as a fraction of the interval: 1/20 = 5 %.
 const SPREAD: i32 = 20;
 
-/// When keys are replaced.
+/// When the operator rotates the key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredRotation {
-    /// Age at which a key is replaced; `None`: only on request.
+    /// Age at which a key is rotated; `None`: only on request.
     pub interval: Option<SignedDuration>,
-    /// For how long the key before goes on working.
+    /// How long the previous key continues to work.
     pub overlap: SignedDuration,
 }
 
 impl DesiredRotation {
-    /// What a spec wants; what is wrong with it goes to `errors`.
+    /// The rotation that a spec asks for; its errors go to `errors`.
     pub(super) fn new(spec: Option<&RotationSpec>, errors: &mut Vec<SpecError>) -> Self {
         let length = |period: &Option<Period>| period.as_ref().map(Period::length);
         let interval = spec.and_then(|spec| length(&spec.interval));
@@ -40,8 +40,9 @@ impl DesiredRotation {
         Self { interval, overlap }
     }
 
-    /// When the key `id`, issued at `created`, is replaced. Each key a little earlier than the interval says, by its own id, so that those
-    /// of many objects spread out and one object's time never changes.
+    /// When the key `id`, issued at `created`, is rotated. Each key is rotated a little before the interval ends, by an
+    /// offset that its id determines: this spreads the rotations of many objects, and the time of one object never
+    /// changes.
     pub fn next(&self, id: &str, created: Timestamp) -> Option<Timestamp> {
         let interval = self.interval?;
         let digest = Sha256::digest(id);

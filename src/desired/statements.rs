@@ -1,8 +1,9 @@
-//! The statements that a spec adds to the user's policy: what they may say, and what is added to them.
+//! The statements that a spec adds to the user's policy: what they may contain, and what the operator adds to them.
 //!
-//! The operator's rights are larger than those of the author of a connection, and must not be lent: a statement may refuse anything, but allow
-//! only objects of this connection's own bucket, and its key through S3. What changes the bucket itself takes more
-//! (`settings/reserved.rs`): named, the AWSAccount must allow it; for a wildcard, a Deny of our own keeps it out.
+//! The operator has more permissions than the author of a connection, and must not pass them on. A statement may deny
+//! anything, but may allow only objects of the connection's own bucket, and use of its KMS key through S3. Actions that
+//! change the bucket itself are reserved (`settings/reserved.rs`): if a statement names one, the AWSAccount must allow
+//! it; if a statement matches one with a wildcard, the operator denies it.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +14,10 @@ use crate::settings::reserved;
 use crate::settings::wrong_fields;
 use crate::vocabulary::policy_language::{WrittenConditions, wrong_condition};
 
-/// Sid of the Deny of our own.
+/// Sid of the Deny that the operator adds.
 const RESERVED: &str = "BucketConnectionReserved";
 
-/// What can be done with data by a KMS key; nothing of it manages the key. All keys of all tenants may be one.
+/// Actions that use a KMS key for data; none of them manages the key. One key may serve all tenants.
 /// <https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html>
 const KEY_ACTIONS: [&str; 9] = [
     "kms:decrypt",
@@ -30,8 +31,8 @@ const KEY_ACTIONS: [&str; 9] = [
     "kms:reencryptto",
 ];
 
-/// All statements of the policy: those of the preset, those of the spec, and what is denied beside them. What is wrong with the spec's goes
-/// to `errors`.
+/// All statements of the policy: those of the preset, those of the spec, and the Deny for reserved actions. Errors in
+/// the spec's statements go to `errors`.
 pub(super) fn all(
     of_preset: Vec<PolicyStatement>,
     of_spec: &[PolicyStatement],
@@ -48,7 +49,7 @@ pub(super) fn all(
     of_preset.into_iter().chain(of_spec.iter().map(|statement| complete(statement, scope))).chain(denied).collect()
 }
 
-/// A statement with the resources that it means, and with the conditions that are always there.
+/// A statement with its resources filled in, and with the conditions that the operator always adds.
 fn complete(statement: &PolicyStatement, scope: &Scope<'_>) -> PolicyStatement {
     let mut statement = statement.clone();
     let on_key = statement.actions.iter().any(|action| is_on_key(action));
@@ -66,7 +67,8 @@ fn complete(statement: &PolicyStatement, scope: &Scope<'_>) -> PolicyStatement {
     statement
 }
 
-/// Denies what is reserved among the wildcards of the spec, but for what the account allows or the preset itself grants.
+/// Denies the reserved actions that the wildcards of the spec match, except those that the account allows or the preset
+/// itself grants.
 fn denied(
     of_preset: &[PolicyStatement],
     of_spec: &[PolicyStatement],
@@ -91,7 +93,7 @@ fn is_on_key(action: &str) -> bool {
     action.to_lowercase().starts_with("kms:")
 }
 
-/// Sids that are there twice: AWS refuses the whole document, and names neither.
+/// Duplicate Sids: AWS refuses the whole document, and names none of them.
 fn sids<'a>(ours: impl Iterator<Item = &'a PolicyStatement>, statements: &[PolicyStatement], preset: Preset) -> Vec<SpecError> {
     let ours: BTreeSet<_> = ours.filter_map(|statement| statement.sid.as_ref()).collect();
     let mut seen = BTreeSet::new();
@@ -109,7 +111,7 @@ fn sids<'a>(ours: impl Iterator<Item = &'a PolicyStatement>, statements: &[Polic
     twice.collect()
 }
 
-/// What is wrong with a statement: what AWS would refuse without naming the field, and what may not be allowed.
+/// The errors in a statement: what AWS would refuse without naming the field, and what must not be allowed.
 fn wrong(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: Preset) -> Vec<SpecError> {
     let field = |name: &str| format!("spec.policy.statements[{index}].{name}");
     let unknown = wrong_fields(&statement.unknown);
@@ -123,7 +125,8 @@ fn wrong(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: P
         return errors;
     }
     errors.extend(wrong_on_key(&statement.actions, &statement.conditions).map(|(name, text)| SpecError::new(field(name), text)));
-    // Sessions made by it outlive the key: for ICA, which works with them, and for policies that are written as a whole.
+    // Sessions made with this action outlive the key: allowed for ICA, which works with sessions, and for custom
+    // policies.
     let federates = matches!(preset, Preset::IlluminaICA | Preset::Custom);
     let account_wide = |action: &str| {
         let action = action.to_lowercase();
@@ -155,7 +158,7 @@ fn wrong(index: usize, statement: &PolicyStatement, scope: &Scope<'_>, preset: P
     errors
 }
 
-/// What is wrong with an Allow on the bucket's key: the field, and why.
+/// The error in an Allow on the bucket's KMS key: the field, and the cause.
 fn wrong_on_key(actions: &[String], conditions: &WrittenConditions) -> Option<(&'static str, String)> {
     let on_key: Vec<_> = actions.iter().filter(|action| is_on_key(action)).collect();
     let other = on_key.iter().find(|action| !KEY_ACTIONS.contains(&action.to_lowercase().as_str()));
@@ -200,7 +203,7 @@ mod tests {
         errors.first().map_or(Ok(all), |error| Err(error.to_string()))
     }
 
-    /// All keys of all tenants may be one, so that what manages it would destroy what is theirs.
+    /// One key may serve all tenants, so an action that manages it could destroy other tenants' data.
     #[test]
     fn of_the_key_only_what_is_done_with_data_and_only_through_s3() {
         let on = |actions: Value, rest: Value| {
@@ -236,11 +239,11 @@ mod tests {
             "StringLike": { "kms:EncryptionContext:aws:s3:arn": [BUCKET, "arn:aws-cn:s3:::b/runs/*"] },
         });
         assert_eq!(json!(statement.conditions), expected);
-        // A Deny may say what it likes.
+        // A Deny may contain anything.
         assert!(on(json!(["kms:*"]), json!({ "effect": "Deny" })).is_ok());
     }
 
-    /// Whatever a wildcard stands for, the ownership tag is not for the tenant's key to write.
+    /// Even if a wildcard matches it, the tenant's key must not write the ownership tag.
     #[test]
     fn beside_a_wildcard_what_is_reserved_is_denied() {
         let denied = |preset, actions: &[&str], allowed: &[&str]| {
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!(denied(Preset::ReadWrite, &["S3:*Tagging"], &[]), ["s3:PutBucketTagging"]);
         assert_eq!(denied(Preset::Custom, &["s3:Get*", "s3:PutObject"], &[]), [""; 0]);
         assert_eq!(denied(Preset::Custom, &["s3:*"], &["*"]), [""; 0]);
-        // The preset's own rights stay.
+        // The preset's own permissions stay.
         let ica = denied(Preset::IlluminaICA, &["s3:*"], &[]);
         assert!(
             ica.contains(&"s3:PutBucketTagging".to_owned()) && !ica.contains(&"s3:PutBucketNotification".to_owned()),

@@ -54,7 +54,7 @@ fn long_names_are_cut_and_stay_apart() {
     let long = |last: &str, spec: Value| {
         resolve(&object(&format!("{}{last}", &name[..252]), spec), "cluster", &account(), &Terms::default())
     };
-    // No Secret has a name as long as that.
+    // A Secret cannot have a name that long.
     let error = long("a", json!({})).unwrap_err().remove(0);
     assert!(error.field == "spec.credentials.secret.name" && error.message.ends_with("set a shorter name"), "{error}");
     let long = |last: &str| long(last, json!({ "credentials": { "secret": { "name": "key" } } })).unwrap();
@@ -96,7 +96,7 @@ fn proofs_are_what_the_policy_lets_us_try() {
     let custom = |actions: Value| json!({ "preset": "Custom", "policy": { "statements": [{ "actions": actions }] } });
     assert_eq!(proofs(custom(json!(["s3:GetObject"]))), [Proof::Identity]);
     assert_eq!(proofs(custom(json!(["s3:Get*", "s3:List*"]))), [Proof::Identity, Proof::List]);
-    // A Deny of one's own takes the proof away, not the connection.
+    // A Deny in the spec disables the verification, not the connection.
     let denied = json!({ "policy": { "statements": [{ "effect": "Deny", "actions": ["s3:ListBucket"] }] } });
     assert_eq!(proofs(denied), [Proof::Identity, Proof::Upload]);
 }
@@ -109,7 +109,7 @@ fn kms_rights_go_with_the_key() {
         let desired = resolved(json!({ "preset": preset, "bucket": encryption }));
         desired.policy.document.to_json()["Statement"].as_array().unwrap().last().unwrap().clone()
     };
-    // Through S3 only, and for this bucket only: one key may be that of many tenants.
+    // Only through S3, and only for this bucket: many tenants may share one key.
     let conditions = json!({
         "StringEquals": { "kms:ViaService": ["s3.us-east-1.amazonaws.com"] },
         "StringLike": { "kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::lab-bucket", "arn:aws:s3:::lab-bucket/runs/*"] },
@@ -120,7 +120,7 @@ fn kms_rights_go_with_the_key() {
     assert_eq!(last("IlluminaICA"), statement(json!(["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"])));
 }
 
-/// The plain preset is the guide's; each option adds its rights and no others.
+/// The plain preset is the guide's; each option adds only its own permissions.
 #[test]
 fn ica_with_versions_tags_and_copies() {
     let ica = |spec: Value| {
@@ -211,7 +211,7 @@ fn icas_limits_are_told() {
     assert_eq!(resolved(json!({ "region": "ap-northeast-2" })).limits, None);
 }
 
-/// Names that reach a policy or path cannot widen it, whatever the CRD lets pass.
+/// A name that becomes part of a policy or path cannot widen it, even if the CRD lets it pass.
 #[test]
 fn nothing_in_a_name_widens_a_policy() {
     let bucket = |name: &str, prefix: &str| json!({ "bucket": { "name": name, "prefix": prefix } });
@@ -233,7 +233,7 @@ fn nothing_in_a_name_widens_a_policy() {
     }
 }
 
-/// The text of the object that stopped the operator for everybody.
+/// The input that once stopped the operator for all objects.
 #[test]
 fn an_action_of_many_stars_is_resolved_like_any_other() {
     let action = format!("s3:{}z", "*".repeat(60));
@@ -243,7 +243,7 @@ fn an_action_of_many_stars_is_resolved_like_any_other() {
     assert_eq!(desired.proofs.first, [Proof::Identity], "it allows nothing that could be tried");
 }
 
-/// Without strict validation the API server would drop such a field silently, and what is left means more.
+/// Without strict validation the API server would silently drop such a field, and the rest would allow more.
 #[test]
 fn what_no_type_knows_is_refused() {
     let error = |spec: Value| {
@@ -288,8 +288,8 @@ fn each_sid_is_there_once() {
     assert_eq!(errors("Custom", &["List"]), [""; 0]);
 }
 
-/// DNS subdomains (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and nothing that could leave its place in
-/// a request's address.
+/// DNS subdomains (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and nothing that could
+/// change the path of a request.
 #[test]
 fn names_that_the_api_server_may_have() {
     for name in ["a", "0", "default", "a-b.c-d.e", &"a".repeat(253)] {

@@ -1,7 +1,7 @@
-//! What is wrong with a spec: the CRD's own rules once more, and what a schema cannot say.
+//! Errors in a spec: the rules of the CRD again, and what a schema cannot express.
 //!
-//! The API server has checked the rules already, unless an older or edited CRD is installed; since names go into policies, they
-//! are checked here again, by the very same rules.
+//! The API server has already checked the rules, unless an older or edited CRD is installed. Because names become part
+//! of policies, the operator checks the same rules again.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::Document;
 use crate::api::{AWSAccount, BucketConnection, PolicyType};
 
-/// Something that is wrong with a spec.
+/// An error in a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpecError {
     /// The field.
     pub field: String,
-    /// What is wrong, and what is allowed.
+    /// What is wrong, and which values are allowed.
     pub message: String,
 }
 
@@ -42,12 +42,12 @@ fn rules<K: CustomResourceExt>() -> Option<CompiledSchema> {
     Some(compile_schema(crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?))
 }
 
-/// What breaks the rules of the CRD.
+/// Violations of the rules of the CRD.
 pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
     broken(RULES.as_ref(), object)
 }
 
-/// What in an account breaks the rules of its CRD, for one that no API server has checked.
+/// Violations of the rules of its CRD in an account that no API server has checked.
 pub fn account_errors(account: &AWSAccount) -> Vec<SpecError> {
     broken(rules::<AWSAccount>().as_ref(), account)
 }
@@ -59,7 +59,7 @@ fn broken(rules: Option<&CompiledSchema>, object: &impl Serialize) -> Vec<SpecEr
     let broken = Validator::new().validate_compiled(rules, &value, None).err().map(|errors| errors.into_vec());
     let broken = broken.unwrap_or_default().into_iter();
     let mut errors: Vec<_> = broken.map(|error| SpecError::new(error.field_path, error.message)).collect();
-    // The rules come in no order, and a condition's message must not change from one start of the operator to the next.
+    // The rules have no fixed order, and a condition's message must not change when the operator restarts.
     errors.sort();
     errors
 }
@@ -69,7 +69,7 @@ fn broken(rules: Option<&CompiledSchema>, object: &impl Serialize) -> Vec<SpecEr
 const INLINE_LIMIT: usize = 2_048;
 const MANAGED_LIMIT: usize = 6_144;
 
-/// Characters that the policy which denies old sessions takes at most.
+/// Most characters that the policy which denies old sessions takes.
 pub(crate) const DENIAL_RESERVE: usize = 200;
 
 /// Characters of a document as IAM counts them: without white space.
@@ -79,7 +79,8 @@ pub(crate) fn characters(document: &Document) -> usize {
 
 pub(super) fn document_size(document: &Document, kind: PolicyType) -> Option<SpecError> {
     let size = characters(document);
-    // All inline policies of a user share one limit, and the one that cuts a leaked key off must fit beside this one.
+    // All inline policies of a user share one limit, and the policy that revokes a leaked key must fit next to this
+    // one.
     let (limit, advice) = match kind {
         PolicyType::Inline => (
             INLINE_LIMIT - DENIAL_RESERVE,

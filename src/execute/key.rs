@@ -1,20 +1,24 @@
-//! Issuing an access key: the one step that cannot be repeated.
+//! Issuing an access key: the only step that cannot be repeated.
 //!
-//! AWS shows the secret part once, and `CreateAccessKey` has no token that would make it safe to send again. So, in this order:
+//! AWS shows the secret part once, and `CreateAccessKey` has no token that makes it safe to send again. So the order
+//! is:
 //!
-//! 1. The intent has been written to the status, with the keys that the user has, before the plan began (status/intent.rs); that
-//!    fails if anyone changed the object, so two operators never issue a key for one object.
-//! 2. The API server is asked whether the Secret could be written.
-//! 3. The key is created: sent once, never retried.
-//! 4. The Secret is written, if it still is as it was then; several times if need be.
-//! 5. If it is not written, the key is deleted again: no one has seen it. If it may have been written, the next reconcile looks.
+//! 1. Before the plan began, the operator wrote the intent to the status, with the existing keys of the user
+//!    (status/intent.rs). That write fails if the object has changed, so two operators never issue a key for one
+//!    object.
+//! 2. The operator asks the API server whether the Secret could be written.
+//! 3. It creates the key: sent once, never retried.
+//! 4. It writes the Secret, if that is unchanged since step 2; several times if necessary.
+//! 5. If the Secret was not written, it deletes the key: no one has seen it. If the Secret may have been written, the
+//!    next reconcile decides.
 //!
-//! Who holds the lease may change at any moment, and a process may be stopped at any point and wake up later. So the key is asked
-//! for only while the lease holds for longer than the call may take, and the Secret is written only while it holds at all, and
-//! never over what another operator has written since. A key that comes too late is deleted again, as in 5.
+//! The holder of the lease may change at any moment, and a process may be stopped at any point and continue later. So
+//! the operator creates a key only if its lease is valid for longer than the call may take. It writes the Secret only
+//! while its lease is valid, and never over what another operator has written since. A key that arrives too late is
+//! deleted again, as in step 5.
 //!
-//! The process may be killed between any two of these. Then the next reconcile finds the intent, and a key that was not there before
-//! it; unless the Secret holds that key, it is deleted (keys/).
+//! The process may be killed between any two steps. Then the next reconcile finds the intent, and a key that did not
+//! exist before it; unless the Secret holds that key, the operator deletes it (keys/).
 
 use std::time::Duration;
 
@@ -29,10 +33,10 @@ use crate::desired::DesiredSecret;
 use crate::kubernetes::Seen;
 use crate::vocabulary::problem::{Class, Problem};
 
-/// Pauses between attempts to write the Secret, about half a minute in all.
+/// Pauses between attempts to write the Secret, about half a minute in total.
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
-/// Issues a key of `user` into `secret`, as the key of number `version` where keys are kept by version.
+/// Issues a key of `user` into `secret`, with the number `version` if keys are versioned.
 pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret, version: Option<i64>) -> StepResult {
     let Ports { aws, kubernetes, object, fence, .. } = ports;
     let seen = match kubernetes.try_secret(object, secret).await {
@@ -52,15 +56,16 @@ pub(super) async fn issue(ports: &Ports<'_>, user: &str, secret: &DesiredSecret,
         }
         Err(Unstored { problem, doubtful: false }) => match aws.delete_key(user, &key.id).await {
             Ok(()) => Outcome::Failed(problem).into(),
-            // The intent stands on, so the next reconcile finds the key and deletes it.
+            // The intent is still recorded, so the next reconcile finds the key and deletes it.
             Err(_) => Outcome::Unknown(problem).into(),
         },
-        // Or finds it in the Secret: another operator may have done so by now, and the key may be in use.
+        // Or the next reconcile finds it in the Secret: another operator may have written it by then, and the key may
+        // be in use.
         Err(Unstored { problem, doubtful: true }) => Outcome::Unknown(problem).into(),
     }
 }
 
-/// The Secret was not written as far as is known; where an answer is missing, it may have been.
+/// The Secret was not written as far as is known; if `doubtful`, an answer is missing, and it may have been written.
 struct Unstored {
     problem: Problem,
     doubtful: bool,
@@ -80,7 +85,7 @@ async fn store(
         match ports.kubernetes.store_key(ports.object, secret, key, issued, seen).await {
             Ok(()) => return Ok(()),
             Err(problem) if problem.is_permanent() => return Err(Unstored { problem, doubtful }),
-            // Someone else has written it meanwhile, and it does not hold this key: no one has that.
+            // Someone else has written it since, and it does not hold this key: no one has the key.
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
                 return Err(Unstored { problem, doubtful: false });
             }

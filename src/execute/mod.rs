@@ -1,7 +1,7 @@
-//! Third stage: carries a plan out, and reports on each step.
+//! Third stage: executes a plan, and reports on each step.
 //!
-//! The executor chooses nothing. Steps run as soon as those before them are done, in parallel where they may; a failed one takes
-//! only its dependents with it.
+//! The executor decides nothing. A step runs as soon as the steps that it depends on are done, in parallel with others
+//! if allowed; a failed step affects only the steps that depend on it.
 
 #[cfg(feature = "operator")]
 mod key;

@@ -1,4 +1,4 @@
-//! What a step is run with, and what comes of it.
+//! The context of a step, and its result.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -11,11 +11,11 @@ use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::vocabulary::problem::Problem;
 
-/// Tells the time: `Timestamp::now`, except in a simulation that makes hours pass in no time. It stands in the objects, in the
-/// Secret and in the status; how long something is waited for is tokio's time, which a simulation sets too.
+/// Returns the time: `Timestamp::now`, except in a simulation where hours pass in no time. It is used for times in the
+/// objects, the Secret and the status. Waits use tokio's time, which a simulation also controls.
 pub type Clock = fn() -> Timestamp;
 
-/// What a plan is carried out with, and for whom.
+/// The context in which a plan is executed.
 pub struct Ports<'a> {
     /// AWS.
     pub aws: &'a Aws,
@@ -23,11 +23,12 @@ pub struct Ports<'a> {
     pub kubernetes: &'a Kubernetes,
     /// The object.
     pub object: &'a BucketConnection,
-    /// Cancelled when the process should end, or something urgent is asked for the object: then nothing is waited for any longer.
+    /// Canceled when the process should end, or when something urgent is requested for the object: then the plan waits
+    /// for nothing anymore.
     pub stop: CancellationToken,
-    /// What time it is.
+    /// Returns the current time.
     pub clock: Clock,
-    /// Closed when another operator may be at work.
+    /// Closed when another operator may be active.
     pub fence: &'a Fence,
 }
 

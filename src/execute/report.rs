@@ -61,11 +61,11 @@ pub enum Outcome {
     Done(StepOutput),
     /// It was refused or could not be sent: nothing has changed.
     Failed(Problem),
-    /// No answer came: it may have been done or not. The next reconcile looks.
+    /// No answer came: it may or may not have been executed. The next reconcile finds out.
     Unknown(Problem),
     /// It continues in the next reconcile.
     Pending(Problem),
-    /// A step before it was not done, so it was not tried.
+    /// A step that it depends on was not done, so it was not tried.
     Skipped,
 }
 
@@ -107,7 +107,7 @@ pub enum StepOutput {
 }
 
 impl Outcome {
-    /// Done, with nothing to tell.
+    /// Done, with nothing to report.
     pub const DONE: Self = Self::Done(StepOutput::Nothing);
 
     /// Whether the step is done.
@@ -115,7 +115,7 @@ impl Outcome {
         matches!(self, Self::Done(_))
     }
 
-    /// The problem, where there is one.
+    /// The problem, if there is one.
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Failed(problem) | Self::Unknown(problem) | Self::Pending(problem) => Some(problem),

@@ -15,15 +15,17 @@ use crate::sdk::BucketCalls;
 use crate::settings;
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// Carries `plan` out.
+/// Executes `plan`.
 ///
-/// A step starts when all steps before it are done; if one of those was not, it is skipped. Writes to the bucket go one after
-/// the other, whether or not the one before succeeded, because S3 refuses parallel ones (409 OperationAborted).
+/// A step starts when all steps that it depends on are done; if one of those was not, it is skipped. Writes to the
+/// bucket are sent one after the other, whether or not the previous one succeeded, because S3 refuses parallel ones
+/// (409 OperationAborted).
 pub async fn execute(ports: &Ports<'_>, desired: &Desired, plan: &Plan) -> Report {
     carry_out(plan, |step, issued| run(ports, desired, step, issued).boxed()).await
 }
 
-/// Carries out a plan that is about the IAM user `user` alone, for an object whose spec may not be valid. Other steps are skipped.
+/// Executes a plan that changes only the IAM user `user`, for an object whose spec may be invalid. Other steps are
+/// skipped.
 pub async fn execute_on_user(ports: &Ports<'_>, user: &str, plan: &Plan) -> Report {
     carry_out(plan, |step, _| {
         async move {
@@ -67,7 +69,7 @@ async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) ->
                 issued = ran.key.or(issued);
                 outcomes[index] = Some(ran.outcome);
             }
-            // Nothing runs: what has not started depends on a step that was skipped later in the list.
+            // Nothing runs: each step that has not started depends on a skipped step later in the list.
             None if started.iter().all(|started| *started) => break,
             None => {}
         }
@@ -76,7 +78,7 @@ async fn carry_out<'a>(plan: &'a Plan, run: impl Fn(&'a Step, Option<Issued>) ->
     Report { steps: plan.steps.iter().cloned().zip(outcomes).map(|(step, outcome)| Executed { step, outcome }).collect() }
 }
 
-/// Steps that need nothing but the name of the user; `None` for all others.
+/// Executes steps that need only the name of the user; `None` for all others.
 async fn on_user(ports: &Ports<'_>, user: &str, action: &Action) -> Option<StepResult> {
     let aws = ports.aws;
     let done = match action {
@@ -173,7 +175,7 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         },
         Action::DeleteBucket => bucket.delete().await.into(),
         Action::DeleteUser => aws.delete_user(user).await.into(),
-        // Done by `on_user`.
+        // Executed by `on_user`.
         Action::DeleteInlinePolicy { .. }
         | Action::ActivateKey { .. }
         | Action::DeactivateKey { .. }

@@ -1,4 +1,4 @@
-//! The key machine: what is done next, decided in one place from the ring alone.
+//! The key machine: decides the next moves in one place, from the ring alone.
 
 use super::ring::{Current, Health, Hold, List, Previous, PreviousState, Ring, Slot, Waiting, Why};
 use crate::credentials::KeyPair;
@@ -6,121 +6,121 @@ use crate::observed::AccessKey;
 use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::problem::Problem;
 
-/// Access keys that a user may have, Inactive ones included
+/// Access keys that a user may have, including Inactive ones
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 pub const MAX_KEYS: usize = 2;
 
-/// One thing that is done about the keys. Those of one plan are in the order in which they depend on each other.
+/// One change to the keys. The moves of a plan are in the order of their dependencies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Move {
-    /// Leave something as it is, and say why.
+    /// Leave something as it is, and report why.
     Block(Obstacle),
-    /// Delete a key that a broken attempt issued and whose secret part was lost.
+    /// Delete a lost key that an interrupted attempt issued.
     DeleteOrphan(String),
-    /// Make the Secret right for this key.
+    /// Write this key to the Secret, or repair its contents.
     WriteSecret(KeyPair),
-    /// Delete the Secrets of earlier names.
+    /// Delete the Secrets with earlier names.
     DropEarlierSecrets,
     /// Activate the current key.
     Activate(String),
-    /// Make a full proof of the current key.
+    /// Verify the current key fully.
     Prove(KeyPair),
-    /// Make the Secret right that the current key has for itself.
+    /// Write the current key's own Secret, or repair its contents.
     WriteOwnSecret(KeyPair),
     /// Restart the workloads that do not use this key yet.
     Restart(KeyPair),
     /// Issue a key.
     Issue(Issue),
-    /// Make a full proof of the pending key, before anybody reads it.
+    /// Verify the pending key fully, before any consumer reads it.
     ProvePending(KeyPair),
     /// Write the pending key to the Secret.
     Publish {
         /// The key.
         key: KeyPair,
-        /// Whether this plan proves it before.
+        /// Whether this plan verifies it first.
         proven: bool,
     },
-    /// Make a key Inactive, which can be undone.
+    /// Deactivate a key, which can be reversed.
     Deactivate(String),
-    /// Delete a key, and the Secret that it has for itself.
+    /// Delete a key and its own Secret.
     Delete {
         /// Its id.
         id: String,
-        /// Name of that Secret.
+        /// Name of its own Secret.
         secret: Option<String>,
-        /// Why nobody needs it.
+        /// Why it is no longer needed.
         because: Because,
     },
-    /// Delete a Secret that no key is waiting in any more.
+    /// Delete a Secret that no longer holds a pending key.
     DropSecret(String),
 }
 
-/// A key is issued.
+/// A key to issue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Issue {
-    /// Where it goes.
+    /// Where the key is written.
     pub stage: Stage,
-    /// Why.
+    /// The cause.
     pub why: Why,
-    /// Keys that are deleted first, so that there is room for it.
+    /// Keys to delete first, to make room.
     pub room: Vec<String>,
-    /// Keys that the user has then.
+    /// Keys that the user has at that point.
     pub known: Vec<String>,
-    /// Keys of ours that are deleted once it is proven.
+    /// Managed keys to delete once the new key is verified.
     pub obsolete: Vec<String>,
 }
 
-/// Where a new key goes.
+/// Where a new key is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Into the Secret: there is no key that works.
+    /// To the Secret: no key works.
     Current,
-    /// Into a Secret of its own, until it is proven.
+    /// To a Secret of its own, until it is verified.
     Pending,
 }
 
-/// Why nobody needs a key any more.
+/// Why a key is no longer needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// Another one replaced it, and that is proven first.
+    /// Another key replaced it; that key is verified first.
     Replaced,
-    /// It is pending, does not work, and nobody has read it.
+    /// It is pending and does not work, and no consumer has read it.
     NeverPublished,
-    /// Its overlap is over, and nobody used it since it was replaced.
+    /// Its overlap is over, and it was not used since it was replaced.
     Unused,
 }
 
-/// What keeps the machine from going on.
+/// What blocks the machine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Obstacle {
-    /// Something could not be read; the condition that says so.
+    /// Something could not be read; the condition that reports it.
     Unreadable(ConditionType, Problem),
-    /// The Secret belongs to somebody else: why.
+    /// The Secret is foreign: why.
     SecretNotOwned(String),
-    /// The Secret of the current key alone belongs to somebody else: why.
+    /// The current key's own Secret is foreign: why.
     OwnSecretNotOwned(String),
-    /// The Secret for the pending key belongs to somebody else: why.
+    /// The Secret for the pending key is foreign: why.
     WaitingSecretNotOwned(String),
     /// Keys are left as they are.
     Hold(Hold),
-    /// The current key is denied what its policy allows.
+    /// AWS denies the current key what its policy allows.
     Denied(KeyPair, Problem),
-    /// The pending key is denied what its policy allows.
+    /// AWS denies the pending key what its policy allows.
     PendingDenied(KeyPair, Problem),
-    /// IAM lists the key as active, and S3 does not accept it: this code.
+    /// IAM lists the key as active, but S3 rejects it with this code.
     Rejected(KeyPair, String),
-    /// The user has as many keys as AWS allows, these foreign ones among them, and this one of ours.
+    /// The user has the most keys that AWS allows, including these foreign keys and this managed key.
     NoRoom {
         /// Foreign keys.
         foreign: Vec<String>,
-        /// A key of ours whose overlap is not over.
+        /// A managed key whose overlap is not over.
         ours: Option<String>,
     },
-    /// The current key, first, cannot be rotated beside this foreign one.
+    /// The current key, first, cannot be rotated because this foreign key takes the second place.
     NoRoomToRotate(String, String),
 }
 
-/// What is done next. Nothing is planned twice, and an empty list means that the keys are at rest.
+/// The next moves. No move is planned twice, and an empty list means that nothing is left to do.
 pub fn next_moves(ring: &Ring) -> Vec<Move> {
     match (&ring.secret, &ring.hold) {
         (Slot::None, _) => Vec::new(),
@@ -139,7 +139,7 @@ fn unreadable(part: ConditionType, problem: &Problem) -> Move {
 }
 
 impl Ring {
-    /// The key that a broken attempt issued and that nobody has.
+    /// The lost key that an interrupted attempt issued.
     fn orphan(&self) -> Option<&String> {
         self.owners.orphan().filter(|_| self.current != Current::NewUser)
     }
@@ -155,7 +155,8 @@ impl Ring {
             }
             Current::Unclear(problem) => vec![unreadable(ConditionType::Verified, problem)],
             Current::Propagating(key) => vec![Move::Prove(key.clone())],
-            // The Secret is not written: this copy of the key is not proven, and another one in it may be the right one.
+            // The Secret is not written: this copy of the key is not verified, and the Secret may hold another key that
+            // is right.
             Current::Inactive(key) => vec![Move::Activate(key.id.clone()), Move::Prove(key.clone())],
             Current::Rejected(key, code) => vec![Move::Block(Obstacle::Rejected(key.clone(), code.clone()))],
             Current::NotListed => self.without_list(),
@@ -164,7 +165,7 @@ impl Ring {
         }
     }
 
-    /// The list of keys is needed, and not known.
+    /// The list of keys is needed, but not known.
     fn without_list(&self) -> Vec<Move> {
         match &self.list {
             List::Unreadable(problem) => vec![unreadable(ConditionType::CredentialsReady, problem)],
@@ -172,7 +173,7 @@ impl Ring {
         }
     }
 
-    /// The current key works, or is about to: the Secret is made right, replaced keys go, a rotation goes on.
+    /// The current key works or is propagating: write the Secret, delete replaced keys, continue a rotation.
     fn keep(&self, key: &KeyPair) -> Vec<Move> {
         let mut moves = vec![Move::WriteSecret(key.clone()), Move::DropEarlierSecrets];
         if self.rights_change || self.unproven {
@@ -190,10 +191,10 @@ impl Ring {
         moves
     }
 
-    /// Keys of ours that the current key replaced.
+    /// Managed keys that the current key replaced.
     fn replaced_by(&self, key: &KeyPair) -> Vec<String> {
-        // The process may have ended after the Secret got its new key and before the status told of it. Not so in a rotation, or
-        // where somebody set the Secret back to the previous key: then the other key has time yet.
+        // The operator may have crashed after it wrote the new key to the Secret and before it wrote the status. Except
+        // in a rotation, or if the Secret was set back to the previous key: then the other key keeps its time.
         let back = self.previous.as_ref().is_some_and(|previous| previous.id == key.id);
         let interrupted = self.known_current.clone().filter(|_| self.interrupted && !back);
         let mut gone: Vec<_> = self.obsolete.iter().cloned().chain(interrupted).filter(|id| *id != key.id).collect();
@@ -211,7 +212,8 @@ impl Ring {
         }
     }
 
-    /// A key is issued in place of one whose secret part is lost or wrong, or as the first; unless a pending one can take its place.
+    /// Issues a key to replace one whose secret part is lost or wrong, or as the first key; unless a pending key can
+    /// replace it.
     fn replace(&self, why: &Why) -> Vec<Move> {
         let Some(listed) = self.list.keys() else { return self.without_list() };
         match &self.waiting {
@@ -225,7 +227,7 @@ impl Ring {
         }
         let mut obsolete = self.of_no_use(listed);
         let mut left = self.without_orphan(listed);
-        // A key whose secret part nobody has any more makes room; the others wait for the proof of the new one.
+        // A lost key makes room; the others are deleted after the new key is verified.
         let full = left.len().saturating_sub(MAX_KEYS - 1).min(obsolete.len());
         let room: Vec<_> = obsolete.drain(..full).collect();
         left.retain(|id| !room.contains(id));
@@ -236,11 +238,11 @@ impl Ring {
         vec![Move::Block(Obstacle::NoRoom { foreign, ours: ours.into_iter().next() })]
     }
 
-    /// Keys of ours, among `listed`, that are of no use once there is a new one.
+    /// Managed keys among `listed` that are useless once there is a new key.
     fn of_no_use(&self, listed: &[AccessKey]) -> Vec<String> {
         let pending = self.noted.as_ref().and_then(|noted| noted.access_key_id.clone());
         let previous = self.previous.as_ref().filter(|previous| previous.over).map(|previous| previous.id.clone());
-        // The Secret had got this key before the process ended, and has lost it since.
+        // The Secret held this key before the operator crashed, and has lost it since.
         let explained = self.owners.explained().filter(|_| self.orphan().is_none()).cloned();
         let all = self.obsolete.iter().cloned().chain(self.known_current.clone()).chain(pending).chain(previous).chain(explained);
         let mut gone: Vec<_> = all.filter(|id| listed.iter().any(|key| key.id == *id)).collect();
@@ -257,7 +259,8 @@ impl Ring {
         Move::Issue(Issue { stage: Stage::Current, why, room, known, obsolete })
     }
 
-    /// The list of keys, where it and the waiting Secret are known and that Secret may be written; else what keeps a rotation waiting.
+    /// The list of keys, if it and the waiting Secret are known and that Secret may be written; otherwise the moves
+    /// that report what blocks a rotation.
     fn rotatable(&self) -> Result<&[AccessKey], Vec<Move>> {
         match &self.waiting {
             Waiting::NotLooked => Err(Vec::new()),
@@ -269,7 +272,7 @@ impl Ring {
         }
     }
 
-    /// Goes on with the pending key that the status noted; `None` where there is none, or nothing is left of it.
+    /// Continues with the pending key that the status records; `None` if there is none, or nothing is left of it.
     fn pending(&self, current: &KeyPair) -> Option<Vec<Move>> {
         let noted = self.noted.as_ref()?;
         let listed = match self.rotatable() {
@@ -287,7 +290,8 @@ impl Ring {
             }
             Waiting::Holds(_, Health::Unclear(problem)) => Some(vec![unreadable(ConditionType::RotationComplete, problem)]),
             waiting => {
-                // The process may have ended before the id was noted; then the attempt explains the key that waits.
+                // The operator may have crashed before it recorded the id; then the attempt explains the key that
+                // waits.
                 let held = match waiting {
                     Waiting::Holds(key, _) => Some(&key.id),
                     _ => None,
@@ -306,9 +310,9 @@ impl Ring {
         }
     }
 
-    /// Issues a pending key, if it is time.
+    /// Issues a pending key if it is due.
     fn begin_rotation(&self, current: &KeyPair) -> Vec<Move> {
-        // The status must know the current key first, so that it is ours whatever comes.
+        // The status must record the current key first, so that it stays managed whatever happens next.
         let Some(rotation) = self.rotation.filter(|_| self.known_current.as_ref() == Some(&current.id)) else {
             return Vec::new();
         };
@@ -331,15 +335,15 @@ impl Ring {
         vec![Move::Issue(Issue { stage: Stage::Pending, why, room, known, obsolete: Vec::new() })]
     }
 
-    /// Whether `other` is the previous key, Inactive for so long that whoever used it since had time to take another. It goes no sooner
-    /// than it would be deleted otherwise: until then it can be activated again.
+    /// Whether `other` is the previous key and has been Inactive long enough that a consumer which still used it had
+    /// time to switch. It is deleted no sooner than without a rotation: until then it can be activated again.
     fn makes_room(&self, other: &str, listed: &[AccessKey]) -> bool {
         let inactive = listed.iter().any(|key| key.id == other && !key.active);
         inactive && self.previous.as_ref().is_some_and(|previous| previous.id == other && previous.settled)
     }
 
     fn no_room_beside(&self, current: &KeyPair, other: &String) -> Vec<Move> {
-        // One that an earlier object left waiting is noted as the pending key at the end of this reconcile.
+        // A key that an earlier object left waiting is recorded as the pending key at the end of this reconcile.
         let waits = matches!(&self.waiting, Waiting::Holds(key, Health::Works | Health::Denied(_)) if key.id == *other);
         if waits || self.owners.issued_here(other) {
             return Vec::new();
@@ -362,7 +366,7 @@ impl Previous {
 }
 
 impl Move {
-    /// Whether it is part of a rotation: it handles the pending key, and the current one works meanwhile.
+    /// Whether the move is part of a rotation: it handles the pending key, while the current one works.
     pub fn rotates(&self) -> bool {
         matches!(
             self,
@@ -370,7 +374,7 @@ impl Move {
         )
     }
 
-    /// The condition that tells about it. The current key works whatever becomes of a rotation.
+    /// The condition that reports the move. The current key works whatever the result of a rotation is.
     pub fn part(&self) -> ConditionType {
         match self {
             Self::Issue(Issue { stage: Stage::Pending, .. })

@@ -1,4 +1,4 @@
-//! Why the machine does what it does, in words: for the plan and for Events.
+//! The causes of moves, in words: for the plan and for Events.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use super::moves::{Because, Issue, Move};
 use super::ring::{Rotation, Why};
 
 impl Move {
-    /// Why it is done to the key `id`, or why a key is issued where that is `None`. `None` where the move itself says it all.
+    /// Why the move acts on the key `id`, or why a key is issued if that is `None`. `None` if the move needs no
+    /// explanation.
     pub fn why(&self, id: Option<&str>) -> Option<String> {
         match (self, id) {
             (Self::Issue(Issue { why, .. }), None) => Some(why.to_string()),

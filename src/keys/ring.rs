@@ -1,8 +1,8 @@
-//! The key ring: who is who among the access keys of a connection, derived once from what was observed and what is remembered.
+//! The key ring: the role of each access key of a connection, derived once from the observed and the recorded state.
 //!
 //! The stages of a key are those of AWS Secrets Manager
-//! (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>): *current* is the key in the Secret,
-//! *pending* the one that waits to become it, *previous* the one that it replaced.
+//! (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>): *current* is the key in the
+//! Secret, *pending* the key that will replace it, *previous* the key that it replaced.
 
 use jiff::Timestamp;
 
@@ -19,55 +19,55 @@ const PROPAGATION_SECONDS: i64 = 120;
 /// AWS attaches policies with this prefix to a user whose key it found in public.
 const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
 
-/// Everything that decides what is done about the keys.
+/// Everything that the decisions about the keys depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ring {
     /// The Secret that consumers read.
     pub secret: Slot,
-    /// Why the keys are left as they are, whatever their state.
+    /// Why the keys must not be changed, whatever their state.
     pub hold: Option<Hold>,
-    /// The user's keys, without those that were cut off by a revocation.
+    /// The user's keys, without those that a revocation deleted.
     pub list: List,
-    /// Whose they are.
+    /// Who owns them.
     pub owners: Owners,
     /// The key in the Secret.
     pub current: Current,
-    /// Id of the key that the status knows as current.
+    /// Id of the current key according to the status.
     pub known_current: Option<String>,
-    /// The Secret that the current key has for itself.
+    /// The current key's own Secret.
     pub own_secret: Slot,
-    /// The pending key as the status noted it before it was issued.
+    /// The pending key as the status recorded it before it was issued.
     pub noted: Option<PendingKey>,
-    /// The Secret in which a pending key waits, or is to wait.
+    /// The Secret that holds the pending key, or will hold it.
     pub waiting: Waiting,
-    /// The key before the current one.
+    /// The previous key.
     pub previous: Option<Previous>,
-    /// Keys of ours whose secret part nobody has any more.
+    /// Managed keys that are lost.
     pub obsolete: Vec<String>,
-    /// Whether an attempt to issue a key in place of the current one was broken off.
+    /// Whether an attempt to issue a key in place of the current one was interrupted.
     pub interrupted: bool,
-    /// Why the current key is to be replaced although it works.
+    /// Why the current key must be rotated although it works.
     pub rotation: Option<Rotation>,
-    /// Whether steps of this plan change the rights of the user.
+    /// Whether steps of this plan change the permissions of the user.
     pub rights_change: bool,
-    /// Whether the current key needs a full proof.
+    /// Whether the current key needs a full verification.
     pub unproven: bool,
 }
 
-/// What may be done with a Secret.
+/// Whether a Secret may be written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Slot {
-    /// There is to be none, or nobody looked.
+    /// It is not desired, or was not read.
     None,
-    /// It may be written: it is ours, or not there.
+    /// It may be written: it is managed, or does not exist.
     Writable,
-    /// It belongs to somebody else: why.
+    /// It is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
 }
 
-/// Why keys are left as they are.
+/// Why keys must not be changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hold {
     /// A person put the hold tag on the user.
@@ -79,7 +79,7 @@ pub enum Hold {
 /// The list of the user's keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum List {
-    /// Nobody asked.
+    /// It was not read.
     NotAsked,
     /// It could not be read.
     Unreadable(Problem),
@@ -94,19 +94,19 @@ pub enum Current {
     NewUser,
     /// It works.
     Works(KeyPair),
-    /// AWS knows it, and denied what the policy should allow.
+    /// AWS knows it, but denied what the policy should allow.
     Denied(KeyPair, Problem),
-    /// No answer that says anything about it.
+    /// No answer says anything about it.
     Unclear(Problem),
-    /// AWS does not accept it, and it may be too new.
+    /// AWS rejects it, but it may be too new.
     Propagating(KeyPair),
-    /// It is Inactive, and ours.
+    /// It is Inactive and managed.
     Inactive(KeyPair),
-    /// IAM lists it as active and S3 does not accept it: this code.
+    /// IAM lists it as active, but S3 rejects it with this code.
     Rejected(KeyPair, String),
-    /// AWS does not accept it, and the list that would tell why is not known.
+    /// AWS rejects it, and the list that would show why is not known.
     NotListed,
-    /// It can never work again, or is not ours.
+    /// It can never work again, or is foreign.
     Broken(Why),
     /// A Secret that may hold it could not be read.
     Unread(Problem),
@@ -117,101 +117,102 @@ pub enum Current {
 pub enum Why {
     /// The user is new.
     NewUser,
-    /// No Secret holds a key, so its secret part is lost, or there was none.
+    /// No Secret holds a key: its secret part is lost, or there never was one.
     NoKey,
-    /// AWS does not list this key any more.
+    /// AWS no longer lists this key.
     Deleted(String),
     /// This key is Expired.
     Expired(String),
-    /// This key is Inactive, and was not issued here.
+    /// This key is Inactive, and the operator did not issue it.
     InactiveOfOthers(String),
     /// The Secret holds a wrong secret part.
     WrongSecret,
     /// The Secret holds this key of another user: its ARN.
     OtherUser(String, String),
-    /// The key of this id is to be rotated.
+    /// The key with this id must be rotated.
     Rotation(String, Rotation),
 }
 
-/// Why a key that works is replaced.
+/// Why a working key is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// Its age is that of `credentials.rotation.interval`.
+    /// It has reached the age in `credentials.rotation.interval`.
     Due,
-    /// Somebody asked for it by the annotation.
+    /// The annotation requests it.
     Requested,
 }
 
-/// The Secret in which a pending key waits.
+/// The Secret that holds the pending key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Waiting {
-    /// Nobody looked.
+    /// It was not read.
     NotLooked,
-    /// It belongs to somebody else: why.
+    /// It is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
-    /// It is not there, or holds no key. `ours`: it is there.
+    /// It does not exist, or holds no key. `ours`: it exists.
     Empty {
-        /// Whether it is there.
+        /// Whether it exists.
         ours: bool,
     },
-    /// It holds the current key, so that is published.
+    /// It holds the current key, so that key is published.
     Published {
-        /// Whether it is now the Secret, or the one that the current key has for itself.
+        /// Whether it is now the Secret itself, or the current key's own Secret.
         in_place: bool,
     },
     /// It holds a key.
     Holds(KeyPair, Health),
 }
 
-/// How a pending key is.
+/// The state of a pending key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Health {
     /// It works.
     Works,
-    /// AWS does not accept it, and it may be too new.
+    /// AWS rejects it, but it may be too new.
     Propagating,
-    /// AWS knows it, and denied what the policy should allow.
+    /// AWS knows it, but denied what the policy should allow.
     Denied(Problem),
-    /// No answer that says anything about it.
+    /// No answer says anything about it.
     Unclear(Problem),
     /// It does not work, or belongs to another user.
     Broken,
 }
 
-/// The key before the current one.
+/// The previous key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Previous {
     /// Its id.
     pub id: String,
-    /// The Secret that it has for itself.
+    /// Its own Secret.
     pub secret: Option<String>,
     /// Whether its overlap is over.
     pub over: bool,
-    /// Whether it was Inactive long enough to be deleted.
+    /// Whether it has been Inactive long enough to be deleted.
     pub settled: bool,
-    /// What it needs.
+    /// The action that it needs.
     pub state: PreviousState,
 }
 
-/// What the key before the current one needs.
+/// The action that the previous key needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreviousState {
-    /// Nothing: its overlap is not over, it settles, it was used since, somebody activated it again, or the list is not known.
+    /// None: its overlap is not over, it was deactivated only recently, it was used since, someone activated it again,
+    /// or the list is not known.
     Rests,
-    /// AWS does not list it any more.
+    /// AWS no longer lists it.
     Gone,
     /// Its overlap is over, and it is Active.
     Due,
     /// It is Inactive, and was not used since it was replaced.
     Unused,
-    /// AWS could not tell when it was used last.
+    /// AWS could not report its last use.
     Unreadable(Problem),
 }
 
 impl Ring {
-    /// Reads the ring. `new_user`: the plan creates the user; `rights_change`: the plan changes its rights.
+    /// Reads the ring. `new_user`: the plan creates the user; `rights_change`: the plan changes its permissions.
     pub fn read(
         desired: &Desired,
         observed: &Observed,
@@ -250,7 +251,7 @@ impl Ring {
 impl List {
     fn of(observed: &Observed, remembered: &Remembered) -> Self {
         match &observed.keys {
-            // A list may be older than a revocation.
+            // The list may be older than a revocation.
             Reading::Set(keys) => {
                 let cut_off = |key: &&AccessKey| !remembered.credentials.revoked.contains(&key.id);
                 Self::Keys(keys.iter().filter(cut_off).cloned().collect())
@@ -261,7 +262,7 @@ impl List {
         }
     }
 
-    /// The keys, where they are known.
+    /// The keys, if they are known.
     pub fn keys(&self) -> Option<&[AccessKey]> {
         match self {
             Self::Keys(keys) => Some(keys),
@@ -286,7 +287,7 @@ impl Slot {
 }
 
 impl Current {
-    /// The key, where it works or would work with the right policy.
+    /// The key, if it works or would work with the right policy.
     pub fn key(&self) -> Option<&KeyPair> {
         match self {
             Self::Works(key) | Self::Denied(key, _) => Some(key),
@@ -302,7 +303,7 @@ fn hold(observed: &Observed) -> Option<Hold> {
     if tagged { Some(Hold::Tag) } else { attached.map(|arn| Hold::Quarantine(arn.clone())) }
 }
 
-/// What the states of the keys are derived from.
+/// The input from which the states of the keys are derived.
 struct Facts<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
@@ -328,7 +329,7 @@ impl Facts<'_> {
         }
     }
 
-    /// Why a Secret could not be read: it may hold the key that works.
+    /// Why a Secret could not be read: it may hold the working key.
     fn unread(&self) -> Option<Problem> {
         self.observed.secrets().find_map(|secret| match secret {
             Secret::Unreadable(problem) => Some(problem.clone()),
@@ -336,18 +337,18 @@ impl Facts<'_> {
         })
     }
 
-    /// AWS does not accept the key: what its list of keys says decides.
+    /// AWS rejects the key: the list of keys decides.
     fn rejected(&self, key: &KeyPair, code: &str) -> Current {
         if self.list.keys().is_none() {
             return Current::NotListed;
         }
         let id = key.id.clone();
         match self.list.find(&id) {
-            // A list may be older than the key.
+            // The list may be older than the key.
             None if self.is_young(&id, self.created_at()) => Current::Propagating(key.clone()),
             None => Current::Broken(Why::Deleted(id)),
             Some(entry) if entry.expired => Current::Broken(Why::Expired(id)),
-            // Whoever may write the Secret must not activate a key of somebody else by its id alone.
+            // A tenant that can write the Secret must not be able to activate a foreign key by its id alone.
             Some(entry) if !entry.active && !self.owners.issued_here(&id) => Current::Broken(Why::InactiveOfOthers(id)),
             Some(entry) if !entry.active => Current::Inactive(key.clone()),
             Some(entry) if self.is_young(&id, entry.created_at.or_else(|| self.created_at())) => {
@@ -382,7 +383,8 @@ impl Facts<'_> {
         }
     }
 
-    /// Whether the spec gave the Secret the name under which the pending key waited, or the current key has that Secret for itself.
+    /// Whether the spec gave the Secret the name under which the pending key waited, or that Secret is now the current
+    /// key's own.
     fn waits_in_place(&self) -> bool {
         let secret = &self.desired.secret;
         let own = self.remembered.number(&self.observed.secret).and_then(|number| secret.own(number));
@@ -429,13 +431,13 @@ impl Facts<'_> {
         }
     }
 
-    /// Whether the status tells of a full proof of this very key.
+    /// Whether the status records a full verification of this key.
     fn proven(&self, id: &str) -> bool {
         let known = &self.remembered.credentials;
         known.access_key_id.as_deref() == Some(id) && known.verified_at.is_some()
     }
 
-    /// Whether a key that AWS does not accept may only be too new. One that has been proven is not.
+    /// Whether a rejected key may only be too new. A key that was verified is not too new.
     fn is_young(&self, id: &str, created: Option<Timestamp>) -> bool {
         !self.proven(id) && created.is_some_and(|created| self.is_new(created))
     }

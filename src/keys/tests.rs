@@ -1,4 +1,4 @@
-//! The laws of the key machine, in every state of its domain.
+//! The laws of the key machine, checked in every state of its domain.
 
 use super::*;
 use crate::api::PendingKey;
@@ -68,7 +68,7 @@ fn previouses() -> Vec<Option<Previous>> {
     ]
 }
 
-/// Lists of keys: any of these keys, two at most, the first Active and the second not, or the other way round.
+/// Lists of keys: any of these keys, at most two, the first Active and the second not, or the reverse.
 fn lists() -> Vec<List> {
     let key = |id: &str, active| AccessKey { id: id.into(), active, expired: false, created_at: None };
     let ids = [CURRENT, PENDING, PREVIOUS, OLD, FOREIGN];
@@ -82,7 +82,8 @@ fn lists() -> Vec<List> {
     all
 }
 
-/// Calls `look` with every state that the machine can be in: some with parts that do not go together, which must harm nobody either.
+/// Calls `look` with every state of the machine. Some combine parts that cannot occur together; they must do no harm
+/// either.
 fn every_state(mut look: impl FnMut(&Ring)) {
     let noted = |id: Option<&str>| Some(PendingKey { secret_name: "c-s3-pending".into(), access_key_id: id.map(str::to_owned) });
     let slots = [Slot::None, Slot::Writable, Slot::Foreign("exists".into()), Slot::Unreadable(problem())];
@@ -142,7 +143,7 @@ fn issued(moves: &[Move]) -> Option<&Issue> {
 
 fn no_more_than_two_keys(ring: &Ring, moves: &[Move]) -> bool {
     let Some(issue) = issued(moves) else { return true };
-    // What it does not name as known, it deletes before.
+    // The machine deletes first any key that it does not list as known.
     let orphan = moves.iter().find_map(|next| match next {
         Move::DeleteOrphan(id) => Some(id),
         _ => None,
@@ -157,7 +158,7 @@ fn no_needed_key_is_deleted(ring: &Ring, moves: &[Move]) -> bool {
     let previous = ring.previous.as_ref();
     deleted(moves).into_iter().all(|id| match id.as_str() {
         CURRENT => matches!(ring.current, Current::Broken(_)),
-        // While the current key works, the previous one has all of its time.
+        // While the current key works, the previous key keeps its full overlap.
         PREVIOUS => previous.is_some_and(|previous| previous.over && (previous.settled || ring.current.key().is_none())),
         PENDING => !matches!(&ring.waiting, Waiting::Holds(_, Health::Works | Health::Propagating)),
         _ => true,
@@ -177,7 +178,7 @@ fn a_failed_proof_alone_changes_nothing(ring: &Ring, moves: &[Move]) -> bool {
     !unclear || moves.iter().all(|next| matches!(next, Move::Block(_) | Move::DeleteOrphan(_)))
 }
 
-/// One that is not proven takes the place of a key that does not work anyway.
+/// An unverified key replaces only a key that does not work anyway.
 fn a_key_is_proven_before_it_is_published(ring: &Ring, moves: &[Move]) -> bool {
     moves.iter().enumerate().all(|(at, next)| match next {
         Move::Publish { key, proven: true } => at > 0 && moves[at - 1] == Move::ProvePending(key.clone()),
@@ -192,7 +193,7 @@ fn a_hold_or_a_foreign_secret_stops_everything(ring: &Ring, _: &[Move]) -> bool 
     [held, foreign].iter().all(|ring| matches!(&next_moves(ring)[..], [Move::Block(_)]))
 }
 
-/// The ring after `moves` were carried out, and everybody knows of them.
+/// The ring after `moves` were executed and recorded.
 fn carried_out(ring: &Ring, moves: &[Move]) -> Ring {
     let mut after = Ring { rights_change: false, ..ring.clone() };
     let mut listed = ring.list.keys().map(<[_]>::to_vec).unwrap_or_default();
@@ -237,7 +238,8 @@ fn carried_out(ring: &Ring, moves: &[Move]) -> Ring {
     after
 }
 
-/// Repeated moves come to rest, where what the state says does not change by itself: what is left writes only what differs.
+/// Whether repeated moves come to rest, where the state does not change without moves: the remaining moves write only
+/// what differs.
 fn repeated_moves_come_to_rest(ring: &Ring, moves: &[Move]) -> bool {
     let rests = |next: &Move| {
         let writes = matches!(next, Move::WriteSecret(_) | Move::DropEarlierSecrets | Move::WriteOwnSecret(_) | Move::Restart(_));
@@ -277,7 +279,7 @@ fn every_state_keeps_the_laws() {
     assert!(states > 100_000, "{states}");
 }
 
-/// A ring at rest.
+/// A ring with nothing to do.
 fn rest() -> Ring {
     Ring {
         secret: Slot::Writable,
@@ -355,7 +357,8 @@ fn names(moves: &[Move]) -> Vec<String> {
     moves.iter().map(name).collect()
 }
 
-/// The tables in the documentation are the code: each row is set up and leads to the moves that it names, and each state has a row.
+/// The tables in the documentation match the code: each row is set up and leads to the moves that it names, and each
+/// state has a row.
 #[test]
 fn the_tables_are_the_code() {
     let text = include_str!("mod.rs");

@@ -1,7 +1,8 @@
-//! The Role and the RoleBinding that let groups read the Secret; like it, read by name, never listed or watched.
+//! The Role and the RoleBinding that let groups read the Secret; like the Secret, read by name, never listed or
+//! watched.
 //!
-//! Kubernetes lets no one grant what they may not do themselves, so the operator needs no permission to escalate: it may read
-//! Secrets.
+//! Kubernetes allows granting only permissions that the grantor has. The operator may read Secrets, so it needs no
+//! permission to escalate.
 
 use std::fmt::Debug;
 
@@ -23,7 +24,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const GROUP: &str = "Group";
 
 impl Kubernetes {
-    /// Reads Role and RoleBinding `name`, and tells whose they are.
+    /// Reads Role and RoleBinding `name`, and determines their owner.
     pub async fn access(&self, object: &BucketConnection, name: &str) -> Access {
         let (role, binding) = futures::join!(
             self.held(object, Grant::Role, name, |role: Role, claimed| OwnRole { rules: json!(role.rules), claimed }),
@@ -54,7 +55,7 @@ impl Kubernetes {
         }
     }
 
-    /// Writes the Role that lets read these `secrets`, and claims it.
+    /// Writes the Role that allows reading these `secrets`, and marks it as managed.
     pub async fn write_role(&self, object: &BucketConnection, name: &str, secrets: &[String]) -> Result<(), Problem> {
         let rest = json!({ "rules": OwnRole::rules_for(secrets) });
         self.apply_grant::<Role>(object, Grant::Role, name, rest).await
@@ -70,7 +71,7 @@ impl Kubernetes {
         self.apply_grant::<RoleBinding>(object, Grant::RoleBinding, name, rest).await
     }
 
-    /// Server-side apply: labels and annotations of others stay.
+    /// Server-side apply: foreign labels and annotations stay.
     async fn apply_grant<K>(&self, object: &BucketConnection, kind: Grant, name: &str, rest: Value) -> Result<(), Problem>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
@@ -87,7 +88,7 @@ impl Kubernetes {
         self.disown(&api, resource(kind), live.meta()).await
     }
 
-    /// Deletes a Role or RoleBinding, if it still is managed.
+    /// Deletes a Role or RoleBinding, if it is still managed.
     pub async fn delete_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
         match kind {
             Grant::Role => self.delete::<Role>(&self.beside(object), resource(kind), object, name).await,

@@ -1,4 +1,4 @@
-//! `AWSAccount`s, the Secrets that they name, and the labels of namespaces that they ask for.
+//! `AWSAccount`s, the Secrets that they name, and the labels of namespaces that they select by.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ObjectMeta, Patch, PatchParams};
@@ -16,7 +16,7 @@ impl Kubernetes {
         Api::all(self.client.clone())
     }
 
-    /// The account `name`, if there is one.
+    /// The account `name`, if it exists.
     pub async fn account(&self, name: &str) -> Result<Option<AWSAccount>, Problem> {
         find(&self.accounts(), "awsaccounts", name).await
     }
@@ -34,7 +34,7 @@ impl Kubernetes {
         AccountKey::in_data(&data).map_err(|why| missing(format!("{shown} contains no usable access key: {why}")))
     }
 
-    /// A namespace: its labels, and the value of the tag that tells it from others of its name.
+    /// A namespace: its labels, and the value of the tag that distinguishes it from others of the same name.
     pub async fn namespace(&self, namespace: &str) -> Result<(Labels, String), Problem> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let namespace = call("get namespaces", namespaces.get_metadata(namespace)).await?;
@@ -42,7 +42,7 @@ impl Kubernetes {
         Ok((namespace.metadata.labels.unwrap_or_default(), id))
     }
 
-    /// Adds the operator's finalizer to the account with this metadata, or takes it off.
+    /// Adds the operator's finalizer to the account with this metadata, or removes it.
     pub async fn hold_account(&self, metadata: &ObjectMeta, hold: bool) -> Result<(), Problem> {
         let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != ACCOUNT_FINALIZER);

@@ -1,10 +1,10 @@
-//! Failures of the API server, sorted into classes.
+//! Failures of the API server, mapped to classes.
 
 use kube::core::Status;
 
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// Sorts one failure.
+/// Maps one failure.
 pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
     let failed = |class, code: &str, text: String| Problem::at(Source::Kubernetes, class, action, code, text);
     match error {
@@ -21,9 +21,10 @@ pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
     }
 }
 
-/// The class of an answer, and what to do about it where its class alone does not say that.
+/// The class of an answer, and the advice if it does not follow from the class alone.
 ///
-/// Not only RBAC forbids: quotas, admission policies, webhooks and a namespace that is being deleted do so with the same code.
+/// Not only RBAC answers "forbidden": quotas, admission policies, webhooks and a namespace that is being deleted use
+/// the same code.
 fn class(status: &Status) -> (Class, &'static str) {
     const POLICY: &str =
         "; an admission policy or webhook of the cluster refuses this, not RBAC: change the policy, or exempt the operator";
@@ -31,7 +32,7 @@ fn class(status: &Status) -> (Class, &'static str) {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     match status.code {
         401 => (Class::Denied, ""),
-        // What a webhook says comes after, and may be anything.
+        // The text of a webhook comes after this, and may be anything.
         400..500 if says(&["admission webhook", "ValidatingAdmissionPolicy"]) => (Class::Refused, POLICY),
         403 if causes.any(|cause| cause.reason == "NamespaceTerminating") => {
             (Class::Conflict, "; nothing can be created in a namespace that is being deleted")
@@ -45,7 +46,7 @@ fn class(status: &Status) -> (Class, &'static str) {
         409 => (Class::Conflict, ""),
         429 => (Class::Throttled, ""),
         500.. => (Class::Unavailable, ""),
-        // What an operator newer than the installed CRDs gets.
+        // The answer to an operator that is newer than the installed CRDs.
         _ if says(&["field not declared in schema"]) => {
             (Class::Refused, "; install the CRDs of this version (bucketconnection crds)")
         }
@@ -79,7 +80,7 @@ mod tests {
         problem("patch secrets", &kube::Error::Api(status.boxed()))
     }
 
-    /// What an API server answers, and what the operator says of it.
+    /// Answers of an API server, and what the operator reports.
     #[test]
     fn only_rbac_is_told_as_rbac() {
         let none = json!({});

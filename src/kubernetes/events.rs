@@ -7,7 +7,7 @@ use super::{Kubernetes, MANAGER, call};
 use crate::api::BucketConnection;
 use crate::vocabulary::conditions::Reason;
 
-/// Longest note that the API server takes, in bytes
+/// Longest note that the API server accepts, in bytes
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
 const NOTE_LIMIT: usize = 1_024;
 
@@ -23,8 +23,8 @@ impl Kubernetes {
         };
         let reference = object.object_ref(&());
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("POD_NAME").ok() };
-        // A new recorder each time: one that is kept counts Events of the same reason up, and continues showing the first note.
-        // There are few Events, since only a change is reported.
+        // A new recorder each time: a recorder that is kept would count Events of the same reason, and continue to show
+        // the first note. There are few Events, since only changes are reported.
         let recorder = Recorder::new(self.client.clone(), reporter);
         if let Err(problem) = call("create events.events.k8s.io", recorder.publish(&event, &reference)).await {
             tracing::warn!(%problem, "could not write an Event");

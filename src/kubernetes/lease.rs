@@ -1,9 +1,11 @@
-//! The lease of the operator: of several replicas, the one that holds it works.
+//! The lease of the operator: of several replicas, only the one that holds it works.
 //!
-//! As client-go does it: the holder renews every two seconds, and gives up when it could not for ten; another acquires it when it
-//! has seen no renewal for fifteen, by its own clock: the times in the record are for people. Every write carries the version of
-//! what was read, so of two that take it at once one fails. What must never be done by two asks the [`Fence`], which is open for
-//! fifteen seconds from the moment at which the last renewal that succeeded was sent: no one can have acquired it by then.
+//! As in client-go, the holder renews the lease every two seconds, and gives up after ten seconds without success.
+//! Another replica acquires it after it has seen no renewal for fifteen seconds by its own clock: the times in the
+//! record are for people. Every write carries the version that was read, so if two replicas acquire it at once, one
+//! fails. Code that two operators must never run at the same time checks the [`Fence`], which is open for fifteen
+//! seconds from the moment at which the last successful renewal was sent: no other replica can have acquired the lease
+//! by then.
 
 use std::time::Duration;
 
@@ -19,16 +21,16 @@ use super::{MANAGER, call};
 use crate::fence::{Fence, now};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// A lease that was not renewed for so long may be taken by another.
+/// Another replica may acquire a lease that was not renewed for this long.
 const SECONDS: i32 = 15;
 const DURATION: Duration = Duration::from_secs(15);
-/// The holder gives up when it could not renew for so long.
+/// The holder gives up if it could not renew for this long.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(2);
-/// For one attempt, so that there is time for another.
+/// Timeout of one attempt, so that there is time for another.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// A lease that is waited for, or held.
+/// A lease that is held, or that the process waits for.
 pub struct Lease {
     api: Api<ApiLease>,
     /// `namespace/name`, for people.
@@ -36,16 +38,16 @@ pub struct Lease {
     name: String,
     identity: String,
     fence: Fence,
-    /// Another's record, and when it was first seen.
+    /// Another replica's record, and when it was first seen.
     seen: Option<(ApiLease, Duration)>,
-    /// The operator's own record, and when the write of it was begun.
+    /// The operator's own record, and when its write was sent.
     held: Option<(ApiLease, Duration)>,
 }
 
 impl Lease {
     /// The lease `name` in `namespace`, not yet held.
     pub fn new(client: Client, namespace: &str, name: String) -> Self {
-        // In a pod the host's name is the pod's. The suffix tells a process from the one before it.
+        // In a pod the host name is the pod's name. The suffix distinguishes a process from the one before it.
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             api: Api::namespaced(client, namespace),
@@ -74,7 +76,7 @@ impl Lease {
                 Ok(false) => {}
                 Err(problem) => tracing::warn!(lease = self.title, %problem, "waiting for the lease"),
             }
-            // As in client-go: those who wait do not all ask at once.
+            // As in client-go: waiting replicas do not all try at the same time.
             sleep(PERIOD.mul_f64(1.0 + fastrand::f64() * 0.2)).await;
         }
     }
@@ -107,7 +109,7 @@ impl Lease {
         self.took(self.write(&lease).await, began)
     }
 
-    /// Another was faster, or this process holds it.
+    /// Handles the answer to an attempt: either this process now holds the lease, or another was faster.
     fn took(&mut self, answer: Result<ApiLease, Problem>, began: Duration) -> Result<bool, Problem> {
         match answer {
             Ok(lease) => {
@@ -124,7 +126,8 @@ impl Lease {
         self.fence.set(began + DURATION);
     }
 
-    /// Renews it until `ended`; then gives it back, so that the next one need not wait. Ends early, with the reason, when it is lost.
+    /// Renews the lease until `ended`; then releases it, so that the next replica need not wait. Ends early, with the
+    /// reason, if the lease is lost.
     pub async fn keep(mut self, lost: CancellationToken, ended: CancellationToken) -> Result<(), String> {
         let kept = tokio::select! {
             why = self.renewed() => Err(why),
@@ -172,7 +175,7 @@ impl Lease {
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Missing) => {}
             Err(problem) => return Err(problem),
         }
-        // Someone else's write, or one of this process whose answer was lost.
+        // Someone else's write, or a write of this process whose answer was lost.
         let Some(live) = call("get leases", self.api.get_opt(&self.name)).await? else {
             return Ok(Some("it was deleted".to_owned()));
         };
@@ -185,7 +188,7 @@ impl Lease {
         Ok(None)
     }
 
-    /// Gives it back, if it is as the operator wrote it last; otherwise it runs out by itself.
+    /// Releases it, if it is unchanged since the operator's last write; otherwise it expires.
     async fn release(&mut self) {
         self.fence.set(Duration::ZERO);
         let Some((mut lease, _)) = self.held.take() else { return };
@@ -198,12 +201,12 @@ impl Lease {
         }
     }
 
-    /// Fails if anyone wrote it since it was read.
+    /// Fails if anyone has written it since it was read.
     async fn write(&self, lease: &ApiLease) -> Result<ApiLease, Problem> {
         call("update leases", self.api.replace(&self.name, &PostParams::default(), lease)).await
     }
 
-    /// The record with us as its holder.
+    /// The record with this process as its holder.
     fn record(&self, mut lease: ApiLease) -> ApiLease {
         let time = Some(MicroTime(Timestamp::now()));
         let before = lease.spec.take().unwrap_or_default();
@@ -224,7 +227,7 @@ fn holder(lease: &ApiLease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// How long its holder may go without renewing it: what the holder itself wrote.
+/// How long its holder may go without renewing it, as the holder itself wrote.
 fn duration(lease: &ApiLease) -> Duration {
     let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(DURATION, Duration::from_secs)

@@ -1,7 +1,7 @@
-//! Kubernetes: the Secret and who may read it, the object's status and finalizer, Events.
+//! Kubernetes: the Secret and access to it, the object's status and finalizer, Events.
 //!
-//! Every call has a timeout: the client itself would retry a busy API server for minutes. Failures are
-//! [`Problem`]s whose action reads like an RBAC rule, `patch secrets`.
+//! Every call has a timeout: the client itself would retry a busy API server for minutes. Failures are [`Problem`]s
+//! whose action reads like an RBAC rule, `patch secrets`.
 
 mod access;
 mod account;
@@ -29,25 +29,26 @@ pub use secret::Seen;
 use crate::desired::names;
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-/// Field manager of the Secret, and of everything else one each: a field that a manager stops sending is removed.
+/// Field manager of the Secret; everything else has its own: a field that a manager no longer sends is removed.
 pub const MANAGER: &str = "bucketconnection";
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The operator's way to Kubernetes.
+/// The operator's access to Kubernetes.
 #[derive(Clone)]
 pub struct Kubernetes {
     /// The client, for watches.
     pub client: Client,
-    /// Tells this cluster from others that work on the same AWS account: part of every ownership tag.
+    /// Distinguishes this cluster from others that use the same AWS account: part of every ownership tag.
     pub cluster: String,
-    /// Uid of the cluster, which one that is built again does not keep.
+    /// Uid of the cluster; a rebuilt cluster has another.
     uid: String,
     written: object::Written,
 }
 
 impl Kubernetes {
-    /// Uses `client`. The cluster is known by `cluster` or, without it, by the uid of its namespace kube-system. With it the
-    /// operator continues without the right to read that namespace, and then takes no cluster for one that was built again.
+    /// Uses `client`. The id of the cluster is `cluster` or, without it, the uid of its namespace kube-system. With
+    /// `cluster`, the operator also works without the permission to read that namespace; then it never recognizes a
+    /// rebuilt cluster.
     pub async fn new(client: Client, cluster: Option<String>) -> Result<Self, Problem> {
         let namespaces = Api::<Namespace>::all(client.clone());
         let uid = match call("get namespaces kube-system", namespaces.get_metadata("kube-system")).await {
@@ -59,7 +60,7 @@ impl Kubernetes {
     }
 }
 
-/// The object `name`, if there is one.
+/// The object `name`, if it exists.
 pub(crate) async fn find<K>(api: &Api<K>, resource: &str, name: &str) -> Result<Option<K>, Problem>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -67,7 +68,7 @@ where
     of_name(resource, name, api.get_opt(name)).await
 }
 
-/// The metadata of the object `name`, if there is one.
+/// The metadata of the object `name`, if it exists.
 pub(crate) async fn find_metadata<K>(api: &Api<K>, resource: &str, name: &str) -> Result<Option<ObjectMeta>, Problem>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -75,7 +76,7 @@ where
     Ok(of_name(resource, name, api.get_metadata_opt(name)).await?.map(|found| found.metadata))
 }
 
-/// Makes a request for nothing but the object `name`, and accepts no other in the answer.
+/// Makes a request only for the object `name`, and accepts no other object in the answer.
 async fn of_name<K: Resource>(
     resource: &str,
     name: &str,
@@ -92,7 +93,7 @@ async fn of_name<K: Resource>(
     }
 }
 
-/// Refuses a name that would be more than a name in the request's address: kube takes any.
+/// Refuses a name that would change the path of the request: kube accepts any.
 pub(crate) fn named(action: &str, name: &str) -> Result<(), Problem> {
     if names::is_object_name(name) {
         return Ok(());

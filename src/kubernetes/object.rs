@@ -1,4 +1,4 @@
-//! The object itself: its finalizer and its status. The spec is never written.
+//! The object itself: its finalizer and its status. The operator never writes the spec.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -15,12 +15,12 @@ use crate::desired::names;
 use crate::observed::Partial;
 use crate::vocabulary::problem::{Class, Problem, Source, ignore_not_found};
 
-/// The version of each object, by uid, as the operator's last write left it.
+/// The version of each object, by uid, after the operator's last write.
 pub(super) type Written = Arc<Mutex<HashMap<String, String>>>;
 
 impl Kubernetes {
-    /// The object as it is at least since the operator's last write. The watch may lag behind that, and a reconcile over an old
-    /// status could miss the intent to issue a key.
+    /// The object, at least as new as the operator's last write. The watch may lag behind that, and a reconcile with an
+    /// old status could miss the intent to issue a key.
     pub async fn fresh(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
         let written = self.written().get(&object.uid().unwrap_or_default()).cloned();
         if written.is_none() || written == object.resource_version() {
@@ -30,7 +30,7 @@ impl Kubernetes {
         call("get bucketconnections", objects.get(names::of(object))).await
     }
 
-    /// An object that cannot be read as a whole, as far as it can be read; `None` when it is gone.
+    /// The readable part of an object that cannot be read as a whole; `None` if it was deleted.
     pub async fn partial(&self, namespace: &str, name: &str) -> Result<Option<Partial>, Problem> {
         let kind = ApiResource::erase::<BucketConnection>(&());
         let objects: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
@@ -40,7 +40,7 @@ impl Kubernetes {
         find(&objects, "bucketconnections", name).await?.map(|stored| Partial::of(stored).map_err(unreadable)).transpose()
     }
 
-    /// Forgets an object that is gone.
+    /// Forgets an object that was deleted.
     pub fn forget(&self, uid: &str) {
         self.written().remove(uid);
     }
@@ -60,12 +60,13 @@ impl Kubernetes {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For writes: of the answer only the metadata is read, because the rest may be unreadable.
+    /// For writes: reads only the metadata of the answer, because the rest may be unreadable.
     fn objects(&self, object: &BucketConnection) -> Api<PartialObjectMeta<BucketConnection>> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
-    /// Adds the operator's finalizer; returns the object as it is then. Fails with a conflict when the object has changed meanwhile.
+    /// Adds the operator's finalizer; returns the updated object. Fails with a conflict if the object has changed in
+    /// the meantime.
     pub async fn add_finalizer(&self, object: &BucketConnection) -> Result<BucketConnection, Problem> {
         let mut finalizers = object.finalizers().to_vec();
         finalizers.push(FINALIZER.to_owned());
@@ -93,12 +94,14 @@ impl Kubernetes {
         self.apply_status(object, json!(status), None).await
     }
 
-    /// Writes what is about to be done (status/intent.rs). Fails when someone else has changed the object meanwhile.
+    /// Writes what the operator is about to do (status/intent.rs). Fails if someone else has changed the object in the
+    /// meantime.
     pub async fn write_intent(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
         self.apply_status(object, json!(status), object.resource_version()).await
     }
 
-    /// Takes `forgotten`, which the operator did not write (observed/seal.rs), out of the status, whichever field manager has it.
+    /// Removes `forgotten`, which the operator did not write (observed/seal.rs), from the status, whichever field
+    /// manager has it.
     pub async fn forget_status(&self, object: &BucketConnection, forgotten: &Memory) -> Result<(), Problem> {
         tracing::warn!("the status was edited: the operator discards its recorded state");
         let mut fields = json!(forgotten);
@@ -110,7 +113,7 @@ impl Kubernetes {
         Ok(())
     }
 
-    /// Writes the status of an object that cannot be read; what else is in its status stays.
+    /// Writes the status of an object that cannot be read; other fields of its status stay.
     pub async fn write_unreadable(&self, object: &BucketConnection, status: &BucketConnectionStatus) -> Result<(), Problem> {
         let patch = Patch::Apply(status_patch(names::of(object), json!(status), None));
         let parameters = PatchParams::apply(&format!("{MANAGER}/unreadable")).force();
@@ -124,7 +127,7 @@ impl Kubernetes {
         let objects = self.objects(object);
         let ours = Patch::Apply(&patch);
         let patched = match self.patched(objects.patch_status(names::of(object), &parameters, &ours)).await {
-            // What someone else has put into the status, and still manages, may not fit next to ours.
+            // A field that someone else has put into the status, and still manages, may not fit the operator's fields.
             Err(problem) if problem.class == Class::Refused => {
                 let nothing = Patch::Merge(json!({ "status": null }));
                 self.patched(objects.patch_status(names::of(object), &PatchParams::default(), &nothing)).await?;
@@ -141,7 +144,7 @@ impl Kubernetes {
     }
 }
 
-/// The same patch, of an object that has another version by now.
+/// The same patch, for an object with a newer version.
 fn status_of(patch: &Value) -> Value {
     let mut patch = patch.clone();
     if let Some(metadata) = patch["metadata"].as_object_mut() {

@@ -1,10 +1,10 @@
-//! What the Secret, the Role and the RoleBinding of a connection have in common: whose they are, and the way from one state to
-//! the next: owned, released, deleted.
+//! What the Secret, the Role and the RoleBinding of a connection have in common: their owner, and the transitions
+//! between their states: owned, released, deleted.
 //!
-//! None of them has an owner reference to the connection. They may have to outlive it, and the garbage collector does not wait for a
-//! finalizer: with `kubectl delete --cascade=foreground`, which is the default of Argo CD, it deletes them first, and in another
-//! cluster, where the owner's uid is not known, it deletes them as soon as they are restored. So an annotation tells whose they are,
-//! and the finalizer releases or deletes them.
+//! None of them has an owner reference to the connection. They may have to outlive it, and the garbage collector does
+//! not wait for a finalizer. With `kubectl delete --cascade=foreground`, which is the default of Argo CD, it deletes
+//! them first. In another cluster, where the owner's uid is not known, it deletes them as soon as they are restored. So
+//! an annotation names their owner, and the finalizer releases or deletes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -27,16 +27,17 @@ const OWNER: &str = "bucketconnection.dev/owner";
 const STATE: &str = "bucketconnection.dev/state";
 const LABEL_LIMIT: usize = 63;
 
-/// Whose something is.
+/// The owner of a resource.
 pub(super) enum Whose {
-    /// Managed; claimed where labels, annotations and owner references are as the operator writes them.
+    /// Managed; `claimed` if labels, annotations and owner references are as the operator writes them.
     Ours { claimed: bool },
     /// Foreign: why.
     Foreign(String),
 }
 
 impl Kubernetes {
-    /// Managed by its annotation alone: one of the same name that others create has none, and one that is restored still has it.
+    /// Whether it is managed, by its annotation alone: a resource of the same name that others create has no
+    /// annotation, and a restored one still has it.
     pub(super) fn whose(&self, metadata: &ObjectMeta, object: &BucketConnection) -> Whose {
         let noted = |place: &Option<BTreeMap<String, String>>, name: &str| place.as_ref().and_then(|p| p.get(name).cloned());
         match noted(&metadata.annotations, OWNER) {
@@ -53,7 +54,7 @@ impl Kubernetes {
         Whose::Ours { claimed: labelled && owned && !refers(metadata) }
     }
 
-    /// The metadata of something that is managed.
+    /// The metadata of a managed resource.
     pub(super) fn claim(
         &self,
         object: &BucketConnection,
@@ -84,7 +85,8 @@ impl Kubernetes {
         ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
-    /// Marks it as released, if it still is managed: it outlives the object, and the same object applied again claims it.
+    /// Marks it as released, if it is still managed: it outlives the object, and the same object applied again manages
+    /// it again.
     pub(super) async fn release<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -102,7 +104,7 @@ impl Kubernetes {
         ignore_not_found(call(&format!("patch {resource}"), api.patch_metadata(name, &parameters, &patch)).await)
     }
 
-    /// Deletes it, if it still is managed.
+    /// Deletes it, if it is still managed.
     pub(super) async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -116,7 +118,7 @@ impl Kubernetes {
         ignore_not_found(call(&format!("delete {resource}"), api.delete(name, &parameters)).await)
     }
 
-    /// Its metadata, if it exists and still is managed.
+    /// Its metadata, if it exists and is still managed.
     async fn ours<K: Resource + Clone + Debug + DeserializeOwned>(
         &self,
         api: &Api<K>,
@@ -134,7 +136,7 @@ fn refers(metadata: &ObjectMeta) -> bool {
     metadata.owner_references.iter().flatten().any(is_connection)
 }
 
-/// The owner references to anything else, as a patch sets them.
+/// The owner references to anything else, in the form of a patch.
 fn other_owners(metadata: &ObjectMeta) -> Value {
     let others: Vec<_> = metadata.owner_references.iter().flatten().filter(|owner| !is_connection(owner)).collect();
     if others.is_empty() { Value::Null } else { json!(others) }
@@ -144,7 +146,7 @@ fn is_connection(owner: &OwnerReference) -> bool {
     owner.kind == BucketConnection::kind(&()) && owner.api_version.split('/').next() == Some(GROUP)
 }
 
-/// A label value holds 63 characters, a name up to 253; the annotation has all of it.
+/// A label value holds 63 characters, a name up to 253; the annotation has the whole name.
 pub(super) fn label(name: &str) -> String {
     name.chars().take(LABEL_LIMIT).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }

@@ -1,4 +1,4 @@
-//! The key that statuses are sealed with: a Secret in the operator's own namespace, made at the first start.
+//! The key that seals statuses: a Secret in the operator's own namespace, created at the first start.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,8 +15,8 @@ const NAME: &str = "bucketconnection-seal";
 const FIELD: &str = "key";
 
 impl Kubernetes {
-    /// Reads the key in `namespace`, and makes one where there is none. Without that namespace the key lives as long as the
-    /// process: after a restart the ownership tags in AWS decide alone.
+    /// Reads the key in `namespace`, and creates one if there is none. Without that namespace the key lives only as
+    /// long as the process: after a restart only the ownership tags in AWS decide.
     pub async fn seal(&self, namespace: &str) -> Result<Seal, Problem> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         loop {
@@ -52,7 +52,7 @@ impl Kubernetes {
     }
 }
 
-/// 256 bits from the system's random numbers, in hex.
+/// 256 random bits from the system, in hex.
 fn random_key() -> Result<Sensitive, Problem> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| {

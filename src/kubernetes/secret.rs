@@ -1,5 +1,5 @@
-//! The Secret that holds the access key. Always in the object's own namespace; read by name, never listed or watched, so that the
-//! operator needs no permission to see every Secret.
+//! The Secret that holds the access key. Always in the object's own namespace; read by name, never listed or watched,
+//! so that the operator needs no permission to see every Secret.
 
 use std::collections::BTreeMap;
 use std::string::FromUtf8Error;
@@ -20,14 +20,14 @@ use crate::observed::{OwnSecret, Secret};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
 const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
-/// Number of the key, where each is kept in a Secret of its own too: `<secret>-v<number>` has the same.
+/// Number of the key, if keys are versioned: `<secret>-v<number>` has the same.
 const KEY_VERSION: &str = "bucketconnection.dev/key-version";
 
-/// What was there when the Secret was tried.
+/// What existed when the write was tried.
 pub enum Seen {
-    /// None of that name.
+    /// No Secret of that name.
     Nothing,
-    /// One, in this version.
+    /// A Secret, with this version.
     Version(String),
 }
 
@@ -36,7 +36,7 @@ fn field_manager() -> String {
 }
 
 fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensitive> {
-    // Taken over, not copied, so that it is wiped in the end.
+    // Moved, not copied, so that it is wiped in the end.
     let text = |bytes: Vec<u8>| {
         let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
         Sensitive::new(String::from_utf8(bytes).unwrap_or_else(lossy))
@@ -44,7 +44,7 @@ fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensiti
     data.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value.0))).collect()
 }
 
-/// Anyone who may write the Secret may write any number there; one that no key ever reaches is none.
+/// Everyone who can write the Secret can write any number there; a number that no key ever reaches is ignored.
 fn key_version(text: &str) -> Option<i64> {
     text.parse().ok().filter(|number| (1..=1_000_000_000).contains(number))
 }
@@ -54,7 +54,7 @@ impl Kubernetes {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
-    /// Reads the Secret `name`, and tells whether it is managed.
+    /// Reads the Secret `name`, and determines whether it is managed.
     pub async fn secret(&self, object: &BucketConnection, name: &str) -> Secret {
         let answer = find(&self.secrets(object), "secrets", name).await;
         let secret = match answer {
@@ -67,7 +67,7 @@ impl Kubernetes {
             Whose::Foreign(why) => return Secret::Foreign(why),
         };
         let created = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse::<Timestamp>().ok());
-        // The status has whole seconds: anything finer would look like a change at each reconcile.
+        // The status has whole seconds: anything finer would look like a change in each reconcile.
         let created = created.and_then(|at| Timestamp::from_second(at.as_second()).ok());
         Secret::Ours(OwnSecret {
             key_created_at: created,
@@ -77,8 +77,8 @@ impl Kubernetes {
         })
     }
 
-    /// Reads the Secret `name`, which someone else keeps: whose it is does not matter, because it is only read, and in the object's
-    /// own namespace.
+    /// Reads the Secret `name`, which the user manages: its owner does not matter, because it is only read, and in the
+    /// object's own namespace.
     pub async fn user_provided_secret(&self, object: &BucketConnection, name: &str) -> Secret {
         match find(&self.secrets(object), "secrets", name).await {
             Ok(Some(secret)) => Secret::UserProvided(texts(secret.data)),
@@ -87,18 +87,18 @@ impl Kubernetes {
         }
     }
 
-    /// Asks the API server whether the Secret could be written: right, quota, admission. Before a key is issued for it. Returns
-    /// what is there then.
+    /// Asks the API server, before a key is issued, whether the Secret could be written: permission, quota, admission.
+    /// Returns what exists at that point.
     pub async fn try_secret(&self, object: &BucketConnection, secret: &DesiredSecret) -> Result<Seen, Problem> {
         let placeholder = KeyPair { id: "none".to_owned(), secret: Sensitive::new("none".to_owned()) };
         let body = self.body(object, secret, &placeholder, None, None);
-        // A dry run of what is not there yet has no version.
+        // A dry run for a missing Secret has no version.
         let version = self.apply(object, &secret.name, body, true).await?.metadata.resource_version;
         Ok(version.filter(|version| !version.is_empty()).map_or(Seen::Nothing, Seen::Version))
     }
 
-    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and claims it; whatever is
-    /// there now.
+    /// Writes the Secret with `key`, which was issued at `created_at` and has the number `version`, and marks it as
+    /// managed; overwrites the current contents.
     pub async fn write_secret(
         &self,
         object: &BucketConnection,
@@ -112,8 +112,8 @@ impl Kubernetes {
         self.disown(&self.secrets(object), "secrets", &live.metadata).await
     }
 
-    /// The same for a key that was just issued, if the Secret still is as it was `seen`: another operator that took over meanwhile
-    /// has written its own. What an earlier attempt has written, whose answer was lost, is the desired state.
+    /// The same for a key that was just issued, if the Secret is still as `seen`: another operator that acquired the
+    /// lease since has written its own. A write of an earlier attempt whose answer was lost counts as success.
     pub async fn store_key(
         &self,
         object: &BucketConnection,
@@ -142,7 +142,7 @@ impl Kubernetes {
         match written {
             Err(problem) if matches!(problem.class, Class::Conflict | Class::Exists) => {
                 match self.secret(object, &secret.name).await {
-                    // Whether it holds the key is not known.
+                    // It is not known whether the Secret holds the key.
                     Secret::Unreadable(problem) => Err(problem),
                     live if live.keys().iter().any(|held| held.id == key.id) => Ok(()),
                     _ => Err(problem),
@@ -182,12 +182,12 @@ impl Kubernetes {
         call("patch secrets", self.secrets(object).patch(name, &parameters, &Patch::Apply(body))).await
     }
 
-    /// Marks the Secret as released: it outlives the object, and the key in it continues working.
+    /// Marks the Secret as released: it outlives the object, and the key in it continues to work.
     pub async fn release_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.release(&self.secrets(object), "secrets", object, name).await
     }
 
-    /// Deletes the Secret, if it still is the one that was found to be managed.
+    /// Deletes the Secret, if it is still the one that was found to be managed.
     pub async fn delete_secret(&self, object: &BucketConnection, name: &str) -> Result<(), Problem> {
         self.delete(&self.secrets(object), "secrets", object, name).await
     }

@@ -1,5 +1,5 @@
-//! Workloads that asked, by a label, to be restarted after a change of the key. A right of its own, which the operator has only where
-//! it was granted (deploy/kubernetes/restart.yaml).
+//! Workloads that ask, by a label, to be restarted after a change of the key. The operator needs a separate permission
+//! for that (deploy/kubernetes/restart.yaml).
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -14,7 +14,7 @@ use crate::observed::{Workload, WorkloadKind};
 use crate::settings::Reading;
 use crate::vocabulary::problem::{Problem, ignore_not_found};
 
-/// Annotation of the pods: id of the key that they were started for.
+/// Annotation of the pods: id of the key with which they were started.
 const ACCESS_KEY: &str = "bucketconnection.dev/access-key-id";
 const KINDS: [WorkloadKind; 3] = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
 
@@ -35,7 +35,8 @@ impl Kubernetes {
         }
     }
 
-    /// Has the pods of a workload replaced, by an annotation on them, as `kubectl rollout restart` does. One that is gone needs none.
+    /// Restarts the pods of a workload, by an annotation on them, as `kubectl rollout restart` does. A deleted workload
+    /// needs no restart.
     pub async fn restart(&self, object: &BucketConnection, kind: WorkloadKind, name: &str, key: &str) -> Result<(), Problem> {
         let patch = json!({ "spec": { "template": { "metadata": { "annotations": { ACCESS_KEY: key } } } } });
         let parameters = PatchParams { field_manager: Some(format!("{MANAGER}/restart")), ..PatchParams::default() };

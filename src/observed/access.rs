@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::vocabulary::problem::Problem;
 
-/// One of the two objects of a grant, which have one name.
+/// One of the two objects of a grant, which have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[allow(missing_docs, reason = "each name says it")]
 pub enum Grant {
@@ -13,7 +13,7 @@ pub enum Grant {
     RoleBinding,
 }
 
-/// What is there under one name.
+/// What exists under one name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Access {
@@ -33,12 +33,12 @@ impl Access {
 /// An object in Kubernetes that may be managed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Held<T> {
-    /// No one asked.
+    /// It was not read.
     #[default]
     NotLooked,
     /// There is none of that name.
     Absent,
-    /// There is one that is foreign: why.
+    /// It exists and is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
@@ -57,7 +57,7 @@ pub struct OwnRole {
 }
 
 impl OwnRole {
-    /// The rules of a Role that lets read these `secrets`, and nothing else.
+    /// The rules of a Role that allows reading these `secrets`, and nothing else.
     pub fn rules_for(secrets: &[String]) -> Value {
         json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"] }])
     }
@@ -69,16 +69,16 @@ impl OwnRole {
 pub struct OwnBinding {
     /// The groups that it names, sorted.
     pub groups: Vec<String>,
-    /// Anybody else that it names, as `<kind> <name>`.
+    /// Other subjects that it names, as `<kind> <name>`.
     pub others: Vec<String>,
-    /// What it grants, as `<kind> <name>`. Kubernetes lets no one change it.
+    /// The role that it grants, as `<kind> <name>`. Kubernetes does not allow changing it.
     pub role: String,
     /// Whether labels, annotations and owner references are as the operator writes them.
     pub claimed: bool,
 }
 
 impl OwnBinding {
-    /// What a RoleBinding to the Role `name` grants.
+    /// The role that a RoleBinding to the Role `name` grants.
     pub fn role_of(name: &str) -> String {
         format!("{} {name}", Grant::Role)
     }

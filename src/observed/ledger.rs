@@ -1,9 +1,9 @@
-//! What AWS itself records as managed, in three tags on the operator's IAM user: `bucketconnection.dev/keys`, `…/secret` and
-//! `…/policy`.
+//! What AWS itself records as managed, in three tags on the operator's IAM user: `bucketconnection.dev/keys`,
+//! `…/secret` and `…/policy`.
 //!
-//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The tags stay with
-//! the user, and only the operator may tag users under its path, so they are believed where the ownership tag says that the user is
-//! managed (docs/decisions/0011-aws-records.md).
+//! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The
+//! tags stay with the user, and only the operator may tag users under its path. So the operator trusts them if the
+//! ownership tag says that the user is managed (docs/decisions/0011-aws-records.md).
 //!
 //! The value of `keys` is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!
@@ -11,8 +11,8 @@
 //! current:AKIA…/previous:AKIA…:<replaced at>/pending:AKIA…/issuing:<from>:<to>:AKIA….AKIA…/obsolete:AKIA…/revoked:<request>
 //! ```
 //!
-//! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last. The other two tell under which
-//! names Secret and policy are: the spec may have others once the status is lost.
+//! Times are Unix seconds; `revoked` is a hash of the revocation request that was carried out last. The other two tags
+//! have the names of Secret and policy: once the status is lost, the spec may have other names.
 
 use std::fmt::{self, Display};
 
@@ -29,18 +29,18 @@ use crate::vocabulary::digest::digest;
 /// Longest value of an IAM tag (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
 const LONGEST: usize = 256;
 
-/// What the tag says.
+/// The contents of the tags.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// The key in the Secret.
     pub current: Option<String>,
-    /// The key before it, and when that was replaced.
+    /// The previous key, and when it was replaced.
     pub previous: Option<(String, Timestamp)>,
-    /// The key that waits to become the current one.
+    /// The pending key.
     pub pending: Option<String>,
     /// Keys whose secret part is lost.
     pub obsolete: Vec<String>,
-    /// An attempt to issue a key that is not accounted for: from, to, and the keys that were there before.
+    /// An attempt to issue a key that is not accounted for: from, to, and the keys that existed before.
     pub issuing: Option<(Timestamp, Timestamp, Vec<String>)>,
     /// Hash of the revocation request that was carried out last.
     pub revoked: Option<String>,
@@ -75,7 +75,7 @@ impl Ledger {
         }
     }
 
-    /// What the tags of a user say.
+    /// Parses the tags of a user.
     pub fn of_tags(tags: &Tags) -> Self {
         let name = tags.get(names::SECRET_TAG).filter(|name| names::is_object_name(name));
         let policy = tags.get(names::POLICY_TAG).and_then(|value| value.split_once('/'));
@@ -84,7 +84,7 @@ impl Ledger {
         Self { secret: name.cloned(), policy, ..keys }
     }
 
-    /// The tags that say this; what is not known has none, and stays as it is.
+    /// The tags for this ledger; an unknown value has no tag, so that the existing tag stays.
     pub fn tags(&self) -> Tags {
         let policy = self.policy.as_ref().map(|(kind, name)| format!("{kind}/{name}"));
         let keys = (names::KEYS_TAG, Some(self.to_string()));
@@ -92,7 +92,7 @@ impl Ledger {
         all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
-    /// What the tag `keys` says with this `value`; entries that cannot be read are left out.
+    /// Parses the tag `keys`; entries that cannot be read are left out.
     pub fn parse(value: &str) -> Self {
         let mut ledger = Self::default();
         let time = |text: Option<&str>| Timestamp::from_second(text?.parse().ok()?).ok();
@@ -129,8 +129,8 @@ impl Ledger {
         *self == Self::default()
     }
 
-    /// Fills in what `credentials`, which has no record of the user, does not know. `desired` is the desired state now, `observed`
-    /// what was found: both only tell where a Secret may be.
+    /// Fills in what `credentials`, which has no record of the user, does not know. `desired` and `observed` only show
+    /// where a Secret may be.
     fn fill(self, credentials: &mut CredentialsStatus, desired: &Desired, observed: &Observed, remembered: &Remembered) {
         let known: Vec<_> = credentials.keys().cloned().collect();
         let new = |id: &String| !known.contains(id);
@@ -152,10 +152,11 @@ impl Ledger {
             self.issuing.map(|(since, until, known_keys)| KeyIntent { since: Time(since), until: Time(until), known_keys });
         let fits = attempt.as_ref().map(|attempt| observed.explained_by(attempt)).unwrap_or_default();
         let fits = fits.into_iter().filter(|id| new(id) && Some(id) != current.as_ref() && Some(id) != self.pending.as_ref());
-        // Of two, one was made by someone else.
+        // If there are two, one of them is foreign.
         let mut fits = fits.collect::<Vec<_>>();
         let issued = if fits.len() == 1 { fits.pop() } else { None };
-        // An attempt next to the current key may have left its key in the waiting Secret; one next to other keys is no rotation.
+        // An attempt next to the current key may have left its key in the waiting Secret; an attempt next to other keys
+        // is not a rotation.
         let beside = attempt.as_ref().zip(current.as_ref()).is_some_and(|(attempt, id)| attempt.known_keys.contains(id));
         let pending = self.pending.or(issued.clone().filter(|_| beside));
         if credentials.pending.is_none() && (pending.is_some() || beside) && pending.as_ref().is_none_or(new) {
@@ -163,9 +164,9 @@ impl Ledger {
             credentials.pending = Some(PendingKey { secret_name, access_key_id: pending });
         }
         credentials.obsolete_keys.extend(self.obsolete.into_iter().filter(new).chain(issued.filter(|_| !beside)));
-        // The call may still be carried out.
+        // The call may still be executed.
         credentials.intent = credentials.intent.take().or(attempt);
-        // The Secret may hold another one, from a backup: the plan finds that out as it does for any other.
+        // The Secret may hold another key, from a backup: the plan detects that as for any other key.
         credentials.access_key_id = current;
     }
 }
@@ -183,7 +184,7 @@ impl Display for Ledger {
         );
         entries.extend(self.obsolete.iter().map(|id| format!("obsolete:{id}")));
         entries.extend(self.revoked.as_ref().map(|hash| format!("revoked:{hash}")));
-        // A user has two keys, so all of it fits; what would not is the least needed.
+        // A user has two keys, so everything fits; otherwise the least important entries are left out.
         while entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > LONGEST + 1 {
             entries.pop();
         }
@@ -191,13 +192,13 @@ impl Display for Ledger {
     }
 }
 
-/// Eight hexadecimal digits that stand for a request.
+/// A hash of a request, eight hexadecimal digits.
 fn hash(request: &str) -> String {
     digest(request, 4)
 }
 
-/// What is known of the keys once the user was read: `remembered`, and what AWS records where the status has no record of the
-/// user. `requested` is the revocation that is asked for.
+/// The recorded state of the keys once the user was read: `remembered`, or what AWS records if the status has no record
+/// of the user. `requested` is the revocation that is requested.
 pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, requested: Option<&String>) -> CredentialsStatus {
     let mut credentials = remembered.credentials.clone();
     let Reading::Set(user) = &observed.user else { return credentials };
@@ -215,7 +216,7 @@ pub fn recall(remembered: &Remembered, desired: &Desired, observed: &Observed, r
     credentials
 }
 
-/// The value that says that a key is about to be issued next to `known`, between `now` and `until`.
+/// The value that announces that a key is about to be issued next to `known`, between `now` and `until`.
 pub fn announcement(credentials: &CredentialsStatus, known: &[String], now: Timestamp, attempt: SignedDuration) -> Ledger {
     let since = credentials.intent.as_ref().map_or(now, |earlier| earlier.since.0);
     let until = now.checked_add(attempt).unwrap_or(now);

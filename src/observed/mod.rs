@@ -1,7 +1,7 @@
-//! What is there: facts from AWS, from the Secret, and what the operator's own status records.
+//! The observed state: facts from AWS and Kubernetes.
 //!
-//! Pure values. "Could not read", "foreign" and "not looked yet" are values of their own and never mean "absent". They are
-//! gathered in `aws/observe.rs` and `kubernetes/`, and written by hand in the recorded plans (tests/plan).
+//! Pure values. "Could not read", "foreign" and "not read yet" are values of their own and never mean "absent".
+//! `aws/observe.rs` and `kubernetes/` read them; the recorded plans (tests/plan) write them by hand.
 
 mod access;
 mod ledger;
@@ -40,9 +40,9 @@ pub use unsealed::distrust;
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
-    /// When it was created; asked where that decides whether it is managed, or is not known yet.
+    /// When it was created; read if it decides whether the bucket is managed, or is not known yet.
     pub bucket_created: Reading<Timestamp>,
-    /// Reads of its settings that failed, where it could not be read itself.
+    /// Failed reads of its settings, if the bucket itself could not be read.
     pub unread: Vec<Problem>,
     /// Objects in the bucket; read on deletion only.
     pub contents: Reading<Contents>,
@@ -64,45 +64,45 @@ pub struct Observed {
     pub secret: Secret,
     /// The Secrets under the names that earlier specs and keys had.
     pub earlier_secrets: BTreeMap<String, Secret>,
-    /// The Secret that the current key has for itself, where keys are kept by version.
+    /// The current key's own Secret, if keys are versioned.
     pub version: Secret,
-    /// The Secret in which the pending key waits; read while there is to be one.
+    /// The Secret that holds the pending key; read while one is expected.
     pub pending: Secret,
-    /// The result of trying the pending key.
+    /// The result of verifying the pending key.
     pub pending_proof: KeyProof,
     /// The last use of the previous key; read while there is one.
     pub last_used: Reading<LastUsed>,
-    /// The inline policy that denies the user everything, or its old sessions; read while it should be there.
+    /// The inline policy that denies the user everything, or its old sessions; read while it should exist.
     pub denial: Reading<Value>,
-    /// What is to be restarted after a change of the key; read around such a change.
+    /// The workloads to restart after a change of the key; read only around such a change.
     pub workloads: Reading<Vec<Workload>>,
     /// Roles and RoleBindings that let groups read the Secret, by their one name.
     pub access: BTreeMap<String, Access>,
-    /// The result of trying the key that the Secret holds.
+    /// The result of verifying the key in the Secret.
     pub proof: KeyProof,
-    /// The bucket's versioning, where permissions depend on it and the spec does not manage it; read periodically.
+    /// The bucket's versioning, if permissions depend on it and the spec does not manage it; read periodically.
     pub versioning: Reading<String>,
 }
 
-/// How far AWS's clock and the operator's may be apart.
+/// The most by which the clocks of AWS and the operator may differ.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// The bucket's versioning is read so often, where only permissions depend on it.
+/// How often the bucket's versioning is read, if only permissions depend on it.
 const VERSIONING_SECONDS: i64 = 3_600;
 
-/// Whether what was found of the bucket's versioning need not be read again.
+/// Whether the known versioning of the bucket need not be read again.
 pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
     (0..VERSIONING_SECONDS).contains(&(now.as_second() - known.read_at.0.as_second()))
 }
 
 impl Observed {
-    /// Every Secret that was looked for: the desired one first.
+    /// Every Secret that was read: the desired one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         [&self.secret, &self.pending, &self.version].into_iter().chain(self.earlier_secrets.values())
     }
 
-    /// The keys to try: those that the Secret holds; where it holds none, those of other Secrets that had it too. A deleted key
-    /// works on for some seconds; one that was revoked is not tried.
+    /// The keys to try: those in the Secret; if it has none, those in other Secrets that held the key. A deleted key
+    /// still works for some seconds; a revoked key is not tried.
     pub fn candidates(&self, remembered: &Remembered) -> Vec<KeyPair> {
         let revoked = &remembered.credentials.revoked;
         let valid = |keys: Vec<KeyPair>| keys.into_iter().filter(|key| !revoked.contains(&key.id)).collect::<Vec<_>>();
@@ -111,7 +111,7 @@ impl Observed {
         if here.is_empty() { others() } else { here }
     }
 
-    /// Keys that `intent` explains: unknown before it, and issued while it was being carried out.
+    /// Keys that `intent` explains: unknown before it, and issued while it was executed.
     pub fn explained_by(&self, intent: &KeyIntent) -> Vec<String> {
         let Reading::Set(keys) = &self.keys else { return Vec::new() };
         // AWS reports the time in whole seconds.
@@ -138,7 +138,8 @@ impl Observed {
         }
     }
 
-    /// What belongs to other connections, with the owner that its tag names: for the operator's log, since a tenant does not see it.
+    /// Resources that belong to other connections, with the owner in their tag: for the operator's log, since a tenant
+    /// does not see it.
     pub fn foreign(&self, desired: &Desired) -> Vec<(&'static str, String)> {
         let tags = [
             ("bucket", self.bucket.tags().map(|tags| (*tags).clone())),
@@ -152,7 +153,7 @@ impl Observed {
         tags.into_iter().filter_map(|(what, tags)| Some((what, owner(tags)?))).collect()
     }
 
-    /// Whether the user is no one's and to be adopted, unless an adoption is in progress already.
+    /// Whether the user has no owner and is to be adopted, unless an adoption is in progress already.
     pub fn takes_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
         let nobodys = |user: &User| {
             let known = remembered.user.as_ref().is_some_and(|known| known.id == user.id);
@@ -161,7 +162,8 @@ impl Observed {
         desired.user.adopt && remembered.credentials.intent.is_none() && self.user.set().is_some_and(nobodys)
     }
 
-    /// Whether the user is managed by its tags, and the status has no record of it: then what earlier specs gave it is looked for.
+    /// Whether the user is managed by its tags, but the status has no record of it: then the operator searches for what
+    /// earlier specs gave it.
     pub fn forgot_user(&self, desired: &Desired, remembered: &Remembered) -> bool {
         let ours = |user: &User| Ownership::of(&user.tags, desired) == Ownership::Ours;
         remembered.user.is_none() && self.user.set().is_some_and(ours)
@@ -181,8 +183,8 @@ impl Observed {
         attached.chain(recorded).filter(other).collect()
     }
 
-    /// Whether the user's keys are to be listed, once all else of it was read: for a deletion, while something is done about the
-    /// key, and before the user gets permissions, which all of its keys get.
+    /// Whether the user's keys must be listed, once everything else of it was read: for a deletion, for changes to the
+    /// key, and before the user gets permissions, because all its keys get them.
     pub fn asks_keys(&self, desired: &Desired, remembered: &Remembered, deletion: bool) -> bool {
         let settled = matches!(self.proof, KeyProof::Works(_))
             && remembered.credentials.intent.is_none()
@@ -192,7 +194,7 @@ impl Observed {
         matches!(self.user, Reading::Set(_)) && (!settled || deletion || self.lacks_rights(desired))
     }
 
-    /// Whether the user's policy was found not to be the desired one.
+    /// Whether the user's policy differs from the desired one.
     fn lacks_rights(&self, desired: &Desired) -> bool {
         let DesiredPolicy { kind, document, arn, .. } = &desired.policy;
         match kind {
@@ -207,7 +209,7 @@ impl Observed {
         }
     }
 
-    /// Whether the key has changed, or is about to, so that workloads may have an old one.
+    /// Whether the key has changed, or is about to change, so that workloads may use an old one.
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
         let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
@@ -219,12 +221,12 @@ impl Observed {
 /// The bucket.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Bucket {
-    /// No one asked.
+    /// It was not read.
     #[default]
     NotLooked,
-    /// There is none of that name in reach.
+    /// S3 finds no bucket with that name.
     Absent,
-    /// It is in another region: this one, where AWS says so.
+    /// It is in another region, named here if AWS names it.
     Elsewhere(Option<String>),
     /// It could not be read, or only in part.
     Unreadable(Problem),
@@ -232,21 +234,21 @@ pub enum Bucket {
     There(settings::Live),
 }
 
-/// Whose a bucket, user or policy is, by its ownership tag.
+/// The owner of a bucket, user or policy, by its ownership tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// Managed by its tag.
     Ours,
-    /// Of a connection of the same name in an earlier namespace of the same name: another tenant's, as far as anyone knows.
+    /// Owned by a connection of the same name in an earlier namespace of the same name: possibly another tenant's.
     EarlierNamespace,
     /// Without any ownership tag.
     Untagged,
-    /// Someone else's: the value of the tag. Not for messages: see [`Desired::whose`].
+    /// Foreign: the value of the tag. Not for messages: see [`Desired::whose`].
     Foreign(String),
 }
 
 impl Ownership {
-    /// Reads the tags that say whose something is.
+    /// Reads the tags that name the owner.
     pub fn of(tags: &Tags, desired: &Desired) -> Self {
         match tags.get(names::OWNER_TAG) {
             None => Self::Untagged,
@@ -291,7 +293,7 @@ impl Bucket {
 pub struct Contents {
     /// Object versions and delete markers that were counted.
     pub versions: usize,
-    /// Objects among them: latest versions that are no delete marker.
+    /// Objects among them: latest versions that are not delete markers.
     pub objects: usize,
     /// Unfinished multipart uploads.
     pub uploads: usize,
@@ -303,23 +305,23 @@ pub struct Contents {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct User {
-    /// The id that AWS never gives to another user.
+    /// The id, which AWS never reuses for another user.
     pub id: String,
     /// Its path.
     pub path: String,
     /// Its tags.
     pub tags: Tags,
-    /// ARN of the managed policy that bounds its permissions.
+    /// ARN of the managed policy that is its permissions boundary.
     pub boundary: Option<String>,
 }
 
-/// What gives a user permissions next to the managed policies that are attached to it.
+/// What gives a user permissions, other than the managed policies that are attached to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UserRights {
     /// Names of its inline policies.
     pub inline: Vec<String>,
-    /// Names of the groups that it is in.
+    /// Names of its groups.
     pub groups: Vec<String>,
 }
 
@@ -327,13 +329,13 @@ pub struct UserRights {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ManagedPolicy {
-    /// The id that AWS never gives to another policy; `None` when only the version was read.
+    /// The id, which AWS never reuses for another policy; `None` if only the version was read.
     pub id: Option<String>,
     /// Its default version, such as v3.
     pub version: String,
     /// The document of that version.
     pub document: Value,
-    /// Its tags; `None` when only the version was read, because the status records the policy as managed.
+    /// Its tags; `None` if only the version was read, because the status records the policy as managed.
     pub tags: Option<Tags>,
     /// Other versions, oldest first; empty when only the default version was read.
     pub other_versions: Vec<String>,
@@ -345,7 +347,7 @@ pub struct ManagedPolicy {
 pub struct AccessKey {
     /// Its id.
     pub id: String,
-    /// Whether it is Active; Inactive and Expired keys are refused by AWS.
+    /// Whether it is Active; AWS rejects Inactive and Expired keys.
     pub active: bool,
     /// Whether it is Expired: it can never be made Active again.
     #[serde(default)]
@@ -358,16 +360,16 @@ pub struct AccessKey {
 /// A Secret.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum Secret {
-    /// No one asked.
+    /// It was not read.
     #[default]
     NotLooked,
     /// There is none of that name.
     Absent,
-    /// There is one that is foreign: why.
+    /// It exists and is foreign: why.
     Foreign(String),
     /// It could not be read.
     Unreadable(Problem),
-    /// Someone else's, whose key the spec names: its data, only to be read.
+    /// A foreign Secret with an existing key that the spec names: its data, only to be read.
     UserProvided(BTreeMap<String, Sensitive>),
     /// Managed.
     Ours(OwnSecret),
@@ -381,20 +383,20 @@ pub struct OwnSecret {
     pub data: BTreeMap<String, Sensitive>,
     /// When the key was issued, by the annotation that was written with it.
     pub key_created_at: Option<Timestamp>,
-    /// Number of the key, by an annotation, where keys are kept by version.
+    /// Number of the key, from an annotation, if keys are versioned.
     pub version: Option<i64>,
     /// Whether labels, annotations and owner references are as the operator writes them; false after `Retain`.
     pub claimed: bool,
 }
 
-/// A Deployment, StatefulSet or DaemonSet that wants to be restarted after a change of the key.
+/// A Deployment, StatefulSet or DaemonSet that asks to be restarted after a change of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     /// Its kind.
     pub kind: WorkloadKind,
     /// Its name.
     pub name: String,
-    /// Id of the key that it was last restarted for.
+    /// Id of the key for which it was last restarted.
     pub key: Option<String>,
 }
 
@@ -407,26 +409,26 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
-/// The result of trying the key that the Secret holds.
+/// The result of verifying the key in the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub enum KeyProof {
-    /// There was no key to try.
+    /// There was no key to verify.
     #[default]
     NotTried,
     /// It works.
     Works(KeyPair),
     /// AWS does not know it, or its signature is wrong.
     Rejected(KeyPair, Problem),
-    /// AWS knows it, and denied what the policy should allow.
+    /// AWS knows it, but denied what the policy should allow.
     Denied(KeyPair, Problem),
     /// It belongs to another user: this ARN.
     OtherUser(KeyPair, String),
-    /// No answer that says anything about the key.
+    /// No answer says anything about the key.
     Unclear(KeyPair, Problem),
 }
 
 impl Secret {
-    /// The keys that it holds, where it is managed or provided by the user.
+    /// The keys in the Secret, if it is managed or provided by the user.
     pub fn keys(&self) -> Vec<KeyPair> {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
@@ -435,12 +437,12 @@ impl Secret {
         }
     }
 
-    /// Name of the Secret that its key has for itself, where this one is called `name` and is managed.
+    /// Name of the key's own Secret, if this Secret is called `name` and is managed.
     pub fn own_of(&self, name: &str) -> Option<String> {
         Some(names::version(name, self.ours()?.version?))
     }
 
-    /// What it is, where it is managed.
+    /// The Secret, if it is managed.
     pub fn ours(&self) -> Option<&OwnSecret> {
         match self {
             Self::Ours(secret) => Some(secret),
@@ -450,7 +452,7 @@ impl Secret {
 }
 
 impl KeyProof {
-    /// The key that was tried.
+    /// The key that was verified.
     pub fn key(&self) -> Option<&KeyPair> {
         match self {
             Self::NotTried => None,

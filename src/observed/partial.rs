@@ -1,6 +1,7 @@
-//! What can be read of an object that this version cannot read as a whole: enough to release it, and to revoke its keys.
+//! The readable part of an object that this version cannot read as a whole: enough to release it, and to revoke its
+//! keys.
 //!
-//! A newer CRD may take values that this version does not know, and an older one took values that no version knows.
+//! A newer CRD may allow values that this version does not know, and an older one allowed values that no version knows.
 
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
@@ -10,9 +11,9 @@ use crate::api::{BucketConnection, BucketConnectionSpec};
 /// An object of which only a part can be read.
 #[derive(Clone, Debug)]
 pub struct Partial {
-    /// Its metadata, its status where that can be read, and the readable part of its spec: a field that cannot be read is as if it
-    /// were omitted, and a required one has an empty value. So it may be released and its keys revoked, but it is never resolved. The
-    /// status is believed only where it is sealed, as always.
+    /// Its metadata, its status if that can be read, and the readable part of its spec: a field that cannot be read
+    /// counts as omitted, and a required one gets an empty value. So the operator may release the object and revoke its
+    /// keys, but never resolves it. The status counts only if it is sealed, as always.
     pub object: BucketConnection,
     /// Its spec, as it is stored.
     pub spec: Value,
@@ -40,7 +41,7 @@ fn readable(spec: &Value) -> Result<BucketConnectionSpec, serde_json::Error> {
     read(&fitting(spec, &|part| read(part).is_ok()).unwrap_or_default())
 }
 
-/// `value` without the fields that do not fit, at whatever depth; `None` where nothing of it fits.
+/// `value` without the fields that do not fit, at any depth; `None` if nothing of it fits.
 fn fitting(value: &Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
     if fits(value) {
         return Some(value.clone());

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use crate::desired::Proof;
 use crate::vocabulary::problem::Problem;
 
-/// One thing that was tried with a key.
+/// The result of one verification call.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ProbeResult {
-    /// What.
+    /// The call.
     pub proof: Proof,
-    /// What was found out: whose the key is.
+    /// What it found: the owner of the key.
     pub found: Option<String>,
     /// Why it failed, if it did.
     pub problem: Option<Problem>,

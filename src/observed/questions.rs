@@ -1,5 +1,5 @@
-//! What to read: decided here, without any call, so that the code that reads only answers. A reconcile asks in rounds: [`secrets`]
-//! until it asks nothing more, [`Questions`] of AWS, and [`FollowUp`], which depends on the answers.
+//! What to read: decided here without any call, so that the code that reads only answers. A reconcile reads in rounds:
+//! [`secrets`] until it asks for nothing more, [`Questions`] to AWS, and [`FollowUp`], which depends on the answers.
 
 use std::collections::BTreeSet;
 
@@ -17,27 +17,27 @@ pub enum Scope {
     Deletion,
 }
 
-/// The place of a Secret among those that are observed.
+/// The role of an observed Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The Secret that consumers read.
     Main,
-    /// One of an earlier name or key.
+    /// A Secret of an earlier name or key.
     Earlier,
-    /// The one that the current key has for itself.
+    /// The current key's own Secret.
     Own,
-    /// The one in which the pending key waits.
+    /// The Secret that holds the pending key.
     Pending,
 }
 
-/// The Secrets that are to be read next, by name: those of a connection that manages its key. Asks again with the answers in
-/// `observed`, until nothing more is asked.
+/// The Secrets to read next, by name: those of a connection that manages its key. Call it again with the answers in
+/// `observed` until it returns nothing more.
 pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, pending: Option<String>) -> Vec<(Place, String)> {
     if observed.secret == Secret::NotLooked {
         return vec![(Place::Main, desired.secret.name.clone())];
     }
     let earlier = remembered.earlier_secrets(desired, &observed.secret);
-    // The Secret that a key has for itself is found by the mark on the one that an earlier spec named.
+    // A key's own Secret is found through the annotation on the Secret that an earlier spec named.
     let own_of_earlier = observed.earlier_secrets.iter().filter_map(|(name, secret)| secret.own_of(name));
     let earlier = earlier.into_iter().chain(own_of_earlier).filter(|name| !observed.earlier_secrets.contains_key(name));
     let unread = |secret: &Secret| *secret == Secret::NotLooked;
@@ -48,7 +48,7 @@ pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, 
 }
 
 impl Observed {
-    /// Takes in what was read of a Secret.
+    /// Adds a Secret that was read.
     pub fn put(&mut self, place: &Place, name: String, secret: Secret) {
         match place {
             Place::Main => self.secret = secret,
@@ -59,33 +59,34 @@ impl Observed {
     }
 }
 
-/// What AWS is asked in the first round, all at once. The settings of the bucket that [`Desired`] manages are asked in any case.
+/// What to read from AWS in the first round, all in parallel. The bucket settings that [`Desired`] manages are read in
+/// any case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Questions {
-    /// Whether there is a managed user to ask about, and what is attached to it: AWS attaches its quarantine there.
+    /// Whether to read a managed user and what is attached to it: AWS attaches its quarantine policy there.
     pub user: bool,
     /// The policy of the user.
     pub policy: Option<PolicyQuestion>,
-    /// ARNs of managed policies whose tags tell whether they are managed.
+    /// ARNs of managed policies whose tags to read, to see whether they are managed.
     pub policy_tags: BTreeSet<String>,
-    /// The key whose last use is asked.
+    /// The key whose last use to read.
     pub last_used: Option<String>,
-    /// Whether the inline policy that denies old sessions may be there.
+    /// Whether the inline policy that denies old sessions may exist.
     pub denial: bool,
-    /// Keys of the Secret, to be tried until one works.
+    /// Keys of the Secret, to try until one works.
     pub keys: Vec<KeyPair>,
-    /// Keys that wait, to be tried until one works.
+    /// Pending keys, to try until one works.
     pub pending: Vec<KeyPair>,
-    /// The key that was verified to be the user's. Others must tell first whose they are.
+    /// The key that was verified to be the user's. For other keys, the owner must be read first.
     pub known: Option<String>,
 }
 
-/// How the policy is asked for.
+/// How to read the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyQuestion {
     /// The inline policy of this name.
     Inline(String),
-    /// The managed policy; only the document of this version where the status knows the policy, else id and tags too.
+    /// The managed policy; only the document of this version if the status knows the policy, otherwise id and tags too.
     Managed(Option<String>),
 }
 
@@ -95,7 +96,7 @@ impl Questions {
         let ours = desired.identity.is_managed();
         let credentials = &remembered.credentials;
         let held = seen.secret.keys();
-        // An object that was retained may have left a denial that no one records.
+        // A retained object may have left a denial that is not recorded.
         let unknown = ours && (remembered.user.is_none() || scope == Scope::Deletion);
         Self {
             user: ours,
@@ -109,7 +110,7 @@ impl Questions {
         }
     }
 
-    /// How many calls this takes at most, where the first key of each Secret works.
+    /// The most calls that this takes, if the first key of each Secret works.
     pub fn calls(&self, desired: &Desired) -> usize {
         let policy = match &self.policy {
             None => 0,
@@ -132,7 +133,7 @@ impl PolicyQuestion {
         match desired.policy.kind {
             PolicyType::Inline => Self::Inline(desired.policy.name.clone()),
             PolicyType::Managed => {
-                // Id and tags are read before it is deleted, and where the tags may not name the namespace yet.
+                // Id and tags are read before deletion, and if the tags may not name the namespace yet.
                 let trusted = scope == Scope::Reconcile && remembered.namespace == desired.namespace.id;
                 let known = remembered.policy(desired).filter(|_| trusted);
                 Self::Managed(known.and_then(|known| known.version.clone()))
@@ -141,18 +142,18 @@ impl PolicyQuestion {
     }
 }
 
-/// What AWS is asked in the second round: rarely anything.
+/// What to read from AWS in the second round: rarely anything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FollowUp {
     /// The list of the user's keys.
     pub keys: bool,
-    /// What is in the bucket.
+    /// The contents of the bucket.
     pub contents: bool,
-    /// When the bucket was created.
+    /// The creation date of the bucket.
     pub created: bool,
     /// Inline policies and groups of the user.
     pub rights: bool,
-    /// ARNs of managed policies whose tags tell whether they are managed.
+    /// ARNs of managed policies whose tags to read, to see whether they are managed.
     pub policy_tags: BTreeSet<String>,
 }
 

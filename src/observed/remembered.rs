@@ -1,4 +1,5 @@
-//! The recorded state: what the status says about earlier reconciles. It is a hint and no evidence: the tags in AWS decide.
+//! The recorded state: what the status says about earlier reconciles. It is a hint, not evidence: the tags in AWS
+//! decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,41 +18,42 @@ use crate::vocabulary::conditions::ConditionType;
 /// What earlier reconciles found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
-    /// Whether any reconcile of this object has ended: before the first, creation is optimistic and nothing is read.
+    /// Whether any reconcile of this object has ended: before the first one, creation is optimistic and nothing is
+    /// read.
     pub seen: bool,
-    /// The namespace, as the tags of what is managed have it.
+    /// The namespace, as the tags of managed resources have it.
     pub namespace: Option<String>,
     /// The bucket, once it was managed.
     pub bucket: Option<BucketStatus>,
     /// The user, once it was managed.
     pub user: Option<UserStatus>,
-    /// Policies that may be there: the one that was written last, and those of earlier specs.
+    /// Policies that may exist: the one that was written last, and those of earlier specs.
     pub policies: Vec<PolicyStatus>,
     /// The key.
     pub credentials: CredentialsStatus,
-    /// Whether the status has lost what earlier reconciles knew of the user, or they never had one.
+    /// Whether the status has lost what earlier reconciles knew of the user, or they never had a user.
     pub forgotten: bool,
     /// The Secret as AWS records it, where the status has forgotten it.
     pub recalled_secret: Option<String>,
-    /// Names under which a managed Role and RoleBinding may be there.
+    /// Names of managed Roles and RoleBindings that may exist.
     pub roles: Vec<String>,
-    /// Fingerprints of what was written last, by section: what differs from that was changed by others.
+    /// Fingerprints of what was written last, by section: a difference from it is drift.
     pub written: BTreeMap<String, String>,
-    /// Whether the key, or the one before it, had a full proof for the current generation.
+    /// Whether the current or the previous key was fully verified for the current generation.
     pub verified: bool,
-    /// Whether something that was to be verified is not: it is tried again.
+    /// Whether a verification is missing: it is tried again.
     pub unproven: bool,
-    /// What was found of the bucket's versioning.
+    /// The known versioning of the bucket.
     pub versioning: Option<VersioningStatus>,
     /// The generation of the spec.
     pub generation: Option<i64>,
-    /// Writes that this reconcile may find undone.
+    /// Writes that this reconcile may find ineffective.
     pub ineffective_writes: Vec<IneffectiveWrite>,
-    /// Whether someone asked for a reconcile, and this is it.
+    /// Whether a reconcile was requested, and this is it.
     pub asked: bool,
-    /// Whether someone asked for another key.
+    /// Whether a rotation was requested.
     pub rotate: bool,
-    /// Whether someone asked for all keys and sessions to be revoked.
+    /// Whether a revocation of all keys and sessions was requested.
     pub revoke: bool,
 }
 
@@ -75,7 +77,7 @@ impl Remembered {
         Self {
             generation: object.metadata.generation,
             asked: asked(REQUESTED_AT, &status.last_handled_reconcile_at),
-            // Of a key that was never issued no one can want another.
+            // A key that was never issued cannot be rotated on request.
             rotate: seen && asked(ROTATE_AT, &credentials.last_handled_rotate_at),
             revoke: status.memory.user.is_some() && asked(REVOKE_AT, &credentials.last_handled_revoke_at),
             ineffective_writes: status.ineffective_writes,
@@ -98,7 +100,8 @@ impl Remembered {
         }
     }
 
-    /// Whether AWS records a Secret of another name, where the status has no record of the user: then it has to be read too.
+    /// Whether AWS records a Secret with another name, if the status has no record of the user: then that Secret must
+    /// be read too.
     pub fn recall_secret(&mut self, desired: &Desired, observed: &Observed) -> bool {
         let tags = observed.user.set().filter(|_| observed.forgot_user(desired, self)).map(|user| &user.tags);
         let recorded = tags.and_then(|tags| Ledger::of_tags(tags).secret);
@@ -106,7 +109,7 @@ impl Remembered {
         self.recalled_secret.is_some()
     }
 
-    /// Takes in what AWS records (`ledger.rs`), where the status has no record of the user; `object` is given the same recorded
+    /// Adds what AWS records (`ledger.rs`), if the status has no record of the user; `object` gets the same recorded
     /// state, as if its status had never lost it.
     pub fn recall(&mut self, object: &mut BucketConnection, desired: &Desired, observed: &Observed) {
         if observed.forgot_user(desired, self) {
@@ -124,8 +127,8 @@ impl Remembered {
         }
     }
 
-    /// Whether AWS is to be asked when the bucket was created: it is managed, or is about to be, and its date is not known yet; or
-    /// it was managed, and its tag no longer says so.
+    /// Whether to ask AWS for the creation date of the bucket: it is managed, or is about to be, and its date is not
+    /// known yet; or it was managed, and its tag no longer says so.
     pub fn asks_creation(&self, desired: &Desired, bucket: &Bucket) -> bool {
         let known = self.bucket.as_ref().filter(|known| known.arn == desired.bucket.arn);
         match bucket.tags().map(|tags| Ownership::of(&tags, desired)) {
@@ -137,31 +140,31 @@ impl Remembered {
         }
     }
 
-    /// Whether the managed policy `arn`, of that id where it was read, was found to be managed.
+    /// Whether the managed policy `arn`, with that id if it was read, is recorded as managed.
     pub fn owns_policy(&self, arn: &str, id: Option<&String>) -> bool {
         let same = |known: &PolicyStatus| known.id.as_ref().zip(id).is_none_or(|(known, id)| known == id);
         self.policies.iter().any(|known| known.arn.as_deref() == Some(arn) && known.version.is_some() && same(known))
     }
 
-    /// The desired policy, where it may be there.
+    /// The desired policy, if it may exist.
     pub fn policy(&self, desired: &Desired) -> Option<&PolicyStatus> {
         let identity = desired.policy.identity();
         self.policies.iter().find(|policy| policy.is(&identity))
     }
 
-    /// Policies that may be there, other than the desired one.
+    /// Policies that may exist, other than the desired one.
     pub fn earlier_policies(&self, desired: &Desired) -> impl Iterator<Item = &PolicyStatus> {
         let identity = desired.policy.identity();
         self.policies.iter().filter(move |policy| !policy.is(&identity))
     }
 
-    /// Secrets that may be there of earlier specs and of keys that are gone, other than the desired one.
+    /// Secrets of earlier specs and of deleted keys that may exist, other than the desired one.
     pub fn earlier_secrets(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let credentials = &self.credentials;
-        // In a rotation that was broken off the current key's own Secret is about to be that of the previous key.
+        // In an interrupted rotation the current key's own Secret is about to become that of the previous key.
         let last = self.version_secret().filter(|_| credentials.pending.is_none());
         let own = self.own_secret(desired, secret);
-        // What the key had for itself under another name may have been written just before the operator ended: no number reports it.
+        // The key's own Secret under another name may have been written just before a crash: no number reports it.
         let renamed =
             credentials.secret_name.as_ref().filter(|name| **name != desired.secret.name && credentials.version.is_none());
         let first = renamed.map(|name| names::version(name, 1));
@@ -170,24 +173,24 @@ impl Remembered {
         all.filter(|name| *name != desired.secret.name && Some(name) != own.as_ref()).collect()
     }
 
-    /// Number of the key in `secret`, where keys were ever kept by version.
+    /// Number of the key in `secret`, if keys were ever versioned.
     pub fn number(&self, secret: &Secret) -> Option<i64> {
         secret.ours().and_then(|secret| secret.version).or(self.credentials.version)
     }
 
-    /// Name of the Secret that the key in `secret` has for itself, where keys are to be kept by version.
+    /// Name of the own Secret of the key in `secret`, if keys are versioned.
     pub fn own_secret(&self, desired: &Desired, secret: &Secret) -> Option<String> {
         desired.secret.own(self.number(secret).unwrap_or(1))
     }
 
-    /// Name of the Secret that the current key was last known to have for itself.
+    /// Last known name of the current key's own Secret.
     pub fn version_secret(&self) -> Option<String> {
         let credentials = &self.credentials;
         Some(names::version(credentials.secret_name.as_ref()?, credentials.version?))
     }
 
-    /// Every managed Secret that may be there next to the desired one: also those that were written just before the operator ended,
-    /// under the names that follow from those that are known.
+    /// Every managed Secret that may exist, other than the desired one: also those that were written just before a
+    /// crash, under names that follow from the known ones.
     pub fn all_secrets(&self, desired: &Desired, observed: &Observed) -> BTreeSet<String> {
         let main = &desired.secret.name;
         let known = std::iter::once((main, &observed.secret)).chain(&observed.earlier_secrets);
@@ -198,7 +201,7 @@ impl Remembered {
         self.secrets().into_iter().chain(beside).filter(|name| name != main).collect()
     }
 
-    /// Every managed Secret that may be there.
+    /// Every managed Secret that may exist.
     pub fn secrets(&self) -> BTreeSet<String> {
         let CredentialsStatus { secret_name, earlier_secrets, pending, previous, .. } = &self.credentials;
         let pending = pending.as_ref().map(|pending| pending.secret_name.clone());
@@ -207,8 +210,8 @@ impl Remembered {
         named.chain(self.version_secret()).chain(previous).chain(pending).collect()
     }
 
-    /// Names of Roles and RoleBindings to read: none where no group is desired and none was. A Secret that an earlier object
-    /// retained, or that was written before the recorded state was lost, may have readers that no one records.
+    /// Names of Roles and RoleBindings to read: none if no group is desired and none was. A Secret that an earlier
+    /// object retained, or that was written before the recorded state was lost, may have readers that are not recorded.
     pub fn access_names(&self, desired: &Desired, secret: &Secret) -> BTreeSet<String> {
         let retained = matches!(secret, Secret::Ours(secret) if !secret.claimed);
         let wanted = retained || self.forgotten || !desired.access.groups.is_empty();
@@ -224,8 +227,8 @@ impl Remembered {
     }
 }
 
-/// Policies of earlier specs on a managed user that the status has forgotten: a managed one by its tags, an inline one by the
-/// operator's own name for it, or by the name that AWS records.
+/// Policies of earlier specs on a managed user, if the status has no record of the user: a managed policy by its tags,
+/// an inline one by the operator's default name, or by the name that AWS records.
 fn left_policies(desired: &Desired, observed: &Observed) -> Vec<PolicyStatus> {
     let identity = desired.policy.identity();
     let recorded = observed.user.set().and_then(|user| Ledger::of_tags(&user.tags).policy);

@@ -1,7 +1,8 @@
-//! A seal on the recorded state, so that no one who can edit a status can make a foreign bucket or user a managed one.
+//! A seal on the recorded state, so that a person who can edit a status cannot turn a foreign bucket or user into a
+//! managed one.
 //!
-//! Only this operator has the key. The operator discards recorded state without a valid seal as a whole. Then only the tags in AWS
-//! count, as for an object that was never reconciled.
+//! Only this operator has the key. The operator discards recorded state without a valid seal as a whole. Then only the
+//! tags in AWS count, as for an object that was never reconciled.
 
 use hmac::{Hmac, KeyInit, Mac};
 use kube::ResourceExt;
@@ -29,7 +30,7 @@ impl Seal {
         status.seal = seal.map(|bytes| hex::encode(&bytes[..LENGTH]));
     }
 
-    /// Drops the recorded state of `object` unless it carries the operator's seal; returns what was dropped.
+    /// Drops the recorded state of `object` unless it has the operator's seal; returns what was dropped.
     pub fn check(&self, object: &mut BucketConnection) -> Option<Memory> {
         let status = object.status.as_ref()?;
         if status.memory == Memory::default() || self.holds(object, status) {
@@ -44,8 +45,8 @@ impl Seal {
         seal.zip(self.mac(object, &status.memory)).is_some_and(|(seal, mac)| mac.verify_truncated_left(&seal).is_ok())
     }
 
-    /// HMAC-SHA-256 over the object's uid and all of its memory; `None`, which is never a valid seal, where that cannot be written
-    /// down.
+    /// HMAC-SHA-256 over the object's uid and its recorded state; `None`, which is never a valid seal, if that cannot
+    /// be serialized.
     fn mac(&self, object: &BucketConnection, memory: &Memory) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes()).ok()?;
         let facts = serde_json::to_value((object.uid(), memory)).ok()?;
@@ -96,8 +97,8 @@ mod tests {
         assert_eq!(object.status, None);
     }
 
-    /// Every field of the recorded state that is there, or is added later, is under the seal: dropped as a whole when one byte
-    /// differs.
+    /// Every field of the recorded state, including fields that are added later, is under the seal: the state is
+    /// dropped as a whole if one byte differs.
     #[test]
     fn every_field_is_sealed() {
         let seal = Seal::new(Sensitive::new("key".into()));

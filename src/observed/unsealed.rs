@@ -8,7 +8,8 @@ use kube::ResourceExt;
 use crate::api::{AccountDefaults, BucketConnection, PolicyStatus};
 use crate::desired::{Account, names};
 
-/// Makes the status of `object` forget what it could not have, in `account` with these defaults; returns what that was, for people.
+/// Removes from the status of `object` what it could not have, in `account` with these defaults; returns the removed
+/// parts, for people.
 pub fn distrust(object: &mut BucketConnection, account: &Account, defaults: &AccountDefaults) -> Vec<String> {
     let Some(mut status) = object.status.take() else { return Vec::new() };
     let memory = &mut status.memory;
@@ -43,9 +44,9 @@ struct Own {
     paths: Vec<String>,
     /// Name of the user in the spec.
     name: Option<String>,
-    /// How its name ends otherwise: the account's prefix may have been another.
+    /// Suffix of its default name: the account's prefix may have changed.
     default_name: String,
-    /// The same where it is too long for IAM.
+    /// The same, if it is too long for IAM.
     cut_name: String,
 }
 

@@ -17,7 +17,7 @@ use crate::vocabulary::problem::Class;
 const PART: ConditionType = ConditionType::AccessInSync;
 const GROUPS: &str = "access.groups";
 
-/// Plans who may read the Secret; key and Secret are planned already.
+/// Plans who can read the Secret; key and Secret are already planned.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     let wanted = &desired.access;
     let granted = if wanted.groups.is_empty() { Some(Vec::new()) } else { grant(planner, desired, observed) };
@@ -29,7 +29,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// Plans the grant; returns its steps, or `None` where there must be none.
+/// Plans the grant; returns its steps, or `None` if there must be none.
 fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<Vec<usize>> {
     let (name, secret) = (&desired.access.name, &desired.secret.name);
     let after: Vec<usize> = match &observed.secret {
@@ -40,7 +40,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
             planner.stall(PART, Reason::SecretNotOwned, message);
             return None;
         }
-        // Once it is there.
+        // Once the Secret exists.
         Secret::Absent | Secret::NotLooked | Secret::UserProvided(_) | Secret::Unreadable(_) => {
             let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
             let steps = planner.plan.steps.iter().enumerate();
@@ -60,7 +60,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         planner.stall(PART, Reason::AccessNotOwned, message);
         return None;
     }
-    // What cannot be seen may be foreign.
+    // What cannot be read may be foreign.
     if !(known(planner, &live.role) & known(planner, &live.binding)) {
         return Some(Vec::new());
     }
@@ -90,7 +90,7 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
     match live {
         Held::Ours(live) => {
             if live.role != OwnBinding::role_of(name) {
-                // It cannot be changed, only replaced.
+                // Kubernetes does not allow changing it, only replacing it.
                 let action = Action::DeleteGrant { kind: Grant::RoleBinding, name: name.to_owned() };
                 let (path, role) = (format!("roleBinding({name}).roleRef"), OwnBinding::role_of(name));
                 diffs.push(FieldDiff::new(path, Some(json!(live.role)), Some(json!(role))));
@@ -153,7 +153,7 @@ pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Acce
     }
 }
 
-/// Whether it was seen; tells what could not be read.
+/// Whether it was read; reports what could not be read.
 fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
     if let Held::Unreadable(problem) = live {
         planner.unreadable(PART, problem);
@@ -161,7 +161,8 @@ fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
     !matches!(live, Held::NotLooked | Held::Unreadable(_))
 }
 
-/// Tells what could not be read and may be managed. An operator that may not read Roles has written none, unless it records one.
+/// Reports what could not be read and may be managed. An operator without permission to read Roles has written none,
+/// unless the status records one.
 fn unreadable<T>(planner: &mut Planner<'_>, name: &String, live: &Held<T>) -> Option<FieldDiff> {
     match live {
         Held::Unreadable(problem) if problem.class == Class::Denied && !planner.remembered.roles.contains(name) => {}

@@ -1,5 +1,5 @@
-//! Adoption of existing resources: only what the spec and the account both allow. If the adoption changes something, only after
-//! these changes were shown and approved.
+//! Adoption of existing resources: only what the spec and the account both allow. If the adoption changes something,
+//! the operator first shows the changes and waits for approval.
 
 use super::{Action, Planner};
 use crate::api::ApprovedBy;
@@ -17,14 +17,14 @@ const HASH_LENGTH: usize = 8;
 pub struct Adoption {
     /// Identifies the changes.
     pub hash: String,
-    /// What it would change in what exists; the operator's own tags do not count.
+    /// What it would change in existing resources; the operator's own tags do not count.
     pub changes: Vec<FieldDiff>,
 }
 
-/// Holds the plan back while it takes something over in a way that no one has approved.
+/// Holds the plan back while it contains an adoption that is not approved.
 pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
     let Some(first) = planner.adopts.first().copied() else { return };
-    // What could not be read would change the hash once it is read.
+    // A value that could not be read would change the hash once it is read.
     if planner.plan.blockers.iter().any(|blocker| blocker.problem.is_some()) {
         planner.frozen = true;
         return;
@@ -60,7 +60,7 @@ pub(super) fn require_approval(planner: &mut Planner<'_>, desired: &Desired) {
     planner.plan.adoption = Some(Adoption { hash, changes });
 }
 
-/// Whether the step changes what is adopted.
+/// Whether the step changes an adopted resource.
 fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
     let adopted = |part| adopts.contains(&part);
     match action {
@@ -75,9 +75,9 @@ fn touches(action: &Action, adopts: &[ConditionType]) -> bool {
     }
 }
 
-/// With a word before it: YAML would take some hashes for numbers.
+/// The hash has a word as prefix: YAML would parse some hashes as numbers.
 pub(super) fn hash(desired: &Desired, changes: &[FieldDiff]) -> String {
-    // What is approved for one bucket and connection is approved for no other.
+    // An approval for one bucket and connection is not valid for another.
     let names = [&desired.owner, &desired.account.id, &desired.bucket.arn, &desired.user.arn, &desired.policy.arn];
     let text = serde_json::json!([names, changes]).to_string();
     format!("plan-{}", digest(text, HASH_LENGTH))

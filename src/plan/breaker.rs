@@ -27,10 +27,10 @@ const RETRY_SECONDS: i64 = 3_600;
 /// Longest value that a message shows whole.
 const VALUE_LENGTH: usize = 100;
 
-/// The writes that did not take, by fingerprint; whether each is to be tried again in this reconcile.
+/// The ineffective writes, by fingerprint; whether each is to be tried again in this reconcile.
 pub(super) type Ineffective = BTreeMap<String, bool>;
 
-/// What of the recorded writes did not take. Anyone who asks for a reconcile asks for another try, too.
+/// The recorded writes that were ineffective. A requested reconcile is also another try.
 pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffective {
     let due = |repeat: &IneffectiveWrite| {
         let age = now.as_second() - repeat.last_written_at.0.as_second();
@@ -40,8 +40,9 @@ pub(super) fn ineffective(remembered: &Remembered, now: Timestamp) -> Ineffectiv
     ineffective.map(|repeat| (repeat.fingerprint.clone(), due(repeat))).collect()
 }
 
-/// What makes two writes the same one: the generation of the spec, and each field with what was found and the desired state. `None`
-/// for what is not counted: steps other than plain writes to AWS, and the first writes to a bucket or user that is being created.
+/// What makes two writes the same: the generation of the spec, and each field with its observed and desired value.
+/// `None` for steps that are not counted: steps other than plain writes to AWS, and the first writes to a bucket or
+/// user that is being created.
 pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
     let plain = matches!(
         step.action,
@@ -57,7 +58,7 @@ pub fn fingerprint(step: &Step, remembered: &Remembered) -> Option<String> {
     Some(digest(json!([remembered.generation, step.diffs]).to_string(), 8))
 }
 
-/// The parts with writes that did not take, and what is said about each.
+/// The parts with ineffective writes, and the message for each.
 pub(super) fn messages(plan: &Plan) -> Vec<(ConditionType, String)> {
     let mut parts: BTreeMap<ConditionType, Vec<String>> = BTreeMap::new();
     for step in &plan.ineffective {

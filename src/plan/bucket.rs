@@ -10,7 +10,8 @@ use crate::settings::{self, Facts, FieldDiff, Reading, SettingChange, SettingId}
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::{Class, Problem, join_names};
 
-/// Plans the bucket and its settings; returns the step that makes it managed, by creating or by tagging it, if there is one.
+/// Plans the bucket and its settings; returns the step that makes it managed by creating or tagging it, if there is
+/// one.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
     use ConditionType::{BucketReady, RegionMatched};
     let name = &desired.bucket.name;
@@ -21,7 +22,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
             let new = settings::Live { tags: Reading::Set(tags.clone().into()), ..settings::Live::of_new_bucket() };
             let create = planner.step(BucketReady, Action::CreateBucket { tags }, presence_diff("bucket", false), &[]);
-            // Nothing of it is read, so nothing can be unreadable.
+            // Nothing is read, so nothing can be unreadable.
             let (changes, _) = desired.bucket.settings.changes(&new);
             settings(planner, desired, changes, &[create]);
             Some(create)
@@ -45,7 +46,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             } else {
                 planner.unreadable(BucketReady, problem);
             }
-            // What it does not record as managed may be foreign: grant nothing on it.
+            // A bucket that is not recorded as managed may be foreign: grant nothing on it.
             planner.frozen |= !remembered;
             None
         }
@@ -53,7 +54,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// A bucket that is there: whose it is, and its settings; returns the step that marks it as managed, if there is one.
+/// Plans an existing bucket: its owner and its settings; returns the step that marks it as managed, if there is one.
 fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live: &settings::Live) -> Option<usize> {
     use ConditionType::BucketReady;
     let name = &desired.bucket.name;
@@ -97,13 +98,13 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     let (mut changes, mut unread) = desired.bucket.settings.changes(live);
     if adopt && (adopts || changes.iter().any(|change| !change.foreign.is_empty())) {
         (changes, unread) = desired.bucket.settings.adopting().changes(live);
-        // What others have under names of the spec is replaced only as approved, in a managed bucket too.
+        // Foreign parts with names that the spec lists are replaced only with approval, even in a managed bucket.
         planner.adopts.push(BucketReady);
     }
     if ownership == Ownership::Untagged && same {
         changes.iter_mut().for_each(mark_restored);
     }
-    // Mark it first: then nothing is granted on what is not, and an adoption that is broken off continues.
+    // Mark it first: then the operator grants nothing on an unmarked bucket, and an interrupted adoption continues.
     let (marks, changes): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|change| adopts && change.setting == SettingId::BucketTags);
     let (first, hands_off) = (planner.plan.steps.len(), planner.plan.hands_off);
@@ -121,17 +122,18 @@ fn there(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, live
     marked
 }
 
-/// Whether a bucket of the desired name is the one that the recorded state knows.
+/// Whether a bucket with the desired name is the bucket of the recorded state.
 enum Identity<'a> {
-    /// It was created when the managed one was.
+    /// It has the creation date of the managed bucket.
     Same,
-    /// It was created at another time.
+    /// It has another creation date.
     Another,
-    /// The recorded state knows no bucket of this name, or AWS was not asked when it was created.
+    /// The recorded state has no bucket with this name, or the creation date was not read.
     Unknown,
-    /// The recorded state knows it, but not when it was created: an older version of the operator noted neither date nor namespace.
+    /// The recorded state has it without a creation date: an older version of the operator recorded neither date nor
+    /// namespace.
     Undated,
-    /// AWS did not tell when it was created.
+    /// The creation date could not be read.
     Unclear(&'a Problem),
 }
 
@@ -148,14 +150,14 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
     }
 }
 
-/// Changes nothing at all; what the operator granted on its name, when a managed bucket had it, is taken back.
+/// Changes nothing in the bucket. The operator withdraws what it granted on the name while a managed bucket had it.
 fn not_ours(planner: &mut Planner<'_>, known: Identity<'_>, message: String) -> Option<usize> {
     planner.freeze(ConditionType::BucketReady, Reason::BucketNotOwned, message);
     planner.withdraws = !matches!(known, Identity::Same);
     None
 }
 
-/// Tags of a bucket that had lost them: it is emptied or deleted only with consent (plan/deletion.rs).
+/// Marks a bucket that had lost its tags: it is emptied or deleted only with consent (plan/deletion.rs).
 fn mark_restored(change: &mut SettingChange) {
     if let settings::Write::BucketTags(tags) = &mut change.write {
         let mut more = (**tags).clone();
@@ -164,7 +166,7 @@ fn mark_restored(change: &mut SettingChange) {
     }
 }
 
-/// A write of tags that also tells that the bucket was there before: deletion never empties it.
+/// A write of tags that also records that the bucket existed before: deletion never empties it.
 fn marked_as_adopted(mut change: SettingChange) -> SettingChange {
     if let settings::Write::BucketTags(tags) = &mut change.write {
         let mut more = (**tags).clone();
@@ -199,7 +201,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
                 continue;
             }
         }
-        // Putting back what was in force already is no loosening.
+        // Restoring a value that was in force already weakens nothing.
         if let Some(weakens) = change.weakens
             && enforced
             && !planner.wrote(name)

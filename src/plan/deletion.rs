@@ -1,8 +1,8 @@
 //! The plan for an object that is being deleted. It creates nothing, and removes only managed resources.
 //!
-//! `Retain` reads nothing from AWS and needs no account: the operator releases the Secret, and everything else stays as it is.
-//! `Delete` first deletes the key, so that no one can use what is about to be deleted, then policy, user, Secret and the access to
-//! it, and the bucket if it is empty or `forceDestroy` is set.
+//! `Retain` reads nothing from AWS and needs no account: the operator releases the Secret, and everything else stays as
+//! it is. `Delete` deletes the key first, so that no one can use what is about to be deleted. Then it deletes policy,
+//! user, Secret and the access to it, and the bucket if it is empty or `forceDestroy` is set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::settings::{self, FieldDiff, Reading, SettingId};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Class;
 
-/// Plans `deletionPolicy: Retain`. Anyone who may read the Secrets continues reading them: no consumer notices.
+/// Plans `deletionPolicy: Retain`. Consumers that can read the Secrets can still read them.
 pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, readers: &BTreeMap<String, Access>) -> Plan {
     let mut planner = Planner::new(remembered);
     for (name, secret) in secrets {
@@ -45,7 +45,7 @@ pub fn retained_secrets(object: &BucketConnection, remembered: &Remembered) -> B
     if remembered.credentials.secret_name.is_none() {
         names.insert(names::secret(object));
     }
-    // No Secret has a name that is none.
+    // An invalid name cannot be that of a Secret.
     names.retain(|name| names::is_object_name(name));
     names
 }
@@ -65,7 +65,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
     let mut plan = planner.finish();
     modes::apply_modes(&mut plan, &desired.management);
     plan.observed.clear();
-    // What is not managed stays, so it must outlive the object.
+    // Foreign resources stay, so they must not depend on the object.
     let mut planner = Planner { plan, place: desired.place(), ..Planner::new(remembered) };
     if desired.management.of("credentials") != ManagementMode::Enforce && matches!(observed.secret, Secret::Ours(_)) {
         let action = Action::ReleaseSecret { name: desired.secret.name.clone() };
@@ -77,7 +77,8 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
     planner.finish()
 }
 
-/// Plans `deletionPolicy: Release`: as `Retain`, and the operator's tags go, so that another connection may adopt what is there.
+/// Plans `deletionPolicy: Release`: as `Retain`, and the operator removes its tags, so that another connection can
+/// adopt the resources.
 pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) -> Plan {
     let mut secrets = observed.earlier_secrets.clone();
     secrets.insert(desired.secret.name.clone(), observed.secret.clone());
@@ -112,7 +113,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
     }
     match &observed.managed_policy {
         Reading::Unreadable(problem) => planner.unreadable(ConditionType::PolicyInSync, problem),
-        // Without tags it was recognized by its version, which the status records.
+        // A policy read without tags was recognized by its version, which the status records.
         Reading::Set(policy) if policy.tags.as_ref().is_none_or(marked) => {
             let remove = policy.tags.as_ref().map_or_else(|| vec![names::OWNER_TAG.to_owned()], marks);
             let action = Action::TagPolicy { arn: desired.policy.arn.clone(), set: Tags::new(), remove };
@@ -219,7 +220,7 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
     match &observed.bucket {
         Bucket::Unreadable(problem) if problem.class == Class::Denied && planner.remembered.bucket.is_none() => {}
         Bucket::Unreadable(problem) => planner.unreadable(part, problem),
-        // Only the tag says that a bucket may be deleted; what the status records is not enough for that.
+        // Only the tag allows the deletion of a bucket; the recorded state is not enough.
         Bucket::There(_) if observed.bucket.is_ours(desired) => {
             if let Some(message) = lacks_consent(desired, observed) {
                 return planner.stall(part, Reason::AwaitingApproval, message);
@@ -247,7 +248,7 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                         );
                         planner.stall(part, Reason::BucketNotEmpty, message);
                     } else {
-                        // Unfinished uploads do not keep S3 from deleting the bucket.
+                        // Unfinished uploads do not prevent S3 from deleting the bucket.
                         planner.step(part, Action::DeleteBucket, absence_diff("bucket"), keys);
                     }
                 }
@@ -260,7 +261,8 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
     }
 }
 
-/// A bucket whose ownership tag was missing for a time may have been someone else's meanwhile: it is deleted only with consent.
+/// A bucket whose ownership tag was missing for a time may have been foreign in between: it is deleted only with
+/// consent.
 fn lacks_consent(desired: &Desired, observed: &Observed) -> Option<String> {
     observed.bucket.tags()?.get(names::RESTORED_TAG)?;
     let hash = adoption::hash(desired, &[FieldDiff::new("bucket", Some(json!("present")), None)]);

@@ -10,7 +10,7 @@ use crate::vocabulary::problem::DENIERS;
 const PART: ConditionType = ConditionType::CredentialsReady;
 const FIELDS: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
-/// Plans to try the key in the Secret `name`, after `base`.
+/// Plans to verify the key in the Secret `name`, after `base`.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, name: &str, base: &[usize]) {
     match &observed.secret {
         Secret::Absent => {
@@ -33,7 +33,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             let known = &planner.remembered;
             let another = known.credentials.access_key_id.as_ref() != Some(&key.id);
             if another || !known.verified || known.unproven || !base.is_empty() {
-                // It is not new, so there is nothing to wait for.
+                // The key is not new, so nothing has to propagate.
                 let action = Action::Verify { key: Some(key.clone()), patient: false };
                 planner.step(ConditionType::Verified, action, Vec::new(), base);
             }

@@ -1,4 +1,4 @@
-//! The access keys' part of a plan: the moves of the key machine (`keys/`) become steps.
+//! The access keys' part of a plan: turns the moves of the key machine (`keys/`) into steps.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub(super) struct Before {
 /// Plans keys and Secrets.
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, before: &Before) {
     let Before { new_user, base, granted } = before;
-    // A new user has no sessions from before.
+    // A new user has no earlier sessions.
     if !*new_user {
         revocation::keep(planner, observed, now);
     }
@@ -66,11 +66,11 @@ struct Steps<'p, 'r, 'd> {
     after_grant: Vec<usize>,
     /// The step that deletes an orphan.
     orphan: Option<usize>,
-    /// Steps after which the current key can be proven: the Secret is right, the key active.
+    /// Steps after which the current key can be verified: the Secret is right, the key active.
     ready: Vec<usize>,
-    /// The step that proves the current key.
+    /// The step that verifies the current key.
     proven: Vec<usize>,
-    /// The step that proves the pending key.
+    /// The step that verifies the pending key.
     pending: Vec<usize>,
 }
 
@@ -146,7 +146,7 @@ impl Steps<'_, '_, '_> {
         let (reason, message) = match obstacle {
             Obstacle::Unreadable(part, problem) => return self.planner.unreadable(part, &problem),
             Obstacle::SecretNotOwned(why) => {
-                // Without a key that could go on working, nothing else makes sense.
+                // If no key can continue to work, no other step makes sense.
                 self.planner.frozen |= self.planner.remembered.credentials.access_key_id.is_none();
                 let message = format!(
                     "Secret {main} {why}, so the operator does not overwrite it; choose another credentials.secret.name, or delete that Secret"
@@ -199,12 +199,12 @@ impl Steps<'_, '_, '_> {
         self.planner.stall(part, reason, message);
     }
 
-    /// Issues a key into the Secret: as the first one, or in place of one that is lost.
+    /// Issues a key into the Secret: as the first key, or in place of a lost one.
     fn issue(&mut self, issue: Issue) {
         let diffs = self.why(&issue.why);
         let mut after: Vec<usize> = self.orphan.into_iter().collect();
         if !issue.room.is_empty() {
-            // Such a key may still be in use where it was pasted, so it goes only if there is a Secret for the new one.
+            // Such a key may still be in use somewhere else, so it is deleted only if the new key has a Secret.
             let name = self.desired.secret.name.clone();
             let tried = self.planner.step(PART, Action::DryRunSecret { name }, Vec::new(), &[]);
             after.extend(issue.room.into_iter().map(|id| self.delete(PART, id, &[tried])).collect::<Vec<_>>());
@@ -222,7 +222,7 @@ impl Steps<'_, '_, '_> {
             retire: issue.obsolete.clone(),
         };
         let issued = self.planner.step(PART, action, diffs, &before);
-        // Beside the proof, which takes longer.
+        // In parallel with the verification, which takes longer.
         self.quiet(PART, Action::RecordKeys { ledger, issued: true }, Vec::new(), &[issued]);
         let after = [self.after_grant.as_slice(), &[issued]].concat();
         let proven = self.verify(ConditionType::Verified, None, &after);
@@ -230,7 +230,7 @@ impl Steps<'_, '_, '_> {
             self.delete(PART, id, &[proven]);
         }
         self.drop_earlier_secrets(vec![issued]);
-        // Of a later key it is written by the next reconcile, which looks first whether there is one of that name.
+        // For a later key the next reconcile writes it, after it has read whether a Secret of that name exists.
         if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.version) {
             let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
@@ -239,7 +239,7 @@ impl Steps<'_, '_, '_> {
         self.restart(None, &[proven]);
     }
 
-    /// Issues the pending key into its waiting Secret, proves it there, and publishes it.
+    /// Issues the pending key into its waiting Secret, verifies it there, and publishes it.
     fn issue_pending(&mut self, issue: Issue) {
         let diffs = self.why(&issue.why);
         let mut before = self.base.clone();
@@ -255,8 +255,8 @@ impl Steps<'_, '_, '_> {
         self.publish(ROTATION, None, &[proven]);
     }
 
-    /// Notes on the user, before a key is issued beside `known`, that this is about to happen: on a new user in the call that creates
-    /// it, else by a step of its own.
+    /// Records on the user that a key is about to be issued next to `known`: for a new user in the call that creates
+    /// it, otherwise by a separate step.
     fn announce(&mut self, part: ConditionType, known: &[String], after: &[usize]) -> Option<usize> {
         let mut ledger = announcement(&self.planner.remembered.credentials, known, self.now, ATTEMPT);
         let creates = self.planner.plan.steps.iter_mut().find_map(|step| match &mut step.action {
@@ -272,7 +272,7 @@ impl Steps<'_, '_, '_> {
         Some(self.quiet(part, Action::RecordKeys { ledger, issued: false }, Vec::new(), after))
     }
 
-    /// Gives the Secret the pending key; its waiting Secret goes, unless it is the one that the key has for itself.
+    /// Writes the pending key to the Secret, and deletes its waiting Secret unless that is the key's own.
     fn publish(&mut self, part: ConditionType, key: Option<KeyPair>, after: &[usize]) {
         let (name, version) = (self.desired.secret.name.clone(), self.next_number());
         let created_at = self.observed.pending.ours().and_then(|next| next.key_created_at);
@@ -295,23 +295,23 @@ impl Steps<'_, '_, '_> {
         self.restart(id.as_ref(), &[written]);
     }
 
-    /// Name of the Secret in which the pending key waits, or is to wait.
+    /// Name of the Secret that holds the pending key, or will hold it.
     fn waiting_secret(&self) -> String {
         let noted = self.planner.remembered.credentials.pending.as_ref().map(|noted| noted.secret_name.clone());
         noted.unwrap_or_else(|| self.desired.secret.pending(self.number()))
     }
 
-    /// Number of the current key, where keys were ever kept by version.
+    /// Number of the current key, if keys were ever versioned.
     fn number(&self) -> Option<i64> {
         self.planner.remembered.number(&self.observed.secret)
     }
 
-    /// Number of the pending key: the current one has one itself as soon as keys are kept by version.
+    /// Number of the pending key: the current key has one as soon as keys are versioned.
     fn next_number(&self) -> Option<i64> {
         self.desired.secret.versioned.then(|| self.number().unwrap_or(1) + 1)
     }
 
-    /// Makes the Secret right for `key`.
+    /// Writes `key` to the Secret, if its contents differ.
     fn write_secret(&mut self, key: &KeyPair) -> Option<usize> {
         let number = self.number();
         let number = if self.desired.secret.versioned { Some(number.unwrap_or(1)) } else { number };
@@ -319,7 +319,8 @@ impl Steps<'_, '_, '_> {
         self.write(&name, self.observed.secret.ours(), key, number)
     }
 
-    /// Writes `key` to the Secret `name`, which is `live`, where its data differ from what `key` makes of it, or it is not marked as ours.
+    /// Writes `key` to the Secret `name`, which is `live`, if its data differ from the desired data for `key`, or if it
+    /// is not marked as managed.
     fn write(&mut self, name: &str, live: Option<&OwnSecret>, key: &KeyPair, version: Option<i64>) -> Option<usize> {
         let differs = self.differences(live, key);
         let same_version = live.is_some_and(|secret| secret.version == version);
@@ -337,7 +338,7 @@ impl Steps<'_, '_, '_> {
         };
         let created_at = self.planner.remembered.key_created_at(&self.observed.secret);
         let action = Action::WriteSecret { name: name.to_owned(), key: Some(key.clone()), created_at, version };
-        // A Secret that was retained, or restored from a backup, has not drifted.
+        // A Secret that was retained, or restored from a backup, is not drift.
         Some(if claims { self.quiet(PART, action, diffs, &[]) } else { self.planner.step(PART, action, diffs, &[]) })
     }
 
@@ -354,9 +355,9 @@ impl Steps<'_, '_, '_> {
         diffs
     }
 
-    /// Secrets of earlier names go once the new one holds the key.
+    /// Secrets with earlier names are deleted once the new one holds the key.
     fn drop_earlier_secrets(&mut self, mut after: Vec<usize>) {
-        // One that a key has for itself before the one by whose mark it is found.
+        // A key's own Secret is deleted before the Secret whose annotation names it.
         let main = &self.desired.secret.name;
         let ours = |(name, secret): &(&String, &Secret)| *name != main && matches!(secret, Secret::Ours(_));
         for (name, _) in self.observed.earlier_secrets.iter().rev().filter(ours) {
@@ -364,7 +365,7 @@ impl Steps<'_, '_, '_> {
         }
     }
 
-    /// Restarts workloads that do not use the key of this id yet, or all where this plan issues it.
+    /// Restarts workloads that do not use the key with this id yet, or all if this plan issues the key.
     fn restart(&mut self, key: Option<&String>, after: &[usize]) {
         let Reading::Set(workloads) = &self.observed.workloads else { return };
         for workload in workloads.iter().filter(|workload| key.is_none() || workload.key.as_ref() != key) {
@@ -389,14 +390,14 @@ impl Steps<'_, '_, '_> {
         self.quiet(part, Action::DeleteSecret { name: name.to_owned() }, diffs, after)
     }
 
-    /// Adds a step that reverts nothing: what the machine does with its own keys is no drift.
+    /// Adds a step that reverts no drift: changes by the key machine to its own keys are not drift.
     fn quiet(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
         let step = self.planner.step(part, action, diffs, after);
         self.planner.plan.steps[step].drift = false;
         step
     }
 
-    /// Why a key is issued, as the difference that it makes.
+    /// Why a key is issued, as a diff.
     fn why(&self, why: &Why) -> Vec<FieldDiff> {
         let secret =
             |field: &str, live: Value| vec![FieldDiff::new(format!("secret[{field}]"), Some(live), Some(json!("(secret)")))];
@@ -432,7 +433,7 @@ fn no_room(user: &str, foreign: &[String], ours: Option<&str>) -> String {
     }
 }
 
-/// Name of the Secret that the key has for itself once the plan so far is carried out, if it is sure to be ours.
+/// Name of the key's own Secret once the plan so far is executed, if that Secret is certain to be managed.
 pub(super) fn own_after(planner: &Planner<'_>, desired: &Desired, observed: &Observed) -> Option<String> {
     let main = &desired.secret.name;
     let steps = || planner.plan.steps.iter().map(|step| &step.action);

@@ -40,7 +40,7 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
         None => identity(&mut planner, desired, observed, now, bucket),
     }
     if planner.plan.hands_off && !planner.foreign {
-        // Observing takes nothing from anyone, but no one is shown what belongs to another connection.
+        // Observing changes nothing, but the plan shows nothing of what belongs to another connection.
         planner.frozen = false;
     }
     if planner.frozen {
@@ -59,10 +59,11 @@ pub fn plan(desired: &Desired, observed: &Observed, remembered: &Remembered, now
 /// Plans the user, its policy, its key, the Secret and the access to it.
 fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, now: Timestamp, bucket: Option<usize>) {
     let user = user::plan(planner, desired, observed);
-    // Anyone who may name a bucket in the spec must get no permission on it, and no key, before the bucket is known to be managed.
+    // A tenant that can name a bucket in the spec must get no permission on it, and no key, before the bucket is known
+    // to be managed.
     let base: Vec<usize> = [bucket, user].into_iter().flatten().collect();
     let granted = policy::plan(planner, desired, observed, user.is_some(), &base);
-    // What is not enforced is not waited for.
+    // The plan does not wait for what is not enforced.
     let granted = if desired.management.of("policy") == ManagementMode::Enforce { granted } else { Vec::new() };
     keys::plan(planner, desired, observed, now, &keys::Before { new_user: user.is_some(), base, granted });
     access::plan(planner, desired, observed);

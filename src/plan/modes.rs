@@ -38,7 +38,8 @@ impl Action {
     }
 }
 
-/// Takes the steps out that are not to be carried out, with those that need them; what is observed is kept to be shown.
+/// Removes the steps that must not be executed, and those that depend on them; steps of observed sections are kept to
+/// be shown.
 pub(super) fn apply_modes(plan: &mut Plan, management: &Management) {
     let (mut steps, mut places) = (Vec::new(), Vec::new());
     for step in std::mem::take(&mut plan.steps) {
@@ -51,7 +52,7 @@ pub(super) fn apply_modes(plan: &mut Plan, management: &Management) {
             }
             (mode, _) => {
                 places.push(None);
-                // A record of what is not done says nothing.
+                // A record of a step that is not executed says nothing.
                 if mode != ManagementMode::Ignore && !matches!(step.action, Action::RecordKeys { .. }) {
                     plan.observed.push(Step { after: Vec::new(), drift: false, ..step });
                 }

@@ -17,9 +17,9 @@ pub(super) struct Planner<'a> {
     pub(super) wanted: BTreeMap<&'static str, String>,
     pub(super) plan: Plan,
     pub(super) ineffective: breaker::Ineffective,
-    /// Something basic is foreign: the plan changes nothing.
+    /// A basic resource is foreign: the plan changes nothing.
     pub(super) frozen: bool,
-    /// Something basic belongs to another connection.
+    /// A basic resource belongs to another connection.
     pub(super) foreign: bool,
     /// What is adopted, by the part that reports it.
     pub(super) adopts: Vec<ConditionType>,
@@ -40,7 +40,7 @@ impl<'a> Planner<'a> {
 
     /// Adds a step; returns its index.
     pub(super) fn step(&mut self, part: ConditionType, action: Action, diffs: Vec<FieldDiff>, after: &[usize]) -> usize {
-        // What is done for a rotation is no part of what a connection consists of.
+        // A rotation step is not part of what a connection consists of.
         let lasting = ConditionType::PARTS.contains(&part);
         let drift = !diffs.is_empty() && lasting && self.wrote(action.section());
         self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift, cause: None });
@@ -79,7 +79,7 @@ impl<'a> Planner<'a> {
         self.frozen = true;
     }
 
-    /// The same for something that belongs to another connection: the plan also shows nothing of it.
+    /// The same for a resource that belongs to another connection: the plan also shows nothing of it.
     pub(super) fn freeze_foreign(&mut self, part: ConditionType, reason: Reason, message: String) {
         self.freeze(part, reason, message);
         self.foreign = true;
@@ -114,13 +114,13 @@ pub(super) fn of_earlier_namespace(what: &str) -> String {
     )
 }
 
-/// The diff of something that either exists or does not.
+/// The diff of something that exists or does not.
 pub(super) fn presence_diff(path: &str, live: bool) -> Vec<FieldDiff> {
     let present = |is: bool| is.then(|| serde_json::json!("present"));
     vec![FieldDiff::new(path, present(live), present(!live))]
 }
 
-/// Tag diffs for a user, whose tags are set and removed by key.
+/// Tag changes for a user, whose tags are set and removed by key.
 pub(super) fn tag_changes(live: &Tags, merged: &Tags) -> (Tags, Vec<String>) {
     let set = merged.iter().filter(|(key, value)| live.get(*key) != Some(*value));
     let set: BTreeMap<_, _> = set.map(|(key, value)| (key.clone(), value.clone())).collect();

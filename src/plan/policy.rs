@@ -38,7 +38,7 @@ pub(super) fn plan(
     steps
 }
 
-/// Takes back the steps from `first` on where they would give permissions to an unaccounted key; returns whether they did.
+/// Removes the steps from `first` on if they would give permissions to an unaccounted key; returns whether they did.
 fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, first: usize) -> bool {
     let unknown = Owners::of(planner.remembered, observed).strangers(&observed.keys);
     let grants = |step: &Step| {
@@ -56,7 +56,7 @@ fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, f
         user = desired.user.name,
     );
     planner.stall(PART, Reason::ForeignAccessKeys, message);
-    // Of a user that was found by its tag alone nothing is known but that.
+    // For a user that was found by its tag alone, the tag is all that is known.
     planner.frozen |= planner.remembered.user.is_none();
     true
 }
@@ -95,8 +95,9 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
     planner.write(PART, action, diffs, base).into_iter().collect()
 }
 
-/// Whether the inline policy of the desired name is managed: under the operator's own name for it, or because the status says that
-/// the operator wrote it. A connection that was applied again, which records nothing, finds its own by what it says.
+/// Whether the inline policy with the desired name is managed: it has the operator's default name, or the status
+/// records that the operator wrote it. A connection that was applied again, without recorded state, recognizes its
+/// policy by the document.
 pub(super) fn owns_inline(planner: &Planner<'_>, desired: &Desired, live: &Value) -> bool {
     let found_again = planner.remembered.user.is_none() && desired.policy.document.same_as(live);
     desired.policy.name == names::INLINE_POLICY || planner.remembered.policy(desired).is_some() || found_again
@@ -166,7 +167,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
     steps
 }
 
-/// Marks the policy as managed, where its tags were read and do not say so, or name another namespace.
+/// Marks the policy as managed, if its tags were read and do not say so, or name another namespace.
 fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours: bool, base: &[usize]) -> Option<usize> {
     let tags = live.tags.clone().or_else(|| (!ours).then(Tags::new))?;
     let set: Tags = desired.marks().into_iter().filter(|(key, value)| tags.get(key) != Some(value)).collect();
@@ -178,14 +179,14 @@ fn mark(planner: &mut Planner<'_>, desired: &Desired, live: &ManagedPolicy, ours
     (!diffs.is_empty()).then(|| planner.step(PART, action, diffs, base))
 }
 
-/// Takes the user's permissions back where the bucket is no longer managed. What differs is written again once it is.
+/// Withdraws the user's permissions if the bucket is no longer managed. They are written again once it is.
 pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     let ours = matches!(&observed.user, Reading::Set(user) if super::user::owned(planner, desired, user));
     let enforced = desired.management.of("policy") == ManagementMode::Enforce;
     if !(ours && enforced) {
         return;
     }
-    // The spec may have changed, and the permissions still be those of the one before.
+    // The spec may have changed while the permissions are still those of the previous one.
     remove_earlier(planner, desired, observed, true, &[]);
     let action = match (&observed.inline_policy, &observed.managed_policy) {
         (Reading::Set(live), _) if owns_inline(planner, desired, live) => {
@@ -199,7 +200,7 @@ pub(super) fn withdraw(planner: &mut Planner<'_>, desired: &Desired, observed: &
     planner.plan.steps[step].drift = false;
 }
 
-/// Managed by its tags; without them, by the id that the status records.
+/// Whether the policy is managed: by its tags, or without tags by the id that the status records.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPolicy) -> bool {
     match policy.tags.as_ref().map(|tags| Ownership::of(tags, desired)) {
         Some(Ownership::Ours) => true,
@@ -210,8 +211,9 @@ pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, policy: &ManagedPo
     }
 }
 
-/// Policies of earlier specs go once the new one is in place: the user is never without permissions in between. A managed one goes
-/// only if its tag says that it is managed; an inline one, because the status names only those that the operator wrote.
+/// Deletes policies of earlier specs once the new one is in place: the user is never without permissions in between. A
+/// managed policy is deleted only if its tag says that it is managed; an inline one because the status names only those
+/// that the operator wrote.
 pub(super) fn remove_earlier(
     planner: &mut Planner<'_>,
     desired: &Desired,
@@ -226,7 +228,7 @@ pub(super) fn remove_earlier(
             None if user => Action::DeleteInlinePolicy { name: earlier.name.clone() },
             None => continue,
             Some(arn) => match observed.earlier_policies.get(arn) {
-                // Tags of earlier versions name no namespace.
+                // Tags written by earlier versions name no namespace.
                 Some(Reading::Set(tags))
                     if matches!(Ownership::of(tags, desired), Ownership::Ours | Ownership::EarlierNamespace) =>
                 {

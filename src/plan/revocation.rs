@@ -1,12 +1,12 @@
-//! The emergency: all keys and sessions of the user are revoked, before anything else in a reconcile.
+//! Revocation: in an emergency, all keys and sessions of the user are revoked, before anything else in a reconcile.
 //!
-//! A session made with a key (`sts:GetFederationToken`) outlives the key by up to 36 hours, and deleting a key takes seconds to
-//! spread. What works at once on all of them is a Deny in a policy of the user. So:
+//! A session made with a key (`sts:GetFederationToken`) outlives the key by up to 36 hours, and the deletion of a key
+//! takes seconds to propagate. A Deny in a policy of the user works at once on all of them. So:
 //!
-//! 1. the user is denied everything, and every managed key is deleted; neither waits for the other;
-//! 2. once both are done, the denial is narrowed to the sessions that began before, which the new key has none of;
+//! 1. the operator denies the user everything and deletes every managed key, in parallel;
+//! 2. once both are done, it limits the denial to the sessions that began before; the new key has none;
 //! 3. the next reconcile issues another key (keys/);
-//! 4. once the last session has ended by itself, the denial goes.
+//! 4. once the last session has expired, the operator removes the denial.
 //!
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_disable-perms.html>)
 
@@ -23,13 +23,14 @@ use crate::settings::{FieldDiff, Reading};
 use crate::vocabulary::conditions::ConditionType;
 
 const PART: ConditionType = ConditionType::CredentialsReady;
-/// How long a deleted key may still make sessions somewhere in AWS.
+/// How long a deleted key may still create sessions somewhere in AWS.
 const SPREADING: SignedDuration = SignedDuration::from_mins(2);
-/// How long a federation session lives at most
+/// Longest lifetime of a federation session
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html>).
 const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(36);
 
-/// The policy that denies everything, or only to sessions that began before. A key itself has no `aws:TokenIssueTime`.
+/// The policy that denies everything, or denies only sessions that began before a time. Requests with a key itself have
+/// no `aws:TokenIssueTime`.
 pub fn denial(sessions_before: Option<Timestamp>) -> Document {
     let before =
         |before: Timestamp| ("DateLessThan".to_owned(), [("aws:TokenIssueTime".to_owned(), vec![before.to_string()])].into());
@@ -44,11 +45,12 @@ pub fn denial(sessions_before: Option<Timestamp>) -> Document {
     Document { statements: vec![statement] }
 }
 
-/// Plans to revoke every key and session of the user that `remembered` knows. It needs nothing but the user and its keys: not the
-/// spec, the account's rules, the bucket or the policy.
+/// Plans to revoke every key and session of the user that `remembered` knows. It needs only the user and its keys: not
+/// the spec, the account's rules, the bucket or the policy.
 ///
-/// `observed` has the user and its keys. With `make_room` the denial did not fit next to the user's other inline policies: the
-/// operator's, which grants, goes first. Keys do not wait for the denial, nor the denial for them.
+/// `observed` has the user and its keys. If `make_room`, the denial did not fit next to the user's other inline
+/// policies: the operator's own policy, which grants, is deleted first. The deletion of keys and the denial do not wait
+/// for each other.
 pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, now: Timestamp) -> Plan {
     let mut planner = Planner::new(remembered);
     match &observed.user {
@@ -57,7 +59,7 @@ pub fn cut_off(remembered: &Remembered, observed: &Observed, make_room: bool, no
             planner.unreadable(PART, problem);
             return planner.finish();
         }
-        // The user is gone, or another one has its name: all managed keys and sessions went with it.
+        // The user is gone, or another user has its name: all managed keys and sessions were deleted with the user.
         _ => return planner.finish(),
     }
     let diff = |live: &str, wanted: &str| vec![FieldDiff::new("user.access", Some(json!(live)), Some(json!(wanted)))];
@@ -107,11 +109,11 @@ pub fn sessions_before(now: Timestamp) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(now)
 }
 
-/// Keeps the denial of earlier sessions as it should be, until it is not needed any longer.
+/// Keeps the denial of earlier sessions in place until it is no longer needed.
 pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestamp) {
     let revocation = match (&planner.remembered.credentials.revocation, &observed.denial) {
         (Some(known), _) => known.clone(),
-        // The status lost it: every session that began before now is denied.
+        // The status was lost: every session that began before now is denied.
         (None, Reading::Set(_)) => revocation(sessions_before(now)),
         (None, _) => return,
     };

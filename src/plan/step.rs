@@ -19,13 +19,13 @@ use crate::vocabulary::problem::{Place, Problem};
 pub struct Plan {
     /// Steps, each after those that it depends on.
     pub steps: Vec<Step>,
-    /// What the key machine decided; each of its steps refers to its move.
+    /// The decisions of the key machine; each of its steps refers to its move.
     pub moves: Vec<Move>,
     /// What blocks a part.
     pub blockers: Vec<Blocker>,
     /// Writes that had no effect several times: held back, unless they are also among the steps for another try.
     pub ineffective: Vec<Step>,
-    /// Something basic is foreign, so the plan changes nothing.
+    /// A basic resource is foreign, so the plan changes nothing.
     pub frozen: bool,
     /// Steps of sections that are only observed: differences that stay.
     pub observed: Vec<Step>,
@@ -60,7 +60,7 @@ pub struct Step {
     pub part: ConditionType,
     /// The fields that it changes; secrets never appear.
     pub diffs: Vec<FieldDiff>,
-    /// Indexes of the steps that must succeed before.
+    /// Indexes of the steps that must succeed first.
     pub after: Vec<usize>,
     /// Whether it reverts drift: the desired value is the one that was written last.
     pub drift: bool,
@@ -83,7 +83,7 @@ pub enum Action {
         /// Its tags; they make it managed.
         tags: Tags,
     },
-    /// Bounds the permissions of the user: `iam:PutUserPermissionsBoundary`.
+    /// Sets the permissions boundary of the user: `iam:PutUserPermissionsBoundary`.
     SetPermissionsBoundary {
         /// ARN of a managed policy.
         arn: String,
@@ -140,7 +140,7 @@ pub enum Action {
         /// ARN of the policy.
         arn: String,
     },
-    /// Creates an access key and writes it to a Secret: the one step that cannot be repeated.
+    /// Creates an access key and writes it to a Secret: the only step that cannot be repeated.
     IssueKey {
         /// Name of the Secret.
         secret: String,
@@ -259,7 +259,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the step writes to the bucket: such writes go one after the other, parallel ones collide (409 OperationAborted).
+    /// Whether the step writes to the bucket: such writes are sent one after the other, because parallel ones collide
+    /// (409 OperationAborted).
     pub fn writes_bucket(&self) -> bool {
         matches!(self, Self::CreateBucket { .. } | Self::WriteSetting(_) | Self::EmptyBucket | Self::DeleteBucket)
     }

@@ -79,8 +79,8 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     }
 }
 
-/// A user that is adopted has no permissions, and no keys, but those that it gets: its new key would have the permissions too, and
-/// anyone who has an old key would have those of the connection.
+/// A user that is adopted must have no permissions and no keys of its own. Otherwise its new key would have those
+/// permissions too, and each old key would get the permissions of the connection.
 fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) {
     if !observed.takes_user(desired, planner.remembered) || planner.plan.hands_off {
         return;
@@ -110,8 +110,8 @@ fn refuse_rights_of_its_own(planner: &mut Planner<'_>, desired: &Desired, observ
     }
 }
 
-/// Bounds the permissions of a user that is managed. A boundary is never taken away, and one that someone else set is never
-/// replaced: it may be what holds the user back.
+/// Sets the permissions boundary of a managed user. The operator never removes a boundary, and never replaces one that
+/// someone else set: it may be what restricts the user.
 fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
     let Some(arn) = desired.user.boundary.as_ref().filter(|arn| user.boundary.as_ref() != Some(arn)) else { return };
     let set_by_us = |arn: &String| planner.remembered.user.as_ref().is_some_and(|user| user.permissions_boundaries.contains(arn));
@@ -127,12 +127,12 @@ fn bound(planner: &mut Planner<'_>, desired: &Desired, user: &User) {
     planner.write(PART, Action::SetPermissionsBoundary { arn: arn.clone() }, vec![diff], &[]);
 }
 
-/// No one's, and to be adopted or only observed.
+/// The user has no owner, and is to be adopted or only observed.
 fn may_look(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     (desired.user.adopt || planner.plan.hands_off) && Ownership::of(&user.tags, desired) == Ownership::Untagged
 }
 
-/// Managed by its tags; without them, by the id that AWS never gives twice.
+/// Whether the user is managed: by its tags, or without tags by its id, which AWS never reuses.
 pub(super) fn owned(planner: &Planner<'_>, desired: &Desired, user: &User) -> bool {
     match Ownership::of(&user.tags, desired) {
         Ownership::Ours => true,

@@ -1,9 +1,11 @@
-//! The IAM policy that the operator itself needs: for some connections, exactly theirs; for an account, what any may need.
+//! The IAM policy that the operator itself needs: for some connections, exactly what they need; for an account, what
+//! any connection may need.
 //!
-//! Names of permissions and the resources that they take:
-//! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html> and `list_identityandaccessmanagement.html`
-//! next to it. The operator calls nothing of KMS: S3 sets a key as a bucket's default without asking for a permission on it, and objects are
-//! written with the issued key. `sts:GetCallerIdentity` needs no permission.
+//! Names of permissions and their resources:
+//! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html> and
+//! `list_identityandaccessmanagement.html` next to it. The operator makes no KMS calls: S3 sets a key as a bucket's
+//! default without a permission on it, and objects are written with the issued key. `sts:GetCallerIdentity` needs no
+//! permission.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +18,7 @@ use crate::desired::{Desired, Destroy, names};
 use crate::observed::Remembered;
 use crate::settings::SettingId;
 
-/// Characters that a managed policy may have, white space not counted
+/// Characters that a managed policy may have, without white space
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 pub const LIMIT: usize = 6_144;
 
@@ -62,15 +64,15 @@ impl Policy {
     }
 }
 
-/// All that connections of an account may reach.
+/// Everything that connections of an account may reach.
 pub struct Scope<'a> {
-    /// `aws`, `aws-cn`, ...
+    /// Partition: `aws`, `aws-cn`, ...
     pub partition: &'a str,
-    /// Twelve digits; without it, the account that the policy is in.
+    /// Account id, twelve digits; without it, the account that the policy is in.
     pub account_id: Option<&'a str>,
     /// Path of users and managed policies.
     pub user_path: &'a str,
-    /// Patterns of bucket names; all without any.
+    /// Patterns of bucket names; empty for all buckets.
     pub buckets: &'a [String],
     /// ARN of the boundary that every user must have.
     pub permissions_boundary: Option<&'a str>,
@@ -82,7 +84,7 @@ impl Default for Scope<'_> {
     }
 }
 
-/// The policy for whatever connections an account may get.
+/// The policy for any connections of an account.
 pub fn for_account(scope: &Scope<'_>) -> Policy {
     let arn = format!("arn:{}", scope.partition);
     let iam = format!("{arn}:iam::{}", scope.account_id.unwrap_or("*"));
@@ -111,14 +113,14 @@ pub fn for_account(scope: &Scope<'_>) -> Policy {
     grants.policy()
 }
 
-/// The policy for an identity from which an `AWSAccount` only continues to other roles.
+/// The policy for an identity with which an `AWSAccount` only assumes other roles.
 pub fn for_roles(roles: &[String]) -> Policy {
     let (action, resource) = (one_or_many(["sts:AssumeRole"]), one_or_many(roles));
     let statement = Statement { sid: "Roles".to_owned(), effect: "Allow", action, resource, condition: Conditions::new() };
     Policy { version: "2012-10-17", statements: vec![statement] }
 }
 
-/// The policy for just these connections, all of one account.
+/// The policy for exactly these connections, all of one account.
 pub fn for_connections(connections: &[(Desired, Remembered)], permissions_boundary: Option<&str>) -> Policy {
     let account = connections.first().map(|(desired, _)| desired.account.id.as_str());
     let mut grants = Grants::new(account, permissions_boundary);
@@ -128,7 +130,8 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
         let user = &desired.user.name;
         let names = Names {
             bucket: desired.bucket.arn.clone(),
-            // On every path: AWS knows no path of a user that does not exist, and a user of this name may have another.
+            // On every path: AWS does not know the path of a missing user, and a user of this name may have another
+            // path.
             find: vec![format!("{iam}:user/{user}"), format!("{iam}:user/*/{user}")],
             user: desired.user.arn.clone(),
             policy: desired.policy.arn.clone(),
@@ -143,7 +146,7 @@ pub fn for_connections(connections: &[(Desired, Remembered)], permissions_bounda
             destroy: delete && desired.force_destroy == Destroy::Yes,
         };
         grants.connection(&needs, &names);
-        // Policies of earlier specs go when the new one is in place.
+        // Policies of earlier specs are deleted when the new one is in place.
         for earlier in remembered.earlier_policies(desired) {
             match &earlier.arn {
                 Some(arn) => grants.remove_policy(&names.user, arn),
@@ -164,7 +167,7 @@ fn settings_of(desired: &Desired) -> Vec<&'static str> {
     actions
 }
 
-/// What is done to a connection.
+/// What the operator does for a connection.
 struct Needs {
     /// Whether it has a managed user.
     user: bool,
@@ -185,7 +188,7 @@ struct Names {
     policy: String,
 }
 
-/// What a statement is for, in their order. Each has its own condition.
+/// The purpose of a statement, in the order of statements. Each has its own condition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
 enum Purpose {
     CreateBuckets,
@@ -200,7 +203,7 @@ enum Purpose {
     Policies,
 }
 
-/// Collects what is allowed, each action with its resources.
+/// Collects the allowed actions, each with its resources.
 struct Grants<'a> {
     account_id: Option<&'a str>,
     boundary: Option<&'a str>,
@@ -265,7 +268,7 @@ impl<'a> Grants<'a> {
         if needs.delete {
             self.allow(Purpose::Users, &["iam:DeleteUser"], user);
         }
-        // The inline policy, and the one that denies what was revoked.
+        // The inline policy, and the policy that denies revoked sessions.
         self.allow(Purpose::UserRights, &["iam:PutUserPolicy", "iam:DeleteUserPolicy"], user);
         if needs.managed {
             self.allow(Purpose::UserPolicies, &["iam:AttachUserPolicy"], user);
@@ -294,7 +297,7 @@ impl<'a> Grants<'a> {
         self.policies.insert(policy.to_owned());
     }
 
-    /// Actions of one purpose on the same resources go into one statement.
+    /// Actions with the same purpose and resources share one statement.
     fn policy(mut self) -> Policy {
         let mut grouped: Vec<(Purpose, Vec<&'static str>, BTreeSet<String>)> = Vec::new();
         for (purpose, action, resources) in std::mem::take(&mut self.allowed) {
@@ -323,8 +326,8 @@ impl<'a> Grants<'a> {
             conditions.entry(operator).or_default().insert(key, value);
         };
         match purpose {
-            // A bucket of that name may be another account's. IfExists: one that is not there is in no account, and must be found
-            // missing, not denied. A new bucket is always in the caller's own account.
+            // A bucket of that name may belong to another account. IfExists: a missing bucket is in no account, and
+            // must be reported as missing, not as denied. A new bucket is always in the caller's own account.
             Purpose::Buckets | Purpose::BucketsOnDelete | Purpose::ObjectsOnForcedDelete => {
                 let own = self.account_id.unwrap_or("${aws:PrincipalAccount}");
                 require("StringEqualsIfExists", "aws:ResourceAccount", json!(own));
@@ -333,7 +336,7 @@ impl<'a> Grants<'a> {
                 if let Some(boundary) = self.boundary {
                     require("StringEquals", "iam:PermissionsBoundary", json!(boundary));
                 }
-                // Anyone who may attach any policy to a user may become administrator.
+                // An identity that may attach any policy to a user could make itself administrator.
                 if purpose == Purpose::UserPolicies {
                     require("ArnLike", "iam:PolicyARN", one_or_many(&self.policies));
                 }
@@ -456,7 +459,7 @@ mod tests {
             granted["iam:AttachUserPolicy"].1,
             json!({ "ArnLike": { "iam:PolicyARN": "arn:aws:iam::123456789012:policy/x/b" } })
         );
-        // AWS knows no narrower resource for it.
+        // AWS has no narrower resource for it.
         let mut narrow = granted.iter().filter(|(action, _)| **action != "s3:ListAllMyBuckets").map(|(_, granted)| granted);
         assert!(narrow.all(|(resource, _)| resource != "*" && !resource.to_string().contains(":user/*\"")));
     }

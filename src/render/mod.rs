@@ -1,4 +1,5 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets never get here.
+//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
+//! never reach this module.
 
 pub mod iam_policy;
 
@@ -43,8 +44,8 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
     text
 }
 
-/// The same text in one line, with control characters, line separators and changes of direction spelled out: what a tenant wrote can
-/// neither look like a line of the operator nor hide one.
+/// The same text in one line, with control characters, line separators and direction changes escaped: a tenant's text
+/// can neither look like a line of the operator nor hide one.
 pub fn printable(text: &str) -> String {
     let moves = |c: char| {
         c.is_control()
@@ -67,7 +68,7 @@ fn counted(plan: &Plan) -> String {
     }
 }
 
-/// Why a key is issued, switched or deleted.
+/// Why a key is issued, activated, deactivated or deleted.
 pub fn why(plan: &Plan, step: &Step) -> Option<String> {
     let id = match &step.action {
         Action::IssueKey { .. } => None,
@@ -132,7 +133,7 @@ fn shows_fields(action: &Action) -> bool {
     )
 }
 
-/// One step in one line.
+/// One step as one line.
 pub fn summary(step: &Step, desired: &Desired) -> String {
     let (bucket, user) = (&desired.bucket.name, &desired.user.name);
     match &step.action {

@@ -1,4 +1,4 @@
-//! How many calls a second go to one account: a token bucket for each service, shared by all connections of the account.
+//! The rate limits of calls to one account: a token bucket for each service, shared by all connections of the account.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use crate::fair::{Caller, Turns, Urgency};
 use crate::vocabulary::sign_in::Budget;
 
-/// Seconds' worth of calls that may go out at once after a quiet time: a few hundred connections are created without waiting.
+/// The burst after an idle time, in seconds' worth of calls: a few hundred connections are created without waiting.
 const BURST_SECONDS: u32 = 25;
 
 /// The limits of one account.
@@ -19,13 +19,13 @@ pub(super) struct Limits {
     iam: Limit,
 }
 
-/// Calls of a namespace that may be immediate at once, and then one more each second: revocations of dozens of keys. A namespace that
-/// asks for more gets them in its turn, since it could use up what the account allows to all.
+/// Immediate calls of a namespace in a burst, and then one more each second: revocations of dozens of keys. Further
+/// calls wait for a turn, since a namespace could otherwise use up the limits of the account.
 const IMMEDIATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Namespaces whose immediate calls are recorded before those are forgotten that made none lately.
+/// Namespaces whose immediate calls are recorded, before those that made none recently are forgotten.
 const REMEMBERED: usize = 1_000;
 
-/// One call at a time waits for the limiter, and namespaces take turns at that.
+/// One call at a time waits for the limiter, and namespaces take turns to wait.
 struct Limit {
     limiter: DefaultDirectRateLimiter,
     turns: Arc<Turns>,
@@ -46,14 +46,15 @@ impl Limits {
         Self { s3: limiter(budget.s3), iam: limiter(budget.iam) }
     }
 
-    /// Waits until a call of `action`, such as `s3:PutBucketCORS`, fits. STS has limits of its own far above.
+    /// Waits until a call of `action`, such as `s3:PutBucketCORS`, is within the limit. STS has its own limits, which
+    /// are far higher.
     pub(super) async fn wait(&self, action: &str, caller: &Caller) {
         let limit = match action.split(':').next() {
             Some("s3") => &self.s3,
             Some("iam") => &self.iam,
             _ => return,
         };
-        // An immediate call goes out at once, and is missing from the budget of those that come after it.
+        // An immediate call is sent at once, and reduces the budget of later calls.
         if caller.urgency == Urgency::Immediate && limit.immediate.check_key(&caller.namespace).is_ok() {
             let _ = limit.limiter.check();
             if limit.immediate.len() > REMEMBERED {
@@ -61,7 +62,7 @@ impl Limits {
             }
             return;
         }
-        // Turns are for those that must wait.
+        // Turns are only for calls that must wait.
         if limit.turns.is_free() && limit.limiter.check().is_ok() {
             return;
         }
@@ -90,7 +91,7 @@ mod tests {
         }
     }
 
-    /// A tenant may ask for revocations without end.
+    /// A tenant may request any number of revocations.
     #[test]
     fn immediate_calls_have_an_end_for_each_namespace() {
         let limits = Limits::new(Budget { s3: 1, iam: 1 });
@@ -98,7 +99,7 @@ mod tests {
             let caller = Caller { namespace: namespace.into(), urgency: Urgency::Immediate };
             limits.wait("iam:DeleteAccessKey", &caller).now_or_never().is_some()
         };
-        // One comes back each second, so the count may be a little more on a slow machine.
+        // One more is allowed each second, so the count may be slightly higher on a slow machine.
         let went = (0..100 * IMMEDIATE.get()).take_while(|_| goes_out("a")).count();
         assert!(went >= IMMEDIATE.get() as usize && went < 50 * IMMEDIATE.get() as usize);
         assert!(goes_out("b"));

@@ -1,4 +1,4 @@
-//! One HTTP client, one configuration, clients made from it.
+//! One HTTP client, one configuration, and the clients made from it.
 
 use std::time::Duration;
 
@@ -17,17 +17,18 @@ use aws_types::sdk_config;
 use crate::credentials::{AccountKey, KeyPair};
 use crate::vocabulary::sign_in::{AssumeRole, Endpoints, SignIn};
 
-/// The SDK itself sets no limit but the one on connecting.
+/// The SDK itself limits only the time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
-/// For one attempt of a call; retries come on top.
+/// Timeout of one attempt of a call; retries are extra.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The SDK waits up to a second before its first retry; a reconcile is short, and the next reconcile is a retry too.
+/// The SDK waits up to a second before its first retry; reconciles should be short, and the next reconcile is a retry
+/// too.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const POOL_SIZE: usize = 64;
 
-/// What is wrong with the environment.
+/// An error in the environment.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `AWS_CA_BUNDLE` names a file that cannot be read.
@@ -35,15 +36,15 @@ pub enum SetupError {
     CaBundle {
         /// The file.
         path: String,
-        /// Why.
+        /// The error.
         source: std::io::Error,
     },
-    /// `AWS_CA_BUNDLE` names a file that holds no certificate.
+    /// `AWS_CA_BUNDLE` names a file without a certificate.
     #[error("AWS_CA_BUNDLE={path}: {text}; name a PEM file with the certificates to trust, or unset it")]
     NoCertificate {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The error.
         text: String,
     },
     /// The SDK would log the answer to `CreateAccessKey`.
@@ -52,7 +53,7 @@ pub enum SetupError {
 }
 
 /// Reads the usual environment: credentials by the default chain, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`,
-/// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. Signs in to nothing yet.
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. Does not sign in yet.
 pub async fn environment() -> Result<SdkConfig, SetupError> {
     if std::env::var("LOG_SENSITIVE_BODIES").is_ok() {
         return Err(SetupError::SensitiveBodies);
@@ -73,7 +74,7 @@ pub async fn environment() -> Result<SdkConfig, SetupError> {
     Ok(config)
 }
 
-/// One pool for all clients. The Rust SDK knows no `AWS_CA_BUNDLE`, which every other SDK does: with it, only the
+/// One pool for all clients. Unlike other SDKs, the Rust SDK does not support `AWS_CA_BUNDLE`: if it is set, only the
 /// certificates in that file are trusted.
 fn http_client() -> Result<SharedHttpClient, SetupError> {
     let context = tls_context()?;
@@ -87,7 +88,7 @@ fn http_client() -> Result<SharedHttpClient, SetupError> {
     ))
 }
 
-/// The certificates that are trusted.
+/// The trusted certificates.
 pub fn tls_context() -> Result<TlsContext, SetupError> {
     let trust = match std::env::var("AWS_CA_BUNDLE") {
         Ok(path) if !path.is_empty() => {
@@ -105,8 +106,8 @@ pub fn tls_context() -> Result<TlsContext, SetupError> {
     })
 }
 
-/// The configuration for an account: `base`, the operator's own, with the account's credentials, region and addresses. Signs in to
-/// nothing yet: roles are assumed when the first call is made, and again before they expire.
+/// The configuration for an account: `base`, the operator's own, with the account's credentials, region and endpoints.
+/// Does not sign in yet: roles are assumed at the first call, and again before they expire.
 pub(super) async fn signed_in(base: &SdkConfig, sign_in: &SignIn, key: Option<&AccountKey>) -> SdkConfig {
     let mut builder = base.to_builder().identity_cache(IdentityCache::lazy().build());
     if let Some(region) = &sign_in.region {
@@ -131,8 +132,8 @@ pub(super) async fn signed_in(base: &SdkConfig, sign_in: &SignIn, key: Option<&A
     config
 }
 
-/// Sets the address for all services; `None` is AWS's own. The SDK lets `AWS_ENDPOINT_URL` of the environment win over an address
-/// whose origin it does not know, so the origin is set too.
+/// Sets the endpoint for all services; `None` is AWS's own. The SDK prefers `AWS_ENDPOINT_URL` of the environment to an
+/// endpoint of unknown origin, so this sets the origin too.
 fn ask_at(builder: &mut sdk_config::Builder, url: Option<String>) {
     builder.set_endpoint_url(url);
     builder.insert_origin("endpoint_url", Origin::shared_config());
@@ -174,8 +175,8 @@ pub(super) fn iam(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_iam::Cli
     aws_sdk_iam::Client::from_conf(config.build())
 }
 
-/// The region that IAM is signed for in the partition of `region`. With IAM's own address the SDK knows it; with another, such as that of
-/// a VPC endpoint, it would sign for the region of the account, which IAM refuses
+/// The region for signing IAM calls in the partition of `region`. For IAM's own endpoint the SDK knows it; for another,
+/// such as a VPC endpoint, it would sign for the region of the account, which IAM refuses
 /// (<https://docs.aws.amazon.com/general/latest/gr/iam-service.html>, botocore's partitions.json).
 fn iam_region(region: &str) -> &'static str {
     const REGIONS: [(&str, &str); 7] = [

@@ -1,4 +1,4 @@
-//! Failures of the SDK, sorted into classes (codes: docs/reference.md, "What AWS answers").
+//! Failures of the SDK, mapped to classes (codes: docs/reference.md, "What AWS answers").
 
 use std::error::Error;
 
@@ -9,10 +9,10 @@ use aws_smithy_types::error::operation::BuildError;
 
 use crate::vocabulary::problem::{Class, Problem};
 
-/// It may have been executed all the same.
+/// The call may still have been executed.
 const NOT_UNDERSTOOD: &str = "the answer could not be understood";
 
-/// Sorts one failure.
+/// Maps one failure.
 pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, failure: &SdkError<E, HttpResponse>) -> Problem {
     match failure {
         SdkError::ServiceError(answer) => {
@@ -30,7 +30,7 @@ pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
             role_not_assumed(error).unwrap_or_else(|| unsent(action, &root_cause(error).to_string()))
         }
         SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
-        // What cannot be put into a request, now or later.
+        // A value that no request can contain, now or later.
         SdkError::ConstructionFailure(_) => {
             let text = failure.source().map(|error| root_cause(error).to_string()).unwrap_or_default();
             Problem::new(Class::Refused, action, "InvalidRequest", text)
@@ -39,7 +39,7 @@ pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
     }
 }
 
-/// A request that never went out, or got no answer.
+/// A request that was not sent, or got no answer.
 fn unsent(action: &str, root: &str) -> Problem {
     let text = root.to_lowercase();
     if text.contains("credential") || text.contains("identity") {
@@ -56,7 +56,7 @@ fn unsent(action: &str, root: &str) -> Problem {
     Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
 }
 
-/// A request that never went out because a role on the way to its credentials could not be assumed: what STS said of that.
+/// A request that was not sent because the operator could not assume a role for its credentials: the answer of STS.
 fn role_not_assumed(error: &(dyn Error + 'static)) -> Option<Problem> {
     let metadata = root_cause(error).downcast_ref::<ErrorMetadata>()?;
     let (code, message) = (metadata.code()?, metadata.message().unwrap_or_default());
@@ -137,7 +137,7 @@ pub(crate) fn unset<T>(answer: Result<T, Problem>, codes: &[&str]) -> Result<Opt
     }
 }
 
-/// A request that the SDK refuses to build is one that AWS would refuse.
+/// AWS would also refuse a request that the SDK refuses to build.
 pub(crate) fn build<T>(action: &str, built: Result<T, BuildError>) -> Result<T, Problem> {
     built.map_err(|error| Problem::new(Class::Refused, action, "InvalidRequest", error.to_string()))
 }
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// It would be retried forever, and blamed on AWS.
+    /// Otherwise the operator would retry it forever, and blame AWS.
     #[test]
     fn what_no_request_can_carry_is_refused() {
         type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;

@@ -1,8 +1,8 @@
 //! How any AWS call is made: clients, limits, counting, error classes.
 //!
-//! Every call goes through `Sdk::call`, which bounds how many run at once, counts them, and turns every failure into a
-//! [`Problem`]. Timeouts and retries are set once, in `client`. What is called is not decided here: `aws` and the modules
-//! `settings::*::wire` do that.
+//! Every call goes through `Sdk::call`, which limits the number of parallel calls, counts them, and turns every failure
+//! into a [`Problem`]. `client` sets timeouts and retries in one place. `aws` and the modules `settings::*::wire`
+//! decide which calls to make.
 
 mod budget;
 mod client;
@@ -30,10 +30,10 @@ pub use client::{SetupError, environment, tls_context};
 pub(crate) use error::{build, unset};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 
-/// How many AWS calls may run at once. Waiting for a key to propagate does not count.
+/// Maximum number of parallel AWS calls. Waiting for a key to propagate does not count.
 const CALLS_AT_ONCE: usize = 64;
 
-/// How many regions have a client at once: more than AWS has.
+/// Maximum number of regions with a client: more than AWS has.
 const REGIONS: usize = 64;
 
 tokio::task_local! {
@@ -60,13 +60,13 @@ pub struct Sdk {
 
 /// Calls on one bucket.
 pub struct BucketCalls<'a> {
-    /// The way to AWS.
+    /// Access to AWS.
     pub sdk: &'a Sdk,
     /// A client of the bucket's region.
     pub s3: aws_sdk_s3::Client,
     /// Name of the bucket.
     pub name: &'a str,
-    /// Its account: sent with every call, so that a bucket of the same name in another account is never touched.
+    /// Its account: sent with every call, so that a bucket of the same name in another account is never changed.
     pub account: &'a str,
 }
 
@@ -76,7 +76,8 @@ impl Sdk {
         Self::with(config, Endpoints::default(), None)
     }
 
-    /// Makes the clients for one account: from `config`, with the account's credentials and addresses, and within its budget.
+    /// Makes the clients for one account: from `config`, with the account's credentials and endpoints, and within its
+    /// budget.
     pub async fn for_account(config: &SdkConfig, sign_in: &SignIn, key: Option<&AccountKey>, budget: Budget) -> Self {
         let config = client::signed_in(config, sign_in, key).await;
         Self::with(config, sign_in.endpoints.clone(), Some(Limits::new(budget)))
@@ -101,7 +102,7 @@ impl Sdk {
 
     fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         let mut clients = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
-        // Names of regions are a tenant's to choose, and may be of none that there is.
+        // A tenant chooses the name of a region, and the region may not exist.
         if clients.len() >= REGIONS && !clients.contains_key(region) {
             clients.clear();
         }
@@ -116,10 +117,11 @@ impl Sdk {
         client::with_key(&self.config, &self.endpoints, key, region)
     }
 
-    /// Makes one call. `action` is what IAM must allow for it, as in `s3:PutBucketCORS`. It takes its turn, and what it costs from
-    /// the account's budget, on behalf of the [`Caller`]; within [`crate::fair::at_once`] it waits for neither.
+    /// Makes one call. `action` is the permission that IAM must allow, such as `s3:PutBucketCORS`. The call waits for a
+    /// turn and for the account's budget, on behalf of the [`Caller`]; within [`crate::fair::at_once`] it waits for
+    /// neither.
     ///
-    /// Boxed at once: the SDK's futures have many kilobytes, and a reconcile holds dozens of them one in the other.
+    /// Boxed at once: the SDK's futures have many kilobytes, and a reconcile nests dozens of them.
     pub(crate) fn call<'a, T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         &'a self,
         action: &'static str,

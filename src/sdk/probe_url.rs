@@ -1,8 +1,9 @@
-//! One HTTPS request to an address that a user names: sent without credentials; only its status counts.
+//! One HTTPS request to a URL that a user names: sent without credentials; only its status counts.
 //!
-//! The operator's network is not the user's, so the address must lead nowhere near the operator: which hosts may be named is for
-//! the AWSAccount to say, and here only names are taken, only over TLS, redirects are not followed, the body is not read, and what
-//! the name resolves to is checked by the very look-up that is connected to. No proxy is used: it would look the name up again.
+//! The operator's network is not the user's, so the URL must not reach anything near the operator. The AWSAccount
+//! decides which hosts are allowed. This module accepts only host names, uses only TLS, follows no redirects, reads no
+//! body, and checks the resolved address in the same lookup that the connection uses. It uses no proxy, which would
+//! resolve the name again.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -19,13 +20,13 @@ use crate::vocabulary::problem::{Class, Problem, Source};
 const ACTION: &str = "GET";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which addresses may be connected to.
+/// Whether a connection to an address is allowed.
 pub type Allowed = fn(IpAddr) -> bool;
 
-/// The status that `url`, of the host `host`, answers with; `trust` are the certificates that count.
+/// The status of the answer of `url`, whose host is `host`; `trust` are the trusted certificates.
 pub async fn probe_url(url: &str, host: &str, allowed: Allowed, trust: TlsContext) -> Result<u16, Problem> {
     let failed = |code: &str, text: String| Problem::at(Source::Endpoint, Class::Unavailable, ACTION, code, text);
-    // A number would go past the look-up.
+    // A numeric address would bypass the lookup.
     if host.parse::<IpAddr>().is_ok() || !url.starts_with("https://") {
         return Err(Problem::at(
             Source::Endpoint,
@@ -46,8 +47,8 @@ pub async fn probe_url(url: &str, host: &str, allowed: Allowed, trust: TlsContex
     }
 }
 
-/// Whether an address may be a server that a user names: not the operator's own host, nor what only its network can reach without
-/// being is_allowed_address, such as the metadata service. Private networks may be: that is where such servers stand.
+/// Whether an address may be a server that a user names: not the operator's own host, and nothing that only its network
+/// can reach, such as the metadata service. Private networks are allowed, because such servers are often there.
 pub fn is_allowed_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -67,8 +68,8 @@ pub fn is_allowed_address(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address to which a network translates this one: NAT64 (RFC 6052, RFC 8215), 6to4, and the form that is not used any
-/// longer.
+/// The IPv4 address to which a network translates this address: NAT64 (RFC 6052, RFC 8215), 6to4, and a form that is no
+/// longer used.
 fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let (high, low) = match (a, b) {

@@ -1,5 +1,5 @@
-//! Transfer acceleration of the bucket. It can only be turned off here: it costs money for each byte, ICA does not use it, and no
-//! bucket with a dot in its name can have it.
+//! Transfer acceleration of the bucket. The operator can only turn it off: it costs money per byte, ICA does not use
+//! it, and a bucket with a dot in its name cannot have it.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/transfer-acceleration.html>
 
@@ -67,7 +67,7 @@ pub(super) mod wire {
     use crate::sdk::{BucketCalls, unset};
     use crate::vocabulary::problem::Problem;
 
-    /// Regions without acceleration say that they do not know the call.
+    /// Regions without acceleration answer that the call is not supported.
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<String>, Problem> {
         let call = b.s3.get_bucket_accelerate_configuration().bucket(b.name).expected_bucket_owner(b.account);
         let answer = b.sdk.call("s3:GetAccelerateConfiguration", call.send()).await;

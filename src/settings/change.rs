@@ -1,4 +1,4 @@
-//! What a setting is read as, and what has to change in it.
+//! The result of reading a setting, and the change that it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use crate::vocabulary::problem::Problem;
 
-/// A write, and what it changes.
+/// A write, and the fields that it changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change<W> {
     /// The fields that change.
     pub diffs: Vec<FieldDiff>,
     /// What to send.
     pub write: W,
-    /// The protection that it takes from the bucket, such as "turns blockPublicAcls off": done only where `bucket.allowWeaker`
-    /// names the setting.
+    /// The protection that it removes from the bucket, such as "turns blockPublicAcls off": done only if
+    /// `bucket.allowWeaker` names the setting.
     pub weakens: Option<String>,
-    /// What of others stands in its way, so that it cannot be done.
+    /// The foreign configuration that blocks the write.
     pub blocked: Option<String>,
-    /// What others have under names of the spec, by path: it is left as it is.
+    /// Foreign parts with names that the spec lists, by path: they are left as they are.
     pub foreign: Vec<String>,
-    /// Names that the write adds, where the setting is shared with others: these become ours.
+    /// Names that the write adds, if the setting also has foreign parts: these become managed.
     pub adds: Vec<String>,
 }
 
 impl<W> Change<W> {
-    /// A change of some fields; `None` where there are none.
+    /// A change of some fields; `None` if there are none.
     pub fn of(diffs: Vec<FieldDiff>, write: W) -> Option<Self> {
         (!diffs.is_empty()).then_some(Self::new(diffs, write))
     }
@@ -40,7 +40,7 @@ impl<W> Change<W> {
         Self::new(vec![FieldDiff::new(path, live, desired)], write)
     }
 
-    /// The same, marked as taking protection away where `weakens` says which.
+    /// The same change, marked as weakening if `weakens` is set.
     pub fn weakening(self, weakens: Option<String>) -> Self {
         Self { weakens, ..self }
     }
@@ -49,11 +49,11 @@ impl<W> Change<W> {
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FieldDiff {
-    /// Which field, as the spec spells it where it can.
+    /// The field, as the spec spells it if possible.
     pub path: String,
-    /// What is there; `None` when nothing.
+    /// The observed value; `None` if there is none.
     pub live: Option<Value>,
-    /// What should be there; `None` when nothing.
+    /// The desired value; `None` if there is none.
     pub desired: Option<Value>,
 }
 
@@ -63,7 +63,7 @@ impl FieldDiff {
         Self { path: path.into(), live, desired }
     }
 
-    /// For people: what is there and what should be, as JSON, each cut to `length` characters.
+    /// For people: the observed and the desired value, as JSON, each truncated to `length` characters.
     pub fn shown(&self, length: usize) -> [String; 2] {
         [&self.live, &self.desired].map(|value| {
             let text = value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
@@ -78,19 +78,19 @@ impl FieldDiff {
 /// The answer to one read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Reading<T> {
-    /// Nobody asked.
+    /// It was not read.
     #[default]
     NotLooked,
     /// It is not set.
     Unset,
     /// It is set to this.
     Set(T),
-    /// It could not be read. Never taken for "unset".
+    /// It could not be read. Never treated as "unset".
     Unreadable(Problem),
 }
 
 impl<T> Reading<T> {
-    /// What it is set to, where it is.
+    /// The value, if it is set.
     pub fn set(&self) -> Option<&T> {
         match self {
             Self::Set(value) => Some(value),

@@ -1,6 +1,6 @@
 //! CORS rules of the bucket: which web pages may use it from a browser.
 //!
-//! Omitted, the preset's rules; an empty list removes them all.
+//! If omitted, the preset's rules apply; an empty list removes all rules.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html>
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ pub struct CorsRule {
     pub max_age_seconds: Option<i32>,
 }
 
-/// The methods that S3 takes, so that an error lists them.
+/// The methods that S3 accepts, so that an error lists them.
 fn methods(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -81,7 +81,7 @@ impl Setting for Cors {
         Ok(spec.map(|spec| spec.rules.clone()).or_else(|| context.preset_cors.clone()))
     }
 
-    /// Pages of any origin may use a bucket from the browsers of whoever has a key.
+    /// A rule for any origin lets pages of any origin use the bucket from the browser of a user who has a key.
     fn reaches(spec: &CorsSpec) -> Vec<Reach> {
         let CorsSpec { rules } = spec;
         let any = |origin: &String| ["*", "http://*", "https://*"].contains(&origin.as_str());
@@ -138,8 +138,8 @@ impl Setting for Cors {
     }
 }
 
-/// Fields of a rule that differ. Rules are an ordered list, the lists inside a rule are sets, header names ignore case, and an id
-/// counts only where the spec has one.
+/// The fields of a rule that differ. Rules are an ordered list; the lists inside a rule are sets; header names ignore
+/// case; an id is compared only if the spec has one.
 fn rule_diffs(path: &str, desired: &CorsRule, live: &CorsRule) -> Vec<FieldDiff> {
     let exact = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
     let headers = |list: &[String]| list.iter().map(|h| h.to_lowercase()).collect::<BTreeSet<_>>();

@@ -1,7 +1,8 @@
 //! Default encryption of the bucket.
 //!
-//! Managed always: omitted, the bucket must be encrypted somehow, and SSE-S3 is set where nothing is; an encryption that is there
-//! is never weakened. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
+//! Always managed: if the field is omitted, the bucket must have some encryption. The operator sets SSE-S3 if there is
+//! none, and never weakens an existing encryption.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
 
 use std::collections::BTreeSet;
 
@@ -43,7 +44,7 @@ pub struct EncryptionSpec {
 }
 
 impl EncryptionSpec {
-    /// SSE-KMS with a key, and all else as it is.
+    /// SSE-KMS with a key, and defaults for the rest.
     pub fn with_key(arn: String) -> Self {
         Self { kind: EncryptionType::SseKms, kms_key_arn: Some(arn), bucket_key: None, blocked_types: None }
     }
@@ -54,7 +55,7 @@ impl EncryptionSpec {
     }
 }
 
-/// What uploads may not use.
+/// Types of encryption that uploads may not use.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum BlockedType {
@@ -90,29 +91,29 @@ impl EncryptionType {
 /// The setting.
 pub struct Encryption;
 
-/// The encryption that is wanted.
+/// The desired encryption.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum DesiredEncryption {
-    /// Any encryption; SSE-S3 where there is none.
+    /// Any encryption; SSE-S3 if there is none.
     Some,
-    /// Just this one.
+    /// Exactly this encryption.
     Exactly(EncryptionSpec),
 }
 
-/// A default encryption rule, as AWS has it.
+/// A default encryption rule, as AWS returns it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EncryptionRule {
     /// `AES256`, `aws:kms` or `aws:kms:dsse`.
     pub algorithm: String,
-    /// The key of SSE-KMS, as it was given.
+    /// The key of SSE-KMS, as it was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
     /// Whether S3 uses a bucket key.
     #[serde(default)]
     pub bucket_key: bool,
-    /// Kinds of encryption that uploads may not use (`SSE-C` by default since April 2026). Sent back as they are: leaving
-    /// them out of a write might lift them.
+    /// Types of encryption that uploads may not use (`SSE-C` by default since April 2026). Sent back as they are: a
+    /// write without them might remove them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<String>,
 }
@@ -169,7 +170,7 @@ impl Setting for Encryption {
         let (kind, key, bucket_key) = match desired {
             DesiredEncryption::Some if live.is_some() => return None,
             DesiredEncryption::Some => (EncryptionType::SseS3, None, None),
-            // What S3 does with a bucket key elsewhere it does not say.
+            // S3 does not document what it does with a bucket key for other algorithms.
             DesiredEncryption::Exactly(spec) => {
                 (spec.kind, spec.kms_key_arn.as_ref(), spec.bucket_key.filter(|_| spec.kind == EncryptionType::SseKms))
             }
@@ -196,7 +197,7 @@ impl Setting for Encryption {
         let blocked = match desired {
             DesiredEncryption::Exactly(EncryptionSpec { blocked_types: Some(types), .. }) => {
                 let types: Vec<_> = types.iter().map(|kind| json!(kind).as_str().unwrap_or(UNBLOCKED).to_owned()).collect();
-                // "NONE" and nothing at all mean the same.
+                // "NONE" and an empty list mean the same.
                 let real = |list: &[String]| list.iter().filter(|kind| *kind != UNBLOCKED).cloned().collect::<BTreeSet<_>>();
                 if real(&types) == real(&blocked) {
                     blocked
@@ -240,7 +241,7 @@ impl Setting for Encryption {
     }
 }
 
-/// AWS's algorithm as the spec spells it; one that the spec does not know stays as it is.
+/// AWS's algorithm as the spec spells it; an unknown algorithm stays as it is.
 fn spelled(algorithm: &str) -> &str {
     match algorithm {
         SSE_S3 => "SSE-S3",
@@ -250,7 +251,7 @@ fn spelled(algorithm: &str) -> &str {
     }
 }
 
-/// Rank of an algorithm; one that is new to us counts as the strongest.
+/// Rank of an algorithm; an unknown algorithm ranks as the strongest.
 fn strength(algorithm: &str) -> usize {
     let known = [SSE_S3, SSE_KMS, DSSE_KMS];
     known.iter().position(|known| *known == algorithm).unwrap_or(known.len())
@@ -347,7 +348,7 @@ mod tests {
         assert!(!Encryption::change(&off, Encryption::of_new_bucket().as_ref()).unwrap().write.bucket_key);
     }
 
-    /// Every step down is one, also from what we do not know.
+    /// Every step down counts as weakening, also from an unknown algorithm.
     #[test]
     fn encryption_is_never_weakened_silently() {
         use EncryptionType::{DsseKms, SseKms, SseS3};
@@ -374,7 +375,7 @@ mod tests {
             Encryption::change(&exactly(DsseKms, Some(false)), Some(&EncryptionRule { bucket_key: true, ..layers })),
             None
         );
-        // As other tools write it, and as S3 answers it.
+        // As other tools write it, and as S3 returns it.
         assert_eq!(Encryption::change(&exactly(SseS3, Some(false)), Some(&sse_s3(&["SSE-C"]))), None);
     }
 

@@ -1,25 +1,26 @@
-//! What is known of a setting without a spec and without a bucket: for the documentation, and for what stands in for S3 in tests.
+//! What is known of a setting without a spec or a bucket: for the documentation, and for the replacements of S3 in
+//! tests.
 
 use super::Setting;
 use crate::vocabulary::conditions::ConditionType;
 
-/// What S3 answers where a setting is not set.
+/// What S3 answers if a setting is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unset {
     /// 404 with this error code.
     Code(&'static str),
-    /// This element, with nothing in it.
+    /// This element, empty.
     Empty(&'static str),
 }
 
-/// What the documentation says of a setting. It ends in rows of Markdown tables.
+/// What the documentation says about a setting. The texts become rows of Markdown tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Docs {
     /// What the setting is; what its actions are for.
     pub purpose: &'static str,
-    /// Which changes take protection from the bucket.
+    /// Which changes remove protection from the bucket.
     pub weaker: &'static str,
-    /// What the operator keeps of what others have set.
+    /// Which foreign configuration the operator keeps.
     pub kept: &'static str,
 }
 
@@ -42,19 +43,19 @@ impl Facts {
     }
 }
 
-/// A write, and how it goes over the wire.
+/// A write, and its form on the wire.
 #[derive(Clone, Debug)]
 pub struct Example<W> {
     /// The write.
     pub write: W,
-    /// The body of its request, without namespace.
+    /// The body of its request, without the XML namespace.
     pub body: &'static str,
     /// The body of the answer to a read after it.
     pub answer: &'static str,
 }
 
 impl<W> Example<W> {
-    /// S3 gives back what it was sent.
+    /// S3 returns exactly what it was sent.
     pub(super) fn new(write: W, body: &'static str) -> Self {
         Self { write, body, answer: body }
     }

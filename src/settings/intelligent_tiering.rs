@@ -1,9 +1,9 @@
-//! S3 Intelligent-Tiering: after how many days without access objects of that storage class go to its archive tiers. The configurations
-//! are told apart by their id.
+//! S3 Intelligent-Tiering: after how many days without access objects of that storage class move to its archive tiers.
+//! An id identifies each configuration.
 //!
-//! Ours are those that we wrote, as the sealed status remembers. Each is written and deleted by itself, so those of others are never
-//! sent, and one of others under an id that the spec has stays as it is.
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-intelligent-tiering.html>
+//! Managed configurations are those that the operator wrote, as the sealed status records. Each is written and deleted
+//! separately, so the operator never sends foreign ones. A foreign configuration with an id that the spec lists stays
+//! as it is. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-intelligent-tiering.html>
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,14 @@ use crate::vocabulary::conditions::ConditionType;
 const ARCHIVE: &str = "ARCHIVE_ACCESS";
 const DEEP_ARCHIVE: &str = "DEEP_ARCHIVE_ACCESS";
 
-/// Archive configurations of S3 Intelligent-Tiering, by id. Configurations of others stay. Omitted: all are left as they are.
+/// Archive configurations of S3 Intelligent-Tiering, by id. Foreign configurations stay. Omitted: all are left as they
+/// are.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct IntelligentTieringSpec {
-    /// The configurations. One that leaves the list leaves the bucket; an empty list removes those that stood here, and no others.
-    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    /// The configurations. One that you remove from the list is removed from the bucket; an empty list removes all that
+    /// this list had, and no others.
+    // Not a list-map: if a list-map becomes empty, server-side apply removes the field, and an omitted field means
+    // "left as it is".
     #[schemars(length(max = 100))]
     #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.id == one.id))").message("each configuration of intelligentTiering needs an id of its own"))]
     pub configurations: Vec<TieringConfiguration>,
@@ -50,7 +53,7 @@ pub struct TieringConfiguration {
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.accessTier == one.accessTier))").message("tierings has each accessTier at most once"))]
     pub tierings: Vec<Tiering>,
-    /// Fields that a configuration does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
@@ -60,7 +63,7 @@ pub struct TieringConfiguration {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct TieringFilter {
-    /// What their keys begin with.
+    /// Prefix of their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,
@@ -69,7 +72,7 @@ pub struct TieringFilter {
     #[schemars(schema_with = "crate::settings::tags::schema")]
     #[x_kube(validation = crate::settings::tags::sized())]
     pub tags: BTreeMap<String, String>,
-    /// Fields that a filter does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
@@ -94,19 +97,19 @@ pub struct Tiering {
     pub days: i32,
 }
 
-/// The tiers that S3 takes, so that an error lists them. A configuration of others may have tiers that AWS adds.
+/// The tiers that S3 accepts, so that an error lists them. A foreign configuration may have tiers that AWS adds later.
 fn tiers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": [ARCHIVE, DEEP_ARCHIVE] })
 }
 
 impl TieringConfiguration {
-    /// What is wrong with it, beyond what the schema can say.
+    /// Its error, beyond what the schema can express.
     fn wrong(&self) -> Option<String> {
         let fields = wrong_fields(&self.unknown).or_else(|| Some(format!("filter: {}", wrong_fields(&self.filter.unknown)?)));
         Some(format!("configuration {}: {}", self.id, fields?))
     }
 
-    /// In a form where equal means same.
+    /// In a form in which equal values mean the same.
     fn canonical(&self) -> Self {
         let mut canonical = self.clone();
         canonical.filter.prefix.take_if(|prefix| prefix.is_empty());
@@ -118,27 +121,28 @@ impl TieringConfiguration {
 /// The setting.
 pub struct IntelligentTiering;
 
-/// The configurations that are wanted.
+/// The desired configurations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredTiering {
-    /// Ours.
+    /// The desired configurations.
     pub configurations: Vec<TieringConfiguration>,
-    /// Ids of configurations that were ours and are not any more.
+    /// Ids of configurations that were managed and are removed.
     #[serde(skip)]
     pub dropped: Vec<String>,
-    /// Ids of the spec that we have not written so far: a configuration that is there under one of them is of others.
+    /// Ids of the spec that the operator has not written yet: an existing configuration with one of these ids is
+    /// foreign.
     #[serde(skip)]
     pub fresh: BTreeSet<String>,
 }
 
-/// What is sent of the configurations, by id.
+/// The configurations to send, by id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TieringWrite {
-    /// All that the bucket has afterwards, also what is not sent.
+    /// All configurations of the bucket after the write, including those that are not sent.
     pub configurations: BTreeMap<String, TieringConfiguration>,
-    /// Those of them that are sent.
+    /// Ids of those to write.
     pub put: Vec<String>,
-    /// Those that are deleted.
+    /// Ids of those to delete.
     pub delete: Vec<String>,
 }
 
@@ -166,7 +170,7 @@ impl Setting for IntelligentTiering {
         Ok(Some(DesiredTiering { configurations: spec.configurations.clone(), dropped, fresh }))
     }
 
-    /// Configurations act on the objects of this bucket only; those of others stay.
+    /// Configurations affect only the objects of this bucket; foreign ones stay.
     fn reaches(spec: &IntelligentTieringSpec) -> Vec<Reach> {
         let IntelligentTieringSpec { configurations } = spec;
         for TieringConfiguration { id: _, status: _, filter, tierings, unknown: _ } in configurations {
@@ -257,7 +261,7 @@ pub(super) mod wire {
 
     const READ: &str = "s3:GetIntelligentTieringConfiguration";
     const WRITE: &str = "s3:PutIntelligentTieringConfiguration";
-    /// AWS allows 1,000 configurations and lists 100 a page; a server that goes on is no S3.
+    /// AWS allows 1,000 configurations and lists 100 per page; a server that returns more pages is not S3.
     const PAGES: usize = 20;
 
     pub(crate) async fn read(b: &BucketCalls<'_>) -> Result<Option<BTreeMap<String, TieringConfiguration>>, Problem> {
@@ -296,7 +300,7 @@ pub(super) mod wire {
         }
     }
 
-    /// One call for each configuration: the next check goes on where this one ended.
+    /// One call per configuration: after a failure, the next reconcile continues with the rest.
     pub(crate) async fn write(b: &BucketCalls<'_>, write: &TieringWrite) -> Result<(), Problem> {
         for id in &write.delete {
             let call = b.s3.delete_bucket_intelligent_tiering_configuration().bucket(b.name).expected_bucket_owner(b.account);
@@ -324,7 +328,7 @@ pub(super) mod wire {
         build(WRITE, builder.set_tierings(Some(tierings)).build())
     }
 
-    /// S3 has a form of its own for several criteria.
+    /// S3 has a separate form for several criteria.
     fn filter(filter: &TieringFilter) -> Result<Option<sdk::IntelligentTieringFilter>, Problem> {
         let tag = |(key, value)| build(WRITE, sdk::Tag::builder().key(key).value(value).build());
         let mut tags = filter.tags.iter().map(tag).collect::<Result<Vec<_>, _>>()?;

@@ -1,11 +1,12 @@
-//! What is made of the list of settings: the types of spec, wish, answer and write, and all that goes through the list.
+//! What is generated from the list of settings: the types of spec, desired state, answer and write, and all functions
+//! over all settings.
 
 /// Declares the settings, in the order in which they are written to a bucket.
 macro_rules! settings {
     ($(in $group:ident { $($(#[$doc:meta])* $name:ident: $variant:ident,)* })*) => {
         $(settings!(@spec $group { $($(#[$doc])* $name: $variant,)* });)*
 
-        /// What is wanted of each setting; `None` is left alone.
+        /// The desired state of each setting; `None` leaves it as it is.
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
         #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct Desired { $($(pub $name: Option<<$name::$variant as Setting>::Desired>,)*)* }
@@ -29,7 +30,7 @@ macro_rules! settings {
             }
         }
 
-        /// A setting, by itself.
+        /// Identifies a setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub enum SettingId { $($($variant,)*)* }
@@ -38,13 +39,13 @@ macro_rules! settings {
             /// All settings, in the order in which they are written to a bucket.
             pub const ALL: &[Self] = &[$($(Self::$variant,)*)*];
 
-            /// What is known of it.
+            /// Its constants.
             pub fn facts(self) -> Facts {
                 match self { $($(Self::$variant => Facts::of::<$name::$variant>(),)*)* }
             }
         }
 
-        /// A write of each setting, as it goes over the wire.
+        /// A write of each setting, and its form on the wire.
         pub fn examples() -> Vec<Example<Write>> {
             vec![$($(<$name::$variant as Setting>::example().map(Write::$variant),)*)*]
         }
@@ -55,12 +56,12 @@ macro_rules! settings {
         pub enum Write { $($($variant(<$name::$variant as Setting>::Write),)*)* }
 
         impl Write {
-            /// The setting that it is for.
+            /// The setting that it changes.
             pub fn setting(&self) -> SettingId {
                 match self { $($(Self::$variant(_) => SettingId::$variant,)*)* }
             }
 
-            /// What in it may be why AWS refused it.
+            /// The part of it that could be why AWS refused it.
             pub fn hint(&self, problem: &Problem) -> Option<String> {
                 match self {
                     $($(Self::$variant(write) => <$name::$variant as Setting>::hint(write, problem),)*)*
@@ -78,7 +79,7 @@ macro_rules! settings {
         }
 
         impl Desired {
-            /// What is wanted by a spec; problems with it go to `errors` as (field, text).
+            /// The desired state for a spec; problems with the spec go to `errors` as (field, text).
             pub fn resolve(specs: &Specs<'_>, context: &Context<'_>, errors: &mut Vec<(String, String)>) -> Self {
                 let mut desired = Self::default();
                 $($(
@@ -97,7 +98,8 @@ macro_rules! settings {
                 managed
             }
 
-            /// Leaves those settings alone that are `ignored`. Tags are looked at all the same: they tell whose a bucket is.
+            /// Leaves the settings that are `ignored` as they are. Tags are read in any case: they name the owner of a
+            /// bucket.
             pub fn ignore(&mut self, ignored: impl Fn(SettingId) -> bool) {
                 $($(
                     if SettingId::$variant != SettingId::BucketTags && ignored(SettingId::$variant) {
@@ -106,7 +108,7 @@ macro_rules! settings {
                 )*)*
             }
 
-            /// The same for a bucket that is adopted: what others have under names of the spec is replaced.
+            /// The same for a bucket that is adopted: foreign parts with names that the spec lists are replaced.
             pub fn adopting(&self) -> Self {
                 let mut desired = self.clone();
                 $($(
@@ -117,7 +119,7 @@ macro_rules! settings {
                 desired
             }
 
-            /// What is ours in the managed settings that are shared with others: short name, condition, names.
+            /// What is managed in the managed settings that also have foreign parts: short name, condition, names.
             pub fn owned(&self) -> Vec<(&'static str, ConditionType, Vec<String>)> {
                 let mut owned = Vec::new();
                 $($(
@@ -129,7 +131,8 @@ macro_rules! settings {
                 owned
             }
 
-            /// What is wanted of the managed settings: short name, and the same value for the same wish.
+            /// The desired state of the managed settings: short name, and a value that is equal for equal desired
+            /// states.
             pub fn wanted(&self) -> Vec<(&'static str, Value)> {
                 let mut wanted = Vec::new();
                 $($(
@@ -140,7 +143,7 @@ macro_rules! settings {
                 wanted
             }
 
-            /// What has to change in `live`, and what could not be read.
+            /// The changes that `live` needs, and what could not be read.
             pub fn changes(&self, live: &Live) -> (Vec<SettingChange>, Vec<(SettingId, Problem)>) {
                 let (mut changes, mut unread) = (Vec::new(), Vec::new());
                 $($(
@@ -162,19 +165,19 @@ macro_rules! settings {
         }
 
         impl Live {
-            /// What S3 gives a bucket, before anybody has set anything.
+            /// The settings of a new bucket.
             pub fn of_new_bucket() -> Self {
                 Self { $($($name: <$name::$variant as Setting>::of_new_bucket().into(),)*)* }
             }
 
-            /// What is there once `write` is done.
+            /// Applies `write`.
             pub fn apply(&mut self, write: &Write) {
                 match write {
                     $($(Write::$variant(write) => self.$name = <$name::$variant as Setting>::after(write).into(),)*)*
                 }
             }
 
-            /// The same with only the managed settings, as one reading of the bucket gives it.
+            /// The same with only the managed settings, as one read of the bucket returns them.
             pub fn managed(&self, desired: &Desired) -> Self {
                 Self { $($($name: desired.$name.as_ref().map_or(Reading::NotLooked, |_| self.$name.clone()),)*)* }
             }
@@ -210,14 +213,14 @@ macro_rules! settings {
         pub use wires::{read, write};
     };
     (@spec spec { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
-        /// Settings that stand at the top of the spec.
+        /// Settings at the top of the spec.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
         #[allow(missing_docs, reason = "the module of each setting documents it")]
         pub struct SpecSettings { $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<<$name::$variant as Setting>::Spec>,)* }
     };
     (@spec bucket { $($(#[$doc:meta])* $name:ident: $variant:ident,)* }) => {
-        /// Settings that stand under `bucket`.
+        /// Settings under `bucket`.
         #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
         #[serde(rename_all = "camelCase")]
         #[allow(missing_docs, reason = "the module of each setting documents it")]

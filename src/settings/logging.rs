@@ -1,7 +1,7 @@
-//! Server access logging: where S3 writes who did what with the bucket.
+//! Server access logging: where S3 writes its log of requests to the bucket.
 //!
-//! There is no way to turn it off here: it is an audit trail, and omitting it leaves it as it is. Its key format and grants are
-//! kept. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerLogs.html>
+//! The operator cannot turn it off: it is an audit trail, and omitting the field leaves it as it is. The operator keeps
+//! its key format and grants. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerLogs.html>
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -27,30 +27,30 @@ pub struct LoggingSpec {
 /// The setting.
 pub struct Logging;
 
-/// Logging as it is and as it is sent: with what the spec does not know, so that a write keeps it.
+/// Logging as it is read and sent: includes what the spec does not know, so that a write keeps it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LiveLogging {
     /// Bucket that gets the logs.
     pub target_bucket: String,
-    /// What their keys begin with.
+    /// Prefix of their keys.
     pub target_prefix: String,
-    /// How their keys go on.
+    /// The rest of their keys.
     pub key_format: Option<KeyFormat>,
-    /// Who else may read them.
+    /// Who else can read them.
     pub grants: Vec<Grant>,
 }
 
-/// How the keys of logs go on.
+/// The rest of the keys of logs, after the prefix.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub enum KeyFormat {
-    /// By the time alone.
+    /// By time only.
     Simple,
-    /// By account, region, bucket and day, where the day is that of an event or of the delivery.
+    /// By account, region, bucket and day, with the date of the event or of the delivery.
     Partitioned(Option<String>),
 }
 
-/// A right on the logs, for buckets with ACLs.
+/// A grant on the logs, for buckets with ACLs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub struct Grant {
@@ -109,7 +109,7 @@ impl Setting for Logging {
         let diffs = differ.map(|(name, live, desired)| {
             FieldDiff::new(format!("{}.{name}", Self::FIELD), Some(json!(live)), Some(json!(desired)))
         });
-        // Whoever watches the logs in the old bucket sees nothing any more.
+        // A tool that reads the logs in the old bucket would see no new logs.
         let moves = live.target_bucket != desired.target_bucket;
         let weakens = moves.then(|| format!("takes the access log away from bucket {}", live.target_bucket));
         Some(Change::of(diffs.collect(), write)?.weakening(weakens))

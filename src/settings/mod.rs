@@ -1,11 +1,11 @@
-//! Everything about the settings of a bucket, one file each, and the one list of them.
+//! Everything about the settings of a bucket, one file each, and the list of them.
 //!
-//! A setting's file has its spec type (what users write), its live type (what AWS answers), the pure rule that compares
-//! the two, what an account must allow, its wire calls, what the documentation says of it and its tests. To add one, write that file and
-//! add two lines here, the module and its place in `settings!`: the API type, the planner, the executor, the renderer, the status, the
-//! CLI, the documentation and the tests that hold for all settings take it from the list.
+//! The file of a setting has its spec type (what users write), its live type (what AWS returns), the pure rule that
+//! compares the two, what an account must allow, its wire calls, its documentation and its tests. To add a setting,
+//! write that file and add two lines here: the module, and its place in `settings!`. The API type, the planner, the
+//! executor, the renderer, the status, the CLI, the documentation and the tests for all settings use the list.
 //!
-//! The modules `wire` are the only code here that may touch AWS; they exist with the feature `operator` only.
+//! The modules `wire` are the only code here that may call AWS; they exist only with the feature `operator`.
 
 pub mod acceleration;
 pub mod bucket_policy;
@@ -40,36 +40,36 @@ pub use facts::{Docs, Example, Facts, Unset};
 use list::settings;
 use reach::Reach;
 
-/// What a setting may know when it turns its part of a spec into what is wanted.
+/// The context in which a setting resolves its part of a spec into the desired state.
 pub struct Context<'a> {
     /// The preset's CORS rules.
     pub preset_cors: Option<Vec<cors::CorsRule>>,
     /// The preset's statements of the bucket policy.
     pub preset_statements: &'a [bucket_policy::BucketStatement],
-    /// The tags that say whose the bucket is.
+    /// The tags that name the owner of the bucket.
     pub marks: &'a tags::Tags,
-    /// What of settings that are shared with others we wrote earlier, by the setting's short name.
+    /// What the operator wrote earlier in settings that also have foreign parts, by the setting's short name.
     pub earlier: &'a Owned,
     /// ARN of the bucket.
     pub bucket_arn: &'a str,
-    /// The account, for ARNs to be checked against.
+    /// The account id, to check ARNs.
     pub account_id: &'a str,
     /// Its partition.
     pub partition: &'a str,
     /// The region of the bucket.
     pub region: &'a str,
-    /// ARNs by which policies know the operator.
+    /// ARNs by which policies can name the operator.
     pub operator: &'a [String],
 }
 
 impl Context<'_> {
-    /// Names in a setting that we wrote earlier.
+    /// Names in a setting that the operator wrote earlier.
     fn earlier(&self, setting: SettingId) -> &[String] {
         self.earlier.get(setting.name()).map_or(&[], Vec::as_slice)
     }
 
-    /// Of a setting whose parts have names: those that we wrote earlier and `names` has no more, and those of `names` that we have not
-    /// written.
+    /// For a setting with named parts: names that the operator wrote earlier and that are no longer in `names`, and
+    /// those of `names` that it has not written yet.
     fn dropped_and_fresh<'n>(
         &self,
         setting: SettingId,
@@ -81,91 +81,93 @@ impl Context<'_> {
     }
 }
 
-/// The API server must fill in no default inside a list, or a map that belongs to one applier as a whole: what is stored would differ
-/// from what was applied, so that each `kubectl apply` changes it, and two appliers of the same object are in conflict.
+/// The API server must not fill in a default inside a list, or inside a map that belongs to one applier as a whole.
+/// Otherwise the stored value would differ from the applied one: each `kubectl apply` would change it, and two appliers
+/// of the same object would conflict.
 pub(crate) fn without_default(schema: &mut schemars::Schema) {
     schema.remove("default");
 }
 
-/// Fields of an item that its type does not have. The API server keeps them (`x-kubernetes-preserve-unknown-fields`), so that the
-/// operator can refuse the item: without a misspelled `conditions` or `filter` it would mean more than what was written, and the API server
-/// reports a dropped field only to appliers that ask for strict validation.
+/// Unknown fields of an item. The API server keeps them (`x-kubernetes-preserve-unknown-fields`), so that the operator
+/// can refuse the item. Without a misspelled `conditions` or `filter` the item would mean more than its author wrote,
+/// and the API server reports a dropped field only to appliers that ask for strict validation.
 pub type Unknown = BTreeMap<String, Value>;
 
-/// What is wrong with an item that has `unknown` fields.
+/// The error in an item that has `unknown` fields.
 pub(crate) fn wrong_fields(unknown: &Unknown) -> Option<String> {
     let names: Vec<_> = unknown.keys().collect();
     (!names.is_empty())
         .then(|| format!("no such field: {}; correct or remove it (docs/api.md has all fields)", join_names(&names)))
 }
 
-/// Names of what is ours in settings that are shared with others (tags, rules, statements), by the setting's short name. The
-/// status remembers them, so that what leaves the spec leaves the bucket, and what is foreign stays.
+/// Names of what is managed in settings that also have foreign parts (tags, rules, statements), by the setting's short
+/// name. The status records them, so that the operator removes from the bucket what is removed from the spec, and keeps
+/// what is foreign.
 pub type Owned = BTreeMap<String, Vec<String>>;
 
 /// A setting of a bucket.
 pub trait Setting {
-    /// What users write. Omitted is `None`.
+    /// What users write; `None` if omitted.
     type Spec;
-    /// What is wanted.
+    /// The desired state.
     type Desired;
-    /// What AWS has; a setting that is not set at all is `None` to [`Setting::change`].
+    /// What AWS returns; [`Setting::change`] receives `None` if the setting is not set.
     type Live;
-    /// What a write sends: complete, with what must be kept of the live setting.
+    /// What a write sends: the complete setting, including what must be kept of the live one.
     type Write;
 
-    /// The field as users spell it; it begins every path of a diff.
+    /// The field as users spell it; the prefix of every path in a diff.
     const FIELD: &'static str;
-    /// The condition that tells about this setting.
+    /// The condition that reports this setting.
     const PART: ConditionType;
-    /// The IAM actions that it takes, on the bucket: the one that reads it, the one that writes it, and the one that deletes it where that
-    /// has one of its own.
+    /// The IAM actions that it needs on the bucket: one to read, one to write, and one to delete if deletion needs
+    /// another action.
     const ACTIONS: &'static [&'static str];
-    /// The sub-resource of the bucket that has it.
+    /// The sub-resource of the bucket.
     const SUBRESOURCE: &'static str;
-    /// What S3 answers where it is not set.
+    /// What S3 answers if it is not set.
     const UNSET: Unset;
-    /// What the documentation says of it.
+    /// What the documentation says about it.
     const DOCS: Docs;
 
-    /// What is wanted; `None` leaves the setting alone. `Err` says what is wrong with the spec.
+    /// The desired state; `None` leaves the setting as it is. `Err` describes the error in the spec.
     fn desired(spec: Option<&Self::Spec>, context: &Context<'_>) -> Result<Option<Self::Desired>, String>;
 
-    /// What a spec names or weakens that an account must allow: another bucket, a key, a role. It takes the spec apart field by field,
-    /// without `..`, so that a new field is thought of.
+    /// What a spec names or weakens that an account must allow: another bucket, a key, a role. Implementations
+    /// destructure the spec without `..`, so that the author of a new field must think of it.
     fn reaches(spec: &Self::Spec) -> Vec<Reach>;
 
-    /// What S3 gives a new bucket; `None` where it is not set.
+    /// The value of a new bucket; `None` if it is not set.
     fn of_new_bucket() -> Option<Self::Live>;
 
-    /// What has to change in `live`; `None` when nothing.
+    /// The change that `live` needs; `None` if there is none.
     fn change(desired: &Self::Desired, live: Option<&Self::Live>) -> Option<Change<Self::Write>>;
 
-    /// What a read answers after `write`; `None` where that unsets it.
+    /// What a read returns after `write`; `None` if the write unsets the setting.
     fn after(write: &Self::Write) -> Option<Self::Live>;
 
-    /// A write, and how it goes over the wire in the words of AWS's API reference: tests compare.
+    /// A write, and its form on the wire according to AWS's API reference: tests compare them.
     fn example() -> Example<Self::Write>;
 
-    /// What in a write may be why AWS refused it, where AWS's own words name no field.
+    /// The part of a write that could be why AWS refused it, if AWS's error names no field.
     fn hint(_: &Self::Write, _: &Problem) -> Option<String> {
         None
     }
 
-    /// What of it is ours, where it is shared with others.
+    /// The names that are managed, if the setting also has foreign parts.
     fn owned(_: &Self::Desired) -> Vec<String> {
         Vec::new()
     }
 
-    /// Takes what others have under names of the spec for ours: the bucket is adopted, and the changes are approved.
+    /// Makes foreign parts with names that the spec lists managed: the bucket is adopted, and the changes are approved.
     fn adopt(_: &mut Self::Desired) {}
 }
 
-/// The places of a spec where settings stand.
+/// The parts of a spec that contain settings.
 pub struct Specs<'a> {
-    /// At the top.
+    /// Settings at the top.
     pub spec: &'a SpecSettings,
-    /// Under `bucket`.
+    /// Settings under `bucket`.
     pub bucket: &'a BucketSettings,
 }
 
@@ -176,13 +178,13 @@ pub struct SettingChange {
     pub setting: SettingId,
     /// The fields that change.
     pub diffs: Vec<FieldDiff>,
-    /// The protection that it takes from the bucket.
+    /// The protection that it removes from the bucket.
     pub weakens: Option<String>,
-    /// What of others stands in its way.
+    /// The foreign configuration that blocks it.
     pub blocked: Option<String>,
-    /// What others have under names of the spec.
+    /// Foreign parts with names that the spec lists.
     pub foreign: Vec<String>,
-    /// Names that become ours by it.
+    /// Names that become managed by it.
     pub adds: Vec<String>,
     /// What to send.
     pub write: Write,
@@ -226,7 +228,7 @@ impl SettingId {
         field.rsplit('.').next().unwrap_or(field)
     }
 
-    /// The setting of this short name.
+    /// The setting with this short name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|setting| setting.name() == name)
     }

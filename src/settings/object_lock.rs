@@ -1,8 +1,7 @@
-//! Object Lock: for how long each new object version can be neither overwritten nor deleted.
+//! Object Lock: how long each new object version can be neither overwritten nor deleted.
 //!
-//! It is turned on by the write of its default retention, on a new bucket as on an old one, once the bucket has versions: one
-//! way for both. It can never be turned off again.
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html>
+//! The write of its default retention turns it on, for a new bucket as for an existing one, once versioning is enabled.
+//! It can never be turned off again. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html>
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -44,11 +43,11 @@ pub enum RetentionMode {
 /// The setting.
 pub struct ObjectLock;
 
-/// Object Lock as it is.
+/// Object Lock as it is read and sent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(default)]
 pub struct Retention {
-    /// As AWS spells it; `None` where there is no default retention.
+    /// The mode as AWS spells it; `None` if there is no default retention.
     pub mode: Option<String>,
     /// How long, in days.
     pub days: Option<i32>,
@@ -58,7 +57,7 @@ pub struct Retention {
     pub event_hold: Option<(Option<i32>, Option<i32>)>,
 }
 
-/// Days, as far as a comparison needs them.
+/// The number of days, precise enough for a comparison.
 fn days(days: Option<i32>, years: Option<i32>) -> i64 {
     i64::from(days.unwrap_or(0)) + 365 * i64::from(years.unwrap_or(0))
 }
@@ -151,7 +150,7 @@ pub(super) mod wire {
         let retention = configuration.rule.and_then(|rule| rule.default_retention);
         Ok(Some(retention.map_or_else(Retention::default, |live| Retention {
             mode: live.mode.map(|mode| mode.as_str().to_owned()),
-            // An element that is not there is 0 to some servers.
+            // Some servers return 0 for a missing element.
             days: live.days.filter(|days| *days > 0),
             years: live.years.filter(|years| *years > 0),
             event_hold: live.default_event_hold.map(|hold| (hold.days, hold.years)),

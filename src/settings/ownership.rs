@@ -1,4 +1,4 @@
-//! Object ownership: whether ACLs count, and whose the objects are that others write.
+//! Object ownership: whether ACLs apply, and who owns the objects that other accounts write.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
 
@@ -23,7 +23,7 @@ pub enum Ownership {
 impl Setting for Ownership {
     type Spec = Self;
     type Desired = Self;
-    /// As AWS spells it: a newer value than we know is a difference, not an error.
+    /// As AWS spells it: an unknown newer value is a difference, not an error.
     type Live = String;
     type Write = Self;
 

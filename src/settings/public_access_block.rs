@@ -1,7 +1,8 @@
 //! Public access block of the bucket.
 //!
-//! Managed always: omitted, all four blocks are on, as a new bucket has them. The account's own block is combined with it by
-//! AWS and not seen here. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+//! Always managed: if the field is omitted, all four blocks are on, as on a new bucket. AWS combines them with the
+//! account's own block, which the operator does not read.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a spec names or weakens beyond a plain connection. The rules of an AWSAccount must allow each of these
+//! What a spec names or weakens beyond a plain connection. The entries of an AWSAccount must allow each of these
 //! (`desired/tenancy/`).
 
 use std::fmt;
@@ -11,27 +11,27 @@ use super::SettingId;
 pub struct Reach {
     /// The field, as users spell it.
     pub field: String,
-    /// What the rule must allow.
+    /// What the entry must allow.
     pub need: Need,
 }
 
 impl Reach {
-    /// `field` needs this to be allowed.
+    /// `field` requires `need`.
     pub fn new(field: impl Into<String>, need: Need) -> Self {
         Self { field: field.into(), need }
     }
 }
 
-/// What a rule must allow.
+/// What an entry must allow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Need {
-    /// A bucket of this name.
+    /// A bucket with this name.
     Bucket(String),
     /// A region.
     Region(String),
     /// A preset, by its name.
     Preset(String),
-    /// A name of a user or managed policy, with the path where that is chosen too.
+    /// A name of a user or managed policy, with its path if the spec sets that too.
     User(String),
     /// A permissions boundary, by its ARN.
     PermissionsBoundary(String),
@@ -39,40 +39,40 @@ pub enum Need {
     KmsKey(String),
     /// A tag, by its key.
     Tag(String),
-    /// A host that the operator asks.
+    /// A host that the operator calls.
     Host(String),
-    /// An S3 action that statements may not allow without more (`settings/reserved.rs`).
+    /// An S3 action that is reserved in statements (`settings/reserved.rs`).
     Action(String),
     /// Statements beyond the preset's.
     Statements,
-    /// A policy that is written as a whole.
+    /// A policy that the spec writes as a whole.
     CustomPolicy,
-    /// Access for ICA's role of another account.
+    /// Access for ICA's role in another account.
     CrossAccountCopy,
-    /// To have a setting, by its short name, weaker than a new bucket has it, or than it is.
+    /// To weaken a setting, by its short name: compared with a new bucket, or with its current value.
     Weaker(String),
-    /// A retention that nobody can end.
+    /// A retention that no one can end.
     ComplianceRetention,
-    /// To empty the bucket before it is deleted.
+    /// To empty the bucket before deletion.
     ForceDestroy,
-    /// To take over what exists.
+    /// To adopt an existing resource.
     Adoption(Adopted),
-    /// To be one more connection of the namespace, after so many others.
+    /// To be one more connection of the namespace, after this many others.
     Connection(usize),
-    /// A time between two reconciles.
+    /// The interval between two reconciles.
     ResyncInterval(Duration),
-    /// A time between two access keys.
+    /// The interval between two access keys.
     RotationInterval(Duration),
 }
 
 impl Need {
-    /// To have a setting weaker than a new bucket has it.
+    /// To have a setting weaker than on a new bucket.
     pub(super) fn weaker(setting: SettingId) -> Self {
         Self::Weaker(setting.name().to_owned())
     }
 }
 
-/// What is taken over.
+/// The kind of resource to adopt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Adopted {

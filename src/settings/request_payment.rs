@@ -1,6 +1,6 @@
 //! Request payment: who pays for requests to the bucket and for downloads from it.
 //!
-//! A bucket always has a payer, its owner unless somebody else was set; so the owner reads here as "not set". Neither value protects
+//! Every bucket has a payer, by default its owner, so this module reads the owner as "not set". Neither value protects
 //! more than the other. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html>
 
 use schemars::JsonSchema;

@@ -1,12 +1,13 @@
-//! S3 actions that a tenant's statements do not allow without more: those on the bucket's own configuration, on who may reach its objects,
-//! and on retention.
+//! S3 actions that need an extra entry before a tenant's statements may allow them: actions on the bucket's own
+//! configuration, on access to its objects, and on retention.
 //!
-//! A key with these could rewrite the ownership tag, by which the operator and other tenants know whose the bucket is, or undo what the operator
-//! keeps. <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
+//! With these actions, a key could rewrite the ownership tag, by which the operator and other tenants know the owner of
+//! the bucket, or undo what the operator manages.
+//! <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
 
 use crate::vocabulary::wildcard::policy_matches;
 
-/// Groups of actions, each with the pattern that stands for all of them and for those that AWS may add.
+/// Groups of actions, each with the pattern that matches all of them, including those that AWS may add.
 const GROUPS: [(&str, &[&str]); 9] = [
     (
         "s3:PutBucket*",
@@ -63,13 +64,13 @@ const GROUPS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// The reserved actions for which `action`, perhaps with wildcards, stands.
+/// The reserved actions that `action` matches; it may have wildcards.
 fn among(action: &str) -> impl Iterator<Item = &'static str> {
     let action = action.to_lowercase();
     GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).filter(move |name| policy_matches(&action, &name.to_lowercase()))
 }
 
-/// Whether `action`, perhaps with wildcards, stands for a reserved one.
+/// Whether `action` matches a reserved action; it may have wildcards.
 pub fn is_reserved(action: &str) -> bool {
     among(action).next().is_some()
 }
@@ -79,7 +80,8 @@ pub fn has_wildcards(action: &str) -> bool {
     action.contains(['*', '?'])
 }
 
-/// What to deny where `actions` with wildcards are allowed: the reserved actions among them but for those that `allowed` allows.
+/// The actions to deny if `actions` with wildcards are allowed: the reserved actions that they match, except those that
+/// `allowed` allows.
 pub fn denied(actions: &[&str], allowed: impl Fn(&str) -> bool) -> Vec<String> {
     let wide: Vec<_> = actions.iter().filter(|action| has_wildcards(action)).flat_map(|action| among(action)).collect();
     let mut denied = Vec::new();
@@ -103,7 +105,7 @@ mod tests {
         for (pattern, names) in GROUPS.iter().filter(|(pattern, _)| !pattern.is_empty()) {
             assert!(names.iter().all(|name| policy_matches(pattern, name)), "{pattern}");
         }
-        // No pattern denies what is no configuration.
+        // No pattern denies an action on data.
         let data = [
             "s3:GetObject",
             "s3:PutObject",
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(all.len(), 13, "{all:?}");
         assert_eq!(denied(&["s3:*Tagging"], |_| false), ["s3:PutBucketTagging"]);
         assert_eq!(denied(&["s3:Get*", "s3:PutBucketTagging"], |_| false), [""; 0], "no wildcard reaches it");
-        // A part of a group is named one by one.
+        // If only a part of a group is denied, its actions are listed one by one.
         let but_cors = denied(&["s3:PutBucket*"], |action| action == "s3:PutBucketCORS");
         assert!(but_cors.contains(&"s3:PutBucketTagging".to_owned()) && !but_cors.contains(&"s3:PutBucketCORS".to_owned()));
         assert_eq!(denied(&["s3:*"], |_| true), [""; 0]);

@@ -1,6 +1,7 @@
-//! Tags of the bucket. We own the keys that the spec lists and the ownership tag; all others stay as they are.
+//! Tags of the bucket. The operator manages the keys that the spec lists and the ownership tag; all other tags stay as
+//! they are.
 //!
-//! Always managed, because the ownership tag tells our bucket from a foreign one.
+//! Always managed, because the ownership tag distinguishes a managed bucket from a foreign one.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,10 @@ use crate::vocabulary::conditions::ConditionType;
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
-/// Begins the keys of all tags that are ours whatever the spec says.
+/// Prefix of the keys of all tags that the operator manages whatever the spec says.
 pub const TAG_PREFIX: &str = "bucketconnection.dev/";
 
-/// Tags as a bucket has them: in an order of their own, in which foreign ones are sent back.
+/// The tags of a bucket, in their own order, in which foreign tags are sent back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredTags {
     tags: Tags,
@@ -26,7 +27,7 @@ pub struct StoredTags {
 }
 
 impl StoredTags {
-    /// `tags` in the place of these: those that were here stay where they are, new ones come after.
+    /// `tags` in the order of these: existing keys keep their place, new ones are appended.
     pub fn replaced(&self, tags: Tags) -> Self {
         let stay = self.order.iter().filter(|key| tags.contains_key(*key));
         let new = tags.keys().filter(|key| !self.contains_key(*key));
@@ -64,8 +65,9 @@ impl From<Tags> for StoredTags {
 /// The setting.
 pub struct BucketTags;
 
-/// At most 40 tags, so that with ours and others' the 50 of AWS are not reached; values of up to 256 characters. Atomic: server-side
-/// apply would make null of a map whose last entry leaves, and refuse that.
+/// At most 40 tags, so that with the operator's and foreign tags the total stays below AWS's limit of 50; values of up
+/// to 256 characters. Atomic: otherwise server-side apply would make a map null when its last entry is removed, and
+/// then refuse it.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -75,40 +77,40 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A rule of the schema of tags: how long their keys may be.
+/// A rule of the schema of tags: the maximum length of keys.
 pub(crate) fn sized() -> Rule {
     Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128)").message("tags have keys of 1 to 128 characters")
 }
 
-/// A rule of the schema of tags: which keys are not for specs. IAM ignores the case of keys.
+/// A rule of the schema of tags: the keys that specs must not use. IAM ignores the case of keys.
 pub(crate) fn reserved() -> Rule {
     Rule::new("self.all(key, !key.lowerAscii().startsWith('aws:') && !key.lowerAscii().startsWith('bucketconnection.dev/'))")
         .message("the keys of tags must not begin with aws: or bucketconnection.dev/, in any case")
 }
 
-/// A rule of the schema of tags: IAM takes keys that differ in case only for one.
+/// A rule of the schema of tags: IAM treats keys that differ only in case as the same key.
 pub(crate) fn unlike() -> Rule {
     Rule::new("self.all(key, self.exists_one(other, other.lowerAscii() == key.lowerAscii()))")
         .message("two keys of tags must not differ in case only")
 }
 
-/// The keys of tags, each of which an account must allow: policies may go by them.
+/// The keys of tags; an account must allow each, because policies can depend on them.
 pub(crate) fn reaches(field: &str, tags: &Tags) -> Vec<Reach> {
     tags.keys().map(|key| Reach::new(field, Need::Tag(key.clone()))).collect()
 }
 
-/// Tags that are wanted.
+/// The desired tags.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DesiredTags {
-    /// Ours, those that say whose it is among them.
+    /// The managed tags, including those that name the owner.
     pub ours: Tags,
-    /// Keys that were ours and are not any more.
+    /// Keys that were managed and are removed.
     #[serde(skip)]
     pub dropped: Vec<String>,
 }
 
 impl DesiredTags {
-    /// Tags of the spec, with the `marks` that say whose it is, and what earlier specs had. A mark is never dropped.
+    /// The tags of the spec, the `marks` that name the owner, and the keys of earlier specs. A mark is never dropped.
     pub fn new(spec: &Tags, marks: &Tags, earlier: &[String]) -> Self {
         let ours: Tags = spec.iter().chain(marks).map(|(key, value)| (key.clone(), value.clone())).collect();
         let gone = |key: &&String| !ours.contains_key(*key) && !key.starts_with(TAG_PREFIX);
@@ -116,7 +118,7 @@ impl DesiredTags {
         Self { ours, dropped }
     }
 
-    /// `live` as it should be: ours set, dropped ones gone, foreign ones kept.
+    /// `live` with the managed tags set and the dropped ones removed; foreign ones are kept.
     pub fn merged(&self, live: &Tags) -> Tags {
         let mut merged = live.clone();
         merged.retain(|key, _| !self.dropped.contains(key));
@@ -124,7 +126,7 @@ impl DesiredTags {
         merged
     }
 
-    /// What differs in `live`.
+    /// The differences in `live`.
     pub fn diffs(&self, path: &str, live: &Tags) -> Vec<FieldDiff> {
         map_diffs(path, live, &self.merged(live))
     }
@@ -194,7 +196,7 @@ pub(super) mod wire {
         Ok(set.map(|tagging| tagging.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect()))
     }
 
-    /// PutBucketTagging replaces the whole set, so `tags` has the foreign ones too.
+    /// PutBucketTagging replaces the whole set, so `tags` includes the foreign tags.
     pub(crate) async fn write(b: &BucketCalls<'_>, tags: &StoredTags) -> Result<(), Problem> {
         const ACTION: &str = "s3:PutBucketTagging";
         if tags.is_empty() {

@@ -42,7 +42,7 @@ impl Setting for Versioning {
         Ok(spec.copied())
     }
 
-    /// Suspending is weaker only than what is there, for which `bucket.allowWeaker` is asked.
+    /// Suspending weakens only an existing setting: `bucket.allowWeaker` must name it.
     fn reaches(_: &Self) -> Vec<Reach> {
         Vec::new()
     }
@@ -54,7 +54,7 @@ impl Setting for Versioning {
     fn change(desired: &Self, live: Option<&String>) -> Option<Change<Self>> {
         let same = match (desired, live) {
             (_, Some(live)) => json!(desired) == json!(live),
-            // A bucket that never had versions makes none, as a suspended one.
+            // A bucket that never had versioning creates no versions, as a suspended one.
             (desired, None) => *desired == Self::Suspended,
         };
         let change = Change::whole(Self::FIELD, live.map(|l| json!(l)), Some(json!(desired)), *desired);

@@ -7,7 +7,7 @@ use crate::api::AccessStatus;
 use crate::observed::{Access, Grant, Held};
 use crate::plan::Action;
 
-/// What the status says about it after a reconcile.
+/// The access in the status after a reconcile.
 pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Option<AccessStatus> {
     let Checked { desired, observed, remembered, .. } = check;
     if check.plan.frozen {
@@ -32,7 +32,7 @@ pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Optio
         Some(Held::Ours(_)) if deleted(wanted, Grant::RoleBinding) => Vec::new(),
         Some(Held::Ours(live)) => live.groups.clone(),
         Some(Held::Absent | Held::Foreign(_)) => Vec::new(),
-        // Until the new one is in place, those of the earlier name read the earlier Secret.
+        // Until the new grant is in place, the groups of the earlier one read the earlier Secret.
         Some(Held::Unreadable(_) | Held::NotLooked) | None => before.groups,
     };
     let left = |name: &str, live: &Access| {

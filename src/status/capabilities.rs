@@ -1,6 +1,6 @@
 //! What the key is verified to do, for readers who need only that.
 //!
-//! The operator verifies the key when it is issued and when the spec changes. In between, the status keeps the results.
+//! The operator verifies the key when it issues it and when the spec changes. In between, the status keeps the results.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,11 @@ use crate::vocabulary::problem::{Class, DENIERS, GRANTERS, Problem};
 
 type Capabilities = BTreeMap<String, Capability>;
 
-/// The capability that sums up.
+/// The summary capability.
 const SUM: &str = "s3";
 
-/// What is known after a check that began with `before`; `verdict` is that on `Verified`, and `stands` whether it says nothing new.
+/// The capabilities after a reconcile that began with `before`; `verdict` is that on `Verified`, and `stands` is
+/// whether it says nothing new.
 pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: bool, check: &Checked<'_>) -> Capabilities {
     let sum = match before.get(SUM) {
         Some(known) if stands => known.clone(),
@@ -33,7 +34,7 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
         let known = before.get(*name).filter(|known| known.state != CapabilityState::NotConfigured);
         let found = match tried(check) {
             Some(tried) => of_trial(by, tried),
-            // Not tried again: it stands as long as the key works.
+            // Not verified again: the result stays as long as the key works.
             None if stands || works => match known {
                 Some(known) => known.clone(),
                 None if works && *by == [Proof::List] => valid(by),
@@ -50,7 +51,7 @@ pub(super) fn capabilities(before: &Capabilities, verdict: &Verdict, stands: boo
     all
 }
 
-/// What was tried in this reconcile, where the key worked.
+/// What was verified in this reconcile, if the key worked.
 pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
     check.report.outputs().find_map(|output| match output {
         StepOutput::ProbeResult(tried) => Some(tried.as_slice()),
@@ -58,7 +59,7 @@ pub(super) fn tried<'a>(check: &'a Checked<'_>) -> Option<&'a [ProbeResult]> {
     })
 }
 
-/// What a failed trial means, for people.
+/// The meaning of a failed verification, for people.
 pub(super) fn why(problem: &Problem) -> String {
     match problem.class {
         Class::Allowed => {
@@ -86,7 +87,7 @@ fn of_trial(by: &[Proof], tried: &[ProbeResult]) -> Capability {
     let mut mine = Vec::new();
     for proof in by {
         match tried.iter().find(|tried| tried.proof == *proof) {
-            // Unlike AWS it is one server: where it does not answer, it is not there.
+            // Unlike AWS this is a single server: if it does not answer, it is not available.
             Some(ProbeResult { problem: Some(problem), proof: Proof::GenomicsCloud, .. }) => {
                 return Capability { state: CapabilityState::Invalid, message: problem.brief() };
             }

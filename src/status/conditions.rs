@@ -1,4 +1,4 @@
-//! Conditions as Kubernetes wants them: sorted, stable, `lastTransitionTime` only when the status flips.
+//! Conditions as Kubernetes expects them: sorted, stable, `lastTransitionTime` changes only when the status flips.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -20,12 +20,12 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
     conditions.iter().find(|condition| condition.type_ == kind.to_string())
 }
 
-/// Whether the condition of `kind` is there and True.
+/// Whether the condition of `kind` exists and is True.
 pub fn is_true(status: &BucketConnectionStatus, kind: ConditionType) -> bool {
     condition(status, kind).is_some_and(|condition| condition.status == "True")
 }
 
-/// Sets a condition; `value` is True, False or, for `None`, Unknown.
+/// Sets a condition; `value` is True, False or Unknown (`None`).
 pub fn set(
     conditions: &mut Vec<Condition>,
     generation: Option<i64>,
@@ -54,7 +54,7 @@ pub fn set(
     conditions.sort_by_key(|condition| rank(&condition.type_));
 }
 
-/// The order in which people read them; the operator's first, then any others.
+/// The order for readers; the operator's conditions first, then others.
 fn rank(type_: &str) -> (usize, String) {
     use ConditionType::{DriftDetected, Ready, Reconciling, Stalled};
     let mut order = vec![Ready, Reconciling, Stalled];

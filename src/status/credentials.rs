@@ -1,5 +1,5 @@
-//! What the status remembers of the access keys: [`before`] a plan is carried out, so that a crash leaves nothing unexplained, and
-//! [`after`] it.
+//! The recorded state of the access keys: [`before`] a plan is executed, so that a crash leaves nothing unexplained,
+//! and [`after`] it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,13 +14,14 @@ use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::Reason;
 
-/// How long after its time a key of a broken attempt may show at the latest: AWS's clock is not ours, and its lists lag behind.
+/// How long after the end of an interrupted attempt its key may still appear: the clocks of AWS and the operator
+/// differ, and AWS's lists lag behind.
 pub(super) const LATE_SECONDS: i64 = 60;
-/// A later use by the same service in the same region is no news within this time.
+/// A later use by the same service in the same region is not news within this time.
 const SAME_USE_SECONDS: i64 = 3_600;
 
-/// Notes in `status`, before `plan` issues a key, what would explain that key if the process ended: the keys that are there, and the
-/// Secret that the pending key goes to.
+/// Records in `status`, before `plan` issues a key, what would explain that key after a crash: the existing keys, and
+/// the Secret that the pending key goes to.
 pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desired, now: Timestamp) {
     let issues = plan.steps.iter().find_map(|step| match &step.action {
         Action::IssueKey { secret, version, known, .. } => Some((step, secret, *version, known.clone())),
@@ -32,12 +33,12 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
         status.pending = Some(PendingKey { secret_name: secret.clone(), access_key_id: None });
     } else {
         status.phase = Some(KeyPhase::Issuing);
-        // A pending key that could not be used, and the Secret that the current key had for itself, go with it.
+        // A pending key that could not be used, and the current key's own Secret, are dropped with it.
         let pending = status.pending.take().map(|next| next.secret_name);
         let own = version.filter(|number| *number > 1).and_then(|number| desired.secret.own(number - 1));
         status.earlier_secrets.extend(pending.into_iter().chain(own));
     }
-    // An earlier attempt that is not accounted for yet stays explained until its key has been looked for and deleted.
+    // An earlier attempt that is not accounted for stays explained until its key has been searched for and deleted.
     let since = status.intent.take().map_or(Time(now), |earlier| earlier.since);
     let until = Time(now.saturating_add(ATTEMPT).unwrap_or(now));
     let previous = status.previous.as_ref().map(|previous| previous.access_key_id.clone());
@@ -49,7 +50,7 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
     status.intent = Some(KeyIntent { since, until, known_keys });
 }
 
-/// What is to be remembered after `pass`.
+/// The recorded state after `pass`.
 pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
     let mut fold = Keys { pass, check, status: before.unwrap_or_default() };
     fold.seen();
@@ -81,7 +82,7 @@ impl Keys<'_> {
         self.check.report.did(is)
     }
 
-    /// The Secret that the key that was found has for itself.
+    /// The own Secret of the key that was found.
     fn own(&self) -> Option<String> {
         let Checked { desired, observed, remembered, .. } = self.check;
         let wrote = |own: &str| self.did(|action| matches!(action, Action::WriteSecret { name, .. } if name == own));
@@ -90,7 +91,7 @@ impl Keys<'_> {
         live.or_else(|| remembered.version_secret())
     }
 
-    /// The Secret holds this key in place of the one that was known, which has the Secret `own` for itself.
+    /// The Secret holds this key in place of the recorded one, whose own Secret is `own`.
     fn replaced(&mut self, id: &str, version: Option<i64>, own: Option<String>) {
         let old = self.status.access_key_id.replace(id.to_owned()).filter(|old| old != id);
         self.status.revoked.clear();
@@ -98,10 +99,11 @@ impl Keys<'_> {
         if let Some(old) = old {
             let next =
                 self.status.pending.as_ref().is_some_and(|next| next.access_key_id.as_deref().is_none_or(|next| next == id));
-            // Somebody set the Secret back to the key before, from a backup perhaps.
+            // The Secret was set back to the previous key, perhaps from a backup.
             let back = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == id);
             if next || back {
-                // Whoever has read it may go on with it for a while. One before that made room for it; what it had for itself goes too.
+                // Consumers that have read it may use it for a while. The key before it is dropped to make room, and
+                // its own Secret too.
                 let earlier = self.status.previous.take().and_then(|previous| previous.secret_name);
                 self.status.earlier_secrets.extend(earlier);
                 self.status.previous = Some(PreviousKey {
@@ -113,7 +115,8 @@ impl Keys<'_> {
                     last_used: None,
                 });
             } else {
-                // Nobody has it any more: the process ended between the Secret and the status, or somebody changed the Secret.
+                // The key is lost: the operator crashed between the Secret and the status, or someone changed the
+                // Secret.
                 self.status.obsolete_keys.push(old);
             }
         }
@@ -121,19 +124,19 @@ impl Keys<'_> {
         self.status.last_handled_rotate_at = self.request(ROTATE_AT);
     }
 
-    /// Whether no key of ours can be from before: the user is new, or not ours yet. The user of an object that was retained or forgotten
-    /// may have keys that are to be cut off.
+    /// Whether there can be no earlier managed key: the user is new, or not managed yet. The user of an object that was
+    /// retained or forgotten may have keys that must be revoked.
     fn had_no_key(&self) -> bool {
         let Checked { desired, observed, .. } = self.check;
         let others = matches!(&observed.user, Reading::Set(user) if Ownership::of(&user.tags, desired) != Ownership::Ours);
         !desired.identity.is_managed() || others || self.did(|action| matches!(action, Action::CreateUser { .. }))
     }
 
-    /// What the look found in the Secret. A key that AWS rejects is not noted: it may be anything that somebody wrote into it.
+    /// What was read from the Secret. A key that AWS rejects is not recorded: anyone may have written it there.
     fn seen(&mut self) {
         let Checked { observed, plan, remembered, .. } = self.check;
         if !remembered.seen {
-            // Nobody can have wanted to replace a key that was never issued.
+            // A key that was never issued cannot be rotated on request.
             self.status.last_handled_rotate_at = self.request(ROTATE_AT);
         }
         if remembered.user.is_none() && self.had_no_key() {
@@ -146,7 +149,7 @@ impl Keys<'_> {
         let live = observed.secret.ours();
         let version = live.and_then(|secret| secret.version).or(self.status.version);
         if self.status.access_key_id.as_ref() != Some(&key.id) {
-            // The process may have ended in the pass that gave the first key its own Secret.
+            // The operator may have crashed in the reconcile that wrote the first key's own Secret.
             let before = version.filter(|number| *number > 1).and_then(|number| self.check.desired.secret.own(number - 1));
             self.replaced(&key.id, version, remembered.version_secret().or(before));
         }
@@ -154,7 +157,7 @@ impl Keys<'_> {
         self.status.created_at = live.and_then(|secret| secret.key_created_at).map(Time).or(self.status.created_at.take());
     }
 
-    /// What the steps did.
+    /// The results of the steps.
     fn done(&mut self) {
         let Checked { plan, report, .. } = self.check;
         let rotates = |step: &Step| plan.cause(step).is_some_and(Move::rotates);
@@ -177,7 +180,8 @@ impl Keys<'_> {
                     // This attempt is accounted for; an earlier one may not be.
                     self.status.intent = self.check.remembered.credentials.intent.clone();
                 }
-                // Surely nothing was issued, so there is nothing to look for; unless an earlier attempt is not accounted for.
+                // No key was issued for certain, so there is nothing to search for, unless an earlier attempt is not
+                // accounted for.
                 (Action::IssueKey { .. }, Outcome::Failed(_) | Outcome::Skipped) => {
                     self.status.intent = self.check.remembered.credentials.intent.clone();
                     self.status.pending = self.check.remembered.credentials.pending.clone();
@@ -188,14 +192,14 @@ impl Keys<'_> {
                     let Some((id, created_at)) = written else { continue };
                     if self.status.access_key_id.as_ref() != Some(id) {
                         self.replaced(id, *version, self.own());
-                        // It was proven before.
+                        // It was verified before.
                         let proven = rotates(step);
                         self.status.verified_at = proven.then_some(Time(self.pass.now));
                     }
                     self.status.version = *version;
                     self.status.created_at = created_at.map(Time).or(self.status.created_at.take());
                 }
-                // Of the next key it says nothing yet.
+                // A pending key is not recorded as verified yet.
                 (Action::Verify { .. }, _) if rotates(step) => {}
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     self.status.phase = Some(KeyPhase::Verified);
@@ -216,7 +220,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Whether the key is noted otherwise.
+    /// Whether the key is recorded elsewhere.
     fn noted(&self, id: &String) -> bool {
         let next = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.as_ref() == Some(id));
         let previous = self.status.previous.as_ref().is_some_and(|previous| previous.access_key_id == *id);
@@ -240,7 +244,7 @@ impl Keys<'_> {
                 Some(outcome) => outcome.is_done(),
                 None => match observed.earlier_secrets.get(name) {
                     Some(live) => !matches!(live, Secret::Ours(_) | Secret::Unreadable(_)),
-                    // It became one in this pass.
+                    // It became an earlier Secret in this reconcile.
                     None => !self.status.earlier_secrets.iter().any(|earlier| earlier == name),
                 },
             }
@@ -257,7 +261,7 @@ impl Keys<'_> {
         self.did(|action| matches!(action, Action::DeleteSecret { name } if name == secret))
     }
 
-    /// Whether the key is surely gone.
+    /// Whether the key is gone for certain.
     fn key_gone(&self, id: &str) -> bool {
         let listed = match &self.check.observed.keys {
             Reading::Set(keys) => Some(keys.iter().any(|key| key.id == id)),
@@ -268,7 +272,7 @@ impl Keys<'_> {
         deleted || (listed == Some(false) && !issued)
     }
 
-    /// A key that an object which was retained left waiting: it is the next one.
+    /// A key that a retained object left waiting: it is the pending key.
     fn left_waiting(&mut self) {
         let Checked { desired, observed, remembered, plan, .. } = self.check;
         let (None, Reading::Set(keys)) = (&remembered.credentials.pending, &observed.keys) else { return };
@@ -286,7 +290,8 @@ impl Keys<'_> {
         }
     }
 
-    /// The next key: until the Secret has it and nothing is left of its waiting, or it is gone.
+    /// The pending key: recorded until the Secret holds it and nothing is left in its waiting Secret, or until it is
+    /// deleted.
     fn next(&mut self) {
         self.left_waiting();
         let Some(mut next) = self.status.pending.clone() else { return };
@@ -296,7 +301,7 @@ impl Keys<'_> {
             next.access_key_id = Some(key.id.clone());
             self.status.pending = Some(next.clone());
         }
-        // The process may have ended before its id was noted; then its waiting Secret tells.
+        // The operator may have crashed before it recorded the id; then the waiting Secret has it.
         let waits = self.check.observed.pending.keys().into_iter().map(|key| key.id);
         let published = next.access_key_id.clone().into_iter().chain(waits).any(|id| Some(id) == self.status.access_key_id);
         let own = self.status.version.and_then(|number| desired.secret.own(number));
@@ -305,7 +310,7 @@ impl Keys<'_> {
         let empty = matches!(self.check.observed.pending, Secret::Absent);
         let gone = match &next.access_key_id {
             Some(id) => self.key_gone(id) || published,
-            // Its id was never noted. It is known to be nowhere once the Secret holds just the key that is known.
+            // Its id was never recorded. It does not exist anywhere once the Secret holds only the known key.
             None => match &self.check.observed.secret {
                 Secret::Unreadable(_) => false,
                 secret => secret.keys().iter().all(|key| Some(&key.id) == self.status.access_key_id.as_ref()),
@@ -320,7 +325,7 @@ impl Keys<'_> {
         }
     }
 
-    /// The key before: until it is gone, and its own Secret with it.
+    /// The previous key: recorded until it is deleted together with its own Secret.
     fn previous(&mut self) {
         let Some(mut previous) = self.status.previous.take() else { return };
         let Checked { desired, observed, .. } = self.check;
@@ -348,8 +353,8 @@ impl Keys<'_> {
         self.status.previous = Some(previous);
     }
 
-    /// What an attempt that was broken off may still bring has been looked for when its time was over, and was dealt with or not found.
-    /// Where several keys would fit it ends at once, so that the last of them is not taken for ours later.
+    /// When the time of an interrupted attempt is over, its key has been searched for, and was handled or not found. If
+    /// several keys would fit, the attempt ends at once, so that the last of them does not become managed later.
     fn intent(&mut self) {
         let Checked { observed, plan, .. } = self.check;
         let Some(intent) = &self.status.intent else { return };
@@ -358,7 +363,7 @@ impl Keys<'_> {
         let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
         let left = blocked(Reason::KeyCompromised) || blocked(Reason::UserOnHold);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !left;
-        // As long as the next key waits without being noted, only the intent explains it.
+        // As long as the pending key waits without being recorded, only the intent explains it.
         let unnoted = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.is_none());
         let several = blocked(Reason::ForeignAccessKeys);
         let looked = works || about_keys.peek().is_some() || several;

@@ -6,7 +6,7 @@ use crate::plan::{Blocker, Plan};
 use crate::vocabulary::conditions::Reason;
 use crate::vocabulary::problem::Place;
 
-/// What blocks a deletion; `None` where nothing failed.
+/// What blocks a deletion; `None` if nothing failed.
 pub fn deletion_trouble(plan: &Plan, report: &Report) -> Option<Blocker> {
     let failed = report.undone().find_map(|Executed { step, outcome }| {
         let problem = outcome.problem()?;

@@ -1,4 +1,5 @@
-//! Every call that was denied in a reconcile, in one text, so that a person can fix all permissions of the operator at once.
+//! Every call that was denied in a reconcile, in one text, so that a person can fix all permissions of the operator at
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +10,8 @@ use crate::plan::{Action, Plan};
 use crate::settings::Reading;
 use crate::vocabulary::problem::{Class, Problem, Source, allow};
 
-/// What was denied to the operator; `None` for less than two calls, where the problem itself tells more. What is denied to an
-/// issued key is not among it.
+/// The calls that were denied to the operator; `None` for fewer than two, where the problem itself says more. Denials
+/// of an issued key are not included.
 pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>) -> Option<String> {
     let blocked = plan.blockers.iter().filter_map(|blocker| blocker.problem.as_ref());
     let tried = report.steps.iter().filter(|executed| !matches!(executed.step.action, Action::Verify { .. }));
@@ -48,8 +49,8 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
     Some(parts.join("; "))
 }
 
-/// Reads that failed, also those that block nothing. Of a user that is not there they say nothing: AWS does not know
-/// its path, so that the operator's permissions do not match.
+/// Reads that failed, including those that block nothing. Denied reads of a missing user say nothing: AWS does not know
+/// the user's path, so that the operator's permissions do not match.
 fn unread<'a>(check: &Checked<'a>) -> Vec<&'a Problem> {
     let observed = check.observed;
     let of_user = [

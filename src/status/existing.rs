@@ -39,12 +39,12 @@ pub(super) fn credentials(before: CredentialsStatus, name: &str, check: &Checked
     now_known
 }
 
-/// ARN of whom the key belongs to, where this reconcile has asked.
+/// ARN of the key's owner, if this reconcile has asked for it.
 fn identity<'a>(check: &'a Checked<'_>) -> Option<&'a str> {
     tried(check)?.iter().find_map(|tried| tried.found.as_deref())
 }
 
-/// What is different about the parts of a connection whose key someone else keeps in the Secret `name`.
+/// The verdict on a part, if it differs because the key in the Secret `name` is not managed.
 pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> Option<Verdict> {
     let left = |what: &str| Some(Verdict::holds(Reason::NotManaged, format!("credentials.source is Existing: {what}")));
     match part {
@@ -62,7 +62,7 @@ pub(super) fn verdict(check: &Checked<'_>, name: &str, part: ConditionType) -> O
     }
 }
 
-/// Whose key was used, for the condition `Verified`.
+/// The owner of the key that was used, for the condition `Verified`.
 pub(super) fn whose(check: &Checked<'_>) -> String {
     let Some(arn) = identity(check).or(check.remembered.credentials.identity.as_deref()) else { return String::new() };
     let account = arn.split(':').nth(4).unwrap_or_default();

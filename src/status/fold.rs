@@ -27,10 +27,10 @@ use crate::settings::bucket_policy::OUR_PREFIX;
 use crate::settings::{FieldDiff, Reading, SettingId};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// Folds `pass` into the status that the object should have.
+/// Folds `pass` into the new status of the object.
 pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
     let mut status = pass.object.status.clone().unwrap_or_default();
-    // A suspended object is not read, so what is asked for waits.
+    // A suspended object is not read, so its requests wait.
     if !matches!(pass.stage, Stage::Suspended) {
         status.last_handled_reconcile_at = pass.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
     }
@@ -73,7 +73,7 @@ impl Fold<'_> {
         );
     }
 
-    /// The status that the reconcile began with.
+    /// The status at the start of the reconcile.
     fn before(&self) -> BucketConnectionStatus {
         self.pass.object.status.clone().unwrap_or_default()
     }
@@ -164,14 +164,14 @@ impl Fold<'_> {
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {
-            // A call that failed transiently says nothing new about a key that works.
+            // A call that failed transiently says nothing new about a working key.
             let stands = verdict.transient && is_true(&self.status, ConditionType::Verified);
             self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
         }
     }
 
-    /// Sets the parts' conditions and, in this one place, the three that sum up. `denied` names all calls that were denied, where
-    /// there were several.
+    /// Sets the conditions of the parts and, only here, the three summary conditions. `denied` names all denied calls,
+    /// if there were several.
     fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)], denied: Option<String>) {
         let before = self.before();
         let told = |(part, verdict): &(ConditionType, Verdict)| {
@@ -183,7 +183,7 @@ impl Fold<'_> {
             .filter(|condition| condition.status == "True")
             .map_or(self.pass.now, |condition| condition.last_transition_time.0);
         let patience = self.pass.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
-        // What waits for another part explains less than that one.
+        // A part that waits for another explains less than that other part.
         let observed = |reason: &str| reason == Reason::Observed.to_string();
         let unsure = || {
             let open = |verdict: &Verdict| verdict.holds != Some(true) && !verdict.stalled && verdict.reason != Reason::Observed;
@@ -191,7 +191,7 @@ impl Fold<'_> {
         };
         let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
         for (part, verdict) in verdicts {
-            // A call that failed transiently says nothing new about a part that held.
+            // A call that failed transiently says nothing new about a part that was healthy.
             if verdict.transient && patience && is_true(&before, *part) {
                 continue;
             }
@@ -199,7 +199,7 @@ impl Fold<'_> {
             self.set(*part, holds, verdict.reason, &verdict.message);
         }
         let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
-        // Anyone who fixes one denial fixes them all; what the issued key is denied is another matter.
+        // A person who fixes one denial fixes them all; a denial of the issued key is a separate matter.
         let denied = denied.filter(|_| {
             stalled.is_some_and(|(part, verdict)| *part != ConditionType::Verified && verdict.reason == Reason::AccessDenied)
         });
@@ -227,7 +227,7 @@ impl Fold<'_> {
                     .then(|| (part, condition.clone()))
             })
         };
-        // What a person must act on explains the rest; then what is known to be wrong; then what is not known, and why.
+        // The cause is first what a person must fix, then what is known to be wrong, then what is unknown.
         let cause = stalled.and_then(|(part, _)| Some((*part, condition(&self.status, *part)?.clone())));
         let unseen = ConditionType::PARTS.into_iter().find(|part| condition(&self.status, *part).is_none());
         match cause.or_else(|| failing("False", true)).or_else(|| failing("Unknown", false)).or_else(|| failing("Unknown", true))
@@ -258,11 +258,11 @@ impl Fold<'_> {
         }
     }
 
-    /// Names and ids that later reconciles build on: only of what is managed.
+    /// Records names and ids that later reconciles need: only of managed resources.
     fn identities(&mut self, check: &Checked<'_>) {
         let Checked { desired, observed, .. } = check;
         if check.plan.frozen {
-            // Of all that is recorded only permissions that were withdrawn are not there any longer.
+            // Of all recorded resources, only permissions that were withdrawn no longer exist.
             let memory = &mut self.status.memory;
             memory.policy.take_if(|policy| removed(check, policy) == Some(true));
             memory.earlier_policies.retain(|policy| removed(check, policy) != Some(true));
@@ -273,7 +273,7 @@ impl Fold<'_> {
         let report = check.report;
         let bucket_made = report.did(|action| matches!(action, Action::CreateBucket { .. }));
         if bucket_made || matches!(observed.bucket, Bucket::There(_)) {
-            // A bucket that was made again has nothing of before.
+            // A bucket that was created again keeps no earlier names.
             let earlier_names = self.status.memory.owned();
             self.status.memory.writing.clear();
             let before = self.status.memory.bucket.take().filter(|before| !bucket_made && before.arn == desired.bucket.arn);
@@ -323,11 +323,11 @@ impl Fold<'_> {
         self.policy(check);
     }
 
-    /// Whether the bucket has versions, as it was read now or before.
+    /// Whether the bucket has versions, as read now or before.
     fn versioning(&mut self, check: &Checked<'_>) {
         let memory = &mut self.status.memory;
         let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
-        // One that is read at each reconcile, because nothing is verified, and is as it was, is no news.
+        // If nothing is verified, versioning is read in each reconcile; an unchanged value is not news.
         let stands = |known: &VersioningStatus| {
             let same = found.as_ref().is_none_or(|found| found.versioned == known.versioned);
             same && (found.is_none() || is_fresh(known, self.pass.now))
@@ -359,13 +359,13 @@ impl Fold<'_> {
         if in_place {
             self.status.memory.policy = Some(PolicyStatus { id, version, ..identity });
         } else if !unanswered && remembered.policy(desired).is_none() {
-            // It was announced and never written: a policy of that name that comes later is someone else's.
+            // It was announced but never written: a policy that appears with that name later is foreign.
             self.status.memory.policy = remembered.policies.first().cloned();
         }
         let still_there = |policy: &&PolicyStatus| {
             match removed(check, policy) {
                 Some(removed) => !removed,
-                // It is gone, was foreign, went with its user, or could not be read.
+                // It was deleted, was foreign, was deleted with its user, or could not be read.
                 None => policy
                     .arn
                     .as_ref()
@@ -406,7 +406,7 @@ impl Fold<'_> {
         }
     }
 
-    /// What is only observed, and what an adoption would change: shown as it is now.
+    /// The differences in observed sections, and what an adoption would change: as they are now.
     fn differences(&mut self, check: &Checked<'_>) {
         let shown = |diffs: &mut dyn Iterator<Item = &FieldDiff>| -> Vec<DriftDifference> {
             let shown = diffs.map(|diff| DriftDifference::new(&diff.path, diff.live.as_ref(), diff.desired.as_ref()));
@@ -425,8 +425,8 @@ impl Fold<'_> {
     }
 }
 
-/// The boundaries of the user that the operator set: the one that was written now, or was there and is the account's own, or those
-/// of before. A lost answer may be that of a call that was carried out.
+/// The boundaries of the user that the operator set: the one written now, an existing one if it is the account's, or
+/// the recorded ones. A call without an answer may have been executed.
 fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> {
     let Checked { desired, observed, .. } = check;
     let wanted = desired.user.boundary.clone();
@@ -444,9 +444,9 @@ fn boundaries(check: &Checked<'_>, earlier: Option<&UserStatus>) -> Vec<String> 
     known
 }
 
-/// Those of `ours` that the operator wrote, in this reconcile or earlier. Others may have the same under the same name, so what is
-/// only found to be as it is wanted does not become managed, unless the bucket is adopted. Keys of tags are managed by the rules of
-/// the account.
+/// Those of `ours` that the operator wrote, in this reconcile or earlier. Something foreign may have the same name and
+/// value, so a value that already matches does not become managed, unless the bucket is adopted. Tag keys are managed
+/// by the rules of the account.
 fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, check: &Checked<'_>) -> Vec<String> {
     if check.desired.bucket.adopt || section == SettingId::BucketTags.name() {
         return ours;
@@ -454,7 +454,7 @@ fn claimed(section: &str, ours: Vec<String>, earlier: Option<&Vec<String>>, chec
     let mut of_section = check.report.steps.iter().filter(|executed| executed.step.action.section() == section);
     let written = of_section.any(|executed| matches!(executed.outcome, Outcome::Done(_) | Outcome::Unknown(_)));
     let adds = check.plan.adds.get(section).filter(|_| written);
-    // No spec, and no one else, has a Sid that begins like this.
+    // Neither a spec nor anyone else uses a Sid with this prefix.
     let own = |name: &String| section == SettingId::BucketPolicy.name() && name.starts_with(OUR_PREFIX);
     let known = |name: &String| own(name) || earlier.into_iter().chain(adds).flatten().any(|known| known == name);
     ours.into_iter().filter(known).collect()
@@ -470,7 +470,7 @@ fn merged(mut now: Vec<String>, earlier: Option<Vec<String>>, open: bool) -> Vec
     now
 }
 
-/// Whether the policy was removed; `None` where the plan has no step that does it.
+/// Whether the policy was removed; `None` if no step of the plan removes it.
 fn removed(check: &Checked<'_>, policy: &PolicyStatus) -> Option<bool> {
     let removes = |action: &Action| match action {
         Action::RemovePolicy { arn } => policy.arn.as_ref() == Some(arn),

@@ -1,4 +1,4 @@
-//! Which writes the next reconcile may find without effect, and how often that happened: `plan::breaker` uses it.
+//! The writes that the next reconcile may find ineffective, and how often that happened: `plan::breaker` uses them.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -13,14 +13,14 @@ use crate::plan::breaker::{LIMIT, fingerprint};
 use crate::plan::{Plan, Step};
 use crate::vocabulary::conditions::ConditionType;
 
-/// Writes that come sooner after one another count as one.
+/// Writes within this time of each other count as one.
 const SPACING_SECONDS: i64 = 5;
 
-/// Writes that are recorded at most.
+/// Most writes that are recorded.
 const MOST: usize = 20;
 
-/// What is recorded after a reconcile: the writes that it sent or held back, and earlier ones of the same parts. What it read and
-/// found in sync is forgotten.
+/// The writes to record after a reconcile: those that it sent or held back, and earlier ones of the same parts. A write
+/// that it read and found in sync is dropped.
 pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<IneffectiveWrite> {
     let Checked { remembered, plan, report, .. } = check;
     let print = |step: &Step| fingerprint(step, remembered);
@@ -35,11 +35,11 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
         let Some(fingerprint) = print(step) else { continue };
         let before = known(&fingerprint);
         let count = before.map_or(0, |repeat| repeat.count);
-        // A try that failed says nothing about the write; one of a write that was held back was a try all the same.
+        // A try that failed says nothing about the write; a retry of a write that was held back counts as a try.
         if outcome.is_done() || count >= LIMIT {
             let path = step.diffs.first().map(|diff| diff.path.clone()).unwrap_or_default();
             let condition = step.part.to_string();
-            // A person or a test that breaks it again at once is no proof that it did not take.
+            // If a person or a test reverts the write at once, that does not show that it was ineffective.
             let last = before.map(|repeat| repeat.last_written_at.clone());
             let soon = |last: &Time| (0..SPACING_SECONDS).contains(&(now.as_second() - last.0.as_second()));
             let (count, last_written_at) = match last.filter(soon) {
@@ -52,7 +52,8 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
         }
     }
     let known_now = |repeat: &IneffectiveWrite| now_known.iter().any(|known| known.fingerprint == repeat.fingerprint);
-    // Writes that undo each other alternate: none of them took as long as each reconcile writes to the part.
+    // Writes that undo each other alternate: all of them count as ineffective as long as each reconcile writes to the
+    // part.
     let counted = report.done().filter(|step| print(step).is_some());
     let written: BTreeSet<_> = counted.map(|step| step.part.to_string()).collect();
     let open = |repeat: &&IneffectiveWrite| {
@@ -64,7 +65,7 @@ pub(super) fn ineffective_writes(check: &Checked<'_>, now: Timestamp) -> Vec<Ine
     all
 }
 
-/// Whether the reconcile could not see the part.
+/// Whether the reconcile could not read the part.
 fn unseen(plan: &Plan, part: &str) -> bool {
     use ConditionType::{BucketReady, CORSInSync, PolicyInSync, UserReady};
     let base = [(CORSInSync, BucketReady), (PolicyInSync, UserReady)].into_iter().find(|(of, _)| of.to_string() == part);

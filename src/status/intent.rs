@@ -1,5 +1,5 @@
-//! What is written to the status before a plan is carried out, so that a crash in between leaves nothing unexplained: the intent to
-//! issue a key, and the names of a policy, a Secret or a Role that are about to be written.
+//! The status that the operator writes before it executes a plan, so that a crash leaves nothing unexplained: the
+//! intent to issue a key, and the names of a policy, a Secret or a Role that it is about to write.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::desired::{Desired, names};
 use crate::plan::{Action, Plan, revocation};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// The status to write before `plan` is carried out; `None` where the plan does nothing that must be remembered first.
+/// The status to write before `plan` is executed; `None` if nothing in the plan must be recorded first.
 pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Timestamp) -> Option<BucketConnectionStatus> {
     let issues = plan.steps.iter().any(|step| matches!(step.action, Action::IssueKey { .. }));
     let revokes = plan.steps.iter().find_map(|step| match step.action {
@@ -67,7 +67,8 @@ pub fn intend(object: &BucketConnection, desired: &Desired, plan: &Plan, now: Ti
     if issues {
         credentials::before(status.memory.credentials.get_or_insert_default(), plan, desired, now);
     }
-    // What a person has to set right is tried again at each check: that is no progress, and is not told anew each time.
+    // A failure that a person must fix is retried in each reconcile: that is not progress, and is not reported each
+    // time.
     let stalled = condition(&status, ConditionType::Stalled);
     if stalled.is_some_and(|stalled| stalled.status == "True" && stalled.observed_generation == generation) {
         return Some(status);

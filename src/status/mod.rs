@@ -100,7 +100,8 @@ pub struct Checked<'a> {
     pub report: &'a Report,
 }
 
-/// What the status says of an object that cannot be read, before and after a reconcile that found `text`: nothing else in it changes.
+/// The status of an object that cannot be read, before and after a reconcile that found `text`: nothing else in it
+/// changes.
 pub fn unreadable(object: &BucketConnection, text: &str, now: Timestamp) -> (BucketConnectionStatus, BucketConnectionStatus) {
     const TOLD: [(ConditionType, bool); 3] =
         [(ConditionType::Ready, false), (ConditionType::Stalled, true), (ConditionType::Reconciling, false)];
@@ -120,12 +121,12 @@ pub fn unreadable(object: &BucketConnection, text: &str, now: Timestamp) -> (Buc
     (before, after)
 }
 
-/// Whether to write `new` over `old`: more than the time of the reconcile differs, or a write is due.
+/// Whether to write `new` over `old`: something other than the time of the reconcile differs, or a write is due.
 pub fn worth_writing(old: &BucketConnectionStatus, new: &BucketConnectionStatus, now: Timestamp) -> bool {
     let last = old.last_checked_at.as_ref().map(|time| time.0.as_second());
     let mut same_time = new.clone();
     same_time.last_checked_at = old.last_checked_at.clone();
-    // That the one write before took is no news: it is forgotten with the next ones.
+    // That a single earlier write was effective is not news: the next write of the status drops it.
     if new.ineffective_writes.is_empty() && old.ineffective_writes.iter().all(|repeat| repeat.count == 1) {
         same_time.ineffective_writes = old.ineffective_writes.clone();
     }

@@ -9,14 +9,14 @@ use crate::plan::{Action, Plan};
 use crate::render::why;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// Something to tell.
+/// An Event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     /// Whether it is a warning.
     pub warning: bool,
-    /// In one word.
+    /// The reason.
     pub reason: Reason,
-    /// In a sentence.
+    /// The message.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ fn about_key(plan: &Plan, Executed { step, outcome }: &Executed, desired: &Desir
     }
 }
 
-/// The result of a revocation that was asked for.
+/// The result of a requested revocation.
 fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionStatus) -> Option<Note> {
     let told = |status| condition(status, ConditionType::RevocationComplete).map(|c| (c.status.clone(), c.reason.clone()));
     let handled = |status: &BucketConnectionStatus| status.memory.credentials.clone()?.last_handled_revoke_at;
@@ -52,7 +52,7 @@ fn about_revocation(before: &BucketConnectionStatus, after: &BucketConnectionSta
     (again || told(before) != told(after)).then(|| Note { warning: true, reason, text: now.message.clone() })
 }
 
-/// Notes about a reconcile that turned `before` into `after`.
+/// The Events of a reconcile that turned `before` into `after`.
 pub fn notes(
     before: &BucketConnectionStatus,
     after: &BucketConnectionStatus,

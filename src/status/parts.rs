@@ -17,13 +17,13 @@ use crate::vocabulary::problem::{Class, DENIERS, Problem};
 pub struct Verdict {
     /// True, False, or unknown.
     pub holds: Option<bool>,
-    /// Why.
+    /// The cause.
     pub reason: Reason,
     /// For people.
     pub message: String,
-    /// Only a person can help.
+    /// Only a person can fix it.
     pub stalled: bool,
-    /// It could not be read, and only transiently: nothing new is known about the part.
+    /// The read failed transiently: nothing new is known about the part.
     pub transient: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
         );
     }
     if let Some(blocker) = check.plan.blockers.iter().find(|blocker| blocker.part == part) {
-        // All of a kind at once: anyone who fixes one fixes them all.
+        // All blockers of a kind at once: a person who fixes one fixes them all.
         let alike = check.plan.blockers.iter().filter(|other| other.part == part && other.reason == blocker.reason);
         let message = alike.map(|blocker| blocker.message.as_str()).collect::<Vec<_>>().join("; ");
         return Verdict {
@@ -104,9 +104,9 @@ pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {
 fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
     let works = matches!(check.observed.proof, KeyProof::Works(_));
     let tells = |step: &&Step| match step.action {
-        // Whether a bucket is in the right region cannot be said of one that is not there.
+        // The region of a bucket that does not exist cannot be checked.
         Action::CreateBucket { .. } if part == ConditionType::RegionMatched => true,
-        // Looking has tried the key already.
+        // The key was already verified when it was read.
         Action::Verify { .. } if works => false,
         _ => step.part == part,
     };
@@ -122,7 +122,7 @@ fn only_observed(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
     })
 }
 
-/// The key works, but not all that was tried with it does: what a person must act on first.
+/// The key works, but another verification failed: first what a person must fix.
 fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
     let of_key = tried(check)?.iter().filter(|tried| tried.proof != Proof::GenomicsCloud);
     let mut problems: Vec<_> = of_key.filter_map(|tried| tried.problem.as_ref()).collect();
@@ -139,7 +139,7 @@ fn failed_proof(check: &Checked<'_>) -> Option<Verdict> {
     })
 }
 
-/// The section of `spec.management` that a part stands for.
+/// The section of `spec.management` that a part belongs to.
 fn section(part: ConditionType) -> &'static str {
     match part {
         ConditionType::CORSInSync => "cors",
@@ -154,7 +154,7 @@ fn section(part: ConditionType) -> &'static str {
 /// The first step of the part that is not done.
 pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Verdict> {
     let mut undone: Vec<_> = check.report.undone().filter(|executed| executed.step.part == part).collect();
-    // What failed tells more than what was skipped for it.
+    // A failure says more than a step that was skipped because of it.
     undone.sort_by_key(|executed| matches!(executed.outcome, Outcome::Skipped));
     let Executed { step, outcome } = undone.first()?;
     let what = crate::render::summary(step, check.desired);
@@ -173,7 +173,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
             transient: false,
         },
         Outcome::Failed(problem) | Outcome::Unknown(problem) => match (&step.action, &problem.class) {
-            // "It is there already" ends an optimistic creation; the next reconcile looks whose it is.
+            // "Already exists" ends an optimistic creation; the next reconcile reads who the owner is.
             (_, Class::Exists | Class::Missing) if !matches!(step.action, Action::Verify { .. }) => {
                 Verdict::unknown(Reason::Progressing, format!("{what}: reading the observed state again"))
             }
@@ -217,7 +217,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
     })
 }
 
-/// What was seen or done that shows that the part holds.
+/// The evidence that the part holds: what was read or done.
 fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     let Checked { desired, observed, .. } = check;
     let did = |is: fn(&Action) -> bool| check.report.did(is);
@@ -280,7 +280,7 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
     }
 }
 
-/// The steps that there were are done, so what was there or was written is as specified.
+/// All steps, if any, are done, so what was read or written matches the spec.
 fn granted(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> bool {
     let live = check.observed.access.get(&check.desired.access.name);
     let role = live.is_some_and(|live| matches!(live.role, Held::Ours(_)));
@@ -309,7 +309,7 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
     match &check.observed.proof {
         KeyProof::Works(_) | KeyProof::Denied(..) => true,
         KeyProof::Rejected(..) => {
-            // Young, or activated again: only the proof is missing.
+            // Too new, or activated again: only the verification is missing.
             did(|action| matches!(action, Action::ActivateKey { .. } | Action::IssueKey { .. }))
                 || check.plan.steps.iter().any(|step| matches!(step.action, Action::Verify { key: Some(_), .. }))
         }
@@ -317,7 +317,7 @@ fn key_known(check: &Checked<'_>, did: impl Fn(fn(&Action) -> bool) -> bool) -> 
     }
 }
 
-/// Only observed, with a key that worked just now.
+/// Only observed, with a key that was just verified.
 fn looked(check: &Checked<'_>) -> bool {
     let verifies = check.plan.observed.iter().any(|step| matches!(step.action, Action::Verify { .. }));
     verifies && matches!(check.observed.proof, KeyProof::Works(_))

@@ -1,5 +1,5 @@
-//! Records in AWS what the status knows: compares the tags on the user with the folded status, and writes them if they differ. Most
-//! reconciles find them equal. The plan itself records the first key, next to its verification.
+//! Records in AWS what the status knows: compares the tags on the user with the folded status, and writes them if they
+//! differ. Most reconciles find them equal. The plan itself records the first key, in parallel with its verification.
 
 use super::Checked;
 use crate::api::{BucketConnectionStatus, ManagementMode, PolicyType};
@@ -9,8 +9,8 @@ use crate::plan::{Action, Step};
 use crate::settings::tags::Tags;
 use crate::vocabulary::conditions::ConditionType;
 
-/// The step that writes what `after`, the folded status, knows to the user's tags; `None` where they say it already, or the user is
-/// foreign.
+/// The step that writes the folded status `after` to the user's tags; `None` if the tags are already right, or the user
+/// is foreign.
 pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Step> {
     let Checked { desired, plan, .. } = check;
     let ours = after.memory.user.is_some() && desired.identity.is_managed();
@@ -21,7 +21,7 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     let (credentials, live) = (after.memory.credentials.as_ref()?, recorded(check)?);
     let mut wanted = Ledger::of(credentials);
     wanted.policy = after.memory.policy.as_ref().map(|policy| (policy.kind, policy.name.clone()));
-    // The earlier name stays until nothing is left under it: once the status is lost, the new one is in the spec.
+    // The earlier name stays until nothing is left under it: if the status is lost, the spec has the new name.
     let known = Ledger::of_tags(&live);
     let left = |(kind, name): &(PolicyType, String)| {
         after.memory.earlier_policies.iter().any(|policy| (policy.kind, &policy.name) == (*kind, name))
@@ -35,7 +35,7 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     missing.then_some(step)
 }
 
-/// The user's tags after this reconcile; `None` where they are not known.
+/// The user's tags after this reconcile; `None` if they are not known.
 fn recorded(check: &Checked<'_>) -> Option<Tags> {
     let mut live = check.observed.user.set().map(|user| user.tags.clone());
     for Executed { step, outcome } in &check.report.steps {

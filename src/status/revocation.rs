@@ -1,4 +1,4 @@
-//! What the status says about a requested revocation, and what it records of it.
+//! What the status reports and records about a requested revocation.
 
 use kube::ResourceExt;
 
@@ -11,14 +11,14 @@ use crate::vocabulary::problem::Class;
 
 const KIND: ConditionType = ConditionType::RevocationComplete;
 
-/// The revocation that `object` asks for and that `status` does not show as carried out.
+/// The revocation that `object` requests and that `status` does not show as done.
 pub fn pending<'a>(object: &'a BucketConnection, status: &BucketConnectionStatus) -> Option<&'a String> {
     let asked = object.annotations().get(REVOKE_AT)?;
     let handled = status.memory.credentials.as_ref().and_then(|credentials| credentials.last_handled_revoke_at.as_ref());
     (handled != Some(asked)).then_some(asked)
 }
 
-/// Why a part of it is not done: the reason, the message, and whether only a person can help.
+/// Why a part of it is not done: the reason, the message, and whether a person must act.
 fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     if let Some(blocker) = cut.plan.blockers.first() {
         return Some((blocker.reason, blocker.message.clone(), blocker.stalled));
@@ -38,7 +38,7 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
     Some((reason, message, person))
 }
 
-/// Folds a revocation into `status`: its own condition, `Ready`, and what is recorded of the keys.
+/// Folds a revocation into `status`: its own condition, `Ready`, and the recorded state of the keys.
 pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut: &CutOff<'_>) {
     let generation = pass.object.metadata.generation;
     let mut tell = |kind, value, reason, text: &str| {
@@ -96,7 +96,7 @@ fn deleted(step: &crate::plan::Step) -> Option<String> {
     }
 }
 
-/// Says of a revocation that was asked for and could not even begin why that is so. Called where a reconcile ended without one.
+/// Reports why a requested revocation could not begin. Called if a reconcile ended without a revocation.
 pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen: bool) {
     if pending(pass.object, status).is_none() || !seen {
         return;
@@ -113,7 +113,7 @@ pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen
     tell(ConditionType::Ready, false, Reason::RevocationBlocked, &format!("{KIND}: {text}"));
 }
 
-/// Whether the key in the Secret was revoked and no other is there yet.
+/// Whether the key in the Secret was revoked and there is no other yet.
 pub(super) fn without_key(status: &BucketConnectionStatus) -> bool {
     status.memory.credentials.as_ref().is_some_and(|credentials| !credentials.revoked.is_empty())
 }

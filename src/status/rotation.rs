@@ -1,4 +1,4 @@
-//! What the status says of a rotation, and when the clock alone makes something due.
+//! What the status reports about a rotation, and when something becomes due with time.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,7 +10,7 @@ use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Class;
 
-/// What is to be said of rotation, where there is anything to say.
+/// The rotation in the status, if there is anything to report.
 pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
     const PART: ConditionType = ConditionType::RotationComplete;
     let credentials = status.memory.credentials.as_ref()?;
@@ -41,7 +41,7 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
     let over = pass.now >= previous.works_until.0;
     let known = check.remembered.credentials.previous.as_ref();
     let active = match &check.observed.keys {
-        // Not one that only this pass made Inactive.
+        // Not a key that only this reconcile deactivated.
         Reading::Set(keys) if known.is_some_and(|known| known.inactive_since.is_some()) => {
             keys.iter().any(|key| key.id == *id && key.active)
         }
@@ -77,7 +77,7 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
     Verdict { holds: Some(false), reason, message, stalled: false, transient: false }
 }
 
-/// Whether a rotation is under way, or something that passes keeps it from it.
+/// Whether a rotation is in progress, or blocked by a transient failure.
 pub fn rotates(status: &BucketConnectionStatus) -> bool {
     const TRANSIENT: [Reason; 9] = [
         Reason::Rotating,
@@ -95,7 +95,7 @@ pub fn rotates(status: &BucketConnectionStatus) -> bool {
     transient || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.pending.is_some())
 }
 
-/// The next time at which something is due by the clock alone, after `now`.
+/// The next time after `now` at which something becomes due without any other change.
 pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
     let credentials = status.memory.credentials.as_ref()?;
     let previous = credentials.previous.as_ref();

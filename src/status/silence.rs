@@ -1,4 +1,4 @@
-//! An endpoint that does not answer and never did for this connection: it is more likely wrong than unavailable.
+//! An endpoint that does not answer and never did for this connection: it is more likely misspelled than unavailable.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -8,11 +8,12 @@ use super::parts::Verdict;
 use crate::api::BucketConnection;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// For how long a transient failure leaves the last knowledge standing, and is not blamed on a person.
+/// How long a transient failure leaves the last state in place, and is not reported as something that a person must
+/// fix.
 pub(super) const GRACE_SECONDS: i64 = 300;
 
-/// The verdict on `part`, where AWS does not answer for longer than a transient failure lasts, and this connection has nothing
-/// there yet.
+/// The verdict on `part`, if AWS does not answer for longer than a transient failure lasts, and this connection has
+/// nothing there yet.
 pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &Verdict, now: Timestamp) -> Option<Verdict> {
     use ConditionType::{AccountReady, BucketReady, CORSInSync, RegionMatched};
     let status = object.status.as_ref()?;
@@ -36,7 +37,7 @@ pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &V
     Some(Verdict { holds: Some(false), reason: Reason::RegionUnavailable, message, stalled: true, transient: false })
 }
 
-/// Whether the failure that `conditions` report continues for longer than one that passes.
+/// Whether the failure in `conditions` has lasted longer than a transient one.
 pub(super) fn outlasts(conditions: &[Condition], now: Timestamp) -> bool {
     let is = |kind: ConditionType| find(conditions, kind).filter(|condition| condition.status == "True");
     let since = is(ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);

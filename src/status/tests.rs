@@ -36,12 +36,12 @@ fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String
     (condition.status.clone(), condition.reason.clone())
 }
 
-/// A check that found these blockers, of an object that held before.
+/// A reconcile that found these blockers, of an object that was healthy before.
 fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> BucketConnectionStatus {
     seen(object, seconds, blockers, &Observed::default())
 }
 
-/// The same, with what was seen.
+/// The same, with observed state.
 fn seen(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>, observed: &Observed) -> BucketConnectionStatus {
     let account = Account { id: "123456789012".into(), partition: "aws".into() };
     let desired = resolve(object, "cluster", &account, &Terms::default()).unwrap();
@@ -168,7 +168,7 @@ fn every_denied_read_is_told_at_once() {
     let text = |status: &BucketConnectionStatus, kind| condition(status, kind).unwrap().message.clone();
     assert!(text(&alone, ConditionType::Ready).starts_with("BucketReady: bucket lab-bucket belongs to another AWS account"));
 
-    // What stands behind the first, in whatever order, and what blocks nothing.
+    // Denied reads other than the first blocker, in any order, and a failed read that blocks nothing.
     let mut observed = Observed {
         bucket: Bucket::Unreadable(problem.clone()),
         unread: vec![denied("s3:GetBucketCORS"), problem, Problem::new(Class::Throttled, "s3:GetLifecycle", "SlowDown", "")],
@@ -184,7 +184,7 @@ fn every_denied_read_is_told_at_once() {
     }
     observed.unread.reverse();
     assert_eq!(seen(&healthy(), 10, vec![blocker.clone()], &observed), all);
-    // Reads of a user that is not there say nothing.
+    // Reads of a missing user say nothing.
     observed.user = Reading::Unset;
     assert!(!text(&seen(&healthy(), 10, vec![blocker], &observed), ConditionType::Ready).contains("iam:"));
 }
@@ -280,7 +280,7 @@ fn the_same_again_is_written_once_an_hour() {
     assert!(at(0).checked_add(SignedDuration::from_hours(1)).unwrap() == at(HEARTBEAT_SECONDS));
 }
 
-/// A misspelled region looks like one that is out of order, forever.
+/// A misspelled region looks like a permanent outage.
 #[test]
 fn a_region_that_never_answers_stalls_after_a_while() {
     let unreachable = |part| {
@@ -300,7 +300,7 @@ fn a_region_that_never_answers_stalls_after_a_while() {
     }
     let text = condition(object.status.as_ref().unwrap(), ConditionType::Ready).unwrap().message.clone();
     assert!(text.ends_with("S3 in region us-east-1 does not answer, and this connection has no bucket there yet: check that us-east-1 is the right region, and enabled for the account (AWS console, Account, AWS Regions), then network and proxy"), "{text}");
-    // Where the bucket was seen before, it is an outage.
+    // If the bucket was seen before, it is an outage.
     let mut known = healthy();
     let bucket_known = json!({ "arn": "arn:aws:s3:::lab-bucket", "region": "us-east-1" });
     known.status.as_mut().unwrap().memory.bucket = Some(serde_json::from_value(bucket_known).unwrap());

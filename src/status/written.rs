@@ -10,8 +10,8 @@ use crate::vocabulary::conditions::ConditionType;
 
 type Written = BTreeMap<String, String>;
 
-/// The fingerprints after a check that began with `before`: of what is in force as it is desired now; of what could not be read, or
-/// not be written yet, that of before.
+/// The fingerprints after a reconcile that began with `before`: the desired value for sections in sync, the one of
+/// `before` for sections that could not be read or not be written yet.
 pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     let Checked { desired, observed, plan, report, .. } = check;
     if plan.frozen {

@@ -1,9 +1,9 @@
-//! AWS's policy language, as IAM and bucket policies share it: when two statements mean the same, and where each begins and ends
-//! in a document's text.
+//! The parts of AWS's policy language that IAM and bucket policies share: when two statements mean the same, and where
+//! each begins and ends in the text of a document.
 //!
-//! AWS keeps what was sent, but a person, another tool or AWS itself may say the same in other words: order of statements, actions,
-//! resources and principals; a string for a list of one; case of action, condition operator and key; an account's id for the ARN
-//! of its root; an empty condition. A Sid counts: it is what people refer to.
+//! AWS keeps what was sent, but a person, another tool or AWS itself may write the same in another form: order of
+//! statements, actions, resources and principals; a string for a list of one; case of action, condition operator and
+//! key; an account's id for the ARN of its root; an empty condition. A Sid counts, because people refer to it.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Whether a statement grants or refuses.
+/// Whether a statement allows or denies.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum Effect {
@@ -21,7 +21,7 @@ pub enum Effect {
     Deny,
 }
 
-/// A statement in a form where equal means same.
+/// A statement in a form in which equal values mean the same.
 pub type Canonical = BTreeMap<String, Value>;
 
 /// Conditions in that form: operator, key, values.
@@ -30,7 +30,7 @@ pub type Conditions = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 /// Conditions as users write them: operator, key, values.
 pub type WrittenConditions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
-/// The schema of [`WrittenConditions`]: far more than fits into a policy, so that only nonsense is refused.
+/// The schema of [`WrittenConditions`]: its limits are far above those of a policy, so that it refuses only nonsense.
 pub fn conditions_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
@@ -97,7 +97,7 @@ pub fn wrong_condition(conditions: &WrittenConditions) -> Option<String> {
     })
 }
 
-/// A document in a form where equal means same; `None` for what is not a policy document.
+/// A document in a form in which equal values mean the same; `None` if it is not a policy document.
 pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
     let version = document.get("Version").and_then(Value::as_str).unwrap_or("2008-10-17").to_owned();
     let mut statements = match document.get("Statement")? {
@@ -108,7 +108,7 @@ pub fn canonical(document: &Value) -> Option<(String, Vec<Canonical>)> {
     Some((version, statements))
 }
 
-/// A statement in a form where equal means same; `None` for what is no statement.
+/// A statement in a form in which equal values mean the same; `None` if it is not a statement.
 pub fn canonical_statement(statement: &Value) -> Option<Canonical> {
     let mut canonical = Canonical::new();
     for (key, value) in statement.as_object()? {
@@ -153,7 +153,7 @@ fn canonical_principal(principal: &Value) -> Option<BTreeMap<String, BTreeSet<St
     Some(canonical)
 }
 
-/// Conditions in a form where equal means same.
+/// Conditions in a form in which equal values mean the same.
 pub fn canonical_condition(condition: &Value) -> Option<Conditions> {
     let mut canonical = Conditions::new();
     for (operator, keys) in condition.as_object()? {
@@ -164,7 +164,7 @@ pub fn canonical_condition(condition: &Value) -> Option<Conditions> {
     Some(canonical)
 }
 
-/// A list, or one value for a list of one, as a set; booleans and numbers as AWS compares them, as strings.
+/// A list, or a single value, as a set; booleans and numbers as strings, as AWS compares them.
 pub fn strings(value: &Value) -> Option<BTreeSet<String>> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -177,7 +177,7 @@ pub fn strings(value: &Value) -> Option<BTreeSet<String>> {
     }
 }
 
-/// The parts of a JSON object (`"key":value`) or array, each as it is written. `text` must be valid JSON.
+/// The parts of a JSON object (`"key":value`) or array, each as the original text. `text` must be valid JSON.
 pub fn parts(text: &str) -> Vec<&str> {
     let inner = text.trim();
     let inner = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default();

@@ -24,7 +24,7 @@ pub struct Problem {
     pub class: Class,
     /// The action as IAM and RBAC spell it: `s3:PutBucketCORS`, `patch secrets`. The permission that the call needs.
     pub action: String,
-    /// The error code of the answer, or a word for what happened if there was no answer.
+    /// The error code of the answer, or a word for the failure if there was no answer.
     #[serde(default)]
     pub code: String,
     /// The text of the answer.
@@ -42,7 +42,7 @@ pub enum Source {
     Kubernetes,
     /// At the URL in `spec.verification`.
     Endpoint,
-    /// In this process, which did not even ask.
+    /// In this process, which did not send the call.
     Operator,
 }
 
@@ -55,7 +55,7 @@ pub enum Class {
     Exists,
     /// The bucket name belongs to another account.
     NameTaken,
-    /// The bucket is in another region: this one, where the answer says so.
+    /// The bucket is in another region, named here if the answer names it.
     Elsewhere(Option<String>),
     /// The caller lacks a permission.
     Denied,
@@ -71,13 +71,13 @@ pub enum Class {
     Throttled,
     /// Not reachable, timed out, or failed on its side.
     Unavailable,
-    /// Allowed, although it had to be denied.
+    /// Allowed, although it should have been denied.
     Allowed,
     /// Refused as invalid, or with an unknown code.
     Refused,
 }
 
-/// What a connection works with, as far as the advice on a problem depends on it.
+/// The facts about a connection that the advice on a problem depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// Region of the bucket.
@@ -164,7 +164,7 @@ impl Problem {
         let of_aws = self.source == Source::Aws;
         let advice = match &self.class {
             Class::Denied if of_aws && self.action.starts_with("iam:") => allow(&self.action, place.user_path.as_deref()),
-            // The account's own sign-in has worked, or S3 would not have been asked.
+            // The account's own sign-in has worked, otherwise S3 would not have been called.
             Class::BadKey
                 if of_aws && self.action.starts_with("s3:") && place.may_be_off() && self.code != "SignatureDoesNotMatch" =>
             {
@@ -190,7 +190,7 @@ impl Problem {
     }
 }
 
-/// How to allow `actions` to the operator in AWS.
+/// How to allow the operator `actions` in AWS.
 pub(crate) fn allow(actions: &str, user_path: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
     format!(
@@ -221,7 +221,7 @@ const ALWAYS_ON: [&str; 17] = [
 ];
 
 impl Place {
-    /// Whether the account may have the region switched off.
+    /// Whether the region may be disabled in the account.
     fn may_be_off(&self) -> bool {
         let other_partition = ["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"].iter().any(|begin| self.region.starts_with(begin));
         !self.region.is_empty() && !other_partition && !ALWAYS_ON.contains(&self.region.as_str())
@@ -244,7 +244,7 @@ pub fn ignore_not_found<T>(answer: Result<T, Problem>) -> Result<(), Problem> {
     }
 }
 
-/// The first few names, and how many more there are, for a message.
+/// The first names, and the number of the others, for a message.
 pub fn join_names<T: AsRef<str>>(names: &[T]) -> String {
     const NAMED: usize = 5;
     let named = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
@@ -255,7 +255,7 @@ pub fn join_names<T: AsRef<str>>(names: &[T]) -> String {
 mod tests {
     use super::*;
 
-    /// Where it failed decides what it is called and what to do, not how the action is spelled.
+    /// The name and the advice depend on where the call failed, not on the spelling of the action.
     #[test]
     fn a_problem_names_where_it_happened() {
         let reason = |source, class| Problem::at(source, class, "get secrets", "Code", "").reason();
@@ -280,7 +280,7 @@ mod tests {
         let (reason, text) = told(Class::BadKey, "s3:GetBucketTagging", "InvalidAccessKeyId", &place("me-central-1", None));
         assert_eq!(reason, Reason::RegionUnavailable);
         assert!(text.contains("check that region me-central-1 is the right one, and enabled for the account"), "{text}");
-        // Such a region cannot be switched off, and a wrong signature has nothing to do with it.
+        // Such a region cannot be disabled, and a wrong signature does not depend on the region.
         for (region, code) in
             [("us-east-1", "InvalidAccessKeyId"), ("cn-north-1", "InvalidToken"), ("me-central-1", "SignatureDoesNotMatch")]
         {

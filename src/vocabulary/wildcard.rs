@@ -1,23 +1,23 @@
-//! The one matcher of patterns: those of AWS's policy language, and those of an AWSAccount's rules.
+//! The only matcher for patterns: those of AWS's policy language, and those of an AWSAccount's entries.
 //!
-//! Tenants write patterns and texts, so no pattern may cost more than its length times the text's. That needs no recursion: once a later
-//! `*` is reached, what an earlier one stands for need not be reconsidered, because the leftmost place for the characters between two
-//! stars leaves the most for the rest.
+//! Tenants write patterns and texts, so a match must cost at most the length of the pattern times that of the text. It
+//! needs no recursion: once a later `*` is reached, the match of an earlier one need not be changed, because the
+//! leftmost place for the characters between two stars leaves the most for the rest.
 
-/// Whether a pattern of AWS's policy language, with `*` for any characters and `?` for one, stands for `text`.
+/// Whether a pattern of AWS's policy language matches `text`; `*` matches any characters, `?` one character.
 pub fn policy_matches(pattern: &str, text: &str) -> bool {
     stands_for(pattern, text, |own, other| own == '?' || own == other)
 }
 
-/// Whether a pattern of an AWSAccount's rules, with `*` for any characters and everything else for itself, stands for `text`.
+/// Whether a pattern of an AWSAccount's entry matches `text`; `*` matches any characters, every other character itself.
 pub fn rule_matches(pattern: &str, text: &str) -> bool {
     stands_for(pattern, text, |own, other| own == other)
 }
 
-/// Whether `pattern` stands for `text`, where `same` compares a character of the pattern that is not `*` with one of the text.
+/// Whether `pattern` matches `text`; `same` compares a character of the pattern other than `*` with one of the text.
 fn stands_for(pattern: &str, text: &str, mut same: impl FnMut(char, char) -> bool) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // What follows the last `*`, and where in the text it was tried.
+    // What follows the last `*`, and the place in the text where it was tried.
     let mut last_star = None;
     loop {
         let (mut rest, mut after) = (pattern.clone(), text.clone());
@@ -28,10 +28,10 @@ fn stands_for(pattern: &str, text: &str, mut same: impl FnMut(char, char) -> boo
                 pattern = rest;
             }
             (Some(own), Some(other)) if same(own, other) => (pattern, text) = (rest, after),
-            // The text has come to its end: from a later place there is even less of it.
+            // The text has ended: from a later place there would be even less of it.
             (Some(_), None) => return false,
             (_, Some(_)) => match &mut last_star {
-                // A `*` at the very end stands for whatever is left.
+                // A `*` at the very end matches whatever is left.
                 Some((rest, _)) if rest.as_str().is_empty() => return true,
                 Some((rest, tried)) => {
                     tried.next();
@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// What the patterns mean, as short as it can be said; takes exponential time.
+    /// The shortest definition of a match; takes exponential time.
     fn naive(pattern: &[char], text: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),
@@ -99,7 +99,7 @@ mod tests {
         count
     }
 
-    /// Counted, not timed: the backtracking that was here before took longer than anyone waited for the first of these.
+    /// Counted, not timed: a backtracking matcher would practically never finish the first of these.
     #[test]
     fn stars_cost_no_more_than_the_text_is_long() {
         let text = "a".repeat(4_000);

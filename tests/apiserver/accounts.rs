@@ -1,18 +1,19 @@
-//! AWSAccounts: signing in by Secret and by roles, the wrong account, deletion while in use, and after the account is gone.
+//! AWSAccounts: sign-in by Secret and by roles, the wrong account, deletion while in use, and after the account is
+//! gone.
 
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::lab::{LIMIT, Lab, actions, drift_count, told, writes};
+use crate::support::harness::{Harness, LIMIT, actions, drift_count, told, writes};
 use crate::support::proxy::Proxy;
 use crate::support::stack::{ROOT, Stack, scratch};
 
 const SECOND: &str = "210987654321";
 
-/// A lab with a cluster of its own, whose operator works on all of it and may assume roles.
-pub(crate) async fn lab(name: &str) -> Lab {
+/// A harness with its own cluster, whose operator works on the whole cluster and may assume roles.
+pub(crate) async fn harness(name: &str) -> Harness {
     let directory = scratch(&format!("{name}-policy"));
     let mut policy: Value =
         serde_json::from_str(&std::fs::read_to_string(format!("{ROOT}/deploy/iam/operator-policy.json")).unwrap()).unwrap();
@@ -21,13 +22,13 @@ pub(crate) async fn lab(name: &str) -> Lab {
     let file = directory.join("policy.json");
     std::fs::write(&file, policy.to_string()).unwrap();
     let stack = Box::leak(Box::new(Stack::start(name, &["--no-aws"])));
-    let mut lab = Lab::idle(name, stack, &["--policy", file.to_str().unwrap()]).await;
-    lab.whole_cluster = true;
-    lab.start();
-    lab
+    let mut harness = Harness::idle(name, stack, &["--policy", file.to_str().unwrap()]).await;
+    harness.whole_cluster = true;
+    harness.start();
+    harness
 }
 
-/// What the operator sees of an account is a moment old: waits until `holds`.
+/// The operator sees an account with a short delay: waits until `holds`.
 async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + LIMIT;
     while !holds().await {
@@ -36,125 +37,133 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-async fn secret(lab: &Lab, name: &str, data: Value) {
+async fn secret(harness: &Harness, name: &str, data: Value) {
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
-    lab.secrets().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(secret)).await.unwrap();
+    harness.secrets().patch(name, &PatchParams::apply("user").force(), &Patch::Apply(secret)).await.unwrap();
 }
 
 #[tokio::test]
 async fn every_way_to_sign_in() {
-    let lab = lab("signin").await;
-    let (account, message) = lab.account_told("default", "SignedIn").await;
+    let harness = harness("signin").await;
+    let (account, message) = harness.account_told("default", "SignedIn").await;
     assert_eq!(message, "signed in to account 123456789012 (aws) as arn:aws:iam::123456789012:user/operator");
     let status = account.status.unwrap();
     assert_eq!((status.account_id.as_deref(), status.partition.as_deref()), (Some("123456789012"), Some("aws")));
 
-    // By a Secret: missing, incomplete, wrong, right.
-    let reference = json!({ "namespace": lab.namespace, "name": "key" });
+    // With a Secret: missing, incomplete, wrong, right.
+    let reference = json!({ "namespace": harness.namespace, "name": "key" });
     let by_secret =
-        json!({ "credentials": { "source": "Secret", "secretRef": reference }, "allowedNamespaces": [lab.rule(json!({}))] });
-    lab.account("by-secret", by_secret).await;
-    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
-    assert!(message.contains(&format!("Secret {}/key does not exist", lab.namespace)), "{message}");
-    let object = lab.connection("bucket-by-secret", json!({ "accountRef": { "name": "by-secret" } }));
-    lab.apply(&object).await;
-    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "AccountReady");
+        json!({ "credentials": { "source": "Secret", "secretRef": reference }, "allowedNamespaces": [harness.rule(json!({}))] });
+    harness.account("by-secret", by_secret).await;
+    let (_, message) = harness.account_told("by-secret", "SignInFailed").await;
+    assert!(message.contains(&format!("Secret {}/key does not exist", harness.namespace)), "{message}");
+    let object = harness.connection("bucket-by-secret", json!({ "accountRef": { "name": "by-secret" } }));
+    harness.apply(&object).await;
+    let (_, reason, message) = told(&harness.condition("c", "Stalled", "True").await, "AccountReady");
     assert_eq!(reason, "SignInFailed");
     assert!(message.contains("does not exist"), "{message}");
-    let (id, key) = lab.emulator.key("operator");
-    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": format!("\"{key}\"") })).await;
+    let (id, key) = harness.emulator.key("operator");
+    secret(&harness, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": format!("\"{key}\"") })).await;
     let again = async |calls: u32| {
         let credentials = json!({ "source": "Secret", "secretRef": reference });
-        let rules = json!([lab.rule(json!({}))]);
+        let rules = json!([harness.rule(json!({}))]);
         let spec = json!({ "credentials": credentials, "budget": { "s3": calls }, "allowedNamespaces": rules });
-        lab.account("by-secret", spec).await
+        harness.account("by-secret", spec).await
     };
     again(101).await;
-    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
+    let (_, message) = harness.account_told("by-secret", "SignInFailed").await;
     assert!(
         message.contains(&format!(
             "Secret {}/key contains no usable access key: its field AWS_SECRET_ACCESS_KEY is in quotes",
-            lab.namespace
+            harness.namespace
         )),
         "{message}"
     );
-    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": "wrong" })).await;
+    secret(&harness, "key", json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": "wrong" })).await;
     again(102).await;
-    let (_, message) = lab.account_told("by-secret", "SignInFailed").await;
-    assert!(message.ends_with(&format!("; check the access key in Secret {}/key", lab.namespace)), "{message}");
+    let (_, message) = harness.account_told("by-secret", "SignInFailed").await;
+    assert!(message.ends_with(&format!("; check the access key in Secret {}/key", harness.namespace)), "{message}");
     // A line break after each part, as an editor leaves it.
-    secret(&lab, "key", json!({ "AWS_ACCESS_KEY_ID": format!("{id}\n"), "AWS_SECRET_ACCESS_KEY": format!("{key}\n") })).await;
-    // It is found by itself, and the connection is woken.
-    lab.account_told("by-secret", "SignedIn").await;
-    lab.ready("c").await;
+    secret(&harness, "key", json!({ "AWS_ACCESS_KEY_ID": format!("{id}\n"), "AWS_SECRET_ACCESS_KEY": format!("{key}\n") })).await;
+    // The operator finds it without a request, and wakes the connection.
+    harness.account_told("by-secret", "SignedIn").await;
+    harness.ready("c").await;
 
-    // By two roles, one after the other, into another account that asks for an external ID.
+    // Through two roles, one after the other, into another account that requires an external ID.
     let hop = json!({ "roleArn": "arn:aws:iam::123456789012:role/hop" });
     let target = |id: &str| json!({ "roleArn": format!("arn:aws:iam::{SECOND}:role/bucketconnection"), "externalId": id, "sessionName": "lab" });
     let spec = |id: &str| {
         let roles = json!({ "assumeRole": [hop, target(id)] });
-        json!({ "accountId": SECOND, "region": "us-east-1", "credentials": roles, "allowedNamespaces": [lab.rule(json!({}))] })
+        json!({ "accountId": SECOND, "region": "us-east-1", "credentials": roles, "allowedNamespaces": [harness.rule(json!({}))] })
     };
-    lab.account("by-role", spec("wrong")).await;
-    let (_, message) = lab.account_told("by-role", "AccessDenied").await;
+    harness.account("by-role", spec("wrong")).await;
+    let (_, message) = harness.account_told("by-role", "AccessDenied").await;
     assert!(message.contains("sts:AssumeRole: AccessDenied") && message.contains("check the role's ARN"), "{message}");
-    lab.account("by-role", spec("lab-7")).await;
-    let (account, message) = lab.account_told("by-role", "SignedIn").await;
+    harness.account("by-role", spec("lab-7")).await;
+    let (account, message) = harness.account_told("by-role", "SignedIn").await;
     assert!(message.ends_with(&format!("as arn:aws:sts::{SECOND}:assumed-role/bucketconnection/lab")), "{message}");
     assert_eq!(account.status.unwrap().account_id.as_deref(), Some(SECOND));
-    let mut second = lab.connection("bucket-by-role", json!({ "accountRef": { "name": "by-role" }, "deletionPolicy": "Delete" }));
+    let mut second =
+        harness.connection("bucket-by-role", json!({ "accountRef": { "name": "by-role" }, "deletionPolicy": "Delete" }));
     second["metadata"]["name"] = json!("second");
-    lab.apply(&second).await;
-    let object = lab.ready("second").await;
+    harness.apply(&second).await;
+    let object = harness.ready("second").await;
     let status = object.status.unwrap();
     assert_eq!(status.memory.account_id.as_deref(), Some(SECOND));
     assert!(status.memory.user.unwrap().arn.starts_with(&format!("arn:aws:iam::{SECOND}:user/")));
     assert_eq!(
-        lab.iam().list_users().send().await.unwrap().users().iter().filter(|u| u.user_name().contains("second")).count(),
+        harness.iam().list_users().send().await.unwrap().users().iter().filter(|u| u.user_name().contains("second")).count(),
         0
     );
 
-    // The account goes although it is in use, finalizer and all: the connection still knows how to delete what it has.
-    lab.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
-    let (_, message) = lab.account_told("by-role", "InUse").await;
-    assert!(message.contains(&format!("BucketConnections need it: {}/second; delete them first", lab.namespace)), "{message}");
-    // It takes no new connections, or it would never go; those that it has go on.
-    let mut late = lab.connection("bucket-late", json!({ "accountRef": { "name": "by-role" } }));
+    // The account is deleted although it is in use, despite its finalizer: the connection can still delete its
+    // resources.
+    harness.accounts().delete("by-role", &DeleteParams::default()).await.unwrap();
+    let (_, message) = harness.account_told("by-role", "InUse").await;
+    assert!(
+        message.contains(&format!("BucketConnections need it: {}/second; delete them first", harness.namespace)),
+        "{message}"
+    );
+    // It accepts no new connections, because otherwise it could never be deleted; existing ones continue.
+    let mut late = harness.connection("bucket-late", json!({ "accountRef": { "name": "by-role" } }));
     late["metadata"]["name"] = json!("late");
-    lab.apply(&late).await;
-    let (_, reason, message) = told(&lab.condition("late", "Stalled", "True").await, "AccountReady");
+    harness.apply(&late).await;
+    let (_, reason, message) = told(&harness.condition("late", "Stalled", "True").await, "AccountReady");
     assert!(reason == "AccountNotFound" && message.contains("is being deleted and takes no new connections"), "{message}");
-    lab.delete("late").await;
-    lab.gone("late").await;
-    lab.check("second").await;
-    lab.ready("second").await;
+    harness.delete("late").await;
+    harness.gone("late").await;
+    harness.check("second").await;
+    harness.ready("second").await;
     let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-    lab.accounts().patch("by-role", &PatchParams::default(), &none).await.unwrap();
-    eventually("word that the account is gone", async || told(&lab.check("second").await, "AccountReady").1 == "AccountNotFound")
-        .await;
-    lab.proxy.take();
-    lab.delete("second").await;
-    lab.gone("second").await;
-    let deleted = writes(&lab.proxy.take());
+    harness.accounts().patch("by-role", &PatchParams::default(), &none).await.unwrap();
+    eventually("word that the account is gone", async || {
+        told(&harness.check("second").await, "AccountReady").1 == "AccountNotFound"
+    })
+    .await;
+    harness.proxy.take();
+    harness.delete("second").await;
+    harness.gone("second").await;
+    let deleted = writes(&harness.proxy.take());
     for action in ["s3:DeleteBucket", "iam:DeleteUser", "iam:DeleteAccessKey"] {
         assert!(deleted.iter().any(|write| write == action), "{deleted:?}");
     }
 
-    // An account that nobody uses any more goes at once.
-    lab.delete("c").await;
-    lab.gone("c").await;
-    lab.accounts().delete("by-secret", &DeleteParams::default()).await.unwrap();
-    while lab.accounts().get_opt("by-secret").await.unwrap().is_some() {
+    // An account that no connection uses anymore is deleted at once.
+    harness.delete("c").await;
+    harness.gone("c").await;
+    harness.accounts().delete("by-secret", &DeleteParams::default()).await.unwrap();
+    while harness.accounts().get_opt("by-secret").await.unwrap().is_some() {
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
 }
 
 #[tokio::test]
-async fn in_the_wrong_account_nothing_is_touched() {
-    let lab = Lab::new("wrong").await;
-    let name = lab.account("wrong-account", json!({ "accountId": SECOND, "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    lab.apply(&lab.connection("bucket-wrong", json!({ "accountRef": { "name": name } }))).await;
-    let object = lab.condition("c", "Stalled", "True").await;
+async fn nothing_is_changed_in_the_wrong_account() {
+    let harness = Harness::new("wrong").await;
+    let name =
+        harness.account("wrong-account", json!({ "accountId": SECOND, "allowedNamespaces": [harness.rule(json!({}))] })).await;
+    harness.apply(&harness.connection("bucket-wrong", json!({ "accountRef": { "name": name } }))).await;
+    let object = harness.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "WrongAccount");
     assert!(
@@ -163,64 +172,65 @@ async fn in_the_wrong_account_nothing_is_touched() {
         )),
         "{message}"
     );
-    assert!(lab.proxy.take().iter().all(|request| request.action == "sts:GetCallerIdentity"));
+    assert!(harness.proxy.take().iter().all(|request| request.action == "sts:GetCallerIdentity"));
     assert!(object.metadata.finalizers.unwrap_or_default().is_empty(), "it can be deleted at once");
-    lab.delete("c").await;
-    lab.gone("c").await;
+    harness.delete("c").await;
+    harness.gone("c").await;
 }
 
 #[tokio::test]
-async fn an_account_that_is_missing_wakes_its_connections_when_it_comes() {
-    let lab = Lab::new("late").await;
-    lab.apply(&lab.connection("bucket-late", json!({ "accountRef": { "name": "late-account" } }))).await;
-    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+async fn a_new_account_wakes_its_connections() {
+    let harness = Harness::new("late").await;
+    harness.apply(&harness.connection("bucket-late", json!({ "accountRef": { "name": "late-account" } }))).await;
+    let (_, reason, message) = told(&harness.condition("c", "Stalled", "True").await, "Ready");
     assert_eq!(reason, "AccountNotFound");
     assert!(message.contains("there is no AWSAccount late-account"), "{message}");
-    assert_eq!(lab.proxy.take(), [], "nothing is asked of AWS");
-    lab.account("late-account", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    lab.ready("c").await;
+    assert_eq!(harness.proxy.take(), [], "nothing is asked of AWS");
+    harness.account("late-account", json!({ "allowedNamespaces": [harness.rule(json!({}))] })).await;
+    harness.ready("c").await;
 }
 
 #[tokio::test]
-async fn defaults_and_their_change() {
-    let lab = Lab::new("defaults").await;
-    let rule = lab.rule(json!({ "tags": ["team"] }));
+async fn defaults_apply_and_can_change() {
+    let harness = Harness::new("defaults").await;
+    let rule = harness.rule(json!({ "tags": ["team"] }));
     let spec = |defaults: Value| json!({ "defaults": defaults, "allowedNamespaces": [rule.clone()] });
     let defaults = json!({ "tags": { "cost": "7", "team": "x" }, "userPath": "/bucketconnection/labs/", "namePrefix": "bc-" });
-    lab.account("with-defaults", spec(defaults)).await;
-    lab.apply(&lab.connection(
-        "bucket-defaults",
-        json!({ "accountRef": { "name": "with-defaults" }, "bucket": { "tags": { "team": "a" } } }),
-    ))
-    .await;
-    let user = lab.ready("c").await.status.unwrap().memory.user.unwrap();
-    assert!(user.arn.ends_with(&format!(":user/bucketconnection/labs/bc-{}.c", lab.namespace)), "{}", user.arn);
-    let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
+    harness.account("with-defaults", spec(defaults)).await;
+    harness
+        .apply(&harness.connection(
+            "bucket-defaults",
+            json!({ "accountRef": { "name": "with-defaults" }, "bucket": { "tags": { "team": "a" } } }),
+        ))
+        .await;
+    let user = harness.ready("c").await.status.unwrap().memory.user.unwrap();
+    assert!(user.arn.ends_with(&format!(":user/bucketconnection/labs/bc-{}.c", harness.namespace)), "{}", user.arn);
+    let tags = harness.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
     let tag = |key: &str| tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
     assert_eq!((tag("cost"), tag("team")), (Some("7".into()), Some("a".into())));
-    // Other defaults reach what is there, but never rename a user that has a key.
-    lab.account("with-defaults", spec(json!({ "tags": { "cost": "8" }, "namePrefix": "other-" }))).await;
+    // New defaults apply to existing resources, but never rename a user that has a key.
+    harness.account("with-defaults", spec(json!({ "tags": { "cost": "8" }, "namePrefix": "other-" }))).await;
     let cost = async || {
-        let tags = lab.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
+        let tags = harness.s3().get_bucket_tagging().bucket("bucket-defaults").send().await.unwrap().tag_set;
         tags.into_iter().find(|tag| tag.key == "cost").map(|tag| tag.value)
     };
     eventually("the other tag", async || cost().await.as_deref() == Some("8")).await;
-    let object = lab.check("c").await;
+    let object = harness.check("c").await;
     assert_eq!(drift_count(&object), 0, "the platform's own change is no drift");
     let now = object.status.unwrap().memory.user.unwrap();
     assert_eq!((now.arn, now.id), (user.arn, user.id));
 }
 
-/// Credentials of one account must not go to the host of another.
+/// Credentials of one account must not be sent to the host of another.
 #[tokio::test]
-async fn the_addresses_of_an_account_win_over_those_of_the_environment() {
-    let lab = Lab::new("addresses").await;
-    let own = Proxy::start(lab.emulator.url());
-    let spec = json!({ "endpoints": { "url": own.url }, "allowedNamespaces": [lab.rule(json!({}))] });
-    lab.account("own-addresses", spec).await;
-    lab.apply(&lab.connection("bucket-addressed", json!({ "accountRef": { "name": "own-addresses" } }))).await;
-    lab.ready("c").await;
-    assert_eq!(lab.proxy.take(), [], "AWS_ENDPOINT_URL of the operator");
+async fn the_endpoints_of_an_account_take_precedence_over_the_environment() {
+    let harness = Harness::new("addresses").await;
+    let own = Proxy::start(harness.emulator.url());
+    let spec = json!({ "endpoints": { "url": own.url }, "allowedNamespaces": [harness.rule(json!({}))] });
+    harness.account("own-addresses", spec).await;
+    harness.apply(&harness.connection("bucket-addressed", json!({ "accountRef": { "name": "own-addresses" } }))).await;
+    harness.ready("c").await;
+    assert_eq!(harness.proxy.take(), [], "AWS_ENDPOINT_URL of the operator");
     let asked = actions(&own.take());
     for action in ["sts:GetCallerIdentity", "iam:CreateUser", "s3:CreateBucket"] {
         assert!(asked.iter().any(|asked| asked == action), "{action}: {asked:?}");
@@ -228,37 +238,38 @@ async fn the_addresses_of_an_account_win_over_those_of_the_environment() {
 }
 
 #[tokio::test]
-async fn a_boundary_bounds_every_user_and_stays() {
-    let lab = Lab::new("boundary").await;
+async fn a_boundary_applies_to_every_user_and_stays() {
+    let harness = Harness::new("boundary").await;
     let document = std::fs::read_to_string(format!("{ROOT}/deploy/iam/boundary.json")).unwrap();
-    let policy = lab.iam().create_policy().policy_name("edge").policy_document(document).send().await.unwrap();
+    let policy = harness.iam().create_policy().policy_name("edge").policy_document(document).send().await.unwrap();
     let arn = policy.policy.unwrap().arn.unwrap();
-    let rule = lab.rule(json!({}));
-    lab.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [rule] })).await;
+    let rule = harness.rule(json!({}));
+    harness.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [rule] })).await;
     let spec = json!({ "accountRef": { "name": "bounded" }, "preset": "IlluminaICA", "user": { "name": "sequencer" } });
-    lab.apply(&lab.connection("bucket-bounded", spec)).await;
-    lab.ready("c").await;
+    harness.apply(&harness.connection("bucket-bounded", spec)).await;
+    harness.ready("c").await;
     let boundary = async |user: &str| {
-        let user = lab.iam().get_user().user_name(user).send().await.unwrap().user.unwrap();
+        let user = harness.iam().get_user().user_name(user).send().await.unwrap().user.unwrap();
         user.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn)
     };
     assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
-    // Taking the default away takes it from nobody.
-    lab.account("bounded", json!({ "allowedNamespaces": [lab.rule(json!({}))] })).await;
-    lab.check("c").await;
+    // Removing the default removes the boundary from no user.
+    harness.account("bounded", json!({ "allowedNamespaces": [harness.rule(json!({}))] })).await;
+    harness.check("c").await;
     assert_eq!(boundary("sequencer").await.as_ref(), Some(&arn));
-    // What the boundary denies to all but ICA's users, however their policy is.
-    lab.account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [lab.rule(json!({}))] }))
+    // What the boundary denies to all users except ICA's, whatever their policy is.
+    harness
+        .account("bounded", json!({ "defaults": { "permissionsBoundary": arn }, "allowedNamespaces": [harness.rule(json!({}))] }))
         .await;
     let statements = json!([{ "actions": ["sts:GetFederationToken"], "resources": ["*"] }]);
     let spec = json!({ "accountRef": { "name": "bounded" }, "preset": "Custom", "policy": { "statements": statements }, "user": { "name": "other" } });
-    let mut object = lab.connection("bucket-bounded-2", spec);
+    let mut object = harness.connection("bucket-bounded-2", spec);
     object["metadata"]["name"] = json!("other");
-    lab.apply(&object).await;
-    lab.ready("other").await;
+    harness.apply(&object).await;
+    harness.ready("other").await;
     eventually("the boundary", async || boundary("other").await.as_ref() == Some(&arn)).await;
     let federate = async |secret: &str| {
-        let sts = lab.sts_with_key(secret).await;
+        let sts = harness.sts_with_key(secret).await;
         sts.get_federation_token().name("x").send().await.map(drop).map_err(|error| format!("{error:?}"))
     };
     assert!(federate("c-s3").await.is_ok());

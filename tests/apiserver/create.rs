@@ -1,8 +1,8 @@
-//! From one YAML to a proven connection.
+//! From one YAML to a verified connection.
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, actions, told, writes};
+use crate::support::harness::{Harness, actions, told, writes};
 use crate::support::stack::ROOT;
 
 /// The guide's CORS configuration (section "Configure Bucket CORS Permission").
@@ -35,7 +35,7 @@ fn guide_policy(bucket: &str) -> Value {
     })
 }
 
-/// A string for a list of one, as IAM takes it.
+/// A string for a list of one, as IAM accepts it.
 fn one_form(mut document: Value) -> Value {
     for statement in document["Statement"].as_array_mut().unwrap() {
         for element in ["Action", "Resource"] {
@@ -47,22 +47,22 @@ fn one_form(mut document: Value) -> Value {
     document
 }
 
-fn example(lab: &Lab, name: &str) -> Value {
+fn example(harness: &Harness, name: &str) -> Value {
     let text = std::fs::read_to_string(format!("{ROOT}/examples/{name}")).unwrap();
     let mut object: Value = serde_saphyr::from_str(&text).unwrap();
-    object["metadata"]["namespace"] = json!(lab.namespace);
+    object["metadata"]["namespace"] = json!(harness.namespace);
     object
 }
 
 #[tokio::test]
-async fn the_ica_example_ends_in_what_the_guide_ends_in() {
-    let lab = Lab::new("guide").await;
-    lab.apply(&example(&lab, "illumina-ica.yaml")).await;
-    let waited = lab.kubectl(&["wait", "--for=condition=Ready", "bucketconnection/genomics", "--timeout=120s"]);
+async fn the_ica_example_has_the_result_of_the_guide() {
+    let harness = Harness::new("guide").await;
+    harness.apply(&example(&harness, "illumina-ica.yaml")).await;
+    let waited = harness.kubectl(&["wait", "--for=condition=Ready", "bucketconnection/genomics", "--timeout=120s"]);
     assert!(waited.status.success(), "{waited:?}");
     let (bucket, user) = ("lab-a-genomics", "illumina_ica_admin");
 
-    let cors = lab.s3().get_bucket_cors().bucket(bucket).send().await.unwrap();
+    let cors = harness.s3().get_bucket_cors().bucket(bucket).send().await.unwrap();
     let rules: Vec<_> = cors
         .cors_rules()
         .iter()
@@ -78,7 +78,7 @@ async fn the_ica_example_ends_in_what_the_guide_ends_in() {
         .collect();
     assert_eq!(json!(rules), guide_cors());
 
-    let iam = lab.iam();
+    let iam = harness.iam();
     let attached = iam.list_attached_user_policies().user_name(user).send().await.unwrap();
     let [policy] = attached.attached_policies() else { panic!("{attached:?}") };
     assert_eq!(policy.policy_name(), Some("illumina-ica-admin-policy"));
@@ -89,19 +89,19 @@ async fn the_ica_example_ends_in_what_the_guide_ends_in() {
     assert_eq!(one_form(serde_json::from_str(&document).unwrap()), one_form(guide_policy(bucket)));
     assert!(iam.list_user_policies().user_name(user).send().await.unwrap().policy_names().is_empty());
 
-    let data = lab.secret("genomics-s3").await;
-    assert_eq!(lab.keys(user).await, [data["AWS_ACCESS_KEY_ID"].clone()]);
-    let object = lab.get("genomics").await;
+    let data = harness.secret("genomics-s3").await;
+    assert_eq!(harness.keys(user).await, [data["AWS_ACCESS_KEY_ID"].clone()]);
+    let object = harness.get("genomics").await;
     assert_eq!(told(&object, "Ready").1, "Connected");
 }
 
 #[tokio::test]
 async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
-    let lab = Lab::new("calls").await;
-    lab.apply(&example(&lab, "illumina-ica.yaml")).await;
-    lab.ready("genomics").await;
-    let created = lab.proxy.take();
-    // One more for signing in: once for each operator, not for each object.
+    let harness = Harness::new("calls").await;
+    harness.apply(&example(&harness, "illumina-ica.yaml")).await;
+    harness.ready("genomics").await;
+    let created = harness.proxy.take();
+    // One more for signing in: once per operator, not per object.
     assert_eq!(
         actions(&created),
         [
@@ -117,14 +117,14 @@ async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
             "sts:GetCallerIdentity",
         ]
     );
-    // When a further check has ended, creation has told all it had to tell.
-    lab.check("genomics").await;
-    let before = lab.api_writes();
+    // When a further reconcile has ended, the creation has reported everything.
+    harness.check("genomics").await;
+    let before = harness.api_writes();
     assert!(before.len() <= 6 + 1, "{before:?}");
 
-    lab.proxy.take();
-    let object = lab.check("genomics").await;
-    let checked = lab.proxy.take();
+    harness.proxy.take();
+    let object = harness.check("genomics").await;
+    let checked = harness.proxy.take();
     assert_eq!(
         actions(&checked),
         [
@@ -139,7 +139,7 @@ async fn creation_takes_nine_calls_and_the_next_check_writes_nothing() {
         ]
     );
     assert_eq!(writes(&checked), [""; 0]);
-    // The request itself is answered in the status; nothing else is written.
-    assert_eq!(lab.api_writes()[before.len()..], ["patch bucketconnections/status"]);
+    // The status answers the request itself; nothing else is written.
+    assert_eq!(harness.api_writes()[before.len()..], ["patch bucketconnections/status"]);
     assert_eq!(object.status.unwrap().drift, None);
 }

@@ -1,7 +1,7 @@
-//! Every file under examples/, applied as it is with kubectl: the API server takes it, every account is signed in to, and every
-//! connection becomes Ready. A new example is picked up by itself. Their accounts, roles and external IDs are those of the emulator
-//! (deploy/local/aws.py), so nothing is substituted; only the keys that an AWSAccount or a connection takes from a Secret, which
-//! no example can have, are put there.
+//! Every file under examples/, applied unchanged with kubectl: the API server accepts it, the operator signs in to
+//! every account, and every connection becomes Ready. A new example is included automatically. Their accounts, roles
+//! and external IDs are those of the emulator (deploy/local/aws.py), so the test substitutes nothing. It only adds the
+//! keys that an AWSAccount or a connection takes from a Secret, which no example can contain.
 
 use std::path::{Path, PathBuf};
 
@@ -52,13 +52,14 @@ async fn put(client: &Client, namespace: &str, name: &str, id: &str, key: &str) 
 }
 
 #[tokio::test]
-async fn every_example_works_as_it_is() {
-    let mut lab = accounts::lab("examples").await;
-    let (id, key) = lab.emulator.key("operator");
+async fn every_example_works_unchanged() {
+    let mut harness = accounts::harness("examples").await;
+    let (id, key) = harness.emulator.key("operator");
     let (mut accounts, mut connections) = (Vec::new(), Vec::new());
     for file in files(Path::new(&format!("{ROOT}/examples"))) {
         let shown = file.strip_prefix(ROOT).unwrap().display().to_string();
-        let applied = lab.kubectl(&["apply", "--server-side", "--force-conflicts", "--namespace=", "-f", file.to_str().unwrap()]);
+        let applied =
+            harness.kubectl(&["apply", "--server-side", "--force-conflicts", "--namespace=", "-f", file.to_str().unwrap()]);
         assert!(applied.status.success(), "{shown}: {}", String::from_utf8_lossy(&applied.stderr));
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("# "), "{shown} does not begin by saying for whom it is");
@@ -69,13 +70,13 @@ async fn every_example_works_as_it_is() {
                     let account: AWSAccount = serde_json::from_value(document).unwrap();
                     accounts.push(account.metadata.name.unwrap());
                     let Some(reference) = account.spec.sign_in.credentials.secret_ref else { continue };
-                    put(&lab.client, &reference.namespace, &reference.name, &id, &key).await;
+                    put(&harness.client, &reference.namespace, &reference.name, &id, &key).await;
                 }
                 "BucketConnection" => {
                     let object: BucketConnection = serde_json::from_value(document).unwrap();
                     if let Some(name) = object.spec.existing_secret() {
-                        let (id, key) = lab.emulator.key("administrator");
-                        put(&lab.client, object.metadata.namespace.as_ref().unwrap(), name, &id, &key).await;
+                        let (id, key) = harness.emulator.key("administrator");
+                        put(&harness.client, object.metadata.namespace.as_ref().unwrap(), name, &id, &key).await;
                     }
                     connections.push((object.metadata.namespace.unwrap(), object.metadata.name.unwrap(), shown.clone()));
                 }
@@ -89,12 +90,12 @@ async fn every_example_works_as_it_is() {
     names.dedup();
     assert_eq!(names.len(), connections.len(), "two examples have an object of the same name");
     for account in accounts {
-        lab.account_told(&account, "SignedIn").await;
+        harness.account_told(&account, "SignedIn").await;
     }
     for (namespace, name, file) in connections {
         let named = file.strip_prefix("examples/").unwrap();
         assert!(index.contains(&format!("({named})")), "examples/README.md has no row for {file}");
-        lab.namespace = namespace;
-        lab.ready(&name).await;
+        harness.namespace = namespace;
+        harness.ready(&name).await;
     }
 }

@@ -1,11 +1,11 @@
-//! A key that somebody else issued and keeps: it is only tried.
+//! A key that someone else issued and manages: the operator only verifies it.
 
 use bucketconnection::api::REVOKE_AT;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, condition, told};
+use crate::support::harness::{Harness, condition, told};
 use crate::support::proxy::Request;
 
 const BUCKET: &str = "bucket-existing";
@@ -17,135 +17,137 @@ fn spec(more: Value) -> Value {
     spec
 }
 
-/// A user that somebody else made, with these rights; its key.
-async fn their_user(lab: &Lab, name: &str, rights: &[&str]) -> (String, String) {
-    let iam = lab.iam();
+/// A user that someone else created, with these permissions; its key.
+async fn their_user(harness: &Harness, name: &str, rights: &[&str]) -> (String, String) {
+    let iam = harness.iam();
     iam.create_user().user_name(name).send().await.unwrap();
-    grant(lab, name, rights).await;
+    grant(harness, name, rights).await;
     let key = iam.create_access_key().user_name(name).send().await.unwrap().access_key.unwrap();
     (key.access_key_id, key.secret_access_key)
 }
 
-async fn grant(lab: &Lab, name: &str, rights: &[&str]) {
+async fn grant(harness: &Harness, name: &str, rights: &[&str]) {
     let statement = json!({ "Effect": "Allow", "Action": rights, "Resource": "*" });
     let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
-    lab.iam().put_user_policy().user_name(name).policy_name("theirs").policy_document(document).send().await.unwrap();
+    harness.iam().put_user_policy().user_name(name).policy_name("theirs").policy_document(document).send().await.unwrap();
 }
 
-async fn put_secret(lab: &Lab, data: Value) -> Secret {
+async fn put_secret(harness: &Harness, data: Value) -> Secret {
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "theirs" }, "stringData": data });
-    lab.secrets().patch("theirs", &PatchParams::apply("keeper").force(), &Patch::Apply(secret)).await.unwrap()
+    harness.secrets().patch("theirs", &PatchParams::apply("keeper").force(), &Patch::Apply(secret)).await.unwrap()
 }
 
-async fn keep(lab: &Lab, (id, secret): &(String, String)) -> Secret {
-    put_secret(lab, json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret })).await
+async fn keep(harness: &Harness, (id, secret): &(String, String)) -> Secret {
+    put_secret(harness, json!({ "AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret })).await
 }
 
-/// IAM is not even asked.
+/// The operator makes no IAM call.
 fn iam(requests: &[Request]) -> Vec<&str> {
     requests.iter().map(|request| request.action.as_str()).filter(|action| action.starts_with("iam:")).collect()
 }
 
 #[tokio::test]
-async fn it_is_tried_and_left_alone_from_creation_to_deletion() {
-    let lab = Lab::new("existing").await;
-    let key = their_user(&lab, "theirs", &["s3:ListBucket", "s3:PutObject", "s3:GetObject", "s3:DeleteObject"]).await;
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "deletionPolicy": "Delete" })))).await;
-    let object = lab.condition("c", "Stalled", "True").await;
+async fn it_is_verified_and_never_changed_from_creation_to_deletion() {
+    let harness = Harness::new("existing").await;
+    let key = their_user(&harness, "theirs", &["s3:ListBucket", "s3:PutObject", "s3:GetObject", "s3:DeleteObject"]).await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({ "deletionPolicy": "Delete" })))).await;
+    let object = harness.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("Secret theirs") && message.contains("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{message}");
-    put_secret(&lab, json!({ "password": "x" })).await;
-    let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
+    put_secret(&harness, json!({ "password": "x" })).await;
+    let (_, reason, message) = told(&harness.check("c").await, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("contains no usable access key"), "{message}");
-    put_secret(&lab, json!({ "AWS_ACCESS_KEY_ID": key.0, "AWS_SECRET_ACCESS_KEY": format!("{}\n", key.1) })).await;
-    let (_, reason, message) = told(&lab.check("c").await, "CredentialsReady");
+    put_secret(&harness, json!({ "AWS_ACCESS_KEY_ID": key.0, "AWS_SECRET_ACCESS_KEY": format!("{}\n", key.1) })).await;
+    let (_, reason, message) = told(&harness.check("c").await, "CredentialsReady");
     assert_eq!(reason, "SecretMissing");
     assert!(message.contains("Secret theirs") && message.contains("AWS_SECRET_ACCESS_KEY ends in a line break"), "{message}");
 
-    let before = keep(&lab, &key).await;
-    lab.check("c").await;
-    let object = lab.ready("c").await;
+    let before = keep(&harness, &key).await;
+    harness.check("c").await;
+    let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").2, format!("the key in Secret theirs works on s3://{BUCKET}/runs/"));
     for part in ["UserReady", "PolicyInSync", "AccessInSync"] {
         assert_eq!(told(&object, part).1, "NotManaged", "{part}");
     }
     assert!(told(&object, "Verified").2.contains("user/theirs"), "{}", told(&object, "Verified").2);
-    // What was issued elsewhere is revoked there.
-    lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: "1" } } })).await;
-    let object = lab.condition("c", "RevocationComplete", "False").await;
+    // A key that was issued elsewhere must be revoked there.
+    harness.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: "1" } } })).await;
+    let object = harness.condition("c", "RevocationComplete", "False").await;
     assert_eq!(told(&object, "RevocationComplete").1, "RevocationBlocked");
-    assert_eq!(lab.keys("theirs").await.len(), 1);
-    lab.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: null } } })).await;
-    let object = lab.check("c").await;
+    assert_eq!(harness.keys("theirs").await.len(), 1);
+    harness.patch("c", json!({ "metadata": { "annotations": { REVOKE_AT: null } } })).await;
+    let object = harness.check("c").await;
     let status = object.status.unwrap();
     let credentials = status.memory.credentials.unwrap();
     assert_eq!((credentials.access_key_id.as_ref(), credentials.secret_name.as_deref()), (Some(&key.0), Some("theirs")));
     assert!(credentials.identity.unwrap().ends_with("user/theirs") && credentials.verified_at.is_some());
     assert!(status.memory.user.is_none() && status.memory.policy.is_none());
 
-    // A check in between costs the reads of the bucket, and one call with the key.
-    lab.check("c").await;
-    let (requests, writes) = (lab.proxy.take(), lab.api_writes());
-    let object = lab.check("c").await;
-    let checked = lab.proxy.take();
+    // A further reconcile costs the reads of the bucket, and one call with the key.
+    harness.check("c").await;
+    let (requests, writes) = (harness.proxy.take(), harness.api_writes());
+    let object = harness.check("c").await;
+    let checked = harness.proxy.take();
     assert_eq!((checked.len(), checked.iter().filter(|request| request.write).count()), (4, 0), "{checked:?}");
-    assert_eq!(lab.api_writes()[writes.len()..], ["patch bucketconnections/status"]);
+    assert_eq!(harness.api_writes()[writes.len()..], ["patch bucketconnections/status"]);
     assert_eq!(object.status.unwrap().drift, None);
 
-    lab.delete("c").await;
-    lab.gone("c").await;
-    let all: Vec<_> = requests.into_iter().chain(checked).chain(lab.proxy.take()).collect();
+    harness.delete("c").await;
+    harness.gone("c").await;
+    let all: Vec<_> = requests.into_iter().chain(checked).chain(harness.proxy.take()).collect();
     assert_eq!(iam(&all), [""; 0]);
-    assert!(all.iter().any(|request| request.action == "s3:DeleteBucket"), "the bucket is ours");
-    assert_eq!(lab.keys("theirs").await, [key.0]);
-    let after = lab.secrets().get("theirs").await.unwrap();
+    assert!(all.iter().any(|request| request.action == "s3:DeleteBucket"), "the bucket is managed");
+    assert_eq!(harness.keys("theirs").await, [key.0]);
+    let after = harness.secrets().get("theirs").await.unwrap();
     assert_eq!((after.data, after.metadata.owner_references), (before.data, None));
     assert_eq!(after.metadata.resource_version, before.metadata.resource_version);
-    assert!(!lab.api_writes().iter().any(|write| write.contains("secrets") || write.contains("role")));
+    assert!(!harness.api_writes().iter().any(|write| write.contains("secrets") || write.contains("role")));
 }
 
 #[tokio::test]
-async fn another_key_is_noticed_and_what_it_may_not_do_is_told() {
-    let lab = Lab::new("existing-keys").await;
-    let good = their_user(&lab, "good", &["s3:*"]).await;
-    let poor = their_user(&lab, "poor", &["s3:GetObject"]).await;
-    keep(&lab, &good).await;
-    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
-    lab.ready("c").await;
-    lab.proxy.take();
+async fn another_key_is_noticed_and_its_missing_permissions_are_reported() {
+    let harness = Harness::new("existing-keys").await;
+    let good = their_user(&harness, "good", &["s3:*"]).await;
+    let poor = their_user(&harness, "poor", &["s3:GetObject"]).await;
+    keep(&harness, &good).await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({})))).await;
+    harness.ready("c").await;
+    harness.proxy.take();
 
-    keep(&lab, &poor).await;
-    lab.check("c").await;
-    let object = lab.condition("c", "Verified", "False").await;
+    keep(&harness, &poor).await;
+    harness.check("c").await;
+    let object = harness.condition("c", "Verified", "False").await;
     let (_, reason, message) = told(&object, "Verified");
     assert_eq!(reason, "AccessDenied");
     assert!(message.contains("the key in Secret theirs is denied") && message.contains("s3:ListBucket"), "{message}");
     assert_eq!(object.status.unwrap().memory.credentials.unwrap().access_key_id, Some(poor.0.clone()));
-    grant(&lab, "poor", &["s3:ListBucket"]).await;
-    lab.check("c").await;
-    lab.ready("c").await;
+    grant(&harness, "poor", &["s3:ListBucket"]).await;
+    harness.check("c").await;
+    harness.ready("c").await;
 
-    keep(&lab, &(good.0.clone(), "wrong".to_owned())).await;
-    lab.check("c").await;
-    let (_, reason, message) = told(&lab.condition("c", "Verified", "False").await, "Verified");
+    keep(&harness, &(good.0.clone(), "wrong".to_owned())).await;
+    harness.check("c").await;
+    let (_, reason, message) = told(&harness.condition("c", "Verified", "False").await, "Verified");
     assert_eq!(reason, "KeyRejected");
     assert!(message.contains("SignatureDoesNotMatch") && !message.contains("wrong"), "{message}");
-    keep(&lab, &good).await;
-    lab.check("c").await;
-    let object = lab.ready("c").await;
+    keep(&harness, &good).await;
+    harness.check("c").await;
+    let object = harness.ready("c").await;
     assert!(told(&object, "Verified").2.contains("user/good"));
-    assert_eq!(iam(&lab.proxy.take()), [""; 0]);
-    assert!(lab.secrets().get_opt("c-s3").await.unwrap().is_none());
+    assert_eq!(iam(&harness.proxy.take()), [""; 0]);
+    assert!(harness.secrets().get_opt("c-s3").await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_secret_of_another_namespace_is_out_of_reach() {
-    let (lab, other) =
-        (Lab::new("existing-here").await, Lab::idle("existing-there", crate::support::stack::Stack::cluster(), &[]).await);
+    let (harness, other) = (
+        Harness::new("existing-here").await,
+        Harness::idle("existing-there", crate::support::stack::Stack::cluster(), &[]).await,
+    );
     keep(&other, &other.emulator.key("administrator")).await;
-    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
-    assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "SecretMissing");
-    assert!(condition(&lab.get("c").await, "Verified").is_none_or(|verified| verified.status != "True"));
+    harness.apply(&harness.connection(BUCKET, spec(json!({})))).await;
+    assert_eq!(told(&harness.condition("c", "Stalled", "True").await, "Ready").1, "SecretMissing");
+    assert!(condition(&harness.get("c").await, "Verified").is_none_or(|verified| verified.status != "True"));
 }

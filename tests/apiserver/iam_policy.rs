@@ -1,4 +1,4 @@
-//! `bucketconnection iam-policy`: what it prints is enough for a whole life of the connection that it was printed for.
+//! `bucketconnection iam-policy`: the printed policy is sufficient for the whole life of its connections.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -6,11 +6,11 @@ use std::process::{Command, Output, Stdio};
 use aws_sdk_iam::types::StatusType;
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, drift_count, told};
+use crate::support::harness::{Harness, drift_count, told};
 use crate::support::merge::merge;
 use crate::support::stack::{ROOT, Stack, scratch};
 
-/// The command without any cluster or account to ask.
+/// The command without any cluster or account to call.
 fn iam_policy(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
     let command = command.arg("iam-policy").args(arguments).env_clear();
@@ -33,19 +33,19 @@ fn example(changes: Value) -> Value {
     object
 }
 
-/// From nothing to Ready, through changes by others, to nothing again, with just the rights that are printed for it.
+/// From nothing to Ready, through drift, to nothing again, with exactly the permissions that the command prints.
 async fn lives(name: &str, changes: Value) {
     let mut object = example(changes);
     let policy = printed(&["-f", "-", "--account-id", "123456789012"], &serde_saphyr::to_string(&object).unwrap());
     let file = scratch(name).join("policy.json");
     std::fs::write(&file, policy.to_string()).unwrap();
-    let mut lab = Lab::idle(name, Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
-    lab.start();
-    object["metadata"]["namespace"] = json!(lab.namespace);
-    lab.apply(&object).await;
-    lab.ready("c").await;
+    let mut harness = Harness::idle(name, Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
+    harness.start();
+    object["metadata"]["namespace"] = json!(harness.namespace);
+    harness.apply(&object).await;
+    harness.ready("c").await;
     let (bucket, user) = ("lab-a-genomics", "illumina_ica_admin");
-    let (s3, iam) = (lab.s3(), lab.iam());
+    let (s3, iam) = (harness.s3(), harness.iam());
     s3.delete_bucket_cors().bucket(bucket).send().await.unwrap();
     s3.delete_public_access_block().bucket(bucket).send().await.unwrap();
     s3.delete_bucket_tagging().bucket(bucket).send().await.unwrap();
@@ -60,44 +60,44 @@ async fn lives(name: &str, changes: Value) {
         let put = iam.put_user_policy().user_name(user).policy_name("illumina-ica-admin-policy");
         put.policy_document(wide).send().await.unwrap();
     }
-    let key = lab.keys(user).await.remove(0);
+    let key = harness.keys(user).await.remove(0);
     iam.update_access_key().user_name(user).access_key_id(key).status(StatusType::Inactive).send().await.unwrap();
-    lab.check("c").await;
-    let object = lab.ready("c").await;
+    harness.check("c").await;
+    let object = harness.ready("c").await;
     assert!(drift_count(&object) >= 6, "{:?}", object.status.unwrap().drift);
 
-    // The Secret is lost, so another key takes the place of the first.
-    lab.secrets().delete("genomics-s3", &Default::default()).await.unwrap();
-    lab.check("c").await;
-    lab.ready("c").await;
+    // The Secret is lost, so another key replaces the first.
+    harness.secrets().delete("genomics-s3", &Default::default()).await.unwrap();
+    harness.check("c").await;
+    harness.ready("c").await;
     s3.put_object().bucket(bucket).key("runs/a").send().await.unwrap();
     s3.create_multipart_upload().bucket(bucket).key("runs/b").send().await.unwrap();
-    lab.delete("c").await;
-    // The tag was removed above, so deleting the bucket takes consent.
-    let object = lab.until("c", "a question", |object| told(object, "Stalled").1 == "AwaitingApproval").await;
-    // Later reconciles look for a user that is gone, which a policy for its path answers as denied.
-    assert!(!lab.log().contains("AccessDenied"), "something was denied on the way");
+    harness.delete("c").await;
+    // The tag was removed above, so deleting the bucket needs consent.
+    let object = harness.until("c", "a question", |object| told(object, "Stalled").1 == "AwaitingApproval").await;
+    // Later reconciles read a user that was deleted, which a policy for its path answers as denied.
+    assert!(!harness.log().contains("AccessDenied"), "something was denied on the way");
     let message = told(&object, "Stalled").2;
     let hash = message.split_whitespace().find(|word| word.starts_with("plan-")).unwrap().trim_end_matches(';').to_owned();
-    lab.patch("c", json!({ "spec": { "approvedPlan": hash } })).await;
-    lab.gone("c").await;
+    harness.patch("c", json!({ "spec": { "approvedPlan": hash } })).await;
+    harness.gone("c").await;
     assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
     let left = iam.list_users().path_prefix("/bucketconnection/").send().await.unwrap();
     assert!(left.users().is_empty(), "{left:?}");
 }
 
 #[tokio::test]
-async fn it_is_enough_for_the_example() {
+async fn the_policy_is_sufficient_for_the_example() {
     lives("enough", json!({ "deletionPolicy": "Delete", "forceDestroy": true })).await;
 }
 
 #[tokio::test]
-async fn it_is_enough_for_an_inline_policy() {
+async fn the_policy_is_sufficient_for_an_inline_policy() {
     lives("inline", json!({ "policy": { "type": "Inline" }, "deletionPolicy": "Delete", "forceDestroy": true })).await;
 }
 
 #[test]
-fn it_knows_the_account_from_the_objects_that_kubectl_prints() {
+fn the_account_id_comes_from_the_output_of_kubectl() {
     let mut first = example(json!({}));
     first["status"] = json!({ "accountId": "210987654321" });
     let mut second = example(json!({ "region": "eu-central-1", "bucket": { "name": "other" }, "user": { "name": "other" } }));
@@ -109,7 +109,7 @@ fn it_knows_the_account_from_the_objects_that_kubectl_prints() {
 }
 
 #[test]
-fn an_identity_that_only_goes_on_to_roles_needs_no_more() {
+fn an_identity_that_only_assumes_roles_needs_no_more() {
     let role = "arn:aws:iam::210987654321:role/bucketconnection";
     let policy = printed(&["--assume-role", role], "");
     let statement = json!([{ "Sid": "Roles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role }]);
@@ -118,7 +118,7 @@ fn an_identity_that_only_goes_on_to_roles_needs_no_more() {
 }
 
 #[test]
-fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
+fn an_invalid_object_is_left_out_of_the_policy() {
     let account = json!({
         "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
         "spec": {
@@ -167,7 +167,7 @@ fn a_bad_object_is_left_out_and_breaks_nobodys_policy() {
     }
 }
 
-/// Whoever may write a status must not be able to widen the operator's own policy by it.
+/// A tenant who can write a status must not be able to widen the operator's own policy with it.
 #[test]
 fn a_forged_status_widens_nothing() {
     let account = json!({
@@ -218,7 +218,7 @@ fn labels_come_from_namespaces_of_the_file() {
 }
 
 #[test]
-fn objects_of_several_accounts_need_files_of_their_own() {
+fn objects_of_several_accounts_need_separate_files() {
     let of = |name: &str, id: Option<&str>| {
         let mut object = example(json!({ "accountRef": { "name": name } }));
         object["metadata"]["name"] = json!(name);

@@ -1,4 +1,4 @@
-//! `make run`, as somebody would run it whose shell is set up for real accounts and clusters.
+//! `make run`, as a user would run it whose shell is set up for real accounts and clusters.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +51,7 @@ fn make_run_shows_the_whole_job_and_leaves_nothing_running() {
     // Both pipes are at their end, so no process that could write to them is left.
 }
 
-/// All files in a directory: other users of the machine can read none of them, since they have keys and tokens.
+/// All files in a directory: they contain keys and tokens, so other users of the machine must not be able to read them.
 fn private_files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {

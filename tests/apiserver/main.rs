@@ -1,6 +1,6 @@
-//! End to end: a real kube-apiserver, the AWS wire protocol, and the operator as a process of its own.
+//! End to end: a real kube-apiserver, the AWS wire protocol, and the operator as a separate process.
 //!
-//! Each test has a lab of its own (tests/support/lab.rs), so they run in parallel.
+//! Each test has its own harness (tests/support/harness.rs), so they run in parallel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

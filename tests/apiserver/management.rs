@@ -1,32 +1,32 @@
-//! Enforce, Observe and Ignore, and every way from one to another.
+//! Enforce, Observe and Ignore, and every transition between them.
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, drift_count, told, writes};
+use crate::support::harness::{Harness, drift_count, told, writes};
 
 const BUCKET: &str = "bucket-managed";
 
-async fn cors(lab: &Lab) -> bool {
-    lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok()
+async fn cors(harness: &Harness) -> bool {
+    harness.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok()
 }
 
 #[tokio::test]
-async fn one_section_in_all_directions() {
-    let lab = Lab::new("modes").await;
+async fn every_transition_of_one_section() {
+    let harness = Harness::new("modes").await;
     let spec = |management: Value| json!({ "preset": "IlluminaICA", "user": { "name": "managed" }, "management": management });
-    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
-    lab.ready("c").await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({})))).await;
+    harness.ready("c").await;
     let modes = ["Enforce", "Observe", "Ignore", "Enforce", "Ignore", "Observe", "Enforce"];
     for mode in modes {
-        lab.apply(&lab.connection(BUCKET, spec(json!({ "cors": mode })))).await;
-        lab.ready("c").await;
-        let count = drift_count(&lab.get("c").await);
-        if cors(&lab).await {
-            lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+        harness.apply(&harness.connection(BUCKET, spec(json!({ "cors": mode })))).await;
+        harness.ready("c").await;
+        let count = drift_count(&harness.get("c").await);
+        if cors(&harness).await {
+            harness.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
         }
-        lab.proxy.take();
-        let object = lab.check("c").await;
-        let written = writes(&lab.proxy.take());
+        harness.proxy.take();
+        let object = harness.check("c").await;
+        let written = writes(&harness.proxy.take());
         assert_eq!(told(&object, "Ready").0, "True", "{mode}");
         let (status, reason, message) = told(&object, "CORSInSync");
         let drift = object.status.as_ref().unwrap().drift.clone().unwrap_or_default();
@@ -47,72 +47,73 @@ async fn one_section_in_all_directions() {
                 assert!(drift.differences.is_empty());
             }
         }
-        // What was found once is not written to the status again and again.
-        let version = lab.check("c").await.metadata.resource_version;
-        let again = lab.check("c").await;
+        // What was found once is not written to the status again.
+        let version = harness.check("c").await.metadata.resource_version;
+        let again = harness.check("c").await;
         assert_ne!(again.metadata.resource_version, version, "the annotation itself");
-        assert_eq!(cors(&lab).await, mode == "Enforce");
+        assert_eq!(cors(&harness).await, mode == "Enforce");
     }
 }
 
 #[tokio::test]
 async fn a_whole_object_is_only_observed() {
-    let lab = Lab::new("observe").await;
-    lab.s3().create_bucket().bucket(BUCKET).send().await.unwrap();
+    let harness = Harness::new("observe").await;
+    harness.s3().create_bucket().bucket(BUCKET).send().await.unwrap();
     let spec = |management: Value| json!({ "preset": "IlluminaICA", "user": { "name": "managed" }, "deletionPolicy": "Delete", "forceDestroy": true, "management": management });
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
-    let object = lab.ready("c").await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").1, "Observed");
     assert_eq!(told(&object, "Stalled").0, "False");
     let status = object.status.unwrap();
-    assert!(status.memory.bucket.is_none() && status.memory.user.is_none(), "what is only looked at is not ours");
+    assert!(status.memory.bucket.is_none() && status.memory.user.is_none(), "what is only observed is not managed");
     let differences = status.drift.unwrap().differences;
     for path in ["bucket.tags[bucketconnection.dev/owner]", "cors.rules[0]", "user", "policy", "secret(c-s3)"] {
         assert!(differences.iter().any(|difference| difference.path == path), "{path}: {differences:?}");
     }
-    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
-    // Enforcing is no way around adoption.
-    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
-    assert_eq!(told(&lab.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
-    lab.ready("c").await;
-    lab.delete("c").await;
-    lab.gone("c").await;
-    assert_eq!(writes(&lab.proxy.take()), [""; 0], "not even deletion changes anything");
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "everything": "Observe" })))).await;
-    let (_, reason, message) = told(&lab.condition("c", "Stalled", "True").await, "Ready");
+    assert_eq!(writes(&harness.proxy.take()), [""; 0]);
+    // Enforcing does not bypass adoption.
+    harness.apply(&harness.connection(BUCKET, spec(json!({})))).await;
+    assert_eq!(told(&harness.condition("c", "Stalled", "True").await, "Ready").1, "BucketNotOwned");
+    harness.apply(&harness.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    harness.ready("c").await;
+    harness.delete("c").await;
+    harness.gone("c").await;
+    assert_eq!(writes(&harness.proxy.take()), [""; 0], "not even deletion changes anything");
+    harness.apply(&harness.connection(BUCKET, spec(json!({ "everything": "Observe" })))).await;
+    let (_, reason, message) = told(&harness.condition("c", "Stalled", "True").await, "Ready");
     assert_eq!(reason, "InvalidSpec");
     assert!(message.contains("everything is not a section (allowed: default, bucket, user, policy"), "{message}");
 }
 
 #[tokio::test]
 async fn observed_from_enforced_and_deleted() {
-    let lab = Lab::new("hands-off").await;
+    let harness = Harness::new("hands-off").await;
     let spec = |management: Value| json!({ "user": { "name": "managed" }, "deletionPolicy": "Delete", "management": management });
-    lab.apply(&lab.connection(BUCKET, spec(json!({})))).await;
-    lab.ready("c").await;
-    let key = lab.keys("managed").await;
-    lab.apply(&lab.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
-    let object = lab.ready("c").await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({})))).await;
+    harness.ready("c").await;
+    let key = harness.keys("managed").await;
+    harness.apply(&harness.connection(BUCKET, spec(json!({ "default": "Observe" })))).await;
+    let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").1, "Connected", "the key was tried in looking");
-    lab.delete("c").await;
-    lab.gone("c").await;
-    assert_eq!(lab.keys("managed").await, key);
-    let secret = lab.secrets().get("c-s3").await.unwrap();
+    harness.delete("c").await;
+    harness.gone("c").await;
+    assert_eq!(harness.keys("managed").await, key);
+    let secret = harness.secrets().get("c-s3").await.unwrap();
     assert_eq!(secret.metadata.owner_references, None, "the Secret outlives the object");
 }
 
 #[tokio::test]
-async fn what_is_not_observed_goes_on_beside_what_is() {
-    let lab = Lab::new("beside").await;
+async fn sections_have_independent_modes() {
+    let harness = Harness::new("beside").await;
     let spec = json!({ "user": { "name": "managed" }, "management": { "policy": "Ignore" } });
-    lab.apply(&lab.connection(BUCKET, spec)).await;
-    // Without a policy the key is denied: somebody else has to grant it.
-    while lab.iam().get_user().user_name("managed").send().await.is_err() {
+    harness.apply(&harness.connection(BUCKET, spec)).await;
+    // Without a policy the key is denied: someone else has to grant it.
+    while harness.iam().get_user().user_name("managed").send().await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
     let grant = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }] });
-    lab.iam()
+    harness
+        .iam()
         .put_user_policy()
         .user_name("managed")
         .policy_name("theirs")
@@ -120,7 +121,7 @@ async fn what_is_not_observed_goes_on_beside_what_is() {
         .send()
         .await
         .unwrap();
-    let object = lab.ready("c").await;
+    let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").1, "Connected");
     assert_eq!(told(&object, "PolicyInSync").1, "NotManaged");
 }

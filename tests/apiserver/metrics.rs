@@ -1,20 +1,20 @@
-//! What Prometheus is told, by what is asked of the running operator.
+//! The metrics of a running operator, as Prometheus reads them.
 
 use serde_json::json;
 
-use crate::support::lab::{LIMIT, Lab};
+use crate::support::harness::{Harness, LIMIT};
 
-/// The value of a metric of an object of this lab.
-fn value(lab: &Lab, text: &str, metric: &str, name: &str) -> Option<i64> {
-    let series = format!("{metric}{{namespace=\"{}\",name=\"{name}\"}} ", lab.namespace);
+/// The value of a metric of an object of this harness.
+fn value(harness: &Harness, text: &str, metric: &str, name: &str) -> Option<i64> {
+    let series = format!("{metric}{{namespace=\"{}\",name=\"{name}\"}} ", harness.namespace);
     text.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse().unwrap())
 }
 
-/// Scrapes until it holds: the watch tells the operator of its own status a moment later.
-async fn scraped(lab: &Lab, holds: impl Fn(&str) -> bool) -> String {
+/// Scrapes until `holds`: the watch shows the operator its own status a moment later.
+async fn scraped(harness: &Harness, holds: impl Fn(&str) -> bool) -> String {
     let end = std::time::Instant::now() + LIMIT;
     loop {
-        let text = lab.operator().get("/metrics").await;
+        let text = harness.operator().get("/metrics").await;
         if holds(&text) {
             return text;
         }
@@ -25,41 +25,41 @@ async fn scraped(lab: &Lab, holds: impl Fn(&str) -> bool) -> String {
 
 #[tokio::test]
 async fn readiness_and_the_age_of_keys() {
-    let lab = Lab::new("metrics").await;
-    lab.apply(&lab.connection("bucket-metrics", json!({}))).await;
-    let mut wrong = lab.connection("bucket-metrics-wrong", json!({ "accountRef": { "name": "nobodys" } }));
+    let harness = Harness::new("metrics").await;
+    harness.apply(&harness.connection("bucket-metrics", json!({}))).await;
+    let mut wrong = harness.connection("bucket-metrics-wrong", json!({ "accountRef": { "name": "nobodys" } }));
     wrong["metadata"]["name"] = json!("wrong");
-    lab.apply(&wrong).await;
-    let credentials = lab.ready("c").await.status.unwrap().memory.credentials.unwrap();
-    lab.condition("wrong", "Ready", "False").await;
+    harness.apply(&wrong).await;
+    let credentials = harness.ready("c").await.status.unwrap().memory.credentials.unwrap();
+    harness.condition("wrong", "Ready", "False").await;
 
-    let text = scraped(&lab, |text| {
-        value(&lab, text, "bucketconnection_ready", "c") == Some(1)
-            && value(&lab, text, "bucketconnection_ready", "wrong") == Some(0)
+    let text = scraped(&harness, |text| {
+        value(&harness, text, "bucketconnection_ready", "c") == Some(1)
+            && value(&harness, text, "bucketconnection_ready", "wrong") == Some(0)
     })
     .await;
     let created = credentials.created_at.unwrap().0.as_second();
     let metric = "bucketconnection_access_key_created_timestamp_seconds";
-    assert_eq!(value(&lab, &text, metric, "c"), Some(created));
-    assert_eq!(value(&lab, &text, metric, "wrong"), None);
+    assert_eq!(value(&harness, &text, metric, "c"), Some(created));
+    assert_eq!(value(&harness, &text, metric, "wrong"), None);
     assert!(text.contains(&format!("bucketconnection_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");
     assert!(text.starts_with("HTTP/1.0 200 OK") && text.contains("content-type: application/openmetrics-text"), "{text}");
     assert!(text.ends_with("# EOF\n") && text.contains(&format!("# TYPE {metric} gauge\n")), "{text}");
     assert!(!text.contains(&credentials.access_key_id.unwrap()), "a key id in {text}");
 
-    // An object that is gone is told of no more.
-    lab.delete("c").await;
-    lab.gone("c").await;
-    scraped(&lab, |text| !text.contains("name=\"c\"")).await;
+    // A deleted object is no longer reported.
+    harness.delete("c").await;
+    harness.gone("c").await;
+    scraped(&harness, |text| !text.contains("name=\"c\"")).await;
 }
 
 #[tokio::test]
-async fn one_that_waits_is_alive_too() {
-    let mut lab = Lab::idle("alive", crate::support::stack::Stack::cluster(), &[]).await;
-    lab.lease = true;
-    let first = lab.spawn();
+async fn a_waiting_operator_is_alive_too() {
+    let mut harness = Harness::idle("alive", crate::support::stack::Stack::cluster(), &[]).await;
+    harness.lease = true;
+    let first = harness.spawn();
     first.logs("holds the lease").await;
-    let second = lab.spawn();
+    let second = harness.spawn();
     second.logs("another operator holds the lease").await;
     assert!(second.get("/healthz").await.starts_with("HTTP/1.0 200 OK"));
     let text = second.get("/metrics").await;

@@ -1,4 +1,4 @@
-//! A private CA (`AWS_CA_BUNDLE`) and a proxy (`HTTPS_PROXY`) between us and AWS.
+//! A private CA (`AWS_CA_BUNDLE`) and a proxy (`HTTPS_PROXY`) between the operator and AWS.
 
 use std::io::{Read, Write, copy};
 use std::net::{TcpListener, TcpStream};
@@ -8,47 +8,47 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::support::lab::{Lab, told};
+use crate::support::harness::{Harness, told};
 use crate::support::stack::{Stack, scratch};
 
-/// A lab whose emulator speaks TLS with a certificate of a CA that nobody knows.
-async fn private(name: &str) -> (Lab, String) {
+/// A harness whose emulator uses TLS with a certificate of an unknown CA.
+async fn private(name: &str) -> (Harness, String) {
     let place = scratch(&format!("ca-{name}"));
     let place = place.to_str().unwrap();
-    let mut lab = Lab::idle(name, Stack::cluster(), &["--tls", place]).await;
-    lab.environment.insert("AWS_ENDPOINT_URL".into(), lab.emulator.url().to_owned());
-    (lab, format!("{place}/ca.pem"))
+    let mut harness = Harness::idle(name, Stack::cluster(), &["--tls", place]).await;
+    harness.environment.insert("AWS_ENDPOINT_URL".into(), harness.emulator.url().to_owned());
+    (harness, format!("{place}/ca.pem"))
 }
 
 #[tokio::test]
 async fn a_private_ca() {
-    let (mut lab, ca) = private("ca").await;
-    lab.start();
-    lab.apply(&lab.connection("bucket-ca", json!({}))).await;
-    let object = lab.condition("c", "Reconciling", "True").await;
+    let (mut harness, ca) = private("ca").await;
+    harness.start();
+    harness.apply(&harness.connection("bucket-ca", json!({}))).await;
+    let object = harness.condition("c", "Reconciling", "True").await;
     let (_, reason, message) = told(&object, "AccountReady");
     assert_eq!(reason, "AWSUnavailable");
     assert!(message.contains("certificate") && message.contains("set AWS_CA_BUNDLE"), "{message}");
-    lab.kill();
-    lab.environment.insert("AWS_CA_BUNDLE".into(), ca);
-    lab.start();
-    lab.ready("c").await;
+    harness.kill();
+    harness.environment.insert("AWS_CA_BUNDLE".into(), ca);
+    harness.start();
+    harness.ready("c").await;
 }
 
 #[tokio::test]
 async fn a_proxy() {
-    let (mut lab, ca) = private("proxy").await;
+    let (mut harness, ca) = private("proxy").await;
     let (address, tunnels) = connect_proxy();
-    lab.environment.insert("AWS_CA_BUNDLE".into(), ca);
-    lab.environment.insert("HTTPS_PROXY".into(), format!("http://{address}"));
-    lab.environment.insert("NO_PROXY".into(), "127.0.0.1".into());
-    lab.start();
-    lab.apply(&lab.connection("bucket-proxy", json!({}))).await;
-    lab.ready("c").await;
+    harness.environment.insert("AWS_CA_BUNDLE".into(), ca);
+    harness.environment.insert("HTTPS_PROXY".into(), format!("http://{address}"));
+    harness.environment.insert("NO_PROXY".into(), "127.0.0.1".into());
+    harness.start();
+    harness.apply(&harness.connection("bucket-proxy", json!({}))).await;
+    harness.ready("c").await;
     assert!(tunnels.load(Ordering::SeqCst) > 0, "AWS was reached past the proxy");
 }
 
-/// A proxy that knows CONNECT; returns its address and how many tunnels it has opened.
+/// A proxy with CONNECT; returns its address and the number of tunnels that it has opened.
 fn connect_proxy() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,15 +1,16 @@
-//! What each preset lets the issued key do, tried with that key.
+//! What each preset allows the issued key, tried with that key.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, told};
+use crate::support::harness::{Harness, told};
 
-/// What a key may do, as far as the emulator can tell: list, get, put, delete under the prefix; then the same outside of it.
-async fn rights(lab: &Lab, bucket: &str) -> String {
-    let s3 = lab.s3_with_key("c-s3", "us-east-1").await;
+/// What a key may do, as far as the emulator evaluates it: list, get, put, delete under the prefix; then the same
+/// outside of it.
+async fn rights(harness: &Harness, bucket: &str) -> String {
+    let s3 = harness.s3_with_key("c-s3", "us-east-1").await;
     for key in ["runs/there", "elsewhere/there"] {
-        lab.s3().put_object().bucket(bucket).key(key).send().await.unwrap();
+        harness.s3().put_object().bucket(bucket).key(key).send().await.unwrap();
     }
     let mut allowed = String::new();
     for prefix in ["runs/", "elsewhere/"] {
@@ -43,13 +44,13 @@ async fn rights(lab: &Lab, bucket: &str) -> String {
 }
 
 async fn check(preset: &str, spec: Value, expected: &str) {
-    let lab = Lab::new("preset").await;
+    let harness = Harness::new("preset").await;
     let bucket = format!("bucket-{}", preset.to_lowercase());
-    let mut object = lab.connection(&bucket, json!({ "preset": preset }));
+    let mut object = harness.connection(&bucket, json!({ "preset": preset }));
     crate::support::merge::merge(&mut object["spec"], spec);
-    lab.apply(&object).await;
-    lab.ready("c").await;
-    assert_eq!(rights(&lab, &bucket).await, expected);
+    harness.apply(&object).await;
+    harness.ready("c").await;
+    assert_eq!(rights(&harness, &bucket).await, expected);
 }
 
 #[tokio::test]
@@ -77,50 +78,50 @@ async fn illumina_ica_by_default_under_the_prefix_only() {
     check("IlluminaICA", json!({}), "runs/:list runs/:get runs/:put runs/:delete elsewhere/:list").await;
 }
 
-/// The bucket decides, where the spec does not say.
+/// The bucket decides, if the spec does not say.
 #[tokio::test]
-async fn illumina_ica_on_a_bucket_that_has_versions() {
+async fn illumina_ica_on_a_versioned_bucket() {
     use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-    let lab = Lab::new("ica-versions").await;
+    let harness = Harness::new("ica-versions").await;
     let bucket = "bucket-ica-versions";
     let spec = |team: &str| {
         let copy = json!({ "crossAccountCopy": {} });
         json!({ "preset": "IlluminaICA", "illuminaICA": copy, "user": { "name": "ica" }, "bucket": { "tags": { "team": team } } })
     };
-    lab.apply(&lab.connection(bucket, spec("a"))).await;
-    lab.ready("c").await;
-    lab.check("c").await;
+    harness.apply(&harness.connection(bucket, spec("a"))).await;
+    harness.ready("c").await;
+    harness.check("c").await;
     let policies = async || {
-        let user = lab.iam().get_user_policy().user_name("ica").policy_name("bucketconnection").send().await.unwrap();
-        let bucket = lab.s3().get_bucket_policy().bucket(bucket).send().await.unwrap();
+        let user = harness.iam().get_user_policy().user_name("ica").policy_name("bucketconnection").send().await.unwrap();
+        let bucket = harness.s3().get_bucket_policy().bucket(bucket).send().await.unwrap();
         [user.policy_document.contains("s3%3AListBucketVersions"), bucket.policy.unwrap().contains("s3:DeleteObjectVersion")]
     };
     assert_eq!(policies().await, [false, false]);
     let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    lab.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
-    lab.apply(&lab.connection(bucket, spec("b"))).await;
-    lab.ready("c").await;
+    harness.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
+    harness.apply(&harness.connection(bucket, spec("b"))).await;
+    harness.ready("c").await;
     assert_eq!(policies().await, [true, true]);
 }
 
 #[tokio::test]
-async fn custom_just_what_it_says() {
+async fn custom_allows_exactly_its_statements() {
     let statements = json!([{ "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::bucket-custom/elsewhere/*"] }]);
     check("Custom", json!({ "policy": { "statements": statements } }), "elsewhere/:get").await;
 }
 
 #[tokio::test]
-async fn a_statement_of_ones_own_adds_to_the_preset() {
+async fn a_statement_in_the_spec_adds_to_the_preset() {
     let statements = json!([{ "sid": "Keep", "effect": "Deny", "actions": ["s3:DeleteObject"] }]);
     check("ReadWrite", json!({ "policy": { "statements": statements } }), "runs/:list runs/:get runs/:put").await;
 }
 
 #[tokio::test]
 async fn the_secret_serves_both_platforms() {
-    let lab = Lab::new("secret").await;
-    lab.apply(&lab.connection("bucket-hand-off", json!({ "preset": "CLCGenomics" }))).await;
-    lab.ready("c").await;
-    let data = lab.secret("c-s3").await;
+    let harness = Harness::new("secret").await;
+    harness.apply(&harness.connection("bucket-hand-off", json!({ "preset": "CLCGenomics" }))).await;
+    harness.ready("c").await;
+    let data = harness.secret("c-s3").await;
     let names: Vec<_> = data.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -152,77 +153,81 @@ async fn the_secret_serves_both_platforms() {
     );
     assert_eq!(data["credentials"], expected);
 
-    let secret = lab.secrets().get("c-s3").await.unwrap();
+    let secret = harness.secrets().get("c-s3").await.unwrap();
     assert_eq!(secret.metadata.owner_references, None, "the garbage collector would delete it");
     let owner = &secret.metadata.annotations.as_ref().unwrap()["bucketconnection.dev/owner"];
-    assert!(owner.ends_with(&format!("/{}/c", lab.namespace)), "{owner}");
+    assert!(owner.ends_with(&format!("/{}/c", harness.namespace)), "{owner}");
     assert_eq!(secret.metadata.labels.unwrap()["app.kubernetes.io/managed-by"], "bucketconnection");
-    // Created, so that it is written over no other; applied from then on.
+    // Created, so that it overwrites no other; applied from then on.
     let manager =
         secret.metadata.managed_fields.unwrap().into_iter().find(|m| m.manager.as_deref() == Some("bucketconnection/secret"));
     assert_eq!(manager.unwrap().operation.as_deref(), Some("Update"));
 }
 
-/// All that the schema lets a prefix have is sent as it is: in a form to IAM, in the path and the query to S3.
+/// Every prefix that the schema accepts is sent unchanged: in a form to IAM, in the path and the query to S3.
 #[tokio::test]
 async fn every_character_of_a_prefix_works() {
-    let lab = Lab::new("characters").await;
+    let harness = Harness::new("characters").await;
     let prefix = "a b/ @(!)/x=+,:-_./";
     let verification = json!({ "objects": true });
     let spec = json!({ "bucket": { "prefix": prefix }, "verification": verification, "policy": { "type": "Managed" } });
-    lab.apply(&lab.connection("bucket-characters", spec)).await;
-    let object = lab.ready("c").await;
+    harness.apply(&harness.connection("bucket-characters", spec)).await;
+    let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").2, format!("the issued key works on s3://bucket-characters/{prefix}"));
-    lab.patch("c", json!({ "spec": { "policy": { "type": "Inline" } } })).await;
-    lab.ready("c").await;
+    harness.patch("c", json!({ "spec": { "policy": { "type": "Inline" } } })).await;
+    harness.ready("c").await;
 }
 
 #[tokio::test]
 async fn a_region_other_than_us_east_1_is_named_in_the_request() {
-    let lab = Lab::new("region").await;
-    lab.apply(&lab.connection("bucket-frankfurt", json!({ "region": "eu-central-1" }))).await;
-    lab.ready("c").await;
-    let location = lab.s3().get_bucket_location().bucket("bucket-frankfurt").send().await;
+    let harness = Harness::new("region").await;
+    harness.apply(&harness.connection("bucket-frankfurt", json!({ "region": "eu-central-1" }))).await;
+    harness.ready("c").await;
+    let location = harness.s3().get_bucket_location().bucket("bucket-frankfurt").send().await;
     // The administrator's client is in us-east-1: the emulator redirects it, as AWS does.
     assert!(location.is_err());
-    let config = lab.aws("eu-central-1");
-    let location = crate::support::lab::s3(&config).get_bucket_location().bucket("bucket-frankfurt").send().await.unwrap();
+    let config = harness.aws("eu-central-1");
+    let location = crate::support::harness::s3(&config).get_bucket_location().bucket("bucket-frankfurt").send().await.unwrap();
     assert_eq!(location.location_constraint().map(|c| c.as_str().to_owned()), Some("eu-central-1".to_owned()));
-    let create = lab.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
+    let create = harness.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
     assert!(create.text.contains("<LocationConstraint>eu-central-1</LocationConstraint>"), "{}", create.text);
 
-    lab.apply(&{
-        let mut object = lab.connection("bucket-virginia", json!({}));
-        object["metadata"]["name"] = json!("virginia");
-        object
-    })
-    .await;
-    lab.ready("virginia").await;
-    let create = lab.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
+    harness
+        .apply(&{
+            let mut object = harness.connection("bucket-virginia", json!({}));
+            object["metadata"]["name"] = json!("virginia");
+            object
+        })
+        .await;
+    harness.ready("virginia").await;
+    let create = harness.proxy.take().into_iter().find(|request| request.action == "s3:CreateBucket").unwrap();
     assert!(!create.text.contains("LocationConstraint"), "{}", create.text);
 }
 
 #[tokio::test]
 async fn arns_have_the_partition_of_the_account() {
-    let mut lab = Lab::idle("china", crate::support::stack::Stack::cluster(), &[]).await;
-    lab.environment.insert("AWS_REGION".into(), "cn-north-1".into());
-    lab.start();
-    lab.apply(&lab.connection("bucket-beijing", json!({ "region": "cn-north-1", "policy": { "type": "Managed" } }))).await;
-    let object = lab.ready("c").await;
+    let mut harness = Harness::idle("china", crate::support::stack::Stack::cluster(), &[]).await;
+    harness.environment.insert("AWS_REGION".into(), "cn-north-1".into());
+    harness.start();
+    harness
+        .apply(&harness.connection("bucket-beijing", json!({ "region": "cn-north-1", "policy": { "type": "Managed" } })))
+        .await;
+    let object = harness.ready("c").await;
     let status = object.status.unwrap();
     assert_eq!(status.partition.as_deref(), Some("aws-cn"));
     assert_eq!(status.memory.bucket.unwrap().arn, "arn:aws-cn:s3:::bucket-beijing");
     assert!(status.memory.user.unwrap().arn.starts_with("arn:aws-cn:iam::123456789012:user/bucketconnection/"));
-    let create = lab.proxy.take().into_iter().find(|request| request.action == "iam:CreatePolicy").unwrap();
+    let create = harness.proxy.take().into_iter().find(|request| request.action == "iam:CreatePolicy").unwrap();
     assert!(create.text.contains("arn%3Aaws-cn%3As3%3A%3A%3Abucket-beijing"), "{}", create.text);
 
-    lab.apply(&{
-        let mut object = lab.connection("bucket-elsewhere", json!({}));
-        object["metadata"]["name"] = json!("elsewhere");
-        object
-    })
-    .await;
-    let object = lab.condition("elsewhere", "Stalled", "True").await;
+    harness
+        .apply(&{
+            let mut object = harness.connection("bucket-elsewhere", json!({}));
+            object["metadata"]["name"] = json!("elsewhere");
+            object
+        })
+        .await;
+    let object = harness.condition("elsewhere", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "Ready");
     assert_eq!(reason, "InvalidSpec");
     assert!(
@@ -232,8 +237,8 @@ async fn arns_have_the_partition_of_the_account() {
 }
 
 #[tokio::test]
-async fn every_setting_is_written_and_rests() {
-    let lab = Lab::new("settings").await;
+async fn every_setting_is_written_and_stays_in_sync() {
+    let harness = Harness::new("settings").await;
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let spec = json!({
         "bucket": {
@@ -246,9 +251,9 @@ async fn every_setting_is_written_and_rests() {
         "cors": { "rules": [{ "id": "one", "allowedMethods": ["GET"], "allowedOrigins": ["https://*.example.org"], "maxAgeSeconds": 0 }] },
         "user": { "tags": { "team": "a" } },
     });
-    lab.apply(&lab.connection("bucket-settings", spec)).await;
-    lab.ready("c").await;
-    let s3 = lab.s3();
+    harness.apply(&harness.connection("bucket-settings", spec)).await;
+    harness.ready("c").await;
+    let s3 = harness.s3();
     let encryption = s3.get_bucket_encryption().bucket("bucket-settings").send().await.unwrap();
     let rule = encryption.server_side_encryption_configuration().unwrap().rules()[0].clone();
     assert_eq!(rule.bucket_key_enabled, Some(true));
@@ -259,17 +264,18 @@ async fn every_setting_is_written_and_rests() {
     let tags = s3.get_bucket_tagging().bucket("bucket-settings").send().await.unwrap();
     assert!(tags.tag_set().iter().any(|tag| tag.key() == "with space" && tag.value() == "ü"), "{tags:?}");
 
-    lab.proxy.take();
-    lab.check("c").await;
-    assert_eq!(crate::support::lab::writes(&lab.proxy.take()), [""; 0]);
+    harness.proxy.take();
+    harness.check("c").await;
+    assert_eq!(crate::support::harness::writes(&harness.proxy.take()), [""; 0]);
 
-    // What leaves the spec: our tags go, the settings that protect stay as they are.
-    lab.patch("c", json!({ "spec": { "bucket": { "tags": { "team": null }, "encryption": null }, "user": { "tags": null } } }))
+    // What is removed from the spec: managed tags are removed, the settings that protect stay as they are.
+    harness
+        .patch("c", json!({ "spec": { "bucket": { "tags": { "team": null }, "encryption": null }, "user": { "tags": null } } }))
         .await;
-    lab.ready("c").await;
+    harness.ready("c").await;
     let tags = s3.get_bucket_tagging().bucket("bucket-settings").send().await.unwrap();
     assert!(!tags.tag_set().iter().any(|tag| tag.key() == "team"), "{tags:?}");
-    let user = lab.iam().get_user().user_name(format!("{}.c", lab.namespace)).send().await.unwrap().user.unwrap();
+    let user = harness.iam().get_user().user_name(format!("{}.c", harness.namespace)).send().await.unwrap().user.unwrap();
     assert_eq!(
         user.tags().iter().map(|tag| tag.key()).collect::<Vec<_>>(),
         [

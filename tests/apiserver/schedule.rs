@@ -1,26 +1,26 @@
-//! When a check is made: on request, by interval, never while suspended, and not because of our own status.
+//! When a reconcile runs: on request, by interval, never while suspended, and not because of the operator's own status.
 
 use std::time::Duration;
 
 use bucketconnection::api::{BucketConnection, REQUESTED_AT};
 use serde_json::json;
 
-use crate::support::lab::{Lab, told, writes};
+use crate::support::harness::{Harness, told, writes};
 
 const BUCKET: &str = "bucket-schedule";
 
 #[tokio::test]
 async fn the_interval_of_an_object() {
-    let lab = Lab::new("interval").await;
-    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA", "resyncInterval": "10s" }))).await;
-    lab.ready("c").await;
-    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    lab.until("c", "repaired drift", |object| crate::support::lab::drift_count(object) == 1).await;
-    lab.ready("c").await;
+    let harness = Harness::new("interval").await;
+    harness.apply(&harness.connection(BUCKET, json!({ "preset": "IlluminaICA", "resyncInterval": "10s" }))).await;
+    harness.ready("c").await;
+    harness.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    harness.until("c", "repaired drift", |object| crate::support::harness::drift_count(object) == 1).await;
+    harness.ready("c").await;
 
-    // Two further checks that nobody asked for: not one write, to AWS or to the API server.
-    let passes = || lab.log().matches("reconcile ended").count();
-    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
+    // Two further reconciles that no one requested: not one write, to AWS or to the API server.
+    let passes = || harness.log().matches("reconcile ended").count();
+    let end = std::time::Instant::now() + crate::support::harness::LIMIT;
     let wait = async |count: usize| {
         while passes() < count {
             assert!(std::time::Instant::now() < end);
@@ -28,103 +28,103 @@ async fn the_interval_of_an_object() {
         }
     };
     wait(passes() + 1).await;
-    lab.proxy.take();
-    let api = lab.api_writes().len();
+    harness.proxy.take();
+    let api = harness.api_writes().len();
     wait(passes() + 2).await;
-    assert_eq!(writes(&lab.proxy.take()), [""; 0]);
-    assert_eq!(lab.api_writes()[api..], [""; 0]);
+    assert_eq!(writes(&harness.proxy.take()), [""; 0]);
+    assert_eq!(harness.api_writes()[api..], [""; 0]);
 }
 
 #[tokio::test]
 async fn a_request_is_answered_once() {
-    let lab = Lab::new("request").await;
-    lab.apply(&lab.connection(BUCKET, json!({}))).await;
-    lab.ready("c").await;
-    let kubectl = lab.kubectl(&["annotate", "bc/c", "reconcile.bucketconnection.dev/requestedAt=2026-11-24T12:00:00Z"]);
+    let harness = Harness::new("request").await;
+    harness.apply(&harness.connection(BUCKET, json!({}))).await;
+    harness.ready("c").await;
+    let kubectl = harness.kubectl(&["annotate", "bc/c", "reconcile.bucketconnection.dev/requestedAt=2026-11-24T12:00:00Z"]);
     assert!(kubectl.status.success(), "{kubectl:?}");
     let handled = |object: &bucketconnection::api::BucketConnection| {
         object.status.as_ref().unwrap().last_handled_reconcile_at.as_deref() == Some("2026-11-24T12:00:00Z")
     };
-    lab.until("c", "answer", handled).await;
-    // Other annotations and labels, and our own status, wake nobody.
-    lab.proxy.take();
-    lab.patch("c", json!({ "metadata": { "annotations": { "theirs": "x" }, "labels": { "theirs": "x" } } })).await;
-    let mut other = lab.connection("bucket-other", json!({}));
+    harness.until("c", "answer", handled).await;
+    // Other annotations and labels, and the operator's own status, wake no reconcile.
+    harness.proxy.take();
+    harness.patch("c", json!({ "metadata": { "annotations": { "theirs": "x" }, "labels": { "theirs": "x" } } })).await;
+    let mut other = harness.connection("bucket-other", json!({}));
     other["metadata"]["name"] = json!("other");
-    lab.apply(&other).await;
-    lab.ready("other").await;
-    let about_c = lab.proxy.take().into_iter().filter(|request| request.text.contains(BUCKET)).count();
+    harness.apply(&other).await;
+    harness.ready("other").await;
+    let about_c = harness.proxy.take().into_iter().filter(|request| request.text.contains(BUCKET)).count();
     assert_eq!(about_c, 0, "a pass over another object ended after the change, and none was made over this one");
 }
 
 #[tokio::test]
 async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
-    let lab = Lab::new("suspend").await;
-    lab.apply(&lab.connection(BUCKET, json!({ "preset": "IlluminaICA" }))).await;
-    lab.ready("c").await;
-    lab.patch("c", json!({ "spec": { "suspend": true } })).await;
-    let object = lab.until("c", "suspension", |object| told(object, "Reconciling").1 == "Suspended").await;
+    let harness = Harness::new("suspend").await;
+    harness.apply(&harness.connection(BUCKET, json!({ "preset": "IlluminaICA" }))).await;
+    harness.ready("c").await;
+    harness.patch("c", json!({ "spec": { "suspend": true } })).await;
+    let object = harness.until("c", "suspension", |object| told(object, "Reconciling").1 == "Suspended").await;
     assert_eq!((told(&object, "Ready").0.as_str(), told(&object, "Stalled").0.as_str()), ("True", "False"));
     assert_eq!(object.status.as_ref().unwrap().observed_generation, object.metadata.generation);
-    lab.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    lab.proxy.take();
-    lab.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "now" } } })).await;
+    harness.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
+    harness.proxy.take();
+    harness.patch("c", json!({ "metadata": { "annotations": { REQUESTED_AT: "now" } } })).await;
     let waits = |object: &BucketConnection| {
         told(object, "Reconciling").2.ends_with("a reconcile was requested, and waits until spec.suspend is false")
     };
-    let object = lab.until("c", "word of the request", waits).await;
+    let object = harness.until("c", "word of the request", waits).await;
     let handled = |object: &BucketConnection| object.status.as_ref().unwrap().last_handled_reconcile_at.clone();
     assert_ne!(handled(&object).as_deref(), Some("now"));
-    assert_eq!(lab.proxy.take(), [], "no call to AWS");
-    lab.patch("c", json!({ "spec": { "suspend": false } })).await;
-    lab.until("c", "check that was asked for", |object| handled(object).as_deref() == Some("now")).await;
-    lab.ready("c").await;
-    assert!(lab.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok());
+    assert_eq!(harness.proxy.take(), [], "no call to AWS");
+    harness.patch("c", json!({ "spec": { "suspend": false } })).await;
+    harness.until("c", "check that was asked for", |object| handled(object).as_deref() == Some("now")).await;
+    harness.ready("c").await;
+    assert!(harness.s3().get_bucket_cors().bucket(BUCKET).send().await.is_ok());
 
-    // Suspended from the start: created by nobody.
-    let mut never = lab.connection("bucket-never", json!({ "suspend": true }));
+    // Suspended from the start: never created.
+    let mut never = harness.connection("bucket-never", json!({ "suspend": true }));
     never["metadata"]["name"] = json!("never");
-    lab.apply(&never).await;
-    let object = lab.until("never", "suspension", |object| object.status.is_some()).await;
+    harness.apply(&never).await;
+    let object = harness.until("never", "suspension", |object| object.status.is_some()).await;
     assert_eq!(told(&object, "Ready").0, "Unknown");
     assert!(object.metadata.finalizers.is_none());
 }
 
 #[tokio::test]
 async fn a_restart_checks_and_changes_nothing() {
-    let mut lab = Lab::new("restart").await;
-    lab.apply(&lab.connection(BUCKET, json!({ "policy": { "type": "Managed" } }))).await;
-    lab.ready("c").await;
-    lab.check("c").await;
-    let before = lab.get("c").await;
-    lab.kill();
-    let passes = lab.log().matches("reconcile ended").count();
-    lab.proxy.take();
-    let api = lab.api_writes().len();
-    lab.start();
-    let end = std::time::Instant::now() + crate::support::lab::LIMIT;
-    while lab.log().matches("reconcile ended").count() == passes {
+    let mut harness = Harness::new("restart").await;
+    harness.apply(&harness.connection(BUCKET, json!({ "policy": { "type": "Managed" } }))).await;
+    harness.ready("c").await;
+    harness.check("c").await;
+    let before = harness.get("c").await;
+    harness.kill();
+    let passes = harness.log().matches("reconcile ended").count();
+    harness.proxy.take();
+    let api = harness.api_writes().len();
+    harness.start();
+    let end = std::time::Instant::now() + crate::support::harness::LIMIT;
+    while harness.log().matches("reconcile ended").count() == passes {
         assert!(std::time::Instant::now() < end);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let checked = lab.proxy.take();
+    let checked = harness.proxy.take();
     assert_eq!(writes(&checked), [""; 0]);
-    // One check, and one sign-in.
-    assert_eq!(checked.len(), 7 + 1, "{:?}", crate::support::lab::actions(&checked));
-    let after = lab.get("c").await;
+    // One reconcile, and one sign-in.
+    assert_eq!(checked.len(), 7 + 1, "{:?}", crate::support::harness::actions(&checked));
+    let after = harness.get("c").await;
     assert_eq!(
         (serde_json::json!(after.status), after.metadata.managed_fields, after.metadata.resource_version),
         (serde_json::json!(before.status), before.metadata.managed_fields, before.metadata.resource_version)
     );
-    assert_eq!(lab.api_writes().len(), api, "{:?}", &lab.api_writes()[api..]);
+    assert_eq!(harness.api_writes().len(), api, "{:?}", &harness.api_writes()[api..]);
 }
 
 #[tokio::test]
-async fn it_ends_when_told_to() {
-    let mut lab = Lab::new("end").await;
-    lab.apply(&lab.connection(BUCKET, json!({}))).await;
-    lab.ready("c").await;
-    let pid = lab.pid().to_string();
+async fn it_stops_on_request() {
+    let mut harness = Harness::new("end").await;
+    harness.apply(&harness.connection(BUCKET, json!({}))).await;
+    harness.ready("c").await;
+    let pid = harness.pid().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(lab.ended());
+    assert!(harness.ended());
 }

@@ -1,9 +1,10 @@
-//! All settings of a bucket on a real run: set, changed by others and put right, and what is foreign stays the same bytes.
+//! All settings of a bucket in a real run: set, changed by others and reverted, while the foreign parts stay the same
+//! bytes.
 
 use aws_sdk_s3::types as sdk;
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, told, writes};
+use crate::support::harness::{Harness, told, writes};
 
 const BUCKET: &str = "bucket-settings";
 
@@ -38,41 +39,41 @@ fn spec() -> Value {
     })
 }
 
-async fn policy(lab: &Lab) -> String {
-    lab.s3().get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap()
+async fn policy(harness: &Harness) -> String {
+    harness.s3().get_bucket_policy().bucket(BUCKET).send().await.unwrap().policy.unwrap()
 }
 
-/// The next check changes just this, and the one after it nothing.
-async fn repaired(lab: &Lab, action: &str, path: &str) {
-    lab.proxy.take();
-    let object = lab.check("c").await;
+/// The next reconcile changes only this, and the one after it nothing.
+async fn repaired(harness: &Harness, action: &str, path: &str) {
+    harness.proxy.take();
+    let object = harness.check("c").await;
     assert_eq!(told(&object, "Ready").0, "True", "{:?}", told(&object, "Ready"));
-    let requests = lab.proxy.take();
+    let requests = harness.proxy.take();
     let journal = object.status.unwrap().drift.unwrap_or_default().journal;
-    assert_eq!(writes(&requests), [action], "{:?} {journal:?}", crate::support::lab::actions(&requests));
+    assert_eq!(writes(&requests), [action], "{:?} {journal:?}", crate::support::harness::actions(&requests));
     assert!(journal.iter().any(|entry| entry.path == path), "no {path} in {journal:#?}");
-    quiet(lab).await;
+    quiet(harness).await;
 }
 
-async fn quiet(lab: &Lab) {
-    lab.proxy.take();
-    lab.check("c").await;
-    lab.check("c").await;
-    assert_eq!(writes(&lab.proxy.take()), [""; 0], "a further check writes");
+async fn quiet(harness: &Harness) {
+    harness.proxy.take();
+    harness.check("c").await;
+    harness.check("c").await;
+    assert_eq!(writes(&harness.proxy.take()), [""; 0], "a further check writes");
 }
 
 #[tokio::test]
 async fn all_of_them() {
-    let lab = Lab::new("settings-all").await;
-    let s3 = lab.s3();
-    // Where the logs go: S3 wants a bucket of the same owner that lets its log delivery write.
+    let harness = Harness::new("settings-all").await;
+    let s3 = harness.s3();
+    // The target of the logs: S3 requires a bucket of the same owner that allows its log delivery to write.
     s3.create_bucket().bucket("bucket-settings-logs").send().await.unwrap();
     let deliver = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Principal": { "Service": "logging.s3.amazonaws.com" }, "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket-settings-logs/*" }] });
     s3.put_bucket_policy().bucket("bucket-settings-logs").policy(deliver.to_string()).send().await.unwrap();
 
-    lab.apply(&lab.connection(BUCKET, spec())).await;
-    let object = lab.ready("c").await;
-    quiet(&lab).await;
+    harness.apply(&harness.connection(BUCKET, spec())).await;
+    let object = harness.ready("c").await;
+    quiet(&harness).await;
     let owned = object.status.unwrap().memory.bucket.unwrap().owned;
     assert_eq!(owned["lifecycle"], ["uploads", "versions"]);
     assert_eq!(owned["policyStatements"].len(), 5);
@@ -83,11 +84,11 @@ async fn all_of_them() {
         .rule(sdk::ObjectLockRule::builder().default_retention(retention).build())
         .build();
     s3.put_object_lock_configuration().bucket(BUCKET).object_lock_configuration(lock).send().await.unwrap();
-    repaired(&lab, "s3:PutBucketObjectLockConfiguration", "bucket.objectLock.days").await;
+    repaired(&harness, "s3:PutBucketObjectLockConfiguration", "bucket.objectLock.days").await;
 
     let accelerate = sdk::AccelerateConfiguration::builder().status(sdk::BucketAccelerateStatus::Enabled).build();
     s3.put_bucket_accelerate_configuration().bucket(BUCKET).accelerate_configuration(accelerate).send().await.unwrap();
-    repaired(&lab, "s3:PutAccelerateConfiguration", "bucket.acceleration").await;
+    repaired(&harness, "s3:PutAccelerateConfiguration", "bucket.acceleration").await;
 
     s3.put_bucket_logging()
         .bucket(BUCKET)
@@ -95,25 +96,25 @@ async fn all_of_them() {
         .send()
         .await
         .unwrap();
-    repaired(&lab, "s3:PutBucketLogging", "bucket.logging").await;
+    repaired(&harness, "s3:PutBucketLogging", "bucket.logging").await;
 
     s3.delete_bucket_lifecycle().bucket(BUCKET).send().await.unwrap();
-    repaired(&lab, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
+    repaired(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
 
     s3.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
-    repaired(&lab, "s3:PutBucketPolicy", "bucket.tls.minimumVersion").await;
+    repaired(&harness, "s3:PutBucketPolicy", "bucket.tls.minimumVersion").await;
 }
 
 #[tokio::test]
-async fn what_is_foreign_stays() {
-    let lab = Lab::new("settings-foreign").await;
-    let s3 = lab.s3();
+async fn foreign_parts_stay() {
+    let harness = Harness::new("settings-foreign").await;
+    let s3 = harness.s3();
     let mut wanted = spec();
     for field in ["objectLock", "logging", "acceleration"] {
         wanted["bucket"].as_object_mut().unwrap().remove(field);
     }
-    lab.apply(&lab.connection(BUCKET, wanted.clone())).await;
-    lab.ready("c").await;
+    harness.apply(&harness.connection(BUCKET, wanted.clone())).await;
+    harness.ready("c").await;
 
     s3.put_bucket_versioning()
         .bucket(BUCKET)
@@ -121,17 +122,17 @@ async fn what_is_foreign_stays() {
         .send()
         .await
         .unwrap();
-    repaired(&lab, "s3:PutBucketVersioning", "bucket.versioning").await;
+    repaired(&harness, "s3:PutBucketVersioning", "bucket.versioning").await;
 
-    // Others add what is theirs, and break what is ours.
+    // Others add foreign parts, and break managed ones.
     let mut statements: Vec<Value> =
-        serde_json::from_str::<Value>(&policy(&lab).await).unwrap()["Statement"].as_array().unwrap().clone();
+        serde_json::from_str::<Value>(&policy(&harness).await).unwrap()["Statement"].as_array().unwrap().clone();
     statements.retain(|statement| statement["Sid"] != "Guard");
     let ours: Vec<_> = statements.iter().map(Value::to_string).collect();
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN},{}]}}"#, ours.join(","));
     s3.put_bucket_policy().bucket(BUCKET).policy(text).send().await.unwrap();
-    repaired(&lab, "s3:PutBucketPolicy", "bucket.policyStatements[Guard]").await;
-    assert!(policy(&lab).await.contains(FOREIGN), "{}", policy(&lab).await);
+    repaired(&harness, "s3:PutBucketPolicy", "bucket.policyStatements[Guard]").await;
+    assert!(policy(&harness).await.contains(FOREIGN), "{}", policy(&harness).await);
 
     let rules = s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap().rules.unwrap();
     #[allow(deprecated, reason = "the outdated form is what others may have")]
@@ -149,7 +150,7 @@ async fn what_is_foreign_stays() {
     let size = sdk::TransitionDefaultMinimumObjectSize::VariesByStorageClass;
     let call = s3.put_bucket_lifecycle_configuration().bucket(BUCKET).lifecycle_configuration(all);
     call.transition_default_minimum_object_size(size.clone()).send().await.unwrap();
-    repaired(&lab, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
+    repaired(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
 
     let queue = sdk::QueueConfiguration::builder()
         .id("theirs")
@@ -162,40 +163,40 @@ async fn what_is_foreign_stays() {
     call.skip_destination_validation(true).send().await.unwrap();
     let notified = s3.get_bucket_notification_configuration().bucket(BUCKET).send().await.unwrap();
 
-    // All of ours goes; a Deny only where that is allowed.
+    // All managed parts are removed; a Deny only if that is allowed.
     wanted["bucket"]["policyStatements"] = json!([]);
     wanted["bucket"]["lifecycle"] = json!({ "rules": [] });
     for field in ["tls", "tags"] {
         wanted["bucket"].as_object_mut().unwrap().remove(field);
     }
     wanted.as_object_mut().unwrap().remove("illuminaICA");
-    lab.apply(&lab.connection(BUCKET, wanted.clone())).await;
-    let object = lab.condition("c", "Stalled", "True").await;
+    harness.apply(&harness.connection(BUCKET, wanted.clone())).await;
+    let object = harness.condition("c", "Stalled", "True").await;
     let (_, reason, message) = told(&object, "BucketReady");
     assert_eq!(reason, "WouldWeaken");
     assert!(message.contains("Guard") && message.contains("BucketConnectionTLSOnly"), "{message}");
-    assert!(policy(&lab).await.contains("Guard"));
+    assert!(policy(&harness).await.contains("Guard"));
 
     wanted["bucket"]["allowWeaker"] = json!(["policyStatements"]);
-    lab.apply(&lab.connection(BUCKET, wanted)).await;
-    lab.ready("c").await;
-    assert_eq!(policy(&lab).await, format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN}]}}"#));
+    harness.apply(&harness.connection(BUCKET, wanted)).await;
+    harness.ready("c").await;
+    assert_eq!(policy(&harness).await, format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN}]}}"#));
     let left = s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap();
     assert_eq!((left.transition_default_minimum_object_size(), left.rules()), (Some(&size), &[theirs][..]));
     let now = s3.get_bucket_notification_configuration().bucket(BUCKET).send().await.unwrap();
     assert_eq!(now.queue_configurations(), notified.queue_configurations());
-    quiet(&lab).await;
+    quiet(&harness).await;
 }
 
 #[tokio::test]
-async fn specs_that_cannot_be() {
-    let lab = Lab::new("settings-specs").await;
+async fn impossible_specs_are_refused() {
+    let harness = Harness::new("settings-specs").await;
     let refused = |change: Value| {
-        let object = lab.connection(BUCKET, change);
-        let lab = &lab;
+        let object = harness.connection(BUCKET, change);
+        let harness = &harness;
         async move {
             let patch = kube::api::Patch::Apply(&object);
-            let answer = lab.objects().patch("c", &kube::api::PatchParams::apply("user").force(), &patch).await;
+            let answer = harness.objects().patch("c", &kube::api::PatchParams::apply("user").force(), &patch).await;
             answer.expect_err("it is accepted").to_string()
         }
     };

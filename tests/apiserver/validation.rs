@@ -1,4 +1,5 @@
-//! The CRD on a real API server: what it refuses, in words that name the field and what is allowed, and what it explains.
+//! The CRD on a real API server: what it refuses, with messages that name the field and the allowed values, and what
+//! `kubectl explain` shows.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +8,16 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::lab::Lab;
+use crate::support::harness::Harness;
 use crate::support::merge::merge;
 use crate::support::stack::Stack;
 
-/// Applies `spec` over a good one, as a dry run; the API server's words, or nothing when it accepts.
-async fn words(lab: &Lab, spec: Value) -> String {
-    let mut object = lab.connection("bucket-valid", json!({}));
+/// Applies `spec` over a good one, as a dry run; returns the API server's message, or nothing if it accepts.
+async fn words(harness: &Harness, spec: Value) -> String {
+    let mut object = harness.connection("bucket-valid", json!({}));
     merge(&mut object["spec"], spec);
     let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
-    let applied: kube::Result<BucketConnection> = lab.objects().patch("c", &parameters, &Patch::Apply(&object)).await;
+    let applied: kube::Result<BucketConnection> = harness.objects().patch("c", &parameters, &Patch::Apply(&object)).await;
     match applied {
         Ok(_) => String::new(),
         Err(kube::Error::Api(status)) => status.message.clone(),
@@ -24,21 +25,21 @@ async fn words(lab: &Lab, spec: Value) -> String {
     }
 }
 
-/// A spec with a key that somebody else keeps.
+/// A spec with an existing key.
 fn existing(change: Value) -> Value {
     let mut spec = json!({ "credentials": { "source": "Existing", "existingSecretRef": { "name": "theirs" } } });
     merge(&mut spec, change);
     spec
 }
 
-/// A map of so many entries.
+/// A map with so many entries.
 fn many(count: usize, value: Value) -> Value {
     (0..count).map(|n| (format!("entry{n}"), value.clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
 #[tokio::test]
-async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
-    let lab = Lab::idle("bad", Stack::cluster(), &[]).await;
+async fn invalid_specs_are_refused_with_the_field_and_the_allowed_values() {
+    let harness = Harness::idle("bad", Stack::cluster(), &[]).await;
     let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd";
     let cases = [
         (
@@ -170,7 +171,7 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
         (json!({ "resyncInterval": "soon" }), vec!["spec.resyncInterval", "30s, 10m or 1h30m"]),
     ];
     for (spec, expected) in cases {
-        let text = words(&lab, spec.clone()).await;
+        let text = words(&harness, spec.clone()).await;
         for part in expected {
             assert!(text.contains(part), "{spec}: no {part:?} in {text:?}");
         }
@@ -179,7 +180,7 @@ async fn bad_examples_are_refused_with_the_field_and_what_is_allowed() {
 
 #[tokio::test]
 async fn good_examples_are_accepted() {
-    let lab = Lab::idle("good", Stack::cluster(), &[]).await;
+    let harness = Harness::idle("good", Stack::cluster(), &[]).await;
     let cases = [
         json!({}),
         existing(json!({})),
@@ -199,24 +200,24 @@ async fn good_examples_are_accepted() {
         json!({ "preset": "Custom", "policy": { "statements": [{ "effect": "Deny", "actions": ["s3:*"], "conditions": { "Bool": { "aws:SecureTransport": ["false"] } } }] } }),
     ];
     for spec in cases {
-        assert_eq!(words(&lab, spec.clone()).await, "", "{spec}");
+        assert_eq!(words(&harness, spec.clone()).await, "", "{spec}");
     }
 }
 
-/// What a list leaves out is not filled in, so that the same object again is the same, whoever applies it.
+/// What a list omits is not filled in, so that applying the same object again changes nothing, for every applier.
 #[tokio::test]
 async fn the_same_object_again_changes_nothing() {
-    let lab = Lab::idle("again", Stack::cluster(), &[]).await;
+    let harness = Harness::idle("again", Stack::cluster(), &[]).await;
     let spec = json!({
         "policy": { "statements": [{ "actions": ["s3:GetObject"] }] },
         "bucket": { "lifecycle": { "rules": [{ "id": "tidy", "expiration": { "days": 1 } }] } },
         "verification": { "genomicsCloud": { "url": "https://clc.example.org/" } },
     });
-    let place = lab.directory.join("object.yaml");
-    std::fs::write(&place, lab.connection("bucket-again", spec).to_string()).unwrap();
+    let place = harness.directory.join("object.yaml");
+    std::fs::write(&place, harness.connection("bucket-again", spec).to_string()).unwrap();
     let file = place.to_str().unwrap();
     let said = |arguments: &[&str]| {
-        let output = lab.kubectl(arguments);
+        let output = harness.kubectl(arguments);
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     assert!(said(&["apply", "-f", file]).0.contains("created"));
@@ -233,10 +234,10 @@ async fn the_same_object_again_changes_nothing() {
     }
 }
 
-/// Without strict validation too: a field that is dropped would let a statement, or a rule, mean more.
+/// Without strict validation too: a dropped field would make a statement, or a rule, mean more.
 #[tokio::test]
-async fn a_field_that_nobody_knows_is_refused_where_it_would_widen() {
-    let lab = Lab::new("unknown").await;
+async fn an_unknown_field_is_refused_if_it_would_widen_the_spec() {
+    let harness = Harness::new("unknown").await;
     let deny = json!({ "sid": "Guard", "effect": "Deny", "principals": { "AWS": ["*"] }, "actions": ["s3:DeleteObject"] });
     let with = |field: &str, value: Value| {
         let mut statement = deny.clone();
@@ -256,25 +257,25 @@ async fn a_field_that_nobody_knows_is_refused_where_it_would_widen() {
         ),
     ];
     for (number, (spec, expected)) in cases.into_iter().enumerate() {
-        let mut object = lab.connection("bucket-unknown", spec);
+        let mut object = harness.connection("bucket-unknown", spec);
         object["metadata"]["name"] = json!(format!("c{number}"));
-        let place = lab.directory.join("object.yaml");
+        let place = harness.directory.join("object.yaml");
         std::fs::write(&place, object.to_string()).unwrap();
-        let applied = lab.kubectl(&["apply", "--validate=false", "-f", place.to_str().unwrap()]);
+        let applied = harness.kubectl(&["apply", "--validate=false", "-f", place.to_str().unwrap()]);
         assert!(applied.status.success(), "{applied:?}");
-        let object = lab.condition(&format!("c{number}"), "Stalled", "True").await;
-        let (_, reason, message) = crate::support::lab::told(&object, "Ready");
+        let object = harness.condition(&format!("c{number}"), "Stalled", "True").await;
+        let (_, reason, message) = crate::support::harness::told(&object, "Ready");
         assert!(reason == "InvalidSpec" && message.contains(expected), "{reason}: {message}");
-        lab.delete(&format!("c{number}")).await;
-        lab.gone(&format!("c{number}")).await;
+        harness.delete(&format!("c{number}")).await;
+        harness.gone(&format!("c{number}")).await;
     }
-    assert_eq!(lab.proxy.count("s3:CreateBucket"), 0);
+    assert_eq!(harness.proxy.count("s3:CreateBucket"), 0);
 }
 
 #[tokio::test]
-async fn what_cannot_change_says_so() {
-    let lab = Lab::idle("immutable", Stack::cluster(), &[]).await;
-    lab.apply(&lab.connection("bucket-valid", json!({ "user": { "name": "one" } }))).await;
+async fn immutable_fields_say_so() {
+    let harness = Harness::idle("immutable", Stack::cluster(), &[]).await;
+    harness.apply(&harness.connection("bucket-valid", json!({ "user": { "name": "one" } }))).await;
     let cases = [
         (json!({ "region": "us-west-2" }), "region cannot be changed"),
         (json!({ "bucket": { "name": "another" } }), "bucket.name cannot be changed"),
@@ -286,15 +287,15 @@ async fn what_cannot_change_says_so() {
     for (change, expected) in cases {
         let mut spec = json!({ "user": { "name": "one" } });
         merge(&mut spec, change.clone());
-        let text = words(&lab, spec).await;
+        let text = words(&harness, spec).await;
         assert!(text.contains(expected), "{change}: {text:?}");
     }
-    assert_eq!(words(&lab, json!({ "user": { "name": "one", "tags": { "a": "b" } } })).await, "");
+    assert_eq!(words(&harness, json!({ "user": { "name": "one", "tags": { "a": "b" } } })).await, "");
 }
 
 #[tokio::test]
 async fn kubectl_explains_and_lists() {
-    let lab = Lab::idle("kubectl", Stack::cluster(), &[]).await;
+    let harness = Harness::idle("kubectl", Stack::cluster(), &[]).await;
     for (field, expected) in [
         ("bc.spec", "deletionPolicy"),
         ("bc.spec.preset", "IlluminaICA"),
@@ -304,25 +305,25 @@ async fn kubectl_explains_and_lists() {
         ("bc.spec.access.groups", "can read this one Secret"),
         ("bc.status.credentials.obsoleteKeys", "no longer in a Secret"),
     ] {
-        let explained = lab.kubectl(&["explain", field]);
+        let explained = harness.kubectl(&["explain", field]);
         let text = String::from_utf8(explained.stdout).unwrap();
         assert!(text.contains(expected), "{field}: {text}");
         assert!(!text.contains("<no description>"), "{field}: {text}");
     }
-    lab.apply(&lab.connection("bucket-valid", json!({}))).await;
-    let table = String::from_utf8(lab.kubectl(&["get", "bc"]).stdout).unwrap();
+    harness.apply(&harness.connection("bucket-valid", json!({}))).await;
+    let table = String::from_utf8(harness.kubectl(&["get", "bc"]).stdout).unwrap();
     let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["NAME", "READY", "BUCKET", "REGION", "S3", "REASON", "AGE"]);
-    let wide = String::from_utf8(lab.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
+    let wide = String::from_utf8(harness.kubectl(&["get", "bc", "-o", "wide"]).stdout).unwrap();
     for column in ["PRESET", "PREFIX", "USER", "SECRET", "DRIFT", "ACCESS", "CHECKED", "MESSAGE"] {
         assert!(wide.lines().next().unwrap().contains(column), "{column}: {wide}");
     }
-    assert!(String::from_utf8(lab.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));
+    assert!(String::from_utf8(harness.kubectl(&["get", "aws"]).stdout).unwrap().contains("bucket-valid"));
 }
 
 #[tokio::test]
-async fn what_a_schema_cannot_say_is_said_in_the_status() {
-    let lab = Lab::new("resolve").await;
+async fn the_status_reports_what_the_schema_cannot_check() {
+    let harness = Harness::new("resolve").await;
     let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
     let cases = [
         (
@@ -354,25 +355,25 @@ async fn what_a_schema_cannot_say_is_said_in_the_status() {
         ),
     ];
     for (name, spec, expected) in cases {
-        let mut object = lab.connection("bucket-valid", spec);
+        let mut object = harness.connection("bucket-valid", spec);
         object["metadata"]["name"] = json!(name);
-        lab.apply(&object).await;
-        let object = lab.condition(name, "Stalled", "True").await;
-        let (status, reason, message) = crate::support::lab::told(&object, "Ready");
+        harness.apply(&object).await;
+        let object = harness.condition(name, "Stalled", "True").await;
+        let (status, reason, message) = crate::support::harness::told(&object, "Ready");
         assert_eq!((status.as_str(), reason.as_str()), ("False", "InvalidSpec"), "{name}");
         assert!(message.contains(expected), "{name}: {message}");
-        lab.delete(name).await;
-        lab.gone(name).await;
+        harness.delete(name).await;
+        harness.gone(name).await;
     }
-    let aws: Vec<_> = lab.proxy.take().into_iter().filter(|request| request.action != "sts:GetCallerIdentity").collect();
+    let aws: Vec<_> = harness.proxy.take().into_iter().filter(|request| request.action != "sts:GetCallerIdentity").collect();
     assert_eq!(aws, [], "nothing was asked of AWS for them");
 }
 
-/// Server-side apply makes null of a map whose last entry leaves, unless the map is atomic. Objects that mean nothing when they are
-/// empty may become null; they are nullable.
+/// Server-side apply makes a map null when its last entry is removed, unless the map is atomic. Objects without a
+/// meaning when empty may become null; they are nullable.
 #[tokio::test]
-async fn what_becomes_empty_is_accepted_and_keeps_its_meaning() {
-    let lab = Lab::idle("empty", Stack::cluster(), &[]).await;
+async fn an_emptied_field_is_accepted_and_keeps_its_meaning() {
+    let harness = Harness::idle("empty", Stack::cluster(), &[]).await;
     let (tags, none) = (json!({ "tags": { "a": "b" } }), json!({ "tags": {} }));
     let copy = |copy: Value| json!({ "preset": "IlluminaICA", "illuminaICA": { "crossAccountCopy": copy } });
     let block = |block: Value| json!({ "bucket": { "publicAccessBlock": block } });
@@ -390,30 +391,30 @@ async fn what_becomes_empty_is_accepted_and_keeps_its_meaning() {
     ];
     for (name, full, empty) in cases {
         for spec in [&full, &empty, &empty] {
-            let mut object = lab.connection("bucket-valid", spec.clone());
+            let mut object = harness.connection("bucket-valid", spec.clone());
             object["metadata"]["name"] = json!(name);
-            lab.apply(&object).await;
+            harness.apply(&object).await;
         }
     }
-    let spec = lab.get("bucket-tags").await.spec;
+    let spec = harness.get("bucket-tags").await.spec;
     assert_eq!(spec.bucket.settings.tags, Some(Default::default()));
-    assert!(lab.get("user-tags").await.spec.user.unwrap().tags.is_empty());
-    let options = lab.get("copy").await.spec.illumina_ica.unwrap();
+    assert!(harness.get("user-tags").await.spec.user.unwrap().tags.is_empty());
+    let options = harness.get("copy").await.spec.illumina_ica.unwrap();
     assert_eq!(options.cross_account_copy, Some(Default::default()), "an empty crossAccountCopy is not an omitted one");
 
     // The tags of an account, too.
     for tags in [json!({ "a": "b" }), json!({}), json!({})] {
-        lab.account("empty-tags", json!({ "defaults": { "tags": tags } })).await;
+        harness.account("empty-tags", json!({ "defaults": { "tags": tags } })).await;
     }
 }
 
 #[tokio::test]
-async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
-    let lab = Lab::idle("addresses", Stack::cluster(), &[]).await;
+async fn custom_endpoints_exclude_fips_and_dual_stack() {
+    let harness = Harness::idle("addresses", Stack::cluster(), &[]).await;
     let apply = async |endpoints: Value| {
         let account = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "addresses" }, "spec": { "endpoints": endpoints } });
         let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
-        lab.accounts().patch("addresses", &parameters, &Patch::Apply(account)).await.map(drop)
+        harness.accounts().patch("addresses", &parameters, &Patch::Apply(account)).await.map(drop)
     };
     assert!(apply(json!({ "fips": true, "dualStack": true })).await.is_ok());
     assert!(apply(json!({ "url": "https://aws.example.org", "s3": "https://s3.example.org", "fips": false })).await.is_ok());
@@ -425,10 +426,10 @@ async fn an_accounts_own_addresses_exclude_fips_and_dual_stack() {
     }
 }
 
-/// Names become a part of the address of a request as they are.
+/// Names become part of a request's path unescaped.
 #[tokio::test]
-async fn what_an_account_names_are_names() {
-    let lab = Lab::idle("account-names", Stack::cluster(), &[]).await;
+async fn names_in_an_account_are_validated() {
+    let harness = Harness::idle("account-names", Stack::cluster(), &[]).await;
     for (reference, expected) in [
         (json!({ "namespace": "a", "name": "../b" }), "secretRef.name must be"),
         (json!({ "namespace": "a", "name": "b?x=y" }), "secretRef.name must be"),
@@ -437,12 +438,12 @@ async fn what_an_account_names_are_names() {
         let spec = json!({ "credentials": { "source": "Secret", "secretRef": reference } });
         let account = json!({ "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "names" }, "spec": spec });
         let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
-        let refused = lab.accounts().patch("names", &parameters, &Patch::Apply(account)).await.unwrap_err().to_string();
+        let refused = harness.accounts().patch("names", &parameters, &Patch::Apply(account)).await.unwrap_err().to_string();
         assert!(refused.contains(expected), "{refused}");
     }
 }
 
-/// What a field is set to: borders of numbers, and texts that a pattern may let through.
+/// Values for a field: limits of numbers, and texts that a pattern might accept.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::String(_) => {
@@ -459,7 +460,7 @@ fn others(value: &Value) -> Vec<Value> {
     }
 }
 
-/// JSON pointers of all values that have no parts.
+/// JSON pointers of all values without parts.
 fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -472,10 +473,10 @@ fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// An object that the API server stores and the operator cannot read does nothing, and needs a person to be deleted.
+/// An object that the API server stores but the operator cannot read does nothing, and a person must help to delete it.
 #[tokio::test]
-async fn what_the_schema_takes_can_be_read() {
-    let lab = Lab::idle("readable", Stack::cluster(), &[]).await;
+async fn the_operator_can_read_what_the_schema_accepts() {
+    let harness = Harness::idle("readable", Stack::cluster(), &[]).await;
     let parameters = PatchParams { dry_run: true, ..PatchParams::apply("user").force() };
     let (mut seen, mut taken, mut wrong) = (BTreeSet::new(), 0, Vec::new());
     for object in crate::examples::all() {
@@ -486,8 +487,8 @@ async fn what_the_schema_takes_can_be_read() {
             _ => continue,
         };
         let api: Api<DynamicObject> = match kind {
-            "AWSAccount" => Api::all_with(lab.client.clone(), &place),
-            _ => Api::namespaced_with(lab.client.clone(), &lab.namespace, &place),
+            "AWSAccount" => Api::all_with(harness.client.clone(), &place),
+            _ => Api::namespaced_with(harness.client.clone(), &harness.namespace, &place),
         };
         let mut pointers = Vec::new();
         leaves(&object["spec"], "/spec", &mut pointers);

@@ -26,7 +26,7 @@ const NO_SUCH_ENTITY: Answer = Answer(
 );
 
 #[tokio::test]
-async fn signing_in_tells_account_and_partition_and_is_asked_once() {
+async fn signing_in_reads_account_and_partition_once() {
     let body = "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws-cn:sts::123456789012:assumed-role/x/y</Arn><UserId>U</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
     let script = Script::new(vec![ok(body)]);
     for _ in 0..2 {
@@ -111,7 +111,7 @@ fn version(default: bool, document: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_known_managed_policy_takes_one_call_and_a_changed_one_is_read_whole() {
+async fn a_known_managed_policy_needs_one_call_and_a_changed_one_is_read_completely() {
     let policy = desired(json!({ "type": "Managed", "name": "guide" })).policy;
     let script = Script::new(vec![version(true, &policy.document.to_json())]);
     let live = script.aws.managed_policy(&policy, Some("v1")).await.unwrap().unwrap();
@@ -119,7 +119,7 @@ async fn a_known_managed_policy_takes_one_call_and_a_changed_one_is_read_whole()
     let arn = "PolicyArn=arn:aws:iam::123456789012:policy/bucketconnection/guide";
     assert_eq!(parameters(&script.request()), ["Action=GetPolicyVersion", arn, "VersionId=v1"]);
 
-    // v1 is not the default any more: the policy, then its default version and its versions at once.
+    // v1 is no longer the default: reads the policy, then its default version and its versions in parallel.
     let get = "<GetPolicyResponse><GetPolicyResult><Policy><DefaultVersionId>v10</DefaultVersionId><Tags><member><Key>k</Key><Value>v</Value></member></Tags></Policy></GetPolicyResult></GetPolicyResponse>";
     let script = Script::new(vec![version(false, &policy.document.to_json()), ok(get), NO_SUCH_ENTITY, NO_SUCH_ENTITY]);
     let _ = script.aws.managed_policy(&policy, Some("v1")).await;
@@ -154,7 +154,7 @@ async fn writing_managed_policies() {
     assert!(parameters(&requests[0]).contains(&"VersionId=v2".to_owned()));
     assert!(parameters(&requests[1]).contains(&"SetAsDefault=true".to_owned()));
 
-    // Detach, versions other than the default, then the policy.
+    // Detaches, deletes versions other than the default, then the policy.
     let get = "<GetPolicyResponse><GetPolicyResult><Policy><DefaultVersionId>v10</DefaultVersionId></Policy></GetPolicyResult></GetPolicyResponse>";
     let list = "<ListPolicyVersionsResponse><ListPolicyVersionsResult><Versions><member><VersionId>v10</VersionId></member><member><VersionId>v9</VersionId></member></Versions></ListPolicyVersionsResult></ListPolicyVersionsResponse>";
     let script = Script::new(vec![NO_SUCH_ENTITY, ok(get), ok(list), ok("<x/>"), ok("<x/>")]);
@@ -201,7 +201,7 @@ async fn keys() {
 }
 
 #[tokio::test]
-async fn issuing_a_key_tells_refused_from_doubtful() {
+async fn issuing_a_key_distinguishes_refused_from_unknown() {
     let body = "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey><UserName>reader</UserName><AccessKeyId>A1</AccessKeyId><Status>Active</Status><SecretAccessKey>s3cr3t</SecretAccessKey></AccessKey></CreateAccessKeyResult></CreateAccessKeyResponse>";
     let script = Script::new(vec![ok(body)]);
     let key = script.aws.create_key("reader", &Fence::open()).await.ok().unwrap();

@@ -1,5 +1,5 @@
-//! Each AWS call by its wire form: what is sent, and which answers are understood. The server is a script of answers in the form
-//! that AWS's API references give; what it got is compared.
+//! Each AWS call by its wire format: the request that is sent, and the answers that are understood. The server replays
+//! a script of answers in the format of AWS's API references; the tests compare the requests that it received.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -19,14 +19,15 @@ use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use bucketconnection::aws::Aws;
 use bucketconnection::sdk::Sdk;
 
-/// An answer: status, further headers, body.
+/// An answer: status, extra headers, body.
 pub(crate) struct Answer(pub(crate) u16, pub(crate) &'static str, pub(crate) &'static str);
 
 pub(crate) fn ok(body: &'static str) -> Answer {
     Answer(200, "", body)
 }
 
-/// Serves the answers in order, one for each request; afterwards gives the requests: request line without version, and body.
+/// Serves the answers in order, one per request; afterwards returns the requests: request line without version, and
+/// body.
 pub(crate) struct Script {
     pub(crate) aws: Aws,
     server: JoinHandle<Vec<String>>,
@@ -83,7 +84,7 @@ fn receive(stream: &mut TcpStream) -> String {
             let length = header("content-length").map_or(0, |length| length.parse().unwrap());
             if raw.len() >= end + 4 + length {
                 let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
-                // What keeps us out of other people's buckets, with each call that can carry it.
+                // The header that prevents calls on foreign buckets, for each call that supports it.
                 let owner = header("x-amz-expected-bucket-owner").map(|owner| format!(" owner={owner}")).unwrap_or_default();
                 let body = String::from_utf8_lossy(&raw[end + 4..]).into_owned();
                 return format!("{line}{owner}\n{body}").trim_end().to_owned();

@@ -1,4 +1,5 @@
-//! Where the clients of an account go and what they sign for: each partition, and the account's own addresses. Nothing is sent.
+//! The hosts that the clients of an account call and the regions that they sign for: in each partition, and with the
+//! account's own endpoints. Nothing is sent.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,7 @@ use bucketconnection::api::{Budget, SignIn};
 use bucketconnection::sdk::Sdk;
 use serde_json::{Value, json};
 
-/// Notes the host of each request and the region that it is signed for, and fails it.
+/// Records the host of each request and the region that it is signed for, and fails the request.
 #[derive(Clone, Debug, Default)]
 struct Recorder(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -38,7 +39,8 @@ impl LoadServiceConfig for Environment {
     }
 }
 
-/// Host and signing region of a call to IAM, STS and S3, for a bucket in `bucket`, in an account that is signed in to like that.
+/// Host and signing region of a call to IAM, STS and S3, for a bucket in the region `bucket`, in an account with this
+/// sign-in.
 async fn asked(sign_in: Value, bucket: &str) -> [(String, String); 3] {
     let recorder = Recorder::default();
     asked_by(operator(&recorder).build(), &recorder, sign_in, bucket).await
@@ -55,7 +57,7 @@ fn operator(recorder: &Recorder) -> aws_types::sdk_config::Builder {
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIAOPERATOR", "secret", None, None, "test")))
 }
 
-/// The same, by an operator with this environment.
+/// The same, for an operator with this environment.
 async fn asked_by(operator: SdkConfig, recorder: &Recorder, sign_in: Value, bucket: &str) -> [(String, String); 3] {
     let sign_in: SignIn = serde_json::from_value(sign_in).unwrap();
     let sdk = Sdk::for_account(&operator, &sign_in, None, Budget::default()).await;
@@ -72,7 +74,7 @@ fn pairs(expected: [(&str, &str); 3]) -> [(String, String); 3] {
 
 /// The endpoints are those of AWS's partitions.json; IAM has one in each partition, whatever the region.
 #[tokio::test]
-async fn each_partition_has_hosts_and_a_signing_region_for_iam_of_its_own() {
+async fn each_partition_has_its_own_hosts_and_iam_signing_region() {
     for (region, iam, iam_region, suffix) in [
         ("us-east-1", "iam.amazonaws.com", "us-east-1", "amazonaws.com"),
         ("eu-central-1", "iam.amazonaws.com", "us-east-1", "amazonaws.com"),
@@ -101,7 +103,7 @@ async fn the_bucket_may_be_in_another_region_than_the_sign_in() {
 }
 
 #[tokio::test]
-async fn the_accounts_addresses_count() {
+async fn the_accounts_endpoints_apply() {
     for (endpoints, iam, sts, s3) in [
         (
             json!({ "fips": true }),
@@ -133,7 +135,7 @@ async fn the_accounts_addresses_count() {
         let got = asked(json!({ "region": "us-east-2", "endpoints": endpoints }), "us-east-2").await;
         let hosts = got.each_ref().map(|(host, _)| host.as_str());
         assert_eq!(hosts, [iam, sts, s3], "{endpoints}");
-        // An address of one's own changes where AWS is asked, not what is signed for.
+        // A custom endpoint changes the host, not the signing region.
         let signed = got.each_ref().map(|(_, region)| region.as_str());
         assert_eq!(signed, ["us-east-1", "us-east-2", "us-east-2"], "{endpoints}");
     }
@@ -141,10 +143,10 @@ async fn the_accounts_addresses_count() {
     assert_eq!(asked(url, "us-gov-east-1").await[0].1, "us-gov-west-1");
 }
 
-/// `AWS_ENDPOINT_URL` of the operator counts only where the account says nothing: else one account's credentials would go to the host of
-/// another.
+/// `AWS_ENDPOINT_URL` of the operator applies only if the account sets no endpoint: otherwise the credentials of one
+/// account would go to the host of another.
 #[tokio::test]
-async fn the_accounts_addresses_win_over_the_environment() {
+async fn the_accounts_endpoints_take_precedence_over_the_environment() {
     const ENVIRONMENT: &str = "environment.example.org";
     let own = "own.example.org";
     let role = json!({ "assumeRole": [{ "roleArn": "arn:aws:iam::123456789012:role/lab" }] });
@@ -162,7 +164,7 @@ async fn the_accounts_addresses_win_over_the_environment() {
             json!({}),
             ["iam.global.api.aws", "sts.us-east-2.api.aws", "s3.dualstack.us-east-2.amazonaws.com"],
         ),
-        // The role is assumed there too, and is not had here: each call gets no further.
+        // The role is assumed there too, which fails here: each call gets no further.
         (json!({ "url": "https://own.example.org" }), role.clone(), [own; 3]),
         (json!({ "url": "https://aws.example.org", "sts": "https://own.example.org" }), role.clone(), [own; 3]),
         (json!({ "sts": "https://own.example.org" }), role, [own; 3]),

@@ -1,4 +1,4 @@
-//! What is tried with a key, by its wire form, and how its answers are understood.
+//! The verification calls, by their wire format, and how their answers are understood.
 
 use bucketconnection::credentials::{KeyPair, Sensitive};
 use bucketconnection::desired::Proof;
@@ -12,7 +12,7 @@ const DENIED: Answer = Answer(403, "", "<Error><Code>AccessDenied</Code><Message
 const NO_KEY: Answer = Answer(404, "", "<Error><Code>NoSuchKey</Code><Message>x</Message></Error>");
 const LISTED: &str = "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>";
 
-/// Tries these proofs once; what was sent, and the class of what failed, by proof.
+/// Makes these calls once; returns what was sent, and the class of each failure.
 async fn tried(proofs: &[Proof], answers: Vec<Answer>) -> (Vec<String>, Vec<(Proof, Option<Class>)>) {
     let script = Script::new(answers);
     let mut desired = desired(json!({ "verification": { "objects": true } }));
@@ -24,7 +24,7 @@ async fn tried(proofs: &[Proof], answers: Vec<Answer>) -> (Vec<String>, Vec<(Pro
 }
 
 #[tokio::test]
-async fn an_object_is_put_read_and_deleted_whatever_came_of_reading_it() {
+async fn an_object_is_put_read_and_deleted_even_if_reading_fails() {
     let proofs = [Proof::Put, Proof::Get, Proof::Delete];
     let (sent, found) = tried(&proofs, vec![ok(""), DENIED, ok("")]).await;
     let key = "/lab-bucket/runs/.bucketconnection-probe-";
@@ -37,13 +37,13 @@ async fn an_object_is_put_read_and_deleted_whatever_came_of_reading_it() {
 }
 
 #[tokio::test]
-async fn outside_the_prefix_only_a_denial_is_right() {
+async fn outside_the_prefix_only_a_denial_passes() {
     let (sent, found) = tried(&[Proof::ListOutside], vec![DENIED]).await;
     assert!(sent[0].starts_with("GET /lab-bucket/?list-type=2&max-keys=1&prefix=.bucketconnection-probe-outside-"), "{sent:?}");
     assert_eq!(found[0].1, None);
     assert_eq!(tried(&[Proof::ListOutside], vec![ok(LISTED)]).await.1[0].1, Some(Class::Allowed));
     assert_eq!(tried(&[Proof::GetOutside], vec![DENIED]).await.1[0].1, None);
-    // Only who may read it, and list the bucket, is told that it is not there.
+    // S3 reports a missing object only to callers that may read it and list the bucket.
     assert_eq!(tried(&[Proof::GetOutside], vec![NO_KEY]).await.1[0].1, Some(Class::Allowed));
     assert_eq!(tried(&[Proof::GetOutside], vec![ok("")]).await.1[0].1, Some(Class::Allowed));
     for (status, code, class) in
@@ -55,7 +55,7 @@ async fn outside_the_prefix_only_a_denial_is_right() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_do_nothing() {
+async fn a_federation_session_has_no_permissions() {
     let answer = "<GetFederationTokenResponse><GetFederationTokenResult/></GetFederationTokenResponse>";
     let (sent, found) = tried(&[Proof::Federation], vec![ok(answer)]).await;
     assert_eq!(

@@ -38,7 +38,7 @@ async fn sent(write: Write) -> String {
     script.request()
 }
 
-/// Reads the one setting that is wanted beside the tags; answers come in any order, so only one is scripted.
+/// Reads the one desired setting and the tags; answers come in any order, so only one is scripted.
 async fn read_tags(answer: Answer) -> Bucket {
     let script = Script::new(vec![answer]);
     let bucket = script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT);
@@ -50,7 +50,7 @@ async fn read_tags(answer: Answer) -> Bucket {
 }
 
 #[tokio::test]
-async fn create_bucket_with_its_tags_and_place() {
+async fn create_bucket_sends_tags_and_location() {
     let tags = [("team".to_owned(), "a".to_owned())].into();
     let script = Script::new(vec![ok("")]);
     script.aws.bucket("us-east-1", "lab-bucket", ACCOUNT).create("us-east-1", &tags).await.unwrap();
@@ -83,7 +83,7 @@ async fn answers_to_create_bucket() {
 }
 
 #[tokio::test]
-async fn tags_tell_whether_the_bucket_is_there() {
+async fn tags_show_whether_the_bucket_exists() {
     let set = ok(
         "<Tagging><TagSet><Tag><Key>team</Key><Value>a</Value></Tag><Tag><Key>empty</Key><Value></Value></Tag></TagSet></Tagging>",
     );
@@ -114,7 +114,7 @@ async fn put_and_delete_cors() {
 }
 
 #[tokio::test]
-async fn put_encryption_sends_back_what_is_blocked() {
+async fn put_encryption_keeps_blocked_types() {
     let rule = EncryptionRule {
         algorithm: "aws:kms".into(),
         kms_key: Some("arn:aws:kms:us-east-1:123456789012:key/k".into()),
@@ -219,7 +219,7 @@ async fn set_and_unset_settings() {
 
 #[tokio::test]
 async fn counting_and_deleting() {
-    // Both listings are asked at once, so the answer serves either.
+    // Both lists are requested in parallel, so the answer serves either.
     const BOTH: &str = "<x><IsTruncated>false</IsTruncated><Version><Key>a</Key><VersionId>1</VersionId><IsLatest>true</IsLatest></Version>\
         <Version><Key>a</Key><VersionId>0</VersionId><IsLatest>false</IsLatest></Version><DeleteMarker><Key>b</Key><VersionId>2</VersionId></DeleteMarker>\
         <Upload><Key>c</Key><UploadId>u</UploadId></Upload></x>";
@@ -266,7 +266,7 @@ async fn objects_with_any_key_are_deleted() {
 }
 
 #[tokio::test]
-async fn emptying_goes_by_pages_and_stops_at_a_locked_object() {
+async fn emptying_works_by_pages_and_stops_at_a_locked_object() {
     const NOTHING: &str = "<ListMultipartUploadsResult></ListMultipartUploadsResult>";
     const PAGE: &str = "<ListVersionsResult><Version><Key>a&amp;b</Key><VersionId>1</VersionId></Version><DeleteMarker><Key>c</Key><VersionId>null</VersionId></DeleteMarker></ListVersionsResult>";
     let script = Script::new(vec![ok(NOTHING), ok(PAGE), ok("<DeleteResult/>"), ok("<ListVersionsResult/>")]);

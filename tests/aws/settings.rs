@@ -1,4 +1,4 @@
-//! S3: the settings that a bucket shares with others, and those that are rarely set.
+//! S3: the settings that also have foreign parts, and those that are rarely set.
 
 use bucketconnection::settings::bucket_policy::PolicyText;
 use bucketconnection::settings::intelligent_tiering::TieringWrite;
@@ -41,12 +41,13 @@ fn problem<T>(reading: Reading<T>) -> Problem {
     }
 }
 
-/// S3's answer about lifecycle rules has it; nothing else reads it.
+/// Part of S3's answer about lifecycle rules; nothing else reads it.
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size: all_storage_classes_128K\r\n";
 
-/// Each setting goes out as AWS's API reference has it and comes back; "not set" is understood, and no other error is taken for it.
+/// Each setting is sent in the format of AWS's API reference and read back; "not set" is recognized, and no other error
+/// counts as "not set".
 #[tokio::test]
-async fn every_setting_goes_and_comes_back() {
+async fn every_setting_is_written_and_read_back() {
     for Example { write, body, answer } in settings::examples() {
         let (id, facts) = (write.setting(), write.setting().facts());
         let (line, sent_body) = sent(write.clone()).await.split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -67,7 +68,7 @@ async fn every_setting_goes_and_comes_back() {
     }
 }
 
-/// What was read of the one setting that was read.
+/// The value of the only setting that was read.
 fn told(live: &Live) -> String {
     let live = serde_json::to_value(live).unwrap();
     let mut read = live.as_object().unwrap().values().filter(|reading| **reading != "NotLooked");
@@ -103,7 +104,7 @@ async fn logging() {
         <Permission>READ</Permission></Grant></TargetGrants><TargetPrefix>a/</TargetPrefix><TargetObjectKeyFormat><PartitionedPrefix>\
         <PartitionDateSource>EventTime</PartitionDateSource></PartitionedPrefix></TargetObjectKeyFormat></LoggingEnabled></BucketLoggingStatus>";
     assert_eq!(read(&[SettingId::Logging], ok(body)).await.0.logging, Reading::Set(live.clone()));
-    // What was read goes back as it came.
+    // A setting is sent back exactly as it was read.
     assert_eq!(sent(Write::Logging(live)).await, format!("PUT /lab-bucket/?logging owner=123456789012\n{body}"));
 }
 
@@ -114,9 +115,9 @@ async fn object_lock() {
     assert_eq!(live, Reading::Set(Retention::default()), "on, without a default retention");
 }
 
-/// Each form in which a rule may be written comes back as it went.
+/// Each form of a rule is sent back as it was read.
 #[tokio::test]
-async fn lifecycle_rules_go_back_as_they_came() {
+async fn lifecycle_rules_are_sent_back_as_they_were_read() {
     let body = "<LifecycleConfiguration>\
         <Rule><Expiration><Days>1</Days></Expiration><ID>old</ID><Prefix>a/</Prefix><Status>Enabled</Status></Rule>\
         <Rule><Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration><ID>one</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Status>Disabled</Status></Rule>\
@@ -152,7 +153,7 @@ async fn bucket_policy() {
     assert_eq!(problem(read(&[SettingId::BucketPolicy], ok("<html>")).await.0.bucket_policy).code, "InvalidAnswer");
 }
 
-/// Each configuration is sent and deleted by itself, and the list has pages.
+/// Each configuration is sent and deleted separately, and the list has pages.
 #[tokio::test]
 async fn intelligent_tiering() {
     let body = "<IntelligentTieringConfiguration><Id>a</Id><Filter><And><Prefix>x/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>\

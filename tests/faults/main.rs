@@ -1,4 +1,4 @@
-//! Faults at every step: throttled, cut, lost and late answers, and the operator killed anywhere.
+//! Faults at every step: throttled, cut, lost and late answers, and an operator that is killed anywhere.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! The AWS calls of a reconcile that changes nothing are a number, known without any call: for every preset and every example. The
-//! end-to-end tests see the same numbers at a proxy (tests/apiserver/create.rs).
+//! The number of AWS calls of a reconcile that changes nothing, computed without any call: for every preset and every
+//! example. The end-to-end tests see the same numbers at a proxy (tests/apiserver/create.rs).
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 
-/// A connection at rest: its key was proven, and no key is pending or previous.
+/// A connection at rest: its key is verified, and there is no pending or previous key.
 fn at_rest() -> (Remembered, Observed) {
     let user: UserStatus = serde_json::from_value(json!({ "name": "lab.genomics", "arn": "a", "id": "AIDA" })).unwrap();
     let credentials = CredentialsStatus { access_key_id: Some("AKIA1".into()), ..CredentialsStatus::default() };
@@ -21,7 +21,7 @@ fn at_rest() -> (Remembered, Observed) {
     (remembered, Observed { secret, ..Observed::default() })
 }
 
-/// The calls that a reconcile of `object` makes, where it remembers this and has seen those Secrets.
+/// The calls of a reconcile of `object`, with this recorded state and these Secrets.
 fn calls(object: &BucketConnection, remembered: &Remembered, scope: Scope) -> usize {
     let desired = World::new().resolve(object).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     let (_, seen) = at_rest();
@@ -79,7 +79,7 @@ fn calls_of_every_example() {
 }
 
 #[test]
-fn a_deletion_and_a_lost_memory_ask_more() {
+fn deletion_and_lost_state_need_more_calls() {
     let (remembered, object) = (at_rest().0, connection(json!({})));
     let rest = calls(&object, &remembered, Scope::Reconcile);
     assert_eq!(calls(&object, &remembered, Scope::Deletion), rest + 1);

@@ -1,4 +1,5 @@
-//! Level-triggered: from any edits, failures, lost answers and crashes, repeated passes end in sync, and then nothing is changed any more.
+//! Level-triggered: from any edits, failures, lost answers and crashes, repeated reconciles end in sync, and then
+//! change nothing.
 
 use bucketconnection::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT, ROTATE_AT};
 use bucketconnection::desired::names::OWNER_TAG;
@@ -70,18 +71,19 @@ fn specs() -> Vec<Value> {
     ]
 }
 
-/// One thing that happens.
+/// One event.
 #[derive(Clone, Debug)]
 enum Event {
     Edit(usize),
     Spec(usize),
-    /// Somebody asks for another key, or for all to be cut off.
+    /// Someone requests a rotation or a revocation.
     Ask(&'static str),
-    /// A pass; the numbered step fails, is lost, or neither.
+    /// A reconcile; the numbered step fails, its answer is lost, or neither.
     Pass(Option<(usize, bool)>),
-    /// A pass that is killed after so many steps.
+    /// A reconcile that is killed after so many steps.
     Killed(usize),
-    /// The cluster is rebuilt: object, status and Secrets are lost, and the same YAML is applied. Or the status alone is lost.
+    /// The cluster is rebuilt: object, status and Secrets are lost, and the same YAML is applied. Or only the status is
+    /// lost.
     Forget(bool),
 }
 
@@ -96,13 +98,14 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Whether the status knows the user that is there now.
+/// Whether the status records the current user.
 fn same_user(object: &BucketConnection, world: &World) -> bool {
     let known = object.status.as_ref().and_then(|status| status.memory.user.as_ref()).map(|user| &user.id);
     known == world.user.as_ref().map(|user| &user.user.id)
 }
 
-/// Whether the tags say of all that is there that it is ours: not of policies, Secrets and Roles under the names of an earlier spec.
+/// Whether the tags of every existing resource say that it is managed: policies, Secrets and Roles with names of an
+/// earlier spec do not count.
 fn tagged(world: &World, object: &BucketConnection) -> bool {
     let bucket = world
         .bucket
@@ -140,7 +143,7 @@ fn more() -> Option<u32> {
 }
 
 proptest! {
-    // The same stories each time; other and more of them with PROPTEST_CASES.
+    // The same stories each time; PROPTEST_CASES runs others and more.
     #![proptest_config(ProptestConfig {
         cases: more().unwrap_or(600),
         rng_seed: more().map_or(RngSeed::Fixed(1), |_| RngSeed::Random),
@@ -156,11 +159,11 @@ proptest! {
             match event {
                 Event::Edit(which) if EDITS[which] == "wait" => world.wait(),
                 Event::Edit(which) if EDITS[which] == "nothing" => {}
-                // What lost its tag before any pass knew it as ours is foreign, and rightly so.
+                // A resource that lost its tag before any reconcile recorded it as managed is foreign, as it should be.
                 Event::Edit(which) if EDITS[which] == "tags deleted" && !known(&object, |status| status.memory.bucket.is_some()) => {}
                 Event::Edit(which) if EDITS[which] == "user untagged" && !same_user(&object, &world) => {}
-                // The one thing that nobody can tell: a key made by hand on our user just while we are issuing one
-                // (docs/decisions/0004-keys.md; tests/plan/keys.txt has the case of two).
+                // The only ambiguous case: a key that someone creates on a managed user while the operator is issuing
+                // one (docs/decisions/0004-keys.md; tests/plan/keys.txt has the case of two).
                 Event::Edit(which) if EDITS[which] == "foreign key" && known(&object, issuing) => {}
                 Event::Edit(which) if EDITS[which].starts_with("old key") && world.user.as_ref().is_none_or(|user| user.keys.is_empty()) => {}
                 Event::Edit(which) => edit(&mut world, EDITS[which]),
@@ -168,7 +171,7 @@ proptest! {
                     let stamp = world.now.to_string();
                     object.metadata.annotations.get_or_insert_default().insert(what.into(), stamp);
                 }
-                // With the memory and the user goes what tells of its policy.
+                // If recorded state and user are lost, so is the name of the policy.
                 Event::Spec(_) if world.user.is_none() && !world.policies.is_empty() && !known(&object, |status| status.memory.user.is_some()) => {}
                 Event::Spec(which) => {
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
@@ -177,7 +180,7 @@ proptest! {
                     (object.status, object.metadata.generation) = (status, Some(generation + 1));
                     object.metadata.annotations = annotations;
                 }
-                // Without its tag and without memory, a bucket or user is foreign, and rightly so.
+                // Without its tag and without recorded state, a bucket or user is foreign, as it should be.
                 Event::Forget(_) if !tagged(&world, &object) => {}
                 Event::Forget(all) => {
                     if let Some(status) = object.status.as_mut() {
@@ -207,7 +210,7 @@ proptest! {
         let foreign_key = world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         let mut passes = 0;
         loop {
-            // Whatever may be propagating has done so, and the time of each key before is over.
+            // By then everything has propagated, and the overlap of each previous key is over.
             for _ in 0..6 * 25 {
                 world.wait();
             }
@@ -219,12 +222,12 @@ proptest! {
             }
             let mut keys = world.user.as_mut().map(|user| &mut user.keys);
             for blocker in passed.plan.blockers.iter().filter(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
-                // Where the lost key cannot be told from a foreign one, a person deletes what is not theirs; or the foreign one, which is
-                // in the way of a rotation, or would get the rights of the policy.
+                // If the lost key cannot be distinguished from a foreign one, a person deletes the foreign key; also a
+                // foreign key that blocks a rotation, or that would get the permissions of the policy.
                 let in_the_way = matches!(blocker.part, ConditionType::RotationComplete | ConditionType::PolicyInSync);
                 keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != in_the_way));
             }
-            // What was changed while nobody remembered whose it is: a person has it adopted.
+            // For changes that were made while the owner was not recorded, a person has the resource adopted.
             for blocker in &passed.plan.blockers {
                 let approved = blocker.message.split([' ', ';']).find(|word| word.starts_with("plan-")).map(str::to_owned);
                 match blocker.reason {
@@ -234,7 +237,7 @@ proptest! {
                 }
                 object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
             }
-            // And deletes a key before that was used since, once nobody does any more.
+            // A person deletes a previous key that was used after its replacement, once nothing uses it anymore.
             let previous = credentials.previous.map(|previous| previous.access_key_id);
             if passes > 3 {
                 world.user.as_mut().unwrap().keys.retain(|key| Some(&key.id) != previous.as_ref());
@@ -255,13 +258,13 @@ proptest! {
         prop_assert!(status.memory.credentials.as_ref().unwrap().obsolete_keys.is_empty());
         prop_assert!(status.memory.credentials.as_ref().unwrap().pending.is_none());
 
-        // One key of ours, in the one Secret; what is foreign is still there.
+        // One managed key, in the one Secret; foreign resources still exist.
         let user = world.user.clone().unwrap();
         let ours: Vec<_> = user.keys.iter().filter(|key| key.id != "AKIAFOREIGN").map(|key| key.id.clone()).collect();
         prop_assert_eq!(ours, vec![status.memory.credentials.unwrap().access_key_id.unwrap()]);
         let versioned = object.spec.credentials.as_ref().and_then(|c| c.secret.as_ref()).is_some_and(|secret| secret.versioned);
         prop_assert_eq!(world.secret.len(), 1 + usize::from(versioned), "{:?}", world.secret.keys());
-        // Just the groups of the spec may read it, and nothing is left of earlier names.
+        // Only the groups of the spec can read it, and nothing is left under earlier names.
         let desired = world.resolve(&object).unwrap();
         let bound = |access: &Access| match &access.binding {
             Held::Ours(binding) => binding.groups.clone(),
@@ -278,7 +281,7 @@ proptest! {
             prop_assert!(matches!(&world.bucket.as_ref().unwrap().live.tags, Reading::Set(tags) if tags.contains_key("foreign")));
         }
 
-        // A check that finds the same writes nothing, neither to AWS nor to the API server.
+        // A reconcile that finds the same state writes nothing, neither to AWS nor to the API server.
         let before = object.status.clone().unwrap();
         world.wait();
         let passed = world.pass(&mut object, |_| None);
@@ -286,7 +289,7 @@ proptest! {
         prop_assert!(!worth_writing(&before, object.status.as_ref().unwrap(), world.now));
         prop_assert!(HEARTBEAT_SECONDS > 600);
 
-        // And deletion leaves nothing of ours.
+        // Deletion leaves no managed resource.
         object.spec.deletion_policy = bucketconnection::api::DeletionPolicy::Delete;
         object.spec.force_destroy = true;
         let (mut desired, mut plan) = world.plan_deletion(&object);

@@ -1,8 +1,8 @@
-//! What people and others change in AWS and Kubernetes, by the names that scripts and stories use.
+//! Changes that people and other tools make in AWS and Kubernetes, by the names that scripts and stories use.
 
 use super::*;
 
-/// Somebody writes a key into the first of the Secrets.
+/// Someone writes a key into the first Secret.
 fn put(world: &mut World, id: &str, key: &str) {
     let secret = world.secret.values_mut().next().unwrap();
     secret.data.remove("credentials");
@@ -10,7 +10,7 @@ fn put(world: &mut World, id: &str, key: &str) {
     secret.data.insert("AWS_SECRET_ACCESS_KEY".into(), Sensitive::new(key.into()));
 }
 
-/// Somebody else changes something.
+/// Someone changes something.
 pub fn edit(world: &mut World, what: &str) {
     let bucket = |world: &mut World, change: fn(&mut world::TheBucket)| {
         if let Some(bucket) = &mut world.bucket {
@@ -192,7 +192,7 @@ pub fn edit(world: &mut World, what: &str) {
         "foreign key inactive" => user(world, |user| {
             user.keys.iter_mut().filter(|key| key.id == "AKIAFOREIGN").for_each(|key| key.active = false);
         }),
-        // A list that is older than the keys, asked of a data plane that does not know them yet either.
+        // A list that is older than the keys, while the data plane does not know them yet either.
         "IAM forgets the newest key" => world.late.extend(world.user.as_mut().unwrap().keys.pop()),
         "IAM remembers it" => world.user.as_mut().unwrap().keys.append(&mut world.late),
         "key inactive" => user(world, |user| user.keys.iter_mut().for_each(|key| key.active = false)),

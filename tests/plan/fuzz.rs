@@ -1,5 +1,5 @@
-//! What tenants write, in every shape that the schema takes (schema.rs), through everything that reads it: none of it fails, and none of it gets
-//! more than it may. More cases with PROPTEST_CASES; `make soak` takes an hour for it.
+//! Specs of every shape that the schema accepts (schema.rs), through all code that reads them: none of it fails, and no
+//! spec gets more than it may. More cases with PROPTEST_CASES; `make soak` takes an hour for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use super::edits::edit;
 use super::schema::spec;
 use super::world::{CLUSTER, World, account};
 
-/// The same cases each time; other and more of them with PROPTEST_CASES. `share` is how many of a thousand.
+/// The same cases each time; PROPTEST_CASES runs others and more. `share` is how many of a thousand.
 pub fn cases(share: u32) -> ProptestConfig {
     let more = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse::<u32>().ok());
     ProptestConfig {
@@ -46,7 +46,7 @@ fn object(spec: &Value) -> Value {
     })
 }
 
-/// As AWS takes patterns, as short as it can be said.
+/// The shortest definition of how AWS matches patterns.
 fn stands_for(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),
@@ -58,7 +58,7 @@ fn stands_for(pattern: &[char], text: &[char]) -> bool {
 
 fn any_stands_for(patterns: &[String], text: &str) -> bool {
     let chars = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
-    // The naive matcher takes for ever for many stars, and several in a row mean the same as one.
+    // The naive matcher practically never ends for many stars, and several in a row mean the same as one.
     let squeezed = |pattern: &String| {
         let mut pattern = chars(pattern);
         pattern.dedup_by(|next, before| *next == '*' && *before == '*');
@@ -71,7 +71,8 @@ fn any_stands_for(patterns: &[String], text: &str) -> bool {
         .any(|pattern| stands_for(&pattern, &chars(text)))
 }
 
-/// What no policy of a tenant may do, whatever its author wrote, in an account that allows statements and nothing reserved.
+/// What no policy of a tenant may do, whatever its author wrote, in an account that allows statements and nothing
+/// reserved.
 fn reaches_no_further(desired: &Desired) -> Result<(), TestCaseError> {
     let statements = &desired.policy.document.statements;
     let (allowed, denied): (Vec<_>, Vec<_>) = statements.iter().partition(|statement| json!(statement.effect) == "Allow");
@@ -114,7 +115,7 @@ fn reaches_no_further(desired: &Desired) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The tests below are worth something only if many of the specs come through, and many do not.
+/// The tests below are useful only if many of the specs are valid, and many are not.
 #[test]
 fn some_specs_are_good_and_some_are_not() {
     let mut runner = TestRunner::deterministic();
@@ -130,19 +131,20 @@ fn some_specs_are_good_and_some_are_not() {
 proptest! {
     #![proptest_config(cases(400))]
 
-    /// An object that the schema takes is resolved, or told what is wrong with it, and reaches no further than it may.
+    /// An object that the schema accepts is resolved, or its errors are reported, and it reaches no further than it
+    /// may.
     #[test]
     fn any_object_is_resolved_or_refused(spec in spec()) {
         let stored = object(&spec);
         let partial = Partial::of(serde_json::from_value::<DynamicObject>(stored.clone()).unwrap()).unwrap();
         prop_assert_eq!(&partial.spec, &spec);
         let Ok(object) = serde_json::from_value::<BucketConnection>(stored) else { return Ok(()) };
-        // Where all of it can be read, all of it is.
+        // If the whole object can be read, the partial reader returns all of it.
         prop_assert_eq!(&partial.object.spec, &object.spec);
         let terms = Terms::default();
         let Ok(desired) = desired::resolve(&object, CLUSTER, &account(), &terms) else { return Ok(()) };
         reaches_no_further(&desired)?;
-        // Nothing of it grows beyond what was written, and what AWS takes.
+        // Nothing grows beyond what was written, or beyond what AWS accepts.
         let (written, wanted) = (spec.to_string().len(), desired.policy.document.to_json().to_string().len());
         prop_assert!(wanted <= 7_000 && json!(desired.bucket.settings).to_string().len() <= 30_000 + 4 * written);
         for versioned in [None, Some(true), Some(false)] {
@@ -152,7 +154,7 @@ proptest! {
         }
     }
 
-    /// What no rule lists is refused, whatever stands beside it: a plain account lets a plain connection pass, and nothing else.
+    /// What no entry lists is refused, in any combination: a plain account allows a plain connection, and nothing else.
     #[test]
     fn a_plain_account_allows_nothing_but_plain_connections(spec in spec()) {
         let Ok(object) = serde_json::from_value::<BucketConnection>(object(&spec)) else { return Ok(()) };
@@ -178,9 +180,9 @@ proptest! {
 proptest! {
     #![proptest_config(cases(100))]
 
-    /// From any state to any spec: a plan, what it does, and a status; and what is of others stays as it is.
+    /// From any state to any spec: a plan, its execution, and a status; foreign resources stay as they are.
     #[test]
-    fn any_object_is_planned_and_carried_out(
+    fn any_object_is_planned_and_executed(
         spec in spec(),
         edits in prop::collection::vec(select(vec!["lifecycle of others", "bucket policy of others", "policy edited", "foreign tag", "tags deleted", "keys deleted", "secret: field edited", "bucket deleted", "key inactive", "foreign key"]), 0..4),
         passes in 1..3_usize,
@@ -216,7 +218,7 @@ proptest! {
             world.wait();
         }
         if world.bucket.is_some() && !edits.contains(&"bucket deleted") {
-            // Where others had none of these names, the spec may have made them its own.
+            // If no foreign part had one of these names, the spec may have created it.
             let (rule, statement) = of_others(&world);
             prop_assert!(before.0.is_none() || rule == before.0, "{rule:?}");
             prop_assert!(before.1.is_none() || statement == before.1, "{statement:?}");
@@ -251,13 +253,13 @@ fn json_value() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// Policies as AWS, and whoever writes them there, may return them.
+    /// Policies as AWS may return them, whatever someone wrote there.
     #[test]
     fn any_document_is_read(document in json_value()) {
         let (once, again) = (canonical_statement(&document), canonical_statement(&document));
         prop_assert_eq!(&once, &again);
         if let Some(canonical) = once {
-            // What means the same means it to the end.
+            // Documents that mean the same stay the same in the canonical form.
             let written = json!(canonical);
             prop_assert_eq!(canonical_statement(&written), Some(canonical));
         }
@@ -277,7 +279,7 @@ proptest! {
         }
     }
 
-    /// What is in a Secret, in a tag, in a text of a time.
+    /// Text from a Secret, a tag, or a period.
     #[test]
     fn any_text_is_read(text in "\\PC{0,60}|[0-9dhms]{0,20}|[a-z=.,;:0-9AKI ]{0,60}|\\[default\\]\n(aws_[a-z_]+ ?= ?[A-Za-z0-9\\[\\]\u{0}\r]*\n){0,4}", other in "\\PC{0,20}") {
         if let Ok(period) = text.parse::<Period>() {
@@ -288,7 +290,7 @@ proptest! {
             (name.to_owned(), Sensitive::new(if name.len() > 12 { text.clone() } else { other.clone() }))
         }));
         for key in keys_in(&data).into_iter().chain(written_key(&data)).chain(AccountKey::in_data(&data).map(|key| key.key)) {
-            // It goes into the header of a request.
+            // The id becomes part of a request header.
             prop_assert!(key.id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{:?}", key.id);
         }
         let ledger = Ledger::parse(&text);
@@ -301,9 +303,9 @@ proptest! {
         prop_assert_eq!(names::is_object_name(&text), text.len() <= 253 && text.split('.').all(label));
     }
 
-    /// Tags of others stay, in their order; ours are set, and those that were ours go.
+    /// Foreign tags stay, in their order; managed ones are set, and dropped ones are removed.
     #[test]
-    fn tags_of_others_stay(live in prop::collection::vec(("[a-f]", "[x-z]"), 0..6), wanted in prop::collection::btree_map("[a-f]", "[x-z]", 0..4), earlier in prop::collection::vec("[a-f]", 0..4)) {
+    fn foreign_tags_stay(live in prop::collection::vec(("[a-f]", "[x-z]"), 0..6), wanted in prop::collection::btree_map("[a-f]", "[x-z]", 0..4), earlier in prop::collection::vec("[a-f]", 0..4)) {
         let keys: BTreeSet<_> = live.iter().map(|(key, _)| key.clone()).collect();
         let live: Vec<_> = keys.iter().map(|key| live.iter().find(|(name, _)| name == key).unwrap().clone()).rev().collect();
         let stored: StoredTags = live.iter().cloned().collect();
@@ -317,9 +319,9 @@ proptest! {
         prop_assert!(desired.diffs("t", &merged).is_empty());
     }
 
-    /// No two objects have the same user, and every name is one.
+    /// No two objects have the same user, and every name is valid.
     #[test]
-    fn names_are_names_and_stay_apart(a in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}"), b in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}")) {
+    fn names_are_valid_and_distinct(a in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}"), b in ("[a-c-]{1,3}|[a-c]{60}[ab]{3}", "[a-c.-]{1,4}|[a-c]{200}")) {
         let named = |(namespace, name): &(String, String)| {
             let mut object = connection(json!({}));
             (object.metadata.namespace, object.metadata.name) = (Some(namespace.clone()), Some(name.clone()));

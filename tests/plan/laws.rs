@@ -1,5 +1,5 @@
-//! What holds for every setting of a bucket, for specs of every shape that the schema takes (schema.rs). A new setting is tested without a
-//! line here. More cases with PROPTEST_CASES.
+//! Laws for every setting of a bucket, with specs of every shape that the schema accepts (schema.rs). A new setting is
+//! tested without a change here. More cases with PROPTEST_CASES.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use super::connection;
 use super::fuzz::cases;
 use super::schema::settings;
 
-/// Settings of which two values can both be weaker than the other: a change takes something away in either direction.
+/// Settings with pairs of values that are each weaker than the other: a change in either direction removes protection.
 const EACH_WEAKER: [SettingId; 2] = [SettingId::Logging, SettingId::BucketPolicy];
 
-/// How the names of fields end that name a resource.
+/// Suffixes of fields that name a resource.
 const NAMING: [&str; 7] = ["Arn", "Bucket", "Role", "Account", "Topic", "Queue", "Function"];
 
-/// What is wanted by the settings of a spec that are good, after an earlier spec that had `earlier`.
+/// The desired state for the valid settings of a spec, after an earlier spec that had `earlier`.
 fn wanted(spec: &SpecSettings, bucket: &BucketSettings, earlier: &Owned) -> Desired {
     let context = Context {
         preset_cors: None,
@@ -40,7 +40,7 @@ fn owned(desired: &Desired) -> Owned {
     desired.owned().into_iter().map(|(name, _, names)| (name.to_owned(), names)).collect()
 }
 
-/// The API server refuses sids and ids that are empty or there twice, and sids that are not plain or begin like the operator's.
+/// The API server refuses empty or duplicate sids and ids, and sids that are not plain or have the operator's prefix.
 fn accepted(value: &mut Value) {
     let mut seen = BTreeSet::new();
     let mut good = |item: &Value| {
@@ -77,7 +77,7 @@ fn names(value: &Value, field: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// What a check would change, but for what it leaves alone because it is of others.
+/// The changes that a reconcile would make, without foreign parts that it leaves as they are.
 fn changes(desired: &Desired, live: &Live) -> Vec<SettingChange> {
     let (mut changes, unread) = desired.changes(live);
     assert_eq!(unread, []);
@@ -94,9 +94,10 @@ fn written(live: &Live, changes: &[SettingChange]) -> Live {
 proptest! {
     #![proptest_config(cases(150))]
 
-    /// A check that wrote leaves nothing to the next one, on a new bucket as after an edit of the spec, and back.
+    /// After a write the next reconcile has nothing to do, on a new bucket, after an edit of the spec, and after
+    /// reverting it.
     #[test]
-    fn what_was_written_is_as_it_is_wanted(one in settings(), other in settings()) {
+    fn a_write_reaches_the_desired_state(one in settings(), other in settings()) {
         let (one, other) = (read(one).spec, read(other).spec);
         let first = wanted(&one.settings, &one.bucket.settings, &Owned::new());
         let new = Live::of_new_bucket();
@@ -109,7 +110,7 @@ proptest! {
         prop_assert_eq!(changes(&back, &written(&edited, &changes(&back, &edited))), []);
     }
 
-    /// Where a change of one field takes protection away, the change back does not.
+    /// If a change of one field removes protection, the reverse change does not.
     #[test]
     fn weaker_is_antisymmetric(one in settings(), other in settings()) {
         let (one, other) = (read(one).spec, read(other).spec);
@@ -124,7 +125,7 @@ proptest! {
         }
     }
 
-    /// A spec that says nothing takes nothing away.
+    /// An omitted field removes no protection.
     #[test]
     fn omission_never_weakens(one in settings()) {
         let one = read(one).spec;
@@ -135,7 +136,7 @@ proptest! {
         prop_assert_eq!(weaker, [""; 0]);
     }
 
-    /// What names another bucket, key or role is said to the account: the value of a field whose name ends like that is in a reach.
+    /// If a field names another bucket, key or role, its value is in a reach, so that the account must allow it.
     #[test]
     fn an_account_must_allow_what_a_setting_names(one in settings()) {
         let spec = connection(one.clone()).spec;
@@ -147,7 +148,7 @@ proptest! {
         }
     }
 
-    /// What makes a new bucket weaker than S3 makes it, an account must allow.
+    /// An account must allow whatever makes a new bucket weaker than S3's defaults.
     #[test]
     fn an_account_must_allow_what_weakens_a_new_bucket(one in settings()) {
         let one = read(one).spec;

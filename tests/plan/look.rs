@@ -1,4 +1,4 @@
-//! What looking at the world shows.
+//! What the operator reads from the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::world::{TheBucket, TheKey, TheUser, World, nobody};
 
 impl World {
-    /// What a revocation looks at.
+    /// What a revocation reads.
     pub(super) fn look_at_user(&self) -> Observed {
         let user = self.user.as_ref();
         Observed {
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// Answers what is asked of the Secrets.
+    /// Answers the questions about Secrets.
     pub(super) fn secrets(&self, desired: &Desired, remembered: &Remembered) -> Observed {
         if !desired.identity.is_managed() {
             return Observed { secret: self.secret_of(desired), ..Observed::default() };
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// The Secret of a connection: its own, or one that somebody else keeps.
+    /// The Secret of a connection: its own, or an existing one.
     pub(super) fn secret_of(&self, desired: &Desired) -> Secret {
         match desired.identity.user_provided() {
             Some(name) => self.secret.get(name).map_or(Secret::Absent, |secret| Secret::UserProvided(secret.data.clone())),
@@ -78,7 +78,7 @@ impl World {
         names.into_iter().map(live).collect()
     }
 
-    /// Answers what is asked of AWS.
+    /// Answers the questions about AWS.
     pub(super) fn look(&self, desired: &Desired, remembered: &Remembered, scope: Scope) -> Observed {
         let seen = self.secrets(desired, remembered);
         let asked = Questions::of(desired, remembered, &seen, scope);
@@ -133,7 +133,7 @@ impl World {
         arns.into_iter().map(|arn| (arn.clone(), tags(&arn))).collect()
     }
 
-    /// The managed policy; all of it, unless its document has the version that is known.
+    /// The managed policy: complete, unless its document has the known version.
     fn managed(&self, desired: &Desired, known: Option<&str>) -> Reading<ManagedPolicy> {
         let Some(policy) = self.policies.get(&desired.policy.arn) else { return Reading::Unset };
         let (version, document) = (format!("v{}", policy.default), policy.document());
@@ -187,7 +187,7 @@ impl World {
         first
     }
 
-    /// Whether the user's policies are ours, which is enough to let it list.
+    /// Whether the user's policies are managed, which is enough for listing.
     pub(super) fn permitted(&self, desired: &Desired) -> bool {
         if !desired.proofs.first.contains(&Proof::List) {
             return true;

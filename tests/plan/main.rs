@@ -1,39 +1,39 @@
-//! Recorded plans: command scripts in, whole output compared.
+//! Recorded plans: command scripts in, compared by their whole output.
 //!
-//! A script (tests/plan/*.txt) is a story about one object and a small AWS in memory. Lines beginning with `>` are commands, `|`
-//! their input, everything else what they printed. `UPDATE=1 cargo test --test plan` writes the scripts anew; look at the diff.
+//! A script (tests/plan/*.txt) is a story about one object and a small AWS in memory. Lines beginning with `>` are commands,
+//! `|` their input, everything else their output. `UPDATE=1 cargo test --test plan` records the scripts again; review the diff.
 //!
 //! | command | does |
 //! |---|---|
-//! | `> object` | the spec, as YAML over a small default; a change of it raises the generation |
-//! | `> defaults` | the defaults of the account, as YAML |
-//! | `> plan` | prints what the next pass would do, after a look |
-//! | `> pass` | makes a pass, as the controller does; prints the steps that were not done, and the conditions |
-//! | `> killed <n>` | makes a pass that is killed after n steps |
-//! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; `lose` instead of `fail`: it is done, and its answer is lost |
-//! | `> edit <what>` | somebody changes something: see `edit()` |
-//! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on this proof fails, and no other |
-//! | `> request` | somebody asks for a check |
+//! | `> object` | sets the spec, as YAML over a small default; a change raises the generation |
+//! | `> defaults` | sets the defaults of the account, as YAML |
+//! | `> plan` | reads, and prints what the next reconcile would do |
+//! | `> pass` | reconciles, as the controller does; prints the steps that were not done, and the conditions |
+//! | `> killed <n>` | reconciles, and is killed after n steps |
+//! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; with `lose` instead of `fail` it is executed, and its answer is lost |
+//! | `> edit <what>` | someone changes something: see `edit()` |
+//! | `> failing [<Proof> <Class> <code> <IAM action>]` | from now on only this verification call fails |
+//! | `> request` | requests a reconcile |
 //! | `> ineffective` | prints the writes that are counted or held back |
-//! | `> forget`, `> forget status` | object, status and Secrets are lost, and the object is applied again; the status alone is edited |
-//! | `> ledger` | prints what AWS remembers of the keys |
-//! | `> namespace <cluster>/<uid>` | from now on the object is in that namespace, created again under the same name |
+//! | `> forget`, `> forget status` | object, status and Secrets are lost, and the object is applied again; only the status is lost |
+//! | `> ledger` | prints what AWS records about the keys |
+//! | `> namespace <cluster>/<uid>` | from now on the object is in that namespace, which was created again under the same name |
 //! | `> inherit` | from now on the account lets a namespace inherit from earlier ones of its name |
 //! | `> tags` | prints which namespace the tags name |
 //! | `> wait` | ten minutes pass |
-//! | `> rotate`, `> revoke` | somebody asks for another key, or for all to be cut off |
+//! | `> rotate`, `> revoke` | requests a rotation, or a revocation |
 //! | `> days <n>` | n days pass |
 //! | `> workload <name>` | a Deployment asks to be restarted after a change of the key |
 //! | `> policy` | prints the actions of the user's inline policy |
-//! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies |
+//! | `> phase`, `> secrets`, `> denials` | print the phase of the key, the Secrets and their keys, the policy that denies sessions |
 //! | `> retain` | the object is deleted with `deletionPolicy: Retain`, and applied again |
-//! | `> delete` | prints the plan of `deletionPolicy: Delete`, and carries it out |
+//! | `> delete` | prints the plan of `deletionPolicy: Delete`, and executes it |
 //! | `> drift` | prints the drift journal |
 //! | `> keys` | prints the user's keys |
-//! | `> approve [<hash>]` | from now on the account approves takeovers itself: these |
+//! | `> approve [<hash>]` | from now on only the account can approve adoptions: these |
 //! | `> user` | prints the user's permissions boundary and inline policies |
-//! | `> capabilities` | prints what the status says of them |
-//! | `> readers` | prints Roles and RoleBindings, and what the status says of them |
+//! | `> capabilities` | prints the capabilities in the status |
+//! | `> readers` | prints Roles and RoleBindings, and the access in the status |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -83,7 +83,7 @@ fn recorded_plans() {
         } else if replayed != recorded {
             let line = recorded.lines().zip(replayed.lines()).position(|(a, b)| a != b).unwrap_or_default();
             panic!(
-                "{} differs from line {}:\n  recorded: {}\n  now:      {}\nUPDATE=1 cargo test --test plan writes it anew",
+                "{} differs from line {}:\n  recorded: {}\n  now:      {}\nUPDATE=1 cargo test --test plan records it again",
                 script.display(),
                 line + 1,
                 recorded.lines().nth(line).unwrap_or_default(),

@@ -1,5 +1,6 @@
-//! Persons who rename the Secret to any of the names that we use beside it, switch versions on and off, ask for another key, retain the
-//! object and apply it again, or delete it, at any moment: no key that was published loses its time, and nothing is left.
+//! People rename the Secret to any of the related names that the operator uses, switch versions on and off, request
+//! rotations, retain the object and apply it again, or delete it, at any moment: no published key loses its overlap,
+//! and nothing is left behind.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_published_key_loses_its_time(events in prop::collection::vec(event(), 0..20)) {
+    fn no_published_key_loses_its_overlap(events in prop::collection::vec(event(), 0..20)) {
         let mut world = World::new();
         let spec = |name: &str, versioned: bool, due: bool| {
             let mut credentials = json!({ "secret": { "name": name, "versioned": versioned }, "rotation": { "overlap": "1h" } });
@@ -85,7 +86,7 @@ proptest! {
             let keys: Vec<_> = world.user.iter().flat_map(|user| user.keys.clone()).collect();
             let mut passed = false;
             match event {
-                // Nothing remembers the name of a Secret that a retained object left under another name.
+                // Nothing records the name of a Secret that a retained object left under another name.
                 Event::Spec(which, versioned, due) => {
                     let name = if retained { name.as_str() } else { NAMES[which] };
                     let (status, generation) = (object.status.take(), object.metadata.generation.unwrap());
@@ -100,7 +101,7 @@ proptest! {
                 }
                 Event::Retain if object.status.as_ref().is_some_and(|status| secret_name(status).is_none_or(|known| *known == name)) => {
                     world.retain(&object);
-                    // The one thing that nobody can tell: a key that was issued just before an intent that knows of none.
+                    // The only ambiguous case: a key that was issued just before an intent that does not know it.
                     world.wait();
                     passed = true;
                     object.status = None;
@@ -114,7 +115,7 @@ proptest! {
                     world.pass(&mut object, |action| {
                         step += 1;
                         let (at, lost) = fault?;
-                        // A call to the API server that is lost is one that is done or not: both are there already.
+                        // A lost call to the API server was executed or not: the events cover both already.
                         let lost = lost && matches!(action, Action::IssueKey { .. });
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
                         (step == at + 1).then_some(if lost { Outcome::Unknown(problem) } else { Outcome::Failed(problem) })

@@ -1,4 +1,5 @@
-//! Specs of every shape that the API server takes, made from the CRD's own schema: what a hostile tenant may write.
+//! Specs of every shape that the API server accepts, generated from the CRD's own schema: what a hostile tenant could
+//! write.
 
 use std::sync::LazyLock;
 
@@ -9,13 +10,13 @@ use serde_json::{Map, Value, json};
 
 use crate::merge::merge;
 
-/// The schema of the spec, as it is installed.
+/// The schema of the spec, as installed.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let crd: Value = serde_saphyr::from_str(include_str!("../../crds/bucketconnection.dev_bucketconnections.yaml")).unwrap();
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap().clone()
 });
 
-/// Good specs, so that what is changed in them is not always the first of many errors.
+/// Valid specs, so that a change in one is not always hidden by another error.
 fn good() -> Vec<Value> {
     let kms = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let statement = json!({ "actions": ["s3:*"], "resources": ["arn:aws:s3:::lab-bucket/*"] });
@@ -37,7 +38,7 @@ fn good() -> Vec<Value> {
     specs.into_iter().map(whole).collect()
 }
 
-/// A good spec with up to four parts of any shape, or anything at all.
+/// A valid spec with up to four parts of any shape, or any value at all.
 pub fn spec() -> impl Strategy<Value = Value> {
     let part =
         select(parts()).prop_flat_map(|(path, schema)| any_of(&schema, &path).prop_map(move |value| (path.clone(), value)));
@@ -51,7 +52,7 @@ pub fn spec() -> impl Strategy<Value = Value> {
     prop_oneof![6 => changed, 1 => any_of(&SCHEMA, "spec")]
 }
 
-/// Specs that have many of the settings, each in any shape, and nothing else.
+/// Specs with many of the settings, each of any shape, and nothing else.
 pub fn settings() -> impl Strategy<Value = Value> {
     let settings = parts().into_iter().filter(|(path, _)| {
         let names = SettingId::ALL.iter().map(|setting| setting.field()).chain(["bucket.tls"]);
@@ -79,7 +80,7 @@ fn parts() -> Vec<(String, Value)> {
     outer.clone().into_iter().chain(inner.collect::<Vec<_>>()).collect()
 }
 
-/// Any value that `schema` takes; `name` is that of the field, for values that mean something there.
+/// Any value that `schema` accepts; `name` is that of the field, for values with a meaning there.
 fn any_of(schema: &Value, name: &str) -> BoxedStrategy<Value> {
     if let Some(values) = schema["enum"].as_array() {
         return select(values.iter().filter(|value| !value.is_null()).cloned().collect::<Vec<_>>()).boxed();
@@ -137,7 +138,7 @@ fn object(schema: &Value, name: &str) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// A text: one that means something in the field, one that no person would write, or one that is as long as it may be.
+/// A text: a meaningful one for the field, one that no person would write, or one of maximum length.
 fn text(name: &str, most: usize) -> BoxedStrategy<Value> {
     let cut = move |text: String| json!(text.chars().take(most).collect::<String>());
     let meant = meant(name.rsplit('.').next().unwrap_or(name));
@@ -170,7 +171,7 @@ fn text(name: &str, most: usize) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Values that mean something in a field of this name.
+/// Meaningful values for a field of this name.
 fn meant(field: &str) -> Vec<&'static str> {
     match field {
         "region" => vec!["us-east-1", "eu-central-1", "cn-north-1"],

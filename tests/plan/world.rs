@@ -1,4 +1,5 @@
-//! A small AWS and Kubernetes in memory: the truth that plans are made for and carried out on. Pure, like the core that it tests.
+//! A small AWS and Kubernetes in memory, for which plans are made and on which they are executed. Pure, like the core
+//! that it tests.
 
 use std::collections::BTreeMap;
 
@@ -30,31 +31,31 @@ pub struct World {
     pub user: Option<TheUser>,
     pub policies: BTreeMap<String, ThePolicy>,
     pub secret: BTreeMap<String, TheSecret>,
-    /// Roles and RoleBindings by their one name.
+    /// Roles and RoleBindings by their common name.
     pub access: BTreeMap<String, Access>,
-    /// What asked to be restarted after a change of the key.
+    /// Workloads that ask to be restarted after a change of the key.
     pub workloads: Vec<Workload>,
     pub now: Timestamp,
-    /// What the account approves, where it keeps that to itself.
+    /// The plans that the account approves, if only the account can approve.
     pub approved: Option<Vec<String>>,
-    /// A Secret that cannot be read just now.
+    /// A Secret that cannot be read at the moment.
     pub unreadable: Option<String>,
     /// The namespace, by the uids of cluster and namespace; and whether the account lets it inherit.
     pub namespace: Option<String>,
     pub inherits: bool,
     /// Defaults of the account.
     pub defaults: AccountDefaults,
-    /// AWS makes something else of each write of CORS rules.
+    /// AWS changes the value of each write of CORS rules.
     pub rewrites_cors: bool,
     /// AWS widens each inline policy that is written.
     pub widens_policies: bool,
-    /// Further proofs that fail.
+    /// Optional verification calls that fail.
     pub failing: BTreeMap<Proof, Problem>,
-    /// What AWS says to a key that somebody else keeps, where it does not work.
+    /// The failure of an existing key that is not managed, if it does not work.
     pub theirs: Option<Class>,
-    /// Keys that AWS does not tell of yet.
+    /// Keys that AWS does not list yet.
     pub late: Vec<TheKey>,
-    /// Ids given out so far.
+    /// Number of ids created so far.
     count: usize,
 }
 
@@ -109,7 +110,7 @@ pub struct TheSecret {
     pub foreign: bool,
 }
 
-/// What a pass did.
+/// The results of a reconcile.
 #[derive(Debug)]
 pub struct Passed {
     pub desired: Desired,
@@ -131,7 +132,7 @@ impl World {
         desired::resolve(object, CLUSTER, &account(), &self.terms())
     }
 
-    /// All that an account can allow; takeovers are approved in the spec, unless the account keeps that to itself.
+    /// Everything that an account can allow; the spec approves adoptions, unless only the account can.
     fn terms(&self) -> Terms {
         let mut terms = Terms { defaults: self.defaults.clone(), ..Terms::of_unknown_account() };
         terms.adoption.approval = ApprovedBy::Connection;
@@ -143,7 +144,7 @@ impl World {
         terms
     }
 
-    /// What the next pass would do.
+    /// The plan of the next reconcile.
     pub fn plan(
         &self,
         object: &mut BucketConnection,
@@ -173,7 +174,7 @@ impl World {
         Ok((desired, observed, remembered, plan))
     }
 
-    /// One pass; `fails` may make a step fail instead of being done.
+    /// One reconcile; `fails` may make a step fail.
     pub fn pass(&mut self, object: &mut BucketConnection, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
         self.now = self.now.checked_add(6.seconds()).unwrap();
         if Remembered::of(object).revoke {
@@ -198,7 +199,7 @@ impl World {
         Passed { desired: desired.clone(), plan, report }
     }
 
-    /// What a revocation would do.
+    /// The plan of a revocation.
     pub fn plan_revocation(&self, object: &BucketConnection) -> (Remembered, Plan) {
         let remembered = Remembered::of(object);
         let told = object.status.as_ref().and_then(|status| condition(status, ConditionType::RevocationComplete));
@@ -207,7 +208,7 @@ impl World {
         (remembered, plan)
     }
 
-    /// A pass that carries out a revocation, and nothing else.
+    /// A reconcile that executes a revocation, and nothing else.
     fn revoke(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
         let (remembered, plan) = self.plan_revocation(object);
         let desired = self.resolve(object).expect("a good spec");
@@ -219,7 +220,7 @@ impl World {
         Passed { desired, plan, report }
     }
 
-    /// A pass that is killed after `steps` steps: what was done is done, and no status tells of it.
+    /// A reconcile that is killed after `steps` steps: they are executed, and no status records them.
     pub fn killed_pass(&mut self, object: &mut BucketConnection, steps: usize) {
         if Remembered::of(object).revoke {
             let mut done = 0;
@@ -242,7 +243,7 @@ impl World {
         });
     }
 
-    /// One pass over an object that is being deleted with `Delete`.
+    /// One reconcile of an object that is being deleted with `Delete`.
     pub fn plan_deletion(&self, object: &BucketConnection) -> (Desired, Plan) {
         let desired = self.resolve(object).expect("a good spec");
         let mut remembered = Remembered::of(object);
@@ -255,7 +256,7 @@ impl World {
         (desired, plan)
     }
 
-    /// The object is deleted with `Retain`, after which no status tells of it.
+    /// The object is deleted with `Retain`; its status is gone.
     pub fn retain(&mut self, object: &BucketConnection) {
         let remembered = Remembered::of(object);
         let names = deletion::retained_secrets(object, &remembered);
@@ -295,13 +296,13 @@ impl World {
         report
     }
 
-    /// Whose key it is that somebody else keeps.
+    /// The owner of an existing key that is not managed.
     fn whose(&self, desired: &Desired, proof: &Proof) -> Option<String> {
         let asked = !desired.identity.is_managed() && *proof == Proof::Identity;
         asked.then(|| "arn:aws:iam::210987654321:user/clc".to_owned())
     }
 
-    /// What came of each proof.
+    /// The result of each verification call.
     fn tried(&self, desired: &Desired) -> Vec<ProbeResult> {
         let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
         let problem = |proof: &Proof| self.failing.get(proof).cloned();
@@ -423,13 +424,13 @@ impl World {
             Action::WriteRoleBinding { name, groups } => {
                 assert!(
                     self.secret.get(&desired.secret.name).is_some_and(|secret| !secret.foreign),
-                    "a Secret not ours is given"
+                    "access to a foreign Secret is granted"
                 );
                 let live = self.access.entry(name.clone()).or_insert_with(nobody);
-                assert!(matches!(live.role, Held::Ours(_)), "bound to a Role that is not there or not ours");
+                assert!(matches!(live.role, Held::Ours(_)), "bound to a missing or foreign Role");
                 let role = OwnBinding::role_of(name);
                 if let Held::Ours(binding) = &live.binding {
-                    assert_eq!(binding.role, role, "Kubernetes lets nobody change what a RoleBinding grants");
+                    assert_eq!(binding.role, role, "Kubernetes does not allow changing the role of a RoleBinding");
                 }
                 assert!(!matches!(live.binding, Held::Foreign(_)), "a foreign RoleBinding is overwritten");
                 live.binding = Held::Ours(OwnBinding { groups: groups.clone(), others: Vec::new(), role, claimed: true });

@@ -1,7 +1,8 @@
-//! A proxy between the operator and the API server, on loopback: it records each request by verb, resource and name, and disturbs
-//! by the same rules as the one before AWS (proxy.rs). What a watch sends can be held back: then the operator's cache is stale.
+//! A proxy between the operator and the API server, on loopback: it records each request by verb, resource and name,
+//! and injects faults by the same rules as the proxy before AWS (proxy.rs). It can hold back the data of watches: then
+//! the operator's cache is stale.
 //!
-//! The operator talks to it without TLS; its token passes through.
+//! The operator connects to it without TLS; its token passes through.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,14 +19,14 @@ use serde_json::json;
 
 use super::proxy::{Fault, Faults, read_message};
 
-/// A request that passed: verb, resource with its subresource, name, and whether it was a dry run, such as
-/// `patch bucketconnections/status c` and `patch secrets c-s3 dry-run`.
+/// A request that passed: verb, resource with its subresource, name, and whether it was a dry run, such as `patch
+/// bucketconnections/status c` and `patch secrets c-s3 dry-run`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiRequest {
     pub action: String,
     pub write: bool,
     pub watch: bool,
-    /// Everything that was sent.
+    /// The whole request.
     pub text: String,
 }
 
@@ -38,7 +39,7 @@ struct State {
 }
 
 pub struct ApiProxy {
-    /// A kubeconfig that leads here.
+    /// A kubeconfig for this proxy.
     pub kubeconfig: String,
     state: Arc<State>,
 }
@@ -49,7 +50,7 @@ struct Upstream {
 }
 
 impl ApiProxy {
-    /// Listens on a free port and passes on to the server of `kubeconfig`; its own kubeconfig is written into `directory`.
+    /// Listens on a free port and forwards to the server of `kubeconfig`; writes its own kubeconfig into `directory`.
     pub fn start(kubeconfig: &str, directory: &Path) -> Self {
         let cluster = Kubeconfig::read_from(kubeconfig).unwrap().clusters[0].cluster.clone().unwrap();
         let server = cluster.server.unwrap();
@@ -71,7 +72,7 @@ impl ApiProxy {
 
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
-        // The thread lives as long as the program; the operator that talks to it ends with its test.
+        // The thread lives as long as the program; its operator ends with its test.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (state, upstream) = (Arc::clone(&shared), Arc::clone(&upstream));
@@ -83,8 +84,8 @@ impl ApiProxy {
         Self { kubeconfig: ours.to_str().unwrap().to_owned(), state }
     }
 
-    /// From now on `action` (all for `*`, all writes for `writes`) fails like this, `times` times, after `skip` times in which it
-    /// does not.
+    /// From now on `action` (all for `*`, all writes for `writes`) fails like this, `times` times, after `skip`
+    /// successful times.
     pub fn fault_at(&self, action: &str, skip: usize, fault: Fault, times: usize) {
         self.state.faults.lock().unwrap().add(action, fault, skip, times);
     }
@@ -93,7 +94,7 @@ impl ApiProxy {
         self.state.faults.lock().unwrap().heal();
     }
 
-    /// Holds back what watches send (`true`), or lets it go on.
+    /// Holds back the data of watches (`true`), or lets it continue.
     pub fn holder(&self) -> impl Fn(bool) + Send + Sync + 'static {
         let state = Arc::clone(&self.state);
         move |held| {
@@ -102,7 +103,7 @@ impl ApiProxy {
         }
     }
 
-    /// Requests so far; forgets them.
+    /// Returns the requests so far, and forgets them.
     pub fn take(&self) -> Vec<ApiRequest> {
         std::mem::take(&mut self.state.requests.lock().unwrap())
     }
@@ -111,7 +112,7 @@ impl ApiProxy {
         self.state.requests.lock().unwrap().clone()
     }
 
-    /// How many requests of this action there were since the last `take`.
+    /// The number of requests of this action since the last `take`.
     pub fn count(&self, action: &str) -> usize {
         self.state.requests.lock().unwrap().iter().filter(|request| request.action == action).count()
     }
@@ -147,9 +148,9 @@ fn serve(mut client: TcpStream, upstream: &Upstream, state: &State) -> std::io::
     client.write_all(&answer)
 }
 
-/// Passes on what a watch sends, when it is not held back.
+/// Forwards the data of a watch while it is not held back.
 fn stream(mut client: TcpStream, mut server: StreamOwned<ClientConnection, TcpStream>, state: &State) -> std::io::Result<()> {
-    // When the operator is gone, so is its watch.
+    // When the operator is gone, its watch ends too.
     let (mut gone, wire) = (client.try_clone()?, server.sock.try_clone()?);
     thread::spawn(move || {
         let _ = gone.read(&mut [0]);
@@ -168,7 +169,7 @@ fn stream(mut client: TcpStream, mut server: StreamOwned<ClientConnection, TcpSt
     client.shutdown(Shutdown::Both)
 }
 
-/// Reads what there is; `None` when the other side has closed without saying so.
+/// Reads the available data; `None` if the other side has closed without a close notification.
 fn read_some(server: &mut StreamOwned<ClientConnection, TcpStream>, to: &mut Vec<u8>) -> std::io::Result<Option<usize>> {
     let mut buffer = [0; 16_384];
     match server.read(&mut buffer) {
@@ -215,7 +216,7 @@ fn parse(raw: &[u8]) -> ApiRequest {
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let parts: Vec<_> = path.trim_matches('/').split('/').collect();
-    // /api/v1/… or /apis/<group>/<version>/…, then perhaps namespaces/<name>/…
+    // /api/v1/… or /apis/<group>/<version>/…, then optionally namespaces/<name>/…
     let mut parts = &parts[(if parts[0] == "api" { 2 } else { 3 }).min(parts.len())..];
     if parts.len() > 2 && parts[0] == "namespaces" {
         parts = &parts[2..];
@@ -236,7 +237,7 @@ fn parse(raw: &[u8]) -> ApiRequest {
     if !subresource.is_empty() {
         action += &format!("/{subresource}");
     }
-    // Names of Events are made up.
+    // Names of Events are random.
     if !name.is_empty() && resource != "events" {
         action += &format!(" {name}");
     }

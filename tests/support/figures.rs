@@ -1,4 +1,4 @@
-//! Figures that a program measures and writes into a page itself, between markers, so that nobody writes them by hand.
+//! Figures that a program measures and writes into a page itself, between markers, so that no one copies them by hand.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ fn parts(page: &str, marker: &str) -> (String, String, String) {
     (format!("{head}{begin}"), table.to_owned(), tail.to_owned())
 }
 
-/// What is there now.
+/// The current table.
 pub fn read(page: &str, marker: &str) -> String {
     parts(page, marker).1
 }
 
-/// Writes `table` into `page` after the line `<!-- {marker} -->`, in place of what is there up to `<!-- end -->` or the end.
+/// Writes `table` into `page` after the line `<!-- {marker} -->`, replacing the text up to `<!-- end -->` or the end.
 pub fn write(page: &str, marker: &str, table: &str) {
     let (head, _, tail) = parts(page, marker);
     let space = if tail.is_empty() { "" } else { "\n" };
     std::fs::write(format!("{ROOT}/{page}"), format!("{head}\n{table}{space}{tail}")).unwrap();
 }
 
-/// Writes the line `name` of a table of sums, whose lines are `names`; the others stay, and the sum of all is made anew.
+/// Writes the row `name` of a table of sums, whose rows are `names`; the others stay, and the total is computed again.
 pub fn note(page: &str, marker: &str, head: &str, names: &[&str], name: &str, figures: &[usize]) {
     let before = read(page, marker);
     let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! A TCP forwarder that can be cut and mended: the API server that goes away and comes back.
+//! A TCP forwarder that can be cut and restored: an API server that becomes unreachable and comes back.
 
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -35,7 +35,7 @@ impl Forwarder {
         Self { address, up, open }
     }
 
-    /// Ends every connection and takes no new one.
+    /// Ends every connection and accepts no new one.
     pub fn cut(&self) {
         self.up.store(false, Ordering::SeqCst);
         for stream in self.open.lock().unwrap().drain(..) {

@@ -1,14 +1,15 @@
-//! What the wire and end-to-end tests share: the local stack, proxies that record and disturb, and a lab around one operator.
+//! Shared by the wire and end-to-end tests: the local stack, proxies that record and inject faults, and a harness
+//! around one operator.
 //!
-//! Nothing here is timed: what must happen is waited for, with one generous limit, and what must not happen is checked after
-//! something that comes later has happened.
+//! Nothing here sleeps for a fixed time. Tests wait for what must happen, with one generous limit, and check what must
+//! not happen after a later event has happened.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod api_proxy;
 pub mod figures;
 pub mod forwarder;
-pub mod lab;
+pub mod harness;
 pub mod merge;
 pub mod proxy;
 pub mod stack;

@@ -1,6 +1,7 @@
-//! A proxy between the operator and AWS, on loopback: it records each request by the name of its IAM action and, by rule, answers
-//! in AWS's place, cuts the connection before or after the request was executed, or calls back. The Host header stays as it was,
-//! so signatures stay valid. `Faults`, what goes wrong and when, serves the proxy before the API server too (api_proxy.rs).
+//! A proxy between the operator and AWS, on loopback: it records each request by the name of its IAM action and, by
+//! rule, answers instead of AWS, cuts the connection before or after the request was executed, or calls a hook. The
+//! Host header stays unchanged, so signatures stay valid. The proxy before the API server (api_proxy.rs) uses `Faults`
+//! too.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -13,29 +14,29 @@ use bucketconnection::settings::SettingId;
 
 pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
-/// What to do with a request instead of passing it on.
+/// What to do with a request instead of forwarding it.
 #[derive(Clone)]
 pub enum Fault {
     /// Answer with this status and error code.
     Answer(u16, &'static str),
     /// Close the connection before AWS sees the request.
     Cut,
-    /// Let AWS execute the request, and lose its answer.
+    /// Let AWS execute the request, and drop its answer.
     LoseAnswer,
     /// Never answer.
     Hang,
-    /// Pass the request on so much later.
+    /// Forward the request after this delay.
     Delay(Duration),
-    /// Run this, then pass the request on.
+    /// Run this, then forward the request.
     Call(Hook),
     /// Run this, then close the connection: AWS never sees the request.
     CallThenCut(Hook),
-    /// Pass the request on, then run this before the answer goes back.
+    /// Forward the request, then run this before returning the answer.
     CallAfter(Hook),
 }
 
 impl Fault {
-    /// What happens before the request is passed on, and whether it then is.
+    /// Does what comes before forwarding, and returns whether to forward.
     pub fn before(&self) -> bool {
         match self {
             Self::Cut => return false,
@@ -61,12 +62,12 @@ struct Rule {
     left: usize,
 }
 
-/// What goes wrong, and when: the first rule that fits a request is applied to it.
+/// The faults, and their times: the first rule that matches a request applies.
 #[derive(Default)]
 pub struct Faults(Vec<Rule>);
 
 impl Faults {
-    /// `action` (all for `*`, all writes for `writes`) fails like this, `times` times, after `skip` times in which it does not.
+    /// `action` (all for `*`, all writes for `writes`) fails like this, `times` times, after `skip` successful times.
     pub fn add(&mut self, action: &str, fault: Fault, skip: usize, times: usize) {
         self.0.push(Rule { action: action.to_owned(), fault, skip, left: times });
     }
@@ -75,7 +76,7 @@ impl Faults {
         self.0.clear();
     }
 
-    /// What this request meets.
+    /// The fault for this request.
     pub fn met(&mut self, action: &str, write: bool) -> Option<Fault> {
         for rule in self.0.iter_mut().filter(|rule| rule.left > 0) {
             if rule.action == "*" || rule.action == action || (write && rule.action == "writes") {
@@ -95,7 +96,7 @@ impl Faults {
 struct State {
     requests: Vec<Request>,
     faults: Faults,
-    /// Each answer comes no sooner than this after its request.
+    /// Minimum time from each request to its answer.
     floor: Duration,
 }
 
@@ -108,7 +109,7 @@ pub struct Request {
     pub write: bool,
     /// Id of the key that signed it.
     pub key: String,
-    /// Everything that was sent.
+    /// The whole request.
     pub text: String,
 }
 
@@ -118,14 +119,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port; passes on to `upstream`, or answers with a canned reply when that is `Err`.
+    /// Listens on a free port; forwards to `upstream`.
     pub fn start(upstream: &str) -> Self {
         let upstream = upstream.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        // The thread lives as long as the program; the operator that talks to it ends with its test.
+        // The thread lives as long as the program; its operator ends with its test.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (state, upstream) = (Arc::clone(&shared), upstream.clone());
@@ -142,12 +143,12 @@ impl Proxy {
         self.fault_at(action, 0, fault, times);
     }
 
-    /// The same, after `skip` times in which it does not.
+    /// The same, after `skip` successful times.
     pub fn fault_at(&self, action: &str, skip: usize, fault: Fault, times: usize) {
         self.state.lock().unwrap().faults.add(action, fault, skip, times);
     }
 
-    /// From now on no answer comes sooner than this after its request: so times count round trips.
+    /// From now on each answer takes at least this long: then times count round trips.
     pub fn floor(&self, floor: Duration) {
         self.state.lock().unwrap().floor = floor;
     }
@@ -156,17 +157,17 @@ impl Proxy {
         self.state.lock().unwrap().faults.heal();
     }
 
-    /// Requests so far; forgets them.
+    /// Returns the requests so far, and forgets them.
     pub fn take(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
-    /// The requests after the first so many since the last `take`.
+    /// The requests since the last `take`, without the first `count`.
     pub fn since(&self, count: usize) -> Vec<Request> {
         self.state.lock().unwrap().requests[count..].to_vec()
     }
 
-    /// How many requests there were since the last `take`.
+    /// The number of requests since the last `take`.
     pub fn len(&self) -> usize {
         self.state.lock().unwrap().requests.len()
     }
@@ -212,7 +213,7 @@ fn serve(mut client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io
     Ok(())
 }
 
-/// Head and body of one HTTP message; `None` when the other side has closed.
+/// Head and body of one HTTP message; `None` if the other side has closed.
 pub fn read_message(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
     let mut raw = Vec::new();
     let mut buffer = [0; 16_384];
@@ -241,7 +242,7 @@ fn error(status: u16, code: &str, query: bool) -> String {
     format!("HTTP/1.1 {status} Injected\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sub-resources of a bucket beside its settings: the action that reads them and the one that writes them.
+/// Sub-resources of a bucket other than its settings: the action that reads them and the one that writes them.
 const SUBRESOURCES: [(&str, &str, &str); 4] = [
     ("versions", "s3:ListBucketVersions", ""),
     ("uploads", "s3:ListBucketMultipartUploads", "s3:PutObject"),
@@ -267,7 +268,7 @@ fn parse(raw: &[u8]) -> Request {
     Request { action, write, key: key.to_owned(), text }
 }
 
-/// The action of a request to S3: what IAM must allow for it.
+/// The action of a request to S3, which IAM must allow.
 pub fn s3_action(method: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let keys: BTreeMap<_, _> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();

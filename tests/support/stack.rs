@@ -1,4 +1,4 @@
-//! The local stack of deploy/local: one control plane for all tests of a program, one emulator for each test.
+//! The local stack of deploy/local: one control plane for all tests of a program, one emulator per test.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,8 @@ use serde_json::Value;
 
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A `stack.py serve`: it ends when its standard input closes, which the operating system sees to, however we end.
+/// A `stack.py serve` process: it ends when its standard input closes, which the operating system ensures however the
+/// test ends.
 pub struct Stack {
     pub facts: Value,
     stdin: Option<ChildStdin>,
@@ -64,7 +65,7 @@ pub fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// A fresh folder under target/.
+/// Creates a new folder under target/.
 pub fn scratch(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&place);
@@ -72,7 +73,7 @@ pub fn scratch(name: &str) -> PathBuf {
     place
 }
 
-/// An AWS emulator of its own; it ends with the thread that started it.
+/// A separate AWS emulator; it ends with the thread that started it.
 pub struct Emulator {
     pub facts: Value,
     child: Child,
@@ -103,7 +104,7 @@ impl Emulator {
         self.facts["url"].as_str().unwrap()
     }
 
-    /// Every access key that was ever made, those that were deleted among them: id and secret.
+    /// Every access key that was ever created, including deleted ones: id and secret part.
     pub fn issued(&self) -> BTreeSet<(String, String)> {
         let answer = get(self.url().trim_start_matches("http://"), "/moto-api/data.json");
         let state: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();

@@ -1,4 +1,5 @@
-//! docs/api.md: written from the schemas of the CRDs, in the sections below, so that a person can read it and it cannot go stale.
+//! docs/api.md: generated from the schemas of the CRDs, in the sections below, so that it is readable and always
+//! current.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -26,14 +27,14 @@ In the tables, `a.b` is the field `b` of the object `a`, and `a[].b` is the fiel
 *required* field, if the object around the field is there.
 ";
 
-/// A kind, its example (the first document of the kind in the file), and what to read beside it.
+/// A kind, its example (the first document of the kind in the file), and what to read next.
 const KINDS: [(&str, &str, &str); 2] = [
     ("BucketConnection", "examples/read-write.yaml", "A BucketConnection is namespaced; its short name is `bc`."),
     ("AWSAccount", "examples/accounts/many.yaml", "An AWSAccount is cluster-scoped. [accounts.md](accounts.md) explains it."),
 ];
 
-/// Every section, in the order of the page, with its introduction. An object or list without a section is shown within the table of
-/// the section around it.
+/// Every section, in the order of the page, with its introduction. The table of a section includes the fields of
+/// objects and lists that have no section of their own.
 const SECTIONS: &[(&str, &str)] = &[
     ("BucketConnection spec", "The desired state. Only `preset`, `region` and `bucket` are required."),
     (
@@ -110,7 +111,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("AWSAccount status", "Whether the operator can sign in."),
 ];
 
-/// Fields whose own fields are described elsewhere, and what to say instead.
+/// Objects that another section or page describes, and the text that refers to it.
 const ELSEWHERE: [(&str, &str); 3] = [
     ("conditions", "A list of Kubernetes [conditions](https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#Condition)."),
     (
@@ -120,7 +121,7 @@ const ELSEWHERE: [(&str, &str); 3] = [
     ("signIn", "The same fields as in [AWSAccount spec](#awsaccount-spec): `region`, `credentials`, `endpoints`."),
 ];
 
-/// The schema of the object, or of the items of the list, and how a path spells the way into it.
+/// The schema of the object, or of the items of the list, and how a path spells it.
 fn inside(property: &Value) -> Option<(&Value, &'static str)> {
     let (inner, mark) = property.get("items").map_or((property, ""), |items| (items, "[]"));
     inner.get("properties").is_some().then_some((inner, mark))
@@ -145,14 +146,14 @@ fn kind_of(property: &Value) -> String {
     }
 }
 
-/// Rows for the fields of `schema`, named by their way from the section `section`, to which `way` leads on.
+/// Rows for the fields of `schema`, with paths relative to the section `section`, beginning with `way`.
 fn rows(schema: &Value, section: &str, way: &str, table: &mut String) {
     let required = |name: &str| schema["required"].as_array().is_some_and(|list| list.iter().any(|required| required == name));
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let way = format!("{way}{name}");
         let path = format!("{section}.{way}");
         let mut text = property["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-        // A page would take <name> for an element, and what stands between two stars for emphasis.
+        // A Markdown page would read <name> as an element, and text between two stars as emphasis.
         text = text.replace('<', "&lt;").replace('*', "\\*");
         assert!(!text.is_empty(), "{path} has no description for kubectl explain");
         let mut kind = kind_of(property);
@@ -178,7 +179,7 @@ fn rows(schema: &Value, section: &str, way: &str, table: &mut String) {
     }
 }
 
-/// The schema to which `path` leads, such as `spec.cors.rules[]`.
+/// The schema at `path`, such as `spec.cors.rules[]`.
 fn at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(schema, |schema, name| {
         let property = schema["properties"].get(name.trim_end_matches("[]"))?;
@@ -186,7 +187,7 @@ fn at<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// The first document of the kind in the file, without comments before it.
+/// The first document of the kind in the file, without the comments before it.
 fn example(kind: &str, file: &str) -> String {
     let text = read(file);
     let of_kind = |document: &&str| document.lines().any(|line| line == format!("kind: {kind}"));
@@ -216,15 +217,15 @@ fn page() -> String {
 }
 
 #[test]
-fn the_api_reference_is_what_the_types_say() {
+fn the_api_reference_matches_the_types() {
     let page = page();
     if std::env::var("UPDATE").is_ok() {
         std::fs::write(Path::new(ROOT).join("docs/api.md"), &page).unwrap();
     }
-    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy writes it anew");
+    assert!(read("docs/api.md") == page, "docs/api.md is stale: UPDATE=1 cargo test --test tidy updates it");
 }
 
-/// The paths of all fields, as sections and rows spell them, but for those that are described elsewhere.
+/// The paths of all fields, as sections and rows spell them, except those that are described elsewhere.
 fn paths(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");

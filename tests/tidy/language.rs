@@ -1,15 +1,22 @@
-//! The prose: words that docs/messages.md refuses, links that lead somewhere, pages that are linked.
+//! The prose of pages and comments: words that docs/messages.md refuses, broken links, and pages without a link.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{ROOT, files, read};
 
-/// The pages for people: files, and folders with all in them.
+/// The pages for people: files, and folders with everything in them.
 const PAGES: [&str; 8] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "tests/README.md"];
 /// The page that lists the words.
 const EXEMPT: [&str; 1] = ["docs/messages.md"];
+/// Code whose comments are for people too: files and folders, by extension.
+const CODE: [(&str, &str); 6] =
+    [("src", "rs"), ("tests", "rs"), ("benches", "rs"), ("tests", "py"), ("deploy", "py"), ("deploy", "yaml")];
+/// Files whose comments still have refused words.
+const CODE_EXEMPT: [&str; 2] = ["deploy/local/run.py", "deploy/local/stack.py"];
+/// Refused in pages only: a row of the table of the key machine (src/keys/mod.rs) has this word as part of its name.
+const PAGES_ONLY: [&str; 1] = ["rights"];
 
 fn pages() -> BTreeSet<PathBuf> {
     PAGES.iter().flat_map(|place| files(place, "md")).collect()
@@ -43,7 +50,33 @@ fn comments(text: &str) -> String {
     text.lines().map(|line| line.split_once("# ").map_or("", |(_, comment)| comment)).collect::<Vec<_>>().join("\n")
 }
 
-/// The words of the table between the markers, in the order in which they stand there.
+/// The comments of a Rust file, without their code spans and code blocks; each in its line.
+fn rust_comments(text: &str) -> String {
+    let comment = |line: &str| {
+        let trimmed = line.trim_start();
+        if let Some(comment) = trimmed.strip_prefix("//") {
+            return comment.trim_start_matches(['/', '!']).strip_prefix(' ').unwrap_or_default().to_owned();
+        }
+        // After code; a string may contain two slashes.
+        let after = trimmed.split_once(" // ").filter(|(code, _)| code.matches('"').count() % 2 == 0);
+        after.map_or(String::new(), |(_, comment)| comment.to_owned())
+    };
+    prose(&text.lines().map(comment).collect::<Vec<_>>().join("\n"), false)
+}
+
+/// The comments and docstrings of a Python file; each in its line.
+fn python_comments(text: &str) -> String {
+    let mut quoted = false;
+    let comment = |line: &str| {
+        let marks = line.matches("\"\"\"").count();
+        let inside = quoted || marks > 0;
+        quoted ^= marks % 2 == 1;
+        if inside { line.trim_start().to_owned() } else { comments(line) }
+    };
+    prose(&text.lines().map(comment).collect::<Vec<_>>().join("\n"), false)
+}
+
+/// The words in the table between the markers, in their order.
 fn refused() -> Vec<String> {
     let page = read("docs/messages.md");
     let table = page.split("<!-- refused words -->").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).expect("markers");
@@ -51,18 +84,29 @@ fn refused() -> Vec<String> {
     rows.flat_map(|row| row.split('|').nth(1).unwrap().split(',')).map(|word| word.trim().to_owned()).collect()
 }
 
-/// The line in which `word` occurs first.
-fn first(text: &str, word: &str) -> Option<usize> {
+/// Text in which words can be found, with its line breaks: a line break may split a phrase.
+struct Searchable {
+    lines: String,
+    flat: String,
+}
+
+impl Searchable {
+    fn new(text: &str) -> Self {
+        let lines = text.to_lowercase().replace('’', "'");
+        Self { flat: lines.replace('\n', " "), lines }
+    }
+}
+
+/// The line of the first occurrence of `word`.
+fn first(text: &Searchable, word: &str) -> Option<usize> {
     let part = |c: char| c.is_alphanumeric() || "_-/".contains(c);
-    let lower = text.to_lowercase().replace('’', "'");
-    // A phrase may be broken by the end of a line.
-    let flat = lower.replace('\n', " ");
+    let Searchable { lines, flat } = text;
     let whole = |(start, _): &(usize, &str)| {
         let (before, after) = (flat[..*start].chars().next_back(), flat[start + word.len()..].chars().next());
         !before.is_some_and(part) && !after.is_some_and(part)
     };
     let (start, _) = flat.match_indices(word).find(whole)?;
-    Some(lower[..start].matches('\n').count() + 1)
+    Some(lines[..start].matches('\n').count() + 1)
 }
 
 #[test]
@@ -71,6 +115,7 @@ fn the_prose_has_no_refused_words() {
     assert!(words.len() > 50, "docs/messages.md lists {} words only", words.len());
     let mut found = Vec::new();
     let mut read_all = |file: &Path, text: String| {
+        let text = Searchable::new(&text);
         for word in words.iter().filter(|_| !EXEMPT.contains(&name(file).as_str())) {
             found.extend(first(&text, word).map(|line| format!("{}:{line}: {word:?}", name(file))));
         }
@@ -87,17 +132,46 @@ fn the_prose_has_no_refused_words() {
 }
 
 #[test]
+fn the_comments_have_no_refused_words() {
+    let words: Vec<_> = refused().into_iter().filter(|word| !PAGES_ONLY.contains(&word.as_str())).collect();
+    let mut found = Vec::new();
+    for (place, extension) in CODE {
+        for file in files(place, extension).into_iter().filter(|file| !CODE_EXEMPT.contains(&name(file).as_str())) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let text = Searchable::new(&match extension {
+                "rs" => rust_comments(&text),
+                "py" => python_comments(&text),
+                _ => comments(&text),
+            });
+            for word in &words {
+                found.extend(first(&text, word).map(|line| format!("{}:{line}: {word:?}", name(&file))));
+            }
+        }
+    }
+    assert!(found.is_empty(), "words that docs/messages.md refuses, in comments:\n{}", found.join("\n"));
+}
+
+#[test]
 fn a_refused_word_is_found() {
     let words = refused();
-    let find = |text: &str| words.iter().find_map(|word| Some((first(text, word)?, word.as_str())));
+    let find = |text: &str| {
+        let text = Searchable::new(text);
+        words.iter().find_map(|word| Some((first(&text, word)?, word.as_str())))
+    };
     assert_eq!(find("Fine.\n\nIt is for Whoever reads it.\n"), Some((3, "whoever")));
     assert_eq!(find("The bucket is taken\nover.\n"), Some((1, "taken over")));
     assert_eq!(find("Your bucket, four hours, the hour-glass.\n"), None);
     assert_eq!(find(&prose("`whoever` is code, and\n```\nso is somebody\n```\n", false)), None);
     assert_eq!(find(&comments("name: whoever # for nobody\n")), Some((1, "nobody")));
+    assert_eq!(find(&rust_comments("let whoever = 1;\n    /// For `nobody`, or\n    /// somebody.\n")), Some((3, "somebody")));
+    let [in_text, comment] = ["f(\"nobody / x\");", "g(); / ours"].map(|line| line.replace(" / ", " // "));
+    assert_eq!(find(&rust_comments(&format!("{in_text}\n{comment}\n"))), Some((2, "ours")));
+    assert_eq!(find(&rust_comments("let text = \"whoever\";\n//! It is taken\n//! over.\n")), Some((2, "taken over")));
+    assert_eq!(find(&python_comments("whoever = 1\ndef f():\n    \"\"\"One.\n\n    For nobody.\"\"\"\n")), Some((5, "nobody")));
+    assert_eq!(find(&python_comments("ours = f() # `ours`\n")), None);
 }
 
-/// The anchor of a heading, as forges make it.
+/// The anchor of a heading, as code hosts generate it.
 pub(crate) fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c)).collect::<String>();
     kept.replace(' ', "-")
@@ -108,7 +182,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
 }
 
-/// The targets of the links of a page that are no addresses.
+/// The targets of the links of a page, without URLs.
 fn links(text: &str) -> Vec<String> {
     let prose = prose(text, false);
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -116,7 +190,7 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_lead_somewhere_and_every_page_is_linked() {
+fn links_work_and_every_page_is_linked() {
     let mut linked = BTreeSet::new();
     let mut broken = Vec::new();
     for file in pages() {
@@ -143,7 +217,7 @@ fn links_lead_somewhere_and_every_page_is_linked() {
 }
 
 #[test]
-fn anchors_are_those_of_headings() {
+fn anchors_match_headings() {
     assert_eq!(
         anchors("# A `b.c` d\n\n### In AWS: the operator\n\n```\n# no\n```\n"),
         BTreeSet::from(["a-bc-d".into(), "in-aws-the-operator".into()])

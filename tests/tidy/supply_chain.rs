@@ -1,4 +1,5 @@
-//! What the operator is built from, by deny.toml: licences, sources, bans and duplicates, without a tool beside cargo.
+//! The dependencies of the operator, according to deny.toml: licenses, sources, bans and duplicates, without a tool
+//! other than cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -13,11 +14,11 @@ fn run(command: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Every crate that is built on this machine, tests included.
+/// Every crate that is built on this machine, including those for tests.
 fn packages() -> Vec<Value> {
     let version = run("rustc", &["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    // What was built here was downloaded, so nothing is asked for.
+    // The crates of this build are downloaded already, so nothing is fetched.
     let arguments = ["metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", host];
     let metadata: Value = serde_json::from_str(&run(env!("CARGO"), &arguments)).unwrap();
     metadata["packages"].as_array().unwrap().clone()
@@ -35,7 +36,7 @@ fn listed(name: &str) -> BTreeSet<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether a licence of the expression (SPDX) can be chosen of which all is allowed.
+/// Whether one of the licenses of the SPDX expression can be chosen so that all of its parts are allowed.
 fn acceptable(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "+WITH+");
     let words: Vec<_> = spaced.split_whitespace().map(|word| word.replace("+WITH+", " WITH ")).collect();
@@ -72,7 +73,7 @@ fn one<'a, I: Iterator<Item = &'a str>>(words: &mut std::iter::Peekable<I>, allo
 }
 
 #[test]
-fn licences_are_permissive() {
+fn licenses_are_permissive() {
     let allowed = listed("allow");
     for package in packages() {
         let licence = text(&package, "license");
@@ -110,7 +111,7 @@ fn everything_comes_from_crates_io_with_a_checksum() {
 }
 
 #[test]
-fn nothing_is_banned_or_there_twice() {
+fn nothing_is_banned_or_duplicated() {
     let (banned, skipped) = (listed("deny"), listed("skip"));
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in packages() {
@@ -133,7 +134,7 @@ fn nothing_is_banned_or_there_twice() {
 
 /// What runs with the operator, and nothing that only tests need.
 #[test]
-fn the_bill_of_materials_is_complete() {
+fn the_sbom_is_complete() {
     let printed: Value = serde_json::from_str(&run("python3", &["deploy/sbom.py"])).unwrap();
     assert_eq!((text(&printed, "bomFormat"), text(&printed, "specVersion")), ("CycloneDX", "1.6"));
     let components = printed["components"].as_array().unwrap();

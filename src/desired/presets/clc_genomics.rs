@@ -1,8 +1,8 @@
 //! QIAGEN CLC Server: browse, import from and export to S3.
 //!
-//! Derived: QIAGEN publishes no policy. A CLC connection has no bucket field, it shows the buckets of the account, so
-//! listing them is part of it, and browsing starts at the root of a bucket, so listing has no condition on a prefix.
-//! The server itself talks to S3: no CORS.
+//! Derived, because QIAGEN publishes no policy. A CLC connection has no bucket field: it shows the buckets of the
+//! account, so it needs permission to list them. Browsing starts at the root of a bucket, so listing has no condition
+//! on a prefix. The server itself connects to S3, so CORS is not needed.
 
 use super::{Parts, Scope, allow};
 

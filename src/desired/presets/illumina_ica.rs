@@ -1,6 +1,6 @@
-//! Illumina Connected Analytics, as its guide "Connect AWS S3 Bucket" ends: the browser's CORS rule and three statements. Its
-//! later pages have more rights for buckets with versions, which are added where the bucket has them, and for tags and copies between
-//! projects, which are added only where the spec asks.
+//! Illumina Connected Analytics, as in its guide "Connect AWS S3 Bucket": the CORS rule for browsers and three
+//! statements. Other pages of the guide list more permissions: those for buckets with versions are added if the bucket
+//! has versions, those for tags and for copies between projects only if the spec asks for them.
 
 use super::{Parts, Scope, allow};
 use crate::desired::SpecError;
@@ -8,12 +8,12 @@ use crate::settings::bucket_policy::{BucketStatement, ICA_COPY};
 use crate::settings::cors::CorsRule;
 use crate::vocabulary::policy_language::Effect;
 
-/// Regions where ICA itself has limits, with what they are (guide, table of regions).
+/// Regions with limits in ICA itself, and what the limits are (guide, table of regions).
 pub const LIMITED_REGIONS: [(&str, &str); 1] =
     [("ap-northeast-2", "ICA in South Korea has no BaseSpace Sequence Hub: sequencer integration is limited")];
 
-/// The role with which ICA copies between projects, in the regions where somebody has published a working bucket policy with it.
-/// The names seem to follow a pattern, but one that leaves open which of two regions is meant, so nothing is guessed.
+/// The role with which ICA copies between projects, in the regions for which a working bucket policy was published. The
+/// names seem to follow a pattern, but it does not show which of two regions is meant, so the operator does not guess.
 const COPY_ROLES: [(&str, &str); 2] = [
     ("us-east-1", "arn:aws:iam::079623148045:role/ica_use1_crossacct"),
     ("ap-southeast-2", "arn:aws:iam::079623148045:role/ica_aps2_crossacct"),
@@ -28,7 +28,7 @@ pub(super) fn parts(scope: &Scope<'_>) -> Result<Parts, SpecError> {
     let mut bucket = vec!["s3:PutBucketNotification", "s3:ListBucket", "s3:GetBucketNotification", "s3:GetBucketLocation"];
     let mut objects = vec!["s3:PutObject", "s3:GetObject", "s3:RestoreObject", "s3:DeleteObject"];
     if scope.versioned {
-        // The page on IAM users has another policy for buckets whose versioning is on or suspended.
+        // The page on IAM users has another policy for buckets whose versioning is enabled or suspended.
         bucket.extend(["s3:ListBucketVersions", "s3:GetBucketVersioning"]);
         objects.extend(["s3:DeleteObjectVersion", "s3:GetObjectVersion"]);
     }
@@ -54,7 +54,7 @@ pub(super) fn parts(scope: &Scope<'_>) -> Result<Parts, SpecError> {
     })
 }
 
-/// What the role needs is not on ICA's own page in full; this is what two published bucket policies have that work.
+/// ICA's own page does not list all permissions of the role; these come from two published bucket policies that work.
 fn cross_account_copy(scope: &Scope<'_>) -> Result<Option<BucketStatement>, SpecError> {
     let Some(copy) = scope.illumina_ica.and_then(|ica| ica.cross_account_copy.as_ref()) else { return Ok(None) };
     let known = COPY_ROLES.iter().find(|(region, _)| *region == scope.region).map(|(_, role)| (*role).to_owned());

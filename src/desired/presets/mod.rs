@@ -1,4 +1,5 @@
-//! What each preset supplies: CORS rules and the rights of the user. One file a preset, or a family of them.
+//! What each preset supplies: CORS rules and the permissions of the user. One file per preset, or per family of
+//! presets.
 
 mod clc_genomics;
 mod illumina_ica;
@@ -14,17 +15,17 @@ use crate::vocabulary::policy_language::WrittenConditions;
 
 pub use illumina_ica::LIMITED_REGIONS;
 
-/// What a preset may build on: names that are validated already.
+/// The input of a preset: names that are already validated.
 pub struct Scope<'a> {
     /// ARN of the bucket.
     pub bucket_arn: &'a str,
-    /// ARN pattern of the objects that the policy reaches, by `policy.scope`.
+    /// ARN pattern of the objects that the policy covers, by `policy.scope`.
     pub objects_arn: &'a str,
-    /// The prefix to which listing can be narrowed; `None` when the whole bucket is in scope.
+    /// The prefix to which listing can be limited; `None` if the whole bucket is in scope.
     pub prefix: Option<&'a str>,
     /// Full ARN of the KMS key that encrypts the bucket.
     pub kms_key_arn: Option<&'a str>,
-    /// Whether the bucket has versions, or had them: the spec says so, or the bucket itself.
+    /// Whether the bucket has or had versions, according to the spec or the bucket itself.
     pub versioned: bool,
     /// Region of the bucket.
     pub region: &'a str,
@@ -37,13 +38,13 @@ pub struct Scope<'a> {
 pub struct Parts {
     /// CORS rules; `None` leaves CORS unmanaged.
     pub cors: Option<Vec<CorsRule>>,
-    /// Rights of the user.
+    /// Permissions of the user.
     pub statements: Vec<PolicyStatement>,
-    /// Statements of the bucket's own policy.
+    /// Statements of the bucket policy.
     pub bucket_statements: Vec<BucketStatement>,
 }
 
-/// The parts of `preset` in `scope`, or what they lack.
+/// The parts of `preset` in `scope`, or the error in its options.
 pub fn parts(preset: Preset, scope: &Scope<'_>) -> Result<Parts, SpecError> {
     let mut parts = match preset {
         Preset::IlluminaICA => illumina_ica::parts(scope)?,
@@ -56,8 +57,8 @@ pub fn parts(preset: Preset, scope: &Scope<'_>) -> Result<Parts, SpecError> {
     if let Some(key) = scope.kms_key_arn
         && !matches!(preset, Preset::Custom)
     {
-        // SSE-KMS: reading needs Decrypt, writing GenerateDataKey, multipart writing both; ICA's page asks for Encrypt too.
-        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+        // SSE-KMS: reading needs Decrypt, writing GenerateDataKey, multipart uploads both; ICA's page also lists
+        // Encrypt. https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
         let actions: &[&str] = match preset {
             Preset::ReadOnly => &["kms:Decrypt"],
             Preset::IlluminaICA => &["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
@@ -68,10 +69,11 @@ pub fn parts(preset: Preset, scope: &Scope<'_>) -> Result<Parts, SpecError> {
     Ok(parts)
 }
 
-/// The conditions on the use of the bucket's key: by S3 in the bucket's region, for this bucket. S3 gives KMS the ARN of the object, or that of
-/// the bucket where it uses a bucket key. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context>
+/// The conditions on the use of the bucket's KMS key: through S3 in the bucket's region, for this bucket. S3 passes KMS
+/// the ARN of the object, or the ARN of the bucket if it uses a bucket key.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context>
 pub(super) fn through_s3(scope: &Scope<'_>) -> WrittenConditions {
-    // Outside the partition aws it is not documented which of the two KMS sees.
+    // Outside the partition aws, it is not documented which of the two ARNs KMS receives.
     let partition = names::partition_of(scope.region);
     let hosts = BTreeSet::from(["amazonaws.com", names::dns_suffix(partition)]);
     let services = hosts.into_iter().map(|suffix| format!("s3.{}.{suffix}", scope.region)).collect();

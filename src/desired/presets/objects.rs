@@ -1,4 +1,4 @@
-//! The plain presets: objects under the prefix, to read, to read and write, or to write only.
+//! The plain presets: read, read and write, or only write objects under the prefix.
 
 use super::{Parts, Scope, allow};
 use crate::api::PolicyStatement;
@@ -30,12 +30,12 @@ fn parts(statements: Vec<PolicyStatement>) -> Parts {
     Parts { statements, ..Parts::default() }
 }
 
-/// Clients ask for the region first.
+/// Clients read the region first.
 fn location(scope: &Scope<'_>) -> PolicyStatement {
     allow(Some("Location"), &["s3:GetBucketLocation"], &[scope.bucket_arn])
 }
 
-/// Listing, narrowed to the prefix.
+/// Listing, limited to the prefix.
 fn list(scope: &Scope<'_>, actions: &[&str]) -> PolicyStatement {
     let mut statement = allow(Some("List"), actions, &[scope.bucket_arn]);
     if let Some(prefix) = scope.prefix {

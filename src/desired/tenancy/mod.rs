@@ -1,7 +1,8 @@
-//! What an account allows a connection to do: the rules of `AWSAccount.spec.allowedNamespaces`.
+//! What an account allows a connection to do: the entries of `AWSAccount.spec.allowedNamespaces`.
 //!
-//! The operator's rights in AWS are larger than those of the author of a connection, so whatever a connection names or weakens must be
-//! listed. What that is stands in `reaches.rs`; here it is compared with the rules, before AWS is asked anything.
+//! The operator has more permissions in AWS than the author of a connection, so an entry must list everything that a
+//! connection names or weakens. `reaches.rs` collects that; this module compares it with the entries, before any call
+//! to AWS.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,29 +21,29 @@ use crate::settings::wrong_fields;
 use crate::vocabulary::conditions::Reason;
 use crate::vocabulary::wildcard::rule_matches;
 
-/// Limits of a rule that sets none.
+/// Default limits of an entry.
 const MAX_CONNECTIONS: u32 = 100;
 const MIN_RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What an account grants to one connection, and gives to all.
+/// What an account allows one connection, and the defaults that it gives to all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Terms {
-    /// What connections get that do not say otherwise.
+    /// Defaults for connections that do not set a value.
     pub defaults: AccountDefaults,
-    /// What exists already and may be taken over.
+    /// Which existing resources may be adopted.
     pub adoption: AdoptionRule,
     /// Patterns of reserved S3 actions that statements may allow.
     pub actions: Vec<String>,
     /// Whether the bucket may be emptied on deletion.
     pub force_destroy: bool,
-    /// The namespace, as tags have it: see [`super::DesiredNamespace`].
+    /// The namespace, as its tag has it: see [`super::DesiredNamespace`].
     pub namespace: Option<String>,
-    /// Whether it may go on with what an earlier namespace of its name had.
+    /// Whether it may continue to use what an earlier namespace of the same name managed.
     pub inherits: bool,
-    /// ARNs by which policies know the operator, once it is signed in: see [`super::names::principals`].
+    /// ARNs by which policies can name the operator, once it is signed in: see [`super::names::principals`].
     pub operator: Vec<String>,
-    /// What was allowed by what, for people.
+    /// The decisions of the entry, for people.
     #[serde(skip)]
     pub report: Report,
 }
@@ -61,7 +62,7 @@ impl Terms {
         }
     }
 
-    /// Of an account that is not known: objects are taken to be allowed.
+    /// Terms for an account that is not known: everything is assumed to be allowed.
     pub fn of_unknown_account() -> Self {
         let adoption = AdoptionRule { buckets: true, users: true, policies: true, ..AdoptionRule::default() };
         Self { adoption, actions: vec!["*".to_owned()], force_destroy: true, ..Self::default() }
@@ -73,41 +74,41 @@ impl Terms {
     }
 }
 
-/// Why a connection may not use an account.
+/// Why a connection is not allowed to use an account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// In one word.
+    /// The reason of the condition.
     pub reason: Reason,
-    /// Why, and who can change that.
+    /// The cause, and who can change it.
     pub message: String,
-    /// What the rule that allows most says of each reach.
+    /// The decisions of the entry that allows most.
     pub report: Report,
 }
 
-/// Which rule allowed or refused what.
+/// What an entry allowed and refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Name of the AWSAccount.
     pub account: String,
-    /// The rule, by its place in `allowedNamespaces`.
+    /// Index of the entry in `allowedNamespaces`.
     pub rule: usize,
-    /// What it says of each reach.
+    /// Its decision on each reach.
     pub decisions: Vec<Decision>,
 }
 
-/// What a rule says of one reach.
+/// The decision of an entry on one reach.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What is reached.
+    /// The reach.
     pub reach: Reach,
-    /// Whether the rule allows it.
+    /// Whether the entry allows it.
     pub allowed: bool,
-    /// What of the rule says so.
+    /// The part of the entry that decided.
     pub why: String,
 }
 
 impl Report {
-    /// What is refused.
+    /// The refused reaches.
     pub fn refused(&self) -> impl Iterator<Item = &Decision> {
         self.decisions.iter().filter(|decision| !decision.allowed)
     }
@@ -126,21 +127,21 @@ impl fmt::Display for Report {
 /// Labels of a namespace.
 pub type Labels = BTreeMap<String, String>;
 
-/// Whether the labels of `namespace` decide anything in `account`.
+/// Whether the labels of `namespace` matter in `account`.
 pub fn asks_labels(account: &AWSAccountSpec, namespace: &str) -> bool {
     account.allowed_namespaces.iter().any(|rule| rule.selector.is_some() && named(rule, namespace))
 }
 
-/// Whether any rule of `account` can allow something to `namespace`, as far as its name tells.
+/// Whether any entry of `account` could allow something to `namespace`, judging by its name alone.
 pub fn admits(account: &AWSAccountSpec, namespace: &str) -> bool {
     account.allowed_namespaces.iter().any(|rule| named(rule, namespace))
 }
 
-/// The terms on which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`; or why it may not. One rule
-/// must allow all of it. What its status says is believed.
+/// The terms on which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`, or
+/// why it may not. One entry must allow everything. Trusts the status of `object`.
 pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Terms, Refusal> {
     let (name, namespace) = (account.name_any(), object.namespace().unwrap_or_default());
-    // It would never go.
+    // Otherwise the account could never be deleted.
     if account.metadata.deletion_timestamp.is_some() && !claims::has(object) {
         let message = format!(
             "AWSAccount {name} is being deleted and takes no new connections: delete this BucketConnection, or create one that names another AWSAccount in accountRef"
@@ -175,15 +176,15 @@ pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, e
     Err(Refusal { reason: Reason::NotAllowed, message, report })
 }
 
-/// The terms on which `object` is deleted. Deletion asks no rules, or keys would be left behind that nobody can remove; only to destroy what is
-/// in the bucket is more than that.
+/// The terms on which `object` is deleted. Deletion ignores the entries, because otherwise keys could stay behind that
+/// no one can delete. Only destroying the contents of the bucket needs an entry.
 pub fn deletion_terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount) -> Terms {
     let namespace = object.namespace().unwrap_or_default();
     let force_destroy = rules_for(&account.spec, &namespace, labels).any(|(_, rule)| rule.force_destroy);
     Terms { defaults: account.spec.defaults.clone(), force_destroy, ..Terms::default() }
 }
 
-/// The rules that are for a namespace, with their places.
+/// The entries that apply to a namespace, with their indexes.
 fn rules_for<'a>(
     account: &'a AWSAccountSpec,
     namespace: &'a str,
@@ -194,13 +195,13 @@ fn rules_for<'a>(
     })
 }
 
-/// A rule with a field that nobody knows allows nothing: the field may have been meant to narrow it.
+/// An entry with an unknown field allows nothing: the field may have been meant to narrow the entry.
 fn misspelled(rule: &NamespaceRule) -> Option<Decision> {
     let why = format!("the rule counts for nothing: {}", wrong_fields(&rule.unknown)?);
     Some(Decision { reach: Reach::new("everything", Need::Statements), allowed: false, why })
 }
 
-/// What `rule` says of `reach`.
+/// The decision of `rule` on `reach`.
 fn decide(reach: &Reach, rule: &NamespaceRule, account: &AWSAccountSpec) -> Decision {
     let (allowed, why) = match &reach.need {
         Need::Bucket(name) => listed("buckets", &rule.buckets, name),
@@ -247,7 +248,7 @@ fn listed(field: &str, patterns: &[String], value: &str) -> (bool, String) {
     fits.map_or_else(|| (false, shown("allowed", patterns)), |pattern| (true, format!("{field}: {pattern}")))
 }
 
-/// Policies go by the tags that the platform gives, so one of those is overridden only where the rule names it.
+/// Policies can depend on the tags that the platform sets, so a connection overrides one only if the entry names it.
 fn tag(key: &str, rule: &NamespaceRule, account: &AWSAccountSpec) -> (bool, String) {
     let of_account = account.defaults.tags.keys().any(|default| default.eq_ignore_ascii_case(key));
     if of_account {
@@ -281,7 +282,7 @@ fn named(rule: &NamespaceRule, namespace: &str) -> bool {
     (rule.names.is_empty() && rule.selector.is_some()) || rule.names.iter().any(|pattern| rule_matches(pattern, namespace))
 }
 
-/// Whether `selector` selects `labels`; one that Kubernetes would refuse selects nothing.
+/// Whether `selector` selects `labels`; an invalid selector selects nothing.
 fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
     Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }

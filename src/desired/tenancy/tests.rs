@@ -54,7 +54,7 @@ fn copy(copy: Value) -> Value {
     json!({ "preset": "IlluminaICA", "illuminaICA": { "crossAccountCopy": copy } })
 }
 
-/// Each reach is refused where its field of the rule is omitted, and allowed by just that.
+/// Each reach is refused if its field of the entry is omitted, and allowed if only that field lists it.
 #[test]
 fn nothing_is_allowed_that_is_not_listed() {
     let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
@@ -180,7 +180,7 @@ fn what_takes_more_than_one_field_of_a_rule() {
             "policy.statements[0].actions s3:putbuckettagging (actions: s3:PutBucketC*)",
         ),
         (named(json!(["s3:PutBucketCORS"])), json!({ "statements": true, "actions": ["s3:PutBucketCors"] }), ""),
-        // Beside a wildcard of the user's policy the operator denies; in a bucket policy it cannot.
+        // For a wildcard in the user's policy the operator adds a Deny; in a bucket policy it cannot.
         (named(json!(["s3:*"])), statements.clone(), ""),
         (let_in(json!(["s3:*"])), statements.clone(), "bucket.policyStatements[A] s3:* (actions: none)"),
         (let_in(json!(["s3:*"])), json!({ "statements": true, "actions": ["s3:*"] }), ""),
@@ -205,7 +205,7 @@ fn what_takes_more_than_one_field_of_a_rule() {
     }
 }
 
-/// The platform's own tags are attributes that policies go by.
+/// Policies can depend on the platform's tags.
 #[test]
 fn tags_of_the_account_are_overridden_only_where_they_are_listed() {
     let mut account = rule(json!({ "tags": ["*"] }));
@@ -236,7 +236,7 @@ fn a_namespace_has_so_many_connections() {
     assert!(asked(&account(json!(null)), 99) && !asked(&account(json!(null)), 100));
 }
 
-/// Deletion asks no rules, but for what destroys objects.
+/// Deletion ignores the entries, except for what destroys objects.
 #[test]
 fn what_is_destroyed_on_deletion_is_for_the_rules_to_say() {
     let allowed = |change: Value| {
@@ -314,7 +314,7 @@ fn an_account_that_is_being_deleted_takes_no_new_connections() {
     let refusal = terms(&object, &Labels::new(), &account, 0).unwrap_err();
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.starts_with("AWSAccount research is being deleted and takes no new connections: "));
-    // One that has something there goes on until it is deleted itself.
+    // A connection that owns something continues until it is deleted itself.
     object.status =
         serde_json::from_value(json!({ "bucket": { "arn": "arn:aws:s3:::lab-a-data", "region": "eu-west-1" } })).unwrap();
     assert!(terms(&object, &Labels::new(), &account, 0).is_ok());

@@ -1,7 +1,9 @@
-//! Deny statements that could shut the operator out of the bucket's policy: only the account's root user could take them back.
+//! Deny statements that could lock the operator out of the bucket policy: only the account's root user could remove
+//! them.
 //!
-//! A Deny that reaches the calls on the policy is accepted only where it is surely not about the operator: its principals are others, or one
-//! of its conditions is never met by the operator's requests. What cannot be known, such as the network of the operator, does not count.
+//! A Deny that covers the calls on the policy is accepted only if it certainly does not apply to the operator: its
+//! principals exclude the operator, or the operator's requests never meet one of its conditions. Conditions on values
+//! that the operator cannot know, such as its network, do not count.
 
 use super::statement::BucketStatement;
 use crate::vocabulary::policy_language::Effect;
@@ -11,16 +13,16 @@ const POLICY_CALLS: [&str; 3] = ["s3:getbucketpolicy", "s3:putbucketpolicy", "s3
 /// The versions of TLS that the operator speaks.
 const NEWEST_TLS: f64 = 1.3;
 
-/// Whom the operator is signed in as.
+/// The identity that the operator is signed in as.
 pub(super) struct Operator<'a> {
     /// Its account.
     pub(super) account_id: &'a str,
-    /// ARNs by which policies know it. `*` stands for a path that is not known. None at all: nobody is signed in, and nobody is
-    /// locked out.
+    /// ARNs by which policies can name the operator. `*` replaces an unknown path. Empty if the operator is not signed
+    /// in: then nothing locks it out.
     pub(super) arns: &'a [String],
 }
 
-/// Whether a statement could shut the operator out of the bucket's policy.
+/// Whether a statement could lock the operator out of the bucket policy.
 pub(super) fn locks_out(statement: &BucketStatement, bucket_arn: &str, operator: &Operator<'_>) -> bool {
     let policy_call = |action: &String| {
         let action = action.to_lowercase();
@@ -37,7 +39,7 @@ pub(super) fn locks_out(statement: &BucketStatement, bucket_arn: &str, operator:
 }
 
 impl Operator<'_> {
-    /// The exception that a statement has to make, for people.
+    /// The exception that a statement must make, for people.
     pub(super) fn exception(&self) -> String {
         let arns: Vec<_> = self.arns.iter().map(String::as_str).collect();
         format!("ArnNotLike aws:PrincipalArn [{}]", arns.join(", "))
@@ -52,12 +54,13 @@ impl Operator<'_> {
                 account || self.may_be(name) || !(name.starts_with("arn:") || other_account)
             }),
             "Service" => false,
-            // The account itself by its canonical id, and roles that are assumed with a web identity.
+            // CanonicalUser (the account itself by its canonical id) and Federated (roles that are assumed with a web
+            // identity).
             _ => true,
         }
     }
 
-    /// Whether a condition is surely not met by any request of the operator.
+    /// Whether no request of the operator can meet a condition.
     fn never_meets(&self, test: &str, key: &str, values: &[String]) -> bool {
         let test = test.to_lowercase();
         let test = test.strip_suffix("ifexists").unwrap_or(&test);
@@ -81,7 +84,7 @@ impl Operator<'_> {
         }
     }
 
-    /// Whether a pattern may stand for the operator.
+    /// Whether a pattern could match the operator.
     fn may_be(&self, pattern: &str) -> bool {
         let role = |arn: &String| {
             let name = arn.rsplit('/').next().unwrap_or_default();
@@ -95,12 +98,12 @@ impl Operator<'_> {
         !self.arns.is_empty() && (pattern.contains("${") || self.arns.iter().any(|arn| policy_matches(pattern, arn) || role(arn)))
     }
 
-    /// Whether a pattern stands for the operator whatever is not known of it.
+    /// Whether a pattern matches the operator for certain, whatever the unknown parts of its ARN are.
     fn surely_is(&self, pattern: &str, test: &str) -> bool {
         let stands_for = |arn: &String| match test {
             "stringnotequals" => pattern == arn,
             "stringnotlike" => policy_matches(pattern, arn),
-            // Of the six parts of an ARN each is compared by itself.
+            // Each of the six parts of an ARN is compared separately.
             _ => {
                 let (ours, theirs): (Vec<_>, Vec<_>) = (arn.splitn(6, ':').collect(), pattern.splitn(6, ':').collect());
                 ours.len() == theirs.len() && theirs.iter().zip(ours).all(|(pattern, part)| policy_matches(pattern, part))
@@ -188,7 +191,7 @@ mod tests {
         // One condition that is never met is enough.
         let both = json!({ "conditions": { "NotIpAddress": { "aws:SourceIp": ["10.0.0.0/8"] }, "ArnNotEquals": { "aws:PrincipalArn": [USER] } } });
         assert!(!locked(&both, &[USER]));
-        // A role whose path is not known is excepted on any path, or not at all.
+        // A role with an unknown path is excepted on any path, or not at all.
         let role = ["arn:aws:iam::123456789012:role/operator", "arn:aws:iam::123456789012:role/*/operator"];
         for (pattern, expected) in [
             ("arn:aws:iam::123456789012:role/operator", true),
@@ -211,7 +214,7 @@ mod tests {
             assert!(!locked(&statement, &[USER]), "{statement}");
         }
         assert!(locked(&json!({ "actions": ["s3:Put*"], "resources": [ARN] }), &[USER]));
-        // Without anybody signed in only a Deny for everybody is told.
+        // If the operator is not signed in, only a Deny for all principals is reported.
         assert!(locked(&json!({}), &[]));
         assert!(!locked(&json!({ "principals": { "AWS": [USER] } }), &[]));
     }

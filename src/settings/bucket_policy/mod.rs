@@ -1,11 +1,12 @@
-//! The bucket's policy: statements of the spec, the TLS rule and what a preset adds, in one read and one write.
+//! The bucket policy: statements of the spec, the TLS rule and what a preset adds, in one read and one write.
 //!
-//! Ours are told apart by their Sid, and by the sealed status, which remembers what we wrote. All other statements are foreign, also one
-//! under a Sid that the spec has, and are sent back in the very words in which they were read. The last statement that goes takes the
-//! policy with it.
+//! Managed statements are recognized by their Sid and by the sealed status, which records what the operator wrote. All
+//! other statements are foreign, even one with a Sid that the spec lists. The operator sends foreign statements back
+//! exactly as it read them. If the last statement is removed, the policy is deleted.
 //!
-//! A Deny of ours is never removed by omission. While the spec has no `policyStatements` at all, what stood there stays; once it
-//! has the list, a Deny that is not in it any more is removed only where `bucket.allowWeaker` names `policyStatements`.
+//! Omitting a Deny never removes it. While the spec has no `policyStatements` at all, existing statements stay. Once
+//! the spec has the list, a Deny that is no longer in it is removed only if `bucket.allowWeaker` names
+//! `policyStatements`.
 //!
 //! Written after the public access block, which refuses public policies.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>
@@ -35,15 +36,16 @@ use trouble::{Version, unknown_principal, version};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 const LIMIT: usize = 20_480;
 
-/// What a spec says of the bucket policy.
+/// The bucket policy in a spec.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketPolicySpec {
-    /// Statements of the bucket policy, by sid. Statements of others stay. Omitted: what is there stays. An Allow that leaves the
-    /// list leaves the bucket, and an empty list removes all that stood here; a Deny goes only where bucket.allowWeaker names
-    /// policyStatements.
+    /// Statements of the bucket policy, by sid. Foreign statements stay. Omitted: the policy is left as it is. An Allow
+    /// that you remove from the list is removed from the bucket, and an empty list removes all statements that this
+    /// list had; a Deny is removed only if bucket.allowWeaker names policyStatements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    // Not a list-map: if a list-map becomes empty, server-side apply removes the field, and an omitted field means
+    // "left as it is".
     #[schemars(length(max = 20))]
     #[x_kube(validation = Rule::new("self.all(statement, self.exists_one(other, other.sid == statement.sid))").message("each of policyStatements needs a sid of its own"))]
     pub policy_statements: Option<Vec<BucketStatement>>,
@@ -56,41 +58,41 @@ pub struct BucketPolicySpec {
 /// The setting.
 pub struct BucketPolicy;
 
-/// The statements that are wanted.
+/// The desired statements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DesiredPolicy {
-    /// Ours, in AWS's policy language.
+    /// The desired statements, in AWS's policy language.
     pub ours: Vec<Value>,
-    /// Sids of statements that were ours and are not any more.
+    /// Sids of statements that were managed and are removed.
     #[serde(skip)]
     pub dropped: Vec<String>,
-    /// Sids of statements that were ours and are left alone.
+    /// Sids of statements that were managed and are left as they are.
     #[serde(skip)]
     pub left: Vec<String>,
-    /// Sids of the spec that we have not written so far: a statement that is there under one of them is of others.
+    /// Sids of the spec that the operator has not written yet: an existing statement with one of these Sids is foreign.
     #[serde(skip)]
     pub fresh: BTreeSet<String>,
 }
 
-/// A bucket's policy, each part as it is written.
+/// A bucket policy, each part as the original text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyText {
-    /// What stands before the statements: as a rule `"Version":…` and, where there is one, `"Id":…`.
+    /// The parts before the statements: usually `"Version":…`, and `"Id":…` if there is one.
     pub head: Vec<String>,
-    /// The statements. None at all deletes the policy.
+    /// The statements. An empty list deletes the policy.
     pub statements: Vec<String>,
-    /// What stands after them.
+    /// The parts after the statements.
     pub tail: Vec<String>,
 }
 
 impl PolicyText {
-    /// A policy that has nothing yet.
+    /// An empty policy.
     fn new() -> Self {
         Self { head: vec!["\"Version\":\"2012-10-17\"".to_owned()], ..Self::default() }
     }
 
-    /// The parts of a policy's text; `None` for what is no policy.
+    /// Splits the text of a policy; `None` if it is not a policy.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str::<Value>(text).ok()?.as_object()?;
         let all = parts(text);
@@ -101,8 +103,8 @@ impl PolicyText {
         Some(Self { head: owned(&all[..at]), statements: owned(&statements), tail: owned(&all[at + 1..]) })
     }
 
-    /// The text of the policy. The statements are a list even where a single one was none: once ours stood beside it, nothing tells
-    /// any more how it was.
+    /// The text of the policy. The statements are always a list, even if the policy had a single statement without a
+    /// list: once the operator has added a statement, the original form is unknown.
     pub fn text(&self) -> String {
         let statements = format!("\"Statement\":[{}]", self.statements.join(","));
         let all: Vec<_> = self.head.iter().chain([&statements]).chain(&self.tail).map(String::as_str).collect();
@@ -150,11 +152,12 @@ impl Setting for BucketPolicy {
         }
         let there = |name: &String| ours.iter().any(|statement| sid(statement) == name);
         let known = || context.earlier(SettingId::BucketPolicy).iter();
-        // No spec can have a Sid that begins like ours.
+        // A Sid in the spec cannot begin like the operator's own.
         let new = listed.iter().map(|statement| &statement.sid).filter(|sid| !known().any(|name| name == *sid));
         let fresh = new.cloned().collect();
         let earlier = known().filter(|name| !there(name)).cloned();
-        // A preset's Allow goes with its option; what a list had goes only where there is still a list.
+        // A preset's Allow is removed with its option. The statements of a list are removed only while the spec still
+        // has a list.
         let (dropped, left): (Vec<_>, Vec<_>) = earlier.partition(|name| spec.policy_statements.is_some() || *name == ICA_COPY);
         let managed = spec.policy_statements.is_some() || !ours.is_empty() || !dropped.is_empty();
         Ok(managed.then_some(DesiredPolicy { ours, dropped, left, fresh }))
@@ -162,7 +165,7 @@ impl Setting for BucketPolicy {
 
     fn reaches(spec: &BucketPolicySpec) -> Vec<Reach> {
         let BucketPolicySpec { policy_statements, tls } = spec;
-        // Both statements for TLS only refuse.
+        // Both statements for TLS only deny.
         let _ = tls.as_ref().map(|TlsSpec { minimum_version: _ }| ());
         let statements = policy_statements.as_deref().unwrap_or_default();
         let any = (!statements.is_empty()).then(|| Reach::new(Self::FIELD, Need::Statements));
@@ -257,7 +260,7 @@ impl Setting for BucketPolicy {
     }
 }
 
-/// What is wrong with a statement of the spec.
+/// The error in a statement of the spec.
 fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
     let sid = &statement.sid;
     if let Some(text) = wrong_fields(&statement.unknown) {
@@ -276,7 +279,7 @@ fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
     foreign_resource(statement, context.bucket_arn)
 }
 
-/// A statement may name this bucket and its objects only; S3 refuses others, but says less.
+/// A statement may name only this bucket and its objects. S3 refuses others too, but its error says less.
 fn foreign_resource(statement: &BucketStatement, bucket_arn: &str) -> Option<String> {
     let own = |resource: &&String| {
         *resource == bucket_arn || resource.strip_prefix(bucket_arn).is_some_and(|rest| rest.starts_with('/'))
@@ -289,7 +292,7 @@ fn public(name: &str) -> String {
     format!("lets everyone in by the statement {name}")
 }
 
-/// Where the spec has what a statement stands for.
+/// The field of the spec that a statement comes from.
 fn path(name: &str) -> String {
     match name {
         ICA_COPY => "illuminaICA.crossAccountCopy".to_owned(),

@@ -1,4 +1,5 @@
-//! One statement of a bucket policy: as users write it, those of ours, and which are public.
+//! One statement of a bucket policy: as users write it, the statements that the operator adds, and which statements are
+//! public.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::settings::reach::{Need, Reach};
 use crate::settings::reserved::is_reserved;
 use crate::vocabulary::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
 
-/// What all Sids of our own making begin with.
+/// Prefix of all Sids that the operator chooses.
 pub const OUR_PREFIX: &str = "BucketConnection";
 /// Sid of the statement for the role with which ICA copies between projects.
 pub const ICA_COPY: &str = "BucketConnectionICACopy";
@@ -24,7 +25,7 @@ pub(super) const TLS_VERSION: &str = "BucketConnectionTLSVersion";
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct BucketStatement {
-    /// Identifies the statement among all of the bucket policy: letters and digits.
+    /// Identifies the statement within the bucket policy: letters and digits.
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]+$') && !self.startsWith('BucketConnection')").message("sid may contain letters and digits only, and must not begin with BucketConnection"))]
     #[schemars(length(min = 1, max = 64))]
     pub sid: String,
@@ -32,7 +33,7 @@ pub struct BucketStatement {
     /// Allow or Deny.
     pub effect: Effect,
 
-    /// Whom it is about, by kind: AWS (ARNs, account ids or *), Service, Federated or CanonicalUser.
+    /// The principals, by kind: AWS (ARNs, account ids or *), Service, Federated or CanonicalUser.
     #[x_kube(validation = Rule::new("size(self) > 0 && self.all(kind, kind in ['AWS','Service','Federated','CanonicalUser'])").message("principals has at least one of AWS, Service, Federated and CanonicalUser"))]
     #[schemars(schema_with = "principals")]
     pub principals: BTreeMap<String, Vec<String>>,
@@ -53,7 +54,7 @@ pub struct BucketStatement {
     #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 
-    /// Fields that a statement does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
@@ -67,7 +68,7 @@ fn principals(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-/// How requests must be encrypted on their way.
+/// How requests must be encrypted in transit.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSpec {
@@ -86,7 +87,7 @@ pub enum TlsVersion {
 }
 
 impl BucketStatement {
-    /// What it allows that an account must allow first. Whoever it lets in may be the connection's own user.
+    /// What it allows that an account must allow first. A principal that it lets in may be the connection's own user.
     pub(super) fn reaches(&self) -> Vec<Reach> {
         let Self { sid, effect, principals: _, actions, resources: _, conditions: _, unknown: _ } = self;
         let field = format!("bucket.policyStatements[{sid}]");
@@ -115,7 +116,7 @@ impl BucketStatement {
     }
 }
 
-/// Whether the version alone also refuses plain HTTP is not documented, so there are two statements.
+/// It is not documented whether the TLS version alone also refuses plain HTTP, so there are two statements.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html#example-object-tls-version>
 pub(super) fn tls(spec: &TlsSpec) -> [BucketStatement; 2] {
     let version = json!(spec.minimum_version).as_str().unwrap_or_default().to_owned();
@@ -134,7 +135,7 @@ pub(super) fn tls(spec: &TlsSpec) -> [BucketStatement; 2] {
     ]
 }
 
-/// The condition keys that narrow a statement for everyone to some, when their values are fixed.
+/// The condition keys that make a statement for everyone non-public if their values are fixed.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>
 const NARROWING: [&str; 14] = [
     "aws:sourceip",
@@ -153,7 +154,7 @@ const NARROWING: [&str; 14] = [
     "s3:dataaccesspointaccount",
 ];
 
-/// Whether a statement lets everyone in, as AWS means "public": an Allow for `*` that no condition with fixed values narrows.
+/// Whether a statement is public as AWS defines it: an Allow for `*` that no condition with fixed values narrows.
 pub(super) fn is_public(statement: &Canonical) -> bool {
     let everyone = statement.get("NotPrincipal").is_some()
         || statement.get("Principal").and_then(Value::as_object).is_some_and(|kinds| kinds.values().any(has_star));
@@ -175,7 +176,7 @@ fn narrowed(conditions: &Conditions) -> bool {
     })
 }
 
-/// A value that means some; AWS takes ranges wider than /8 (/32 with IPv6) for everyone.
+/// A value that matches only some callers; AWS treats ranges wider than /8 (/32 with IPv6) as public.
 fn is_fixed(key: &str, value: &str) -> bool {
     if value.contains(['*', '?']) || value.contains("${") {
         return false;
@@ -184,8 +185,8 @@ fn is_fixed(key: &str, value: &str) -> bool {
     key != "aws:sourceip" || value.split_once('/').is_none_or(|(_, bits)| bits.parse::<u8>().is_ok_and(|bits| bits >= widest))
 }
 
-/// Whether the new Deny refuses all that the old one does, as far as that can be seen: more actions and resources, all else
-/// equal, but for a higher TLS version.
+/// Whether the new Deny certainly refuses everything that the old one refuses: more actions and resources, and
+/// otherwise equal, except for a higher TLS version.
 pub(super) fn covers(new: &Canonical, old: &Canonical) -> bool {
     let same = |element: &str| new.get(element) == old.get(element);
     let list = |statement: &Canonical, element: &str| statement.get(element).and_then(strings).unwrap_or_default();

@@ -82,7 +82,7 @@ fn the_last_statement_that_goes_takes_the_policy_with_it() {
     assert_eq!(BucketPolicy::change(&desired(json!({ "policyStatements": [] }), &["Mine"]).unwrap(), None), None);
 }
 
-/// What the spec says, and how AWS may tell the same.
+/// The statement of the spec, and other forms in which AWS may return it.
 #[test]
 fn the_same_in_other_words_is_no_difference() {
     let live = policy(&[
@@ -144,7 +144,7 @@ fn public_statements() {
     for kind in ["AWS", "Federated", "Service", "CanonicalUser"] {
         assert!(public(json!({}), json!({ kind: ["*"] })), "{kind}");
     }
-    // What a spec cannot say, but a policy may have.
+    // Forms that a spec cannot have, but a policy may.
     let empty = json!({ "Effect": "Allow", "Principal": "*", "Condition": { "StringEquals": { "aws:SourceArn": [] } } });
     assert!(is_public(&canonical_statement(&empty).unwrap()));
     assert!(!public(json!({}), json!({ "AWS": ["123456789012"], "Service": ["logging.s3.amazonaws.com"] })));
@@ -201,7 +201,7 @@ fn a_statement_of_others_is_not_replaced_by_naming_it() {
     assert!(replaced.foreign.is_empty() && !replaced.write.statements.contains(&FOREIGN.to_owned()));
 }
 
-/// A policy variable is plain text in a policy of the old version, and its version is also that of statements of others.
+/// A policy variable is plain text in a policy of the old version, and the version also applies to foreign statements.
 #[test]
 fn a_variable_needs_the_version_that_has_them() {
     let spec = || {
@@ -219,7 +219,7 @@ fn a_variable_needs_the_version_that_has_them() {
         ..policy(statements)
     };
     let version = "\"Version\":\"2008-10-17\"";
-    // Raised, and told; the Id stays where it was.
+    // Raised, and reported; the Id stays in its place.
     for (head, raised) in [
         (vec!["\"Id\":\"x\"", version], vec!["\"Id\":\"x\"", "\"Version\":\"2012-10-17\""]),
         (vec![], vec!["\"Version\":\"2012-10-17\""]),
@@ -230,10 +230,10 @@ fn a_variable_needs_the_version_that_has_them() {
         assert_eq!(change.diffs[0].live, Some(json!("2008-10-17")));
         assert_eq!(self::change(spec(), &[], &change.write), None, "and then it rests");
     }
-    // The version stands after the statements.
+    // The version comes after the statements.
     let tail = PolicyText { tail: vec![version.to_owned()], ..old(&[], &[&plain]) };
     assert_eq!(change(spec(), &[], &tail).unwrap().write.tail, ["\"Version\":\"2012-10-17\""]);
-    // It would change what the other one means, also once ours is there already.
+    // A new version would change what the foreign statement means, even if the managed one is already there.
     let mine = desired(spec(), &[]).unwrap().ours.remove(0).to_string();
     for statements in [vec![plain.as_str(), literal.as_str()], vec![plain.as_str(), literal.as_str(), mine.as_str()]] {
         let blocked = change(spec(), &[], &old(&[version], &statements)).unwrap().blocked.unwrap();
@@ -244,7 +244,7 @@ fn a_variable_needs_the_version_that_has_them() {
         );
         assert!(blocked.contains("statement 2 (Sid Theirs), which is not managed here, has ${…} as plain text"), "{blocked}");
     }
-    // Without a variable of ours, or with the new version, nothing of this matters.
+    // Without a variable in a managed statement, or with the new version, none of this matters.
     let without = json!({ "policyStatements": [statement("Mine", "Allow")] });
     let change_of = change(without, &[], &old(&[version], &[&literal])).unwrap();
     assert_eq!((change_of.blocked, change_of.write.head), (None, vec![version.to_owned()]));

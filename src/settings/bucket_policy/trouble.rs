@@ -1,4 +1,4 @@
-//! Statements of others that stand in the way of ours, which AWS refuses without naming them.
+//! Foreign statements that block a write of the managed ones: AWS refuses the write without naming them.
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ const OLD: &str = "2008-10-17";
 const NEW: &str = "2012-10-17";
 
 impl PolicyText {
-    /// Its version. In the old one, which is that of a policy that has none, policy variables (`${aws:username}`) are plain text.
+    /// Its version. In the old version, which also applies to a policy without a version, policy variables
+    /// (`${aws:username}`) are plain text.
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>
     pub(super) fn version(&self) -> String {
         let text = self.head.iter().chain(&self.tail).find(|part| part.starts_with("\"Version\""));
@@ -18,7 +19,7 @@ impl PolicyText {
         version.unwrap_or_else(|| OLD.to_owned())
     }
 
-    /// Gives it the version that knows policy variables.
+    /// Sets the version that supports policy variables.
     pub(super) fn raise(&mut self) {
         let text = format!("\"Version\":\"{NEW}\"");
         match self.head.iter_mut().chain(&mut self.tail).find(|part| part.starts_with("\"Version\"")) {
@@ -28,18 +29,19 @@ impl PolicyText {
     }
 }
 
-/// What the version of the policy `live` means for the statements `ours`, beside which the `foreign` ones stay.
+/// Whether the version of the policy `live` fits the managed statements `ours`, next to which the `foreign` ones stay.
 #[derive(Debug, PartialEq)]
 pub(super) enum Version {
-    /// It can stay as it is.
+    /// It stays as it is.
     Stays,
-    /// It is raised, from this one: no foreign statement means anything else by that.
+    /// It is raised, from the first to the second: this changes the meaning of no foreign statement.
     Raised(String, &'static str),
     /// It cannot be raised.
     Stuck(String),
 }
 
-/// Whether `live` must have another version for what `ours` say; `foreign` has the number of each foreign statement in the policy.
+/// Whether `live` needs another version for the statements `ours`; `foreign` has the number of each foreign statement
+/// in the policy.
 pub(super) fn version(live: Option<&PolicyText>, ours: &[Value], foreign: &[(usize, &str)]) -> Version {
     let has_variable = |text: &str| text.contains("${");
     let (Some(live), Some(needs)) = (live, ours.iter().find(|statement| has_variable(&statement.to_string()))) else {
@@ -67,8 +69,8 @@ fn named(number: usize, statement: &Value) -> String {
     }
 }
 
-/// Where the principal is that AWS does not know, as far as the policy that was sent shows it. The id of a user or role stands where the
-/// ARN was once what it names is gone; AWS takes no policy with one.
+/// The position of the principal that AWS does not know, as far as the policy that was sent shows it. Once a user or
+/// role is deleted, the policy shows its id instead of its ARN, and AWS refuses a policy with such an id.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
 pub(super) fn unknown_principal(policy: &PolicyText) -> Option<String> {
     let (mut dead, mut doubtful) = (Vec::new(), Vec::new());

@@ -1,7 +1,8 @@
-//! Lifecycle rules of the bucket, told apart by their id.
+//! Lifecycle rules of the bucket. An id identifies each rule.
 //!
-//! Ours are those that we wrote, as the sealed status remembers. All others are foreign, also one under an id that the spec has, and are
-//! sent back as they were read, in the very form in which they were written, with the bucket's smallest size for transitions.
+//! Managed rules are those that the operator wrote, as the sealed status records. All others are foreign, even one with
+//! an id that the spec lists. The operator sends foreign rules back in the form in which it read them, together with
+//! the bucket's smallest size for transitions.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
 
 mod rule;
@@ -22,14 +23,16 @@ use crate::vocabulary::problem::{Class, Problem};
 use rule::STORAGE_CLASSES;
 pub use rule::*;
 
-/// What S3 sets for the smallest object that transitions take, where a write names none.
+/// The default of S3 for the smallest object that transitions apply to, if a write names none.
 const DEFAULT_SIZE: &str = "all_storage_classes_128K";
 
-/// Lifecycle rules, by id. Rules of others stay. Omitted: all rules are left as they are.
+/// Lifecycle rules, by id. Foreign rules stay. Omitted: all rules are left as they are.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct LifecycleSpec {
-    /// The rules. A rule that leaves the list leaves the bucket; an empty list removes those that stood here, and no others.
-    // Not a list-map: of one that gets empty, server-side apply leaves nothing, and nothing means "left alone".
+    /// The rules. A rule that you remove from the list is removed from the bucket; an empty list removes all rules that
+    /// this list had, and no others.
+    // Not a list-map: if a list-map becomes empty, server-side apply removes the field, and an omitted field means
+    // "left as it is".
     #[schemars(length(max = 100))]
     #[x_kube(validation = Rule::new("self.all(rule, self.exists_one(other, other.id == rule.id))").message("each lifecycle rule needs an id of its own"))]
     pub rules: Vec<LifecycleRule>,
@@ -38,25 +41,25 @@ pub struct LifecycleSpec {
 /// The setting.
 pub struct Lifecycle;
 
-/// The rules that are wanted.
+/// The desired rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DesiredLifecycle {
-    /// Ours.
+    /// The desired rules.
     pub rules: Vec<LifecycleRule>,
-    /// Ids of rules that were ours and are not any more.
+    /// Ids of rules that were managed and are removed.
     #[serde(skip)]
     pub dropped: Vec<String>,
-    /// Ids of the spec that we have not written so far: a rule that is there under one of them is of others.
+    /// Ids of the spec that the operator has not written yet: an existing rule with one of these ids is foreign.
     #[serde(skip)]
     pub fresh: BTreeSet<String>,
 }
 
-/// All rules of a bucket. None at all deletes the configuration: S3 has no empty one.
+/// All rules of a bucket. An empty list deletes the configuration: S3 has no empty one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// The rules, in AWS's order.
     pub rules: Vec<StoredRule>,
-    /// The smallest object that transitions take by default, a header of the configuration; sent back as it is.
+    /// The smallest object that transitions apply to by default, a header of the configuration; sent back as it is.
     pub minimum_size: Option<String>,
 }
 
@@ -87,7 +90,7 @@ impl Setting for Lifecycle {
         Ok(Some(DesiredLifecycle { rules: spec.rules.clone(), dropped, fresh }))
     }
 
-    /// Rules act on the objects of this bucket only; those of others stay.
+    /// Rules affect only the objects of this bucket; foreign ones stay.
     fn reaches(spec: &LifecycleSpec) -> Vec<Reach> {
         let LifecycleSpec { rules } = spec;
         rules.iter().for_each(LifecycleRule::reaches_nothing);
@@ -155,7 +158,7 @@ impl Setting for Lifecycle {
         Example::new(Rules { rules: vec![StoredRule::of(&rule)], minimum_size: None }, body)
     }
 
-    /// AWS says "MalformedXML" to a storage class that it does not know.
+    /// AWS answers "MalformedXML" to an unknown storage class.
     fn hint(write: &Rules, problem: &Problem) -> Option<String> {
         let (rule, class) = write.rules.iter().find_map(|stored| Some((&stored.rule.id, stored.rule.unknown_class()?)))?;
         let known = STORAGE_CLASSES.join(", ");
@@ -234,7 +237,7 @@ mod tests {
         assert_eq!(Lifecycle::change(&desired(vec![], &["tidy"]), None), None);
     }
 
-    /// What the spec says, and how AWS may tell the same.
+    /// The rule of the spec, and other forms in which AWS may return it.
     #[test]
     fn the_same_in_other_words_is_no_difference() {
         let table = [

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::wrong_fields;
 
-/// What objects can go to
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Transition.html>). AWS adds to them, so others are sent too.
+/// Storage classes that objects can move to (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Transition.html>).
+/// AWS adds classes, so the operator sends others too.
 pub(super) const STORAGE_CLASSES: [&str; 6] =
     ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 
@@ -20,8 +20,7 @@ pub(super) const STORAGE_CLASSES: [&str; 6] =
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct LifecycleRule {
-    /// Identifies the rule among all of the bucket. AWS would make one up; here it is needed, because it tells this rule from those of
-    /// others, which are left alone.
+    /// Identifies the rule within the bucket, and distinguishes it from foreign rules, which are left as they are.
     #[schemars(length(min = 1, max = 255))]
     pub id: String,
     /// Enabled (default) or Disabled.
@@ -48,13 +47,13 @@ pub struct LifecycleRule {
     /// When uploads that were never finished are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_incomplete_multipart_upload: Option<AbortIncompleteMultipartUpload>,
-    /// Fields that a rule does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
 }
 
-/// Whether a rule works.
+/// Whether a rule is in effect.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each name says it, and docs on a variant would change its schema")]
 pub enum RuleStatus {
@@ -68,7 +67,7 @@ pub enum RuleStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct Filter {
-    /// What their keys begin with.
+    /// Prefix of their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,
@@ -85,7 +84,7 @@ pub struct Filter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
     pub object_size_less_than: Option<i64>,
-    /// Fields that a filter does not have.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: crate::settings::Unknown,
@@ -115,7 +114,7 @@ pub struct Expiration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T00:00:00(\.0+)?Z)?$"))]
     pub date: Option<String>,
-    /// Remove delete markers that no version stands behind.
+    /// Remove delete markers that have no other versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_object_delete_marker: Option<bool>,
 }
@@ -127,7 +126,7 @@ pub struct NoncurrentVersionExpiration {
     /// So many days after they were replaced.
     #[schemars(required, range(min = 1, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
-    /// But the newest so many stay.
+    /// Keep this many of the newest noncurrent versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub newer_noncurrent_versions: Option<i32>,
@@ -158,7 +157,7 @@ pub struct NoncurrentVersionTransition {
     /// So many days after they were replaced.
     #[schemars(required, range(min = 0, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
-    /// But the newest so many stay.
+    /// Keep this many of the newest noncurrent versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub newer_noncurrent_versions: Option<i32>,
@@ -177,13 +176,14 @@ pub struct AbortIncompleteMultipartUpload {
 }
 
 impl LifecycleRule {
-    /// What is wrong with it, beyond what the schema can say.
+    /// Its error, beyond what the schema can express.
     pub(super) fn wrong(&self) -> Option<String> {
         let fields = wrong_fields(&self.unknown).or_else(|| Some(format!("filter: {}", wrong_fields(&self.filter.unknown)?)));
         fields.map(|text| format!("rule {}: {text}", self.id)).or_else(|| self.wrong_date())
     }
 
-    /// Takes the rule apart, so that a new field is thought of: nothing in it names what is outside the bucket.
+    /// Destructures the rule, so that the author of a new field must think of it: no field names anything outside the
+    /// bucket.
     pub(super) fn reaches_nothing(&self) {
         let Self {
             id: _,
@@ -205,11 +205,11 @@ impl LifecycleRule {
         uploads.iter().for_each(|AbortIncompleteMultipartUpload { days_after_initiation: _ }| ());
     }
 
-    /// A date that the calendar does not have: its digits alone pass the schema.
+    /// A date that is not in the calendar: the schema checks only its digits.
     fn wrong_date(&self) -> Option<String> {
         let expiration = self.expiration.iter().map(|expiration| ("expiration", &expiration.date));
         let transitions = self.transitions.iter().map(|transition| ("transitions", &transition.date));
-        // Such as 0000-01-01, which no request can carry.
+        // A date such as 0000-01-01, which no request can carry.
         let is_day = |date: &str| {
             let day = date.get(.."2030-01-01".len()).and_then(|day| day.parse::<jiff::civil::Date>().ok());
             day.is_some_and(|day| day.year() >= 1970)
@@ -221,19 +221,19 @@ impl LifecycleRule {
         Some(format!("rule {}: {field} has the date {date}, which is no day since 1970: use a day such as 2030-01-01", self.id))
     }
 
-    /// A storage class of it that S3 is not known to take.
+    /// A storage class of the rule that S3 is not known to accept.
     pub(super) fn unknown_class(&self) -> Option<&str> {
         let current = self.transitions.iter().map(|transition| &transition.storage_class);
         let mut all = current.chain(self.noncurrent_version_transitions.iter().map(|transition| &transition.storage_class));
         all.find(|class| !STORAGE_CLASSES.contains(&class.as_str())).map(String::as_str)
     }
 
-    /// In a form where equal means same.
+    /// In a form in which equal values mean the same.
     pub(super) fn canonical(&self) -> Self {
         let mut rule = self.clone();
         rule.filter.prefix = rule.filter.prefix.filter(|prefix| !prefix.is_empty());
         let day = |date: &mut Option<String>| {
-            // S3 takes midnight only.
+            // S3 accepts only midnight.
             if let Some(date) = date {
                 date.truncate("2030-01-01".len());
             }
@@ -251,38 +251,38 @@ impl LifecycleRule {
     }
 }
 
-/// A rule as it is stored, so that a foreign one goes back just as it came.
+/// A rule as it is stored, so that a foreign rule is sent back exactly as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredRule {
-    /// What it says.
+    /// The rule.
     pub rule: LifecycleRule,
-    /// How it says for which objects.
+    /// The form of its filter.
     pub form: Form,
-    /// The keys of its filter's tags, in the order in which they stand.
+    /// The keys of its filter's tags, in their order.
     #[serde(default)]
     pub tag_order: Vec<String>,
 }
 
-/// The forms in which a rule may say for which objects it is.
+/// The forms in which a rule can select objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
-    /// Nowhere.
+    /// No filter.
     Nowhere,
-    /// The outdated one: a prefix beside the filter's place.
+    /// The outdated form: a prefix on the rule instead of a filter.
     OnRule,
     /// A filter with one criterion, or none.
     Single,
-    /// A filter with several.
+    /// A filter with several criteria.
     And,
 }
 
 impl StoredRule {
-    /// The form in which we write a rule.
+    /// The form in which the operator writes a rule.
     pub fn of(rule: &LifecycleRule) -> Self {
         let form = if rule.filter.criteria() > 1 { Form::And } else { Form::Single };
         let mut rule = rule.clone();
         if rule.filter.is_empty() {
-            // For all objects: servers differ on a filter that has nothing.
+            // For all objects: servers treat an empty filter differently.
             rule.filter.prefix = Some(String::new());
         }
         let tag_order = rule.filter.tags.keys().cloned().collect();

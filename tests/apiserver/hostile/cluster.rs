@@ -1,4 +1,4 @@
-//! Kubernetes' own walls: what a tenant may not do there, and what the operator's identity may not be used for.
+//! Kubernetes' own protection: what a tenant cannot do there, and what the operator's identity cannot be used for.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Error};
 use serde_json::{Value, json};
 
-use super::{Tenant, lab};
-use crate::support::lab::{LIMIT, Lab, client, told};
+use super::{Tenant, harness};
+use crate::support::harness::{Harness, LIMIT, client, told};
 
 const OWNER: &str = "bucketconnection.dev/owner";
 
-/// Whether the API server refused it, and why.
+/// Why the API server refused it; fails if it did not.
 fn denied<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     match result {
         Err(Error::Api(status)) if [403, 422].contains(&status.code) => status.message.clone(),
@@ -24,18 +24,18 @@ fn denied<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
 }
 
 #[tokio::test]
-async fn a_tenant_has_nothing_but_its_own() {
-    let lab = lab("walls", json!({})).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn a_tenant_has_access_only_to_its_own_namespace() {
+    let harness = harness("walls", json!({})).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     bob.apply(&bob.connection("c", "walls-data", json!({}))).await.unwrap();
-    lab.ready("c").await;
+    harness.ready("c").await;
     let status = Patch::Merge(json!({ "status": { "accountId": "210987654321" } }));
     denied(bob.objects.patch_status("c", &PatchParams::default(), &status).await);
-    // With the object itself, the status is not written either.
+    // The status is not written together with the object, either.
     let mut object = serde_json::to_value(bob.objects.get("c").await.unwrap()).unwrap();
     object["status"] = json!({ "accountId": "210987654321" });
     bob.objects.replace("c", &PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-    let object = lab.check("c").await;
+    let object = harness.check("c").await;
     assert_eq!(object.status.unwrap().memory.account_id.as_deref(), Some("123456789012"));
     let all = ListParams::default();
     denied(Api::<AWSAccount>::all(bob.client.clone()).list(&all).await);
@@ -44,10 +44,10 @@ async fn a_tenant_has_nothing_but_its_own() {
         denied(Api::<Secret>::namespaced(bob.client.clone(), namespace).list(&all).await);
         denied(Api::<Lease>::namespaced(bob.client.clone(), namespace).list(&all).await);
     }
-    denied(Api::<Role>::namespaced(bob.client.clone(), &lab.namespace).list(&all).await);
+    denied(Api::<Role>::namespaced(bob.client.clone(), &harness.namespace).list(&all).await);
 }
 
-/// As somebody who got hold of the operator's token.
+/// An attacker with the operator's token.
 struct Thief {
     secrets: Api<Secret>,
     roles: Api<Role>,
@@ -55,9 +55,9 @@ struct Thief {
 }
 
 impl Thief {
-    async fn new(lab: &Lab) -> Self {
-        let client = client(&lab.operator_kubeconfig).await;
-        let namespace = lab.namespace.as_str();
+    async fn new(harness: &Harness) -> Self {
+        let client = client(&harness.operator_kubeconfig).await;
+        let namespace = harness.namespace.as_str();
         let thief = Self {
             secrets: Api::namespaced(client.clone(), namespace),
             roles: Api::namespaced(client.clone(), namespace),
@@ -75,7 +75,7 @@ impl Thief {
     }
 }
 
-fn labelled(name: &str, more: Value) -> Value {
+fn labeled(name: &str, more: Value) -> Value {
     let mut object = json!({ "metadata": {
         "name": name, "labels": { "app.kubernetes.io/managed-by": "bucketconnection" }, "annotations": { OWNER: "cluster/lab/c" },
     } });
@@ -88,12 +88,12 @@ fn parsed<T: serde::de::DeserializeOwned>(object: Value) -> T {
 }
 
 #[tokio::test]
-async fn the_operators_token_is_of_no_use_for_secrets_of_others() {
-    let lab = lab("confined", json!({})).await;
-    let thief = Thief::new(&lab).await;
+async fn the_operators_token_cannot_write_foreign_secrets() {
+    let harness = harness("confined", json!({})).await;
+    let thief = Thief::new(&harness).await;
     let new = PostParams::default();
     let theirs = json!({ "metadata": { "name": "theirs" }, "stringData": { "password": "x" } });
-    lab.secrets().create(&new, &parsed(theirs.clone())).await.unwrap();
+    harness.secrets().create(&new, &parsed(theirs.clone())).await.unwrap();
     let take = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "bucketconnection" }, "annotations": { OWNER: "x" } } });
     let patched = thief.secrets.patch("theirs", &PatchParams::default(), &Patch::Merge(take.clone())).await;
     assert!(denied(patched).contains("only what it made"));
@@ -103,35 +103,35 @@ async fn the_operators_token_is_of_no_use_for_secrets_of_others() {
     assert!(denied(thief.secrets.create(&new, &parsed(json!({ "metadata": { "name": "plain" } }))).await).contains("its label"));
     let annotated = json!({ "metadata": { "name": "plain", "annotations": { OWNER: "x" } } });
     denied(thief.secrets.create(&new, &parsed(annotated)).await);
-    let token = labelled(
+    let token = labeled(
         "token",
         json!({ "type": "kubernetes.io/service-account-token", "metadata": { "annotations": { "kubernetes.io/service-account.name": "default" } } }),
     );
     assert!(denied(thief.secrets.create(&new, &parsed(token)).await).contains("Opaque"));
-    assert!(lab.secrets().get("theirs").await.unwrap().metadata.labels.is_none());
-    // What it made is its own, also once somebody took the label off; and nobody else is confined.
-    thief.secrets.create(&new, &parsed(labelled("ours", json!({})))).await.unwrap();
-    let unlabelled = Patch::Merge(json!({ "metadata": { "labels": null } }));
-    lab.secrets().patch("ours", &PatchParams::default(), &unlabelled).await.unwrap();
+    assert!(harness.secrets().get("theirs").await.unwrap().metadata.labels.is_none());
+    // The operator's objects stay its own, even if someone removed the label; and no one else is limited.
+    thief.secrets.create(&new, &parsed(labeled("ours", json!({})))).await.unwrap();
+    let unlabeled = Patch::Merge(json!({ "metadata": { "labels": null } }));
+    harness.secrets().patch("ours", &PatchParams::default(), &unlabeled).await.unwrap();
     let patch = Patch::Merge(json!({ "stringData": { "a": "b" } }));
     thief.secrets.patch("ours", &PatchParams::default(), &patch).await.unwrap();
     let bare = Patch::Merge(json!({ "metadata": { "annotations": null } }));
     denied(thief.secrets.patch("ours", &PatchParams::default(), &bare).await);
     thief.secrets.delete("ours", &Default::default()).await.unwrap();
-    lab.secrets().delete("theirs", &Default::default()).await.unwrap();
+    harness.secrets().delete("theirs", &Default::default()).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_operators_token_gives_nobody_more_than_one_secret() {
-    let lab = lab("grants", json!({})).await;
-    let thief = Thief::new(&lab).await;
-    // There is a Role that would give more.
-    let _ = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn the_operators_token_cannot_grant_more_than_named_secrets() {
+    let harness = harness("grants", json!({})).await;
+    let thief = Thief::new(&harness).await;
+    // A Role that would grant more exists.
+    let _ = Tenant::new(&harness, "bob", &harness.namespace).await;
     let new = PostParams::default();
     let rule = |change: Value| {
         let mut rule = json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"], "verbs": ["get"] });
         crate::support::merge::merge(&mut rule, change);
-        labelled("a-readers", json!({ "rules": [rule] }))
+        labeled("a-readers", json!({ "rules": [rule] }))
     };
     for change in [
         json!({ "resourceNames": null }),
@@ -149,7 +149,7 @@ async fn the_operators_token_gives_nobody_more_than_one_secret() {
     let binding = |change: Value| {
         let group = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "lab-b" });
         let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "a-readers" });
-        let mut binding = labelled("a-readers", json!({ "roleRef": role, "subjects": [group] }));
+        let mut binding = labeled("a-readers", json!({ "roleRef": role, "subjects": [group] }));
         crate::support::merge::merge(&mut binding, change);
         binding
     };
@@ -168,7 +168,7 @@ async fn the_operators_token_gives_nobody_more_than_one_secret() {
     thief.bindings.create(&new, &parsed(binding(json!({})))).await.unwrap();
     thief.bindings.delete("a-readers", &Default::default()).await.unwrap();
     thief.roles.delete("a-readers", &Default::default()).await.unwrap();
-    // Beyond these it has no rights at all.
+    // It has no other permissions.
     for arguments in [
         ["list", "secrets"],
         ["create", "pods"],
@@ -180,31 +180,32 @@ async fn the_operators_token_gives_nobody_more_than_one_secret() {
         ["update", "validatingadmissionpolicies"],
     ] {
         let who = "system:serviceaccount:bucketconnection-system:bucketconnection";
-        let answer = lab.kubectl(&[&["auth", "can-i", "--as", who][..], &arguments[..]].concat());
+        let answer = harness.kubectl(&[&["auth", "can-i", "--as", who][..], &arguments[..]].concat());
         assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "no", "{arguments:?}");
     }
 }
 
-/// The operator works as ever with the admission policy in force; the other tests have it too, since the local stack installs it.
+/// The operator works as usual with the admission policy in force; the other tests have it too, since the local stack
+/// installs it.
 #[tokio::test]
-async fn the_operator_itself_is_not_in_the_way_of_its_confinement() {
-    let lab = lab("within", json!({})).await;
-    let _ = Thief::new(&lab).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn the_operator_works_with_the_admission_policy() {
+    let harness = harness("within", json!({})).await;
+    let _ = Thief::new(&harness).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     let spec = json!({ "access": { "groups": ["lab-b"] }, "credentials": { "secret": { "name": "c-s3", "versioned": true } }, "deletionPolicy": "Delete" });
     bob.apply(&bob.connection("c", "within-data", spec)).await.unwrap();
-    lab.ready("c").await;
-    // What others take away is written again.
+    harness.ready("c").await;
+    // What others remove is written again.
     let bare = Patch::Merge(json!({ "metadata": { "labels": null } }));
-    lab.secrets().patch("c-s3", &PatchParams::default(), &bare).await.unwrap();
-    let roles: Api<Role> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    harness.secrets().patch("c-s3", &PatchParams::default(), &bare).await.unwrap();
+    let roles: Api<Role> = Api::namespaced(harness.client.clone(), &harness.namespace);
     let wide =
         json!({ "metadata": { "labels": null }, "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["*"] }] });
     roles.patch("c-s3-readers", &PatchParams::default(), &Patch::Merge(wide)).await.unwrap();
-    let object = lab.check("c").await;
+    let object = harness.check("c").await;
     assert_eq!(told(&object, "Ready").0, "True", "{:?}", object.status);
-    assert!(lab.secrets().get("c-s3").await.unwrap().metadata.labels.is_some());
+    assert!(harness.secrets().get("c-s3").await.unwrap().metadata.labels.is_some());
     bob.objects.delete("c", &Default::default()).await.unwrap();
-    lab.gone("c").await;
-    assert!(lab.secrets().get_opt("c-s3").await.unwrap().is_none() && roles.get_opt("c-s3-readers").await.unwrap().is_none());
+    harness.gone("c").await;
+    assert!(harness.secrets().get_opt("c-s3").await.unwrap().is_none() && roles.get_opt("c-s3-readers").await.unwrap().is_none());
 }

@@ -1,4 +1,5 @@
-//! Attacks by a tenant: a Kubernetes user with all rights on BucketConnections and Secrets of its own namespace, and none elsewhere.
+//! Attacks by a tenant: a Kubernetes user with all permissions on BucketConnections and Secrets of its own namespace,
+//! and none elsewhere.
 
 mod brake;
 mod cluster;
@@ -15,10 +16,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::support::lab::{Lab, told};
+use crate::support::harness::{Harness, told};
 use crate::support::merge::merge;
 
-/// A tenant with a namespace, and the account of its lab.
+/// A tenant with a namespace, and the account of its harness.
 struct Tenant {
     account: String,
     namespace: String,
@@ -29,7 +30,7 @@ struct Tenant {
 
 impl Tenant {
     /// A tenant of the namespace `namespace`: a user whose name begins with `user`.
-    async fn new(lab: &Lab, user: &str, namespace: &str) -> Self {
+    async fn new(harness: &Harness, user: &str, namespace: &str) -> Self {
         let user = &format!("{user}-{namespace}");
         let rule = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["*"] });
         let metadata = json!({ "name": "tenant", "namespace": namespace });
@@ -38,16 +39,16 @@ impl Tenant {
         let reference = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant" });
         let subject = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user });
         let binding = json!({ "metadata": metadata, "roleRef": reference, "subjects": [subject] });
-        let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::namespaced(lab.client.clone(), namespace);
-        let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::namespaced(lab.client.clone(), namespace);
+        let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::namespaced(harness.client.clone(), namespace);
+        let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::namespaced(harness.client.clone(), namespace);
         roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-        let client = client_as(lab, user).await;
+        let client = client_as(harness, user).await;
         let (objects, secrets) = (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace));
-        Self { account: lab.namespace.clone(), namespace: namespace.to_owned(), client, objects, secrets }
+        Self { account: harness.namespace.clone(), namespace: namespace.to_owned(), client, objects, secrets }
     }
 
-    /// A connection in the lab's own account.
+    /// A connection in the harness's own account.
     fn connection(&self, name: &str, bucket: &str, spec: Value) -> Value {
         let mut object = json!({
             "apiVersion": "bucketconnection.dev/v1alpha1",
@@ -81,28 +82,28 @@ impl Tenant {
 }
 
 /// A client that acts as `user`.
-async fn client_as(lab: &Lab, user: &str) -> Client {
-    let kubeconfig = Kubeconfig::read_from(&lab.kubeconfig).unwrap();
+async fn client_as(harness: &Harness, user: &str) -> Client {
+    let kubeconfig = Kubeconfig::read_from(&harness.kubeconfig).unwrap();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     config.auth_info.impersonate = Some(user.to_owned());
     Client::try_from(config).unwrap()
 }
 
-/// A lab with an account of its own, with this rule for its namespace.
-async fn lab(name: &str, rule: Value) -> Lab {
-    let lab = Lab::new(name).await;
-    lab.account(&lab.namespace, json!({ "accountId": "123456789012", "allowedNamespaces": [lab.rule(rule)] })).await;
-    lab
+/// A harness with its own account, with this entry for its namespace.
+async fn harness(name: &str, rule: Value) -> Harness {
+    let harness = Harness::new(name).await;
+    harness.account(&harness.namespace, json!({ "accountId": "123456789012", "allowedNamespaces": [harness.rule(rule)] })).await;
+    harness
 }
 
-/// Why the object is not ready, once it is not: reason and message.
-async fn refused(lab: &Lab, name: &str) -> (String, String) {
-    let (_, reason, message) = told(&lab.condition(name, "Stalled", "True").await, "Ready");
+/// Reason and message of the object, once it is not ready.
+async fn refused(harness: &Harness, name: &str) -> (String, String) {
+    let (_, reason, message) = told(&harness.condition(name, "Stalled", "True").await, "Ready");
     (reason, message)
 }
 
 /// The cluster's id in ownership tags.
-async fn uid(lab: &Lab) -> String {
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(lab.client.clone());
+async fn uid(harness: &Harness) -> String {
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(harness.client.clone());
     namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Names: what they lead to, whose they are, and what is learned by them.
+//! Names: what they refer to, who owns them, and what a tenant can learn from them.
 
 use std::collections::BTreeMap;
 
@@ -8,49 +8,49 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use super::{Tenant, lab, refused, uid};
+use super::{Tenant, harness, refused, uid};
 use crate::accounts;
-use crate::support::lab::Lab;
+use crate::support::harness::Harness;
 
 #[tokio::test]
 async fn observing_shows_nothing_of_another_tenants_bucket() {
-    let lab = lab("observed", json!({ "names": ["*"] })).await;
-    let owner = format!("{}/board/merger-with-acme", uid(&lab).await);
-    lab.s3().create_bucket().bucket("observed-data").send().await.unwrap();
+    let harness = harness("observed", json!({ "names": ["*"] })).await;
+    let owner = format!("{}/board/merger-with-acme", uid(&harness).await);
+    harness.s3().create_bucket().bucket("observed-data").send().await.unwrap();
     let tag = |key: &str, value: &str| aws_sdk_s3::types::Tag::builder().key(key).value(value).build().unwrap();
     let tags = aws_sdk_s3::types::Tagging::builder()
         .tag_set(tag("bucketconnection.dev/owner", &owner))
         .tag_set(tag("project", "merger with ACME"))
         .build()
         .unwrap();
-    lab.s3().put_bucket_tagging().bucket("observed-data").tagging(tags).send().await.unwrap();
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    harness.s3().put_bucket_tagging().bucket("observed-data").tagging(tags).send().await.unwrap();
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     bob.apply(&bob.connection("spy", "observed-data", json!({ "management": { "default": "Observe" } }))).await.unwrap();
-    let (reason, message) = refused(&lab, "spy").await;
+    let (reason, message) = refused(&harness, "spy").await;
     assert_eq!(reason, "BucketNotOwned", "{message}");
-    let status = json!(lab.get("spy").await.status).to_string().to_lowercase();
+    let status = json!(harness.get("spy").await.status).to_string().to_lowercase();
     assert!(!status.contains("merger") && !status.contains("board"), "{status}");
-    // The operator's log tells whose it is.
-    assert!(lab.log().contains("board/merger-with-acme"));
+    // The operator's log names the owner.
+    assert!(harness.log().contains("board/merger-with-acme"));
 }
 
 #[tokio::test]
-async fn an_object_that_can_never_become_valid_holds_no_name() {
-    let lab = lab("squatter", json!({})).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn an_object_that_can_never_become_valid_claims_no_name() {
+    let harness = harness("squatter", json!({})).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     let nonsense = json!({ "management": { "nonsense": "Ignore" } });
     bob.apply(&bob.connection("squatter", "squatted-data", nonsense)).await.unwrap();
-    assert_eq!(refused(&lab, "squatter").await.0, "InvalidSpec");
+    assert_eq!(refused(&harness, "squatter").await.0, "InvalidSpec");
     bob.apply(&bob.connection("honest", "squatted-data", json!({}))).await.unwrap();
-    lab.ready("honest").await;
+    harness.ready("honest").await;
 }
 
-/// Each of these went into the address of a request that the operator makes with its own identity.
+/// Each of these became part of a request path that the operator uses with its own identity.
 #[tokio::test]
 async fn no_name_of_a_spec_leads_to_another_request() {
-    let lab = lab("paths", json!({})).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
-    let account = &lab.namespace;
+    let harness = harness("paths", json!({})).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
+    let account = &harness.namespace;
     let tricks = [
         "../../etc".to_owned(),
         "..".to_owned(),
@@ -82,16 +82,16 @@ async fn no_name_of_a_spec_leads_to_another_request() {
         }
     }
     bob.apply(&bob.connection("honest", "paths-data", json!({}))).await.unwrap();
-    lab.ready("honest").await;
-    let asked = lab.api_addresses();
+    harness.ready("honest").await;
+    let asked = harness.api_addresses();
     assert!(!asked.iter().any(|address| address.contains("..") || address.contains("anything=1") || address.contains("%2e")));
 }
 
 /// Regions and buckets are parts of host names, users of paths in IAM.
 #[tokio::test]
 async fn no_name_of_a_spec_leads_to_another_host_or_path() {
-    let lab = lab("hosts", json!({})).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    let harness = harness("hosts", json!({})).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     for spec in [
         json!({ "region": "us-east-1.example.com" }),
         json!({ "region": "us-east-1/" }),
@@ -107,40 +107,42 @@ async fn no_name_of_a_spec_leads_to_another_host_or_path() {
         json!({ "user": { "name": "a/b" } }),
         json!({ "policy": { "name": "a/b" } }),
     ] {
-        lab.proxy.take();
+        harness.proxy.take();
         match bob.apply(&bob.connection("trick", "hosts-data", spec.clone())).await {
             Ok(_) => {
-                refused(&lab, "trick").await;
-                assert_eq!(lab.proxy.take(), [], "{spec}");
+                refused(&harness, "trick").await;
+                assert_eq!(harness.proxy.take(), [], "{spec}");
                 bob.objects.delete("trick", &Default::default()).await.unwrap();
-                lab.gone("trick").await;
+                harness.gone("trick").await;
             }
             Err(message) => assert!(message.contains("Invalid") || message.contains("invalid"), "{spec}: {message}"),
         }
     }
 }
 
-/// Secrets and groups: those of the namespace that are not ours, and groups that are everybody.
+/// Secrets and groups: foreign ones of the namespace, and groups that include everyone.
 #[tokio::test]
-async fn a_secret_of_others_is_neither_overwritten_nor_shown_nor_shared() {
-    let lab = lab("password", json!({})).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn a_foreign_secret_is_neither_overwritten_nor_shown_nor_shared() {
+    let harness = harness("password", json!({})).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     let data = BTreeMap::from([("password", "hush-hush-of-the-database")]);
     let theirs = json!({ "metadata": { "name": "db-password" }, "stringData": data });
-    let theirs: Secret = lab.secrets().create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    let theirs: Secret =
+        harness.secrets().create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
     let spec = json!({ "credentials": { "secret": { "name": "db-password" } }, "access": { "groups": ["lab-b"] } });
     bob.apply(&bob.connection("thief", "password-data", spec)).await.unwrap();
-    let (reason, message) = refused(&lab, "thief").await;
+    let (reason, message) = refused(&harness, "thief").await;
     assert_eq!(reason, "SecretNotOwned", "{message}");
-    assert_eq!(lab.secrets().get("db-password").await.unwrap(), theirs);
-    let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::namespaced(lab.client.clone(), &lab.namespace);
-    assert!(roles.get_opt("db-password-readers").await.unwrap().is_none(), "nobody is given it");
+    assert_eq!(harness.secrets().get("db-password").await.unwrap(), theirs);
+    let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::namespaced(harness.client.clone(), &harness.namespace);
+    assert!(roles.get_opt("db-password-readers").await.unwrap().is_none(), "no one gets access to it");
 
     let spec = json!({ "credentials": { "source": "Existing", "existingSecretRef": { "name": "db-password" } } });
     bob.apply(&bob.connection("reader", "password-other", spec)).await.unwrap();
-    assert_eq!(refused(&lab, "reader").await.0, "SecretMissing");
-    let told = json!(lab.get("reader").await).to_string() + &json!(lab.events("reader").await).to_string() + &lab.log();
-    assert!(!told.contains("hush-hush"), "its content is told");
+    assert_eq!(refused(&harness, "reader").await.0, "SecretMissing");
+    let told =
+        json!(harness.get("reader").await).to_string() + &json!(harness.events("reader").await).to_string() + &harness.log();
+    assert!(!told.contains("hush-hush"), "its content is shown");
 
     for group in ["system:masters", "system:authenticated", "system:nodes", "system:serviceaccounts", " system:masters", ""] {
         let applied = bob.apply(&bob.connection("wide", "password-wide", json!({ "access": { "groups": [group] } }))).await;
@@ -148,37 +150,38 @@ async fn a_secret_of_others_is_neither_overwritten_nor_shown_nor_shared() {
     }
 }
 
-/// Objects of tenants without any right keep no AWSAccount from being deleted, and one that is being deleted takes nobody any more.
+/// Objects of tenants without any permission do not block the deletion of an AWSAccount, and an account that is being
+/// deleted accepts no new ones.
 #[tokio::test]
-async fn an_account_is_held_by_those_who_use_it_only() {
-    let lab = accounts::lab("held").await;
-    lab.account("held-account", json!({ "allowedNamespaces": [lab.rule(json!({ "buckets": ["held-*"] }))] })).await;
-    lab.account_told("held-account", "SignedIn").await;
-    let carol = Tenant { account: "held-account".to_owned(), ..Tenant::new(&lab, "carol", &lab.namespace).await };
+async fn only_connections_with_access_block_the_deletion_of_an_account() {
+    let harness = accounts::harness("held").await;
+    harness.account("held-account", json!({ "allowedNamespaces": [harness.rule(json!({ "buckets": ["held-*"] }))] })).await;
+    harness.account_told("held-account", "SignedIn").await;
+    let carol = Tenant { account: "held-account".to_owned(), ..Tenant::new(&harness, "carol", &harness.namespace).await };
     let mut squat = carol.connection("squat", "of-others", json!({ "deletionPolicy": "Delete", "forceDestroy": true }));
     squat["metadata"]["finalizers"] = json!([FINALIZER]);
     carol.apply(&squat).await.unwrap();
-    assert_eq!(refused(&lab, "squat").await.0, "NotAllowed");
+    assert_eq!(refused(&harness, "squat").await.0, "NotAllowed");
     carol.apply(&carol.connection("user", "held-data", json!({}))).await.unwrap();
-    lab.ready("user").await;
-    lab.accounts().delete("held-account", &Default::default()).await.unwrap();
-    let (_, message) = lab.account_told("held-account", "InUse").await;
+    harness.ready("user").await;
+    harness.accounts().delete("held-account", &Default::default()).await.unwrap();
+    let (_, message) = harness.account_told("held-account", "InUse").await;
     assert!(message.contains("user") && !message.contains("squat"), "{message}");
     carol.apply(&carol.connection("late", "held-late", json!({}))).await.unwrap();
-    assert_eq!(refused(&lab, "late").await.0, "AccountNotFound");
-    bucket_is_not_there(&lab, "held-late").await;
+    assert_eq!(refused(&harness, "late").await.0, "AccountNotFound");
+    bucket_is_not_there(&harness, "held-late").await;
     carol.objects.delete("user", &Default::default()).await.unwrap();
-    lab.gone("user").await;
-    while lab.accounts().get_opt("held-account").await.unwrap().is_some() {
+    harness.gone("user").await;
+    while harness.accounts().get_opt("held-account").await.unwrap().is_some() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     // Without an account there is nothing to sign in with, not even the operator's own environment.
-    lab.proxy.take();
+    harness.proxy.take();
     carol.objects.delete("squat", &Default::default()).await.unwrap();
-    lab.gone("squat").await;
-    assert_eq!(lab.proxy.take(), []);
+    harness.gone("squat").await;
+    assert_eq!(harness.proxy.take(), []);
 }
 
-async fn bucket_is_not_there(lab: &Lab, name: &str) {
-    assert!(lab.s3().head_bucket().bucket(name).send().await.is_err(), "{name} was created");
+async fn bucket_is_not_there(harness: &Harness, name: &str) {
+    assert!(harness.s3().head_bucket().bucket(name).send().await.is_err(), "{name} was created");
 }

@@ -1,18 +1,18 @@
-//! What no rule of the AWSAccount lists is not to be had, in whatever spelling.
+//! What no entry of the AWSAccount lists is refused, in any spelling.
 
 use serde_json::{Value, json};
 
-use super::{Tenant, lab, refused};
-use crate::support::lab::Lab;
+use super::{Tenant, harness, refused};
+use crate::support::harness::Harness;
 
-/// Attributes that policies go by, and what cannot be undone: none of it without a rule, and none of it with a call to AWS.
+/// Attributes that policies depend on, and what cannot be undone: refused without an entry, and before any call to AWS.
 #[tokio::test]
-async fn what_no_rule_lists_a_plain_tenant_does_not_get() {
-    let lab = Lab::new("plain").await;
-    let rule = json!({ "names": [lab.namespace], "buckets": ["plain-*"], "regions": ["us-east-1"], "presets": ["ReadWrite", "IlluminaICA"] });
+async fn a_tenant_gets_nothing_that_no_entry_lists() {
+    let harness = Harness::new("plain").await;
+    let rule = json!({ "names": [harness.namespace], "buckets": ["plain-*"], "regions": ["us-east-1"], "presets": ["ReadWrite", "IlluminaICA"] });
     let defaults = json!({ "tags": { "team": "platform", "cost-center": "4711" } });
-    lab.account(&lab.namespace, json!({ "defaults": defaults, "allowedNamespaces": [rule] })).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+    harness.account(&harness.namespace, json!({ "defaults": defaults, "allowedNamespaces": [rule] })).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     let open = json!({ "blockPublicAcls": false, "blockPublicPolicy": false, "ignorePublicAcls": false, "restrictPublicBuckets": false });
     for (name, spec, expected) in [
         (
@@ -43,46 +43,47 @@ async fn what_no_rule_lists_a_plain_tenant_does_not_get() {
             "minRotationInterval: 3600s",
         ),
     ] {
-        lab.proxy.take();
+        harness.proxy.take();
         bob.apply(&bob.connection(name, &format!("plain-{name}"), spec)).await.unwrap();
-        let (reason, message) = refused(&lab, name).await;
+        let (reason, message) = refused(&harness, name).await;
         assert_eq!(reason, "NotAllowed");
         assert!(message.contains(expected), "{name}: {message}");
-        assert_eq!(lab.proxy.take(), [], "{name}");
+        assert_eq!(harness.proxy.take(), [], "{name}");
     }
 }
 
-/// Deletion asks no rules, but a tenant who was never allowed to destroy objects must not get there by deleting.
+/// Deletion ignores the entries, but a tenant who was never allowed to destroy objects must not achieve it by deletion.
 #[tokio::test]
-async fn forced_destruction_is_not_to_be_had_in_the_moment_of_deletion() {
-    let mut lab = lab("destroy", json!({ "forceDestroy": false })).await;
-    let bob = Tenant::new(&lab, "bob", &lab.namespace).await;
+async fn force_destroy_cannot_be_added_during_deletion() {
+    let mut harness = harness("destroy", json!({ "forceDestroy": false })).await;
+    let bob = Tenant::new(&harness, "bob", &harness.namespace).await;
     bob.apply(&bob.connection("c", "destroy-data", json!({ "deletionPolicy": "Delete" }))).await.unwrap();
-    lab.ready("c").await;
-    lab.s3().put_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
-    lab.kill();
+    harness.ready("c").await;
+    harness.s3().put_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
+    harness.kill();
     bob.patch("c", json!({ "forceDestroy": true })).await.unwrap();
     bob.objects.delete("c", &Default::default()).await.unwrap();
-    lab.start();
-    let (reason, message) = refused(&lab, "c").await;
+    harness.start();
+    let (reason, message) = refused(&harness, "c").await;
     assert_eq!(reason, "BucketNotEmpty", "{message}");
     assert!(message.contains("the AWSAccount does not allow forceDestroy"), "{message}");
-    lab.s3().get_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
+    harness.s3().get_object().bucket("destroy-data").key("runs/a").send().await.unwrap();
 }
 
-/// A key with s3:* on its own bucket could make the bucket another tenant's, or nobody's, and manage the KMS key of all.
+/// A key with s3:* on its own bucket could make the bucket another tenant's, or no one's, and manage the KMS key of all
+/// tenants.
 #[tokio::test]
 async fn a_custom_policy_reaches_neither_the_ownership_tag_nor_the_key_of_all_tenants() {
-    let lab = Lab::new("trojan").await;
+    let harness = Harness::new("trojan").await;
     let kms = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let rule = lab.rule(json!({ "actions": null }));
-    lab.account(&lab.namespace, json!({ "defaults": { "kmsKeyArn": kms }, "allowedNamespaces": [rule] })).await;
-    let sam = Tenant::new(&lab, "sam", &lab.namespace).await;
+    let rule = harness.rule(json!({ "actions": null }));
+    harness.account(&harness.namespace, json!({ "defaults": { "kmsKeyArn": kms }, "allowedNamespaces": [rule] })).await;
+    let sam = Tenant::new(&harness, "sam", &harness.namespace).await;
     let custom =
         |statement: Value| json!({ "preset": "Custom", "policy": { "statements": [statement] }, "user": { "name": "sam" } });
     sam.apply(&sam.connection("trojan", "trojan-data", custom(json!({ "actions": ["s3:*"] })))).await.unwrap();
-    lab.ready("trojan").await;
-    let s3 = lab.s3_with_key("trojan-s3", "us-east-1").await;
+    harness.ready("trojan").await;
+    let s3 = harness.s3_with_key("trojan-s3", "us-east-1").await;
     s3.put_object().bucket("trojan-data").key("runs/a").send().await.unwrap();
     let tag = aws_sdk_s3::types::Tag::builder().key("bucketconnection.dev/owner").value("other").build().unwrap();
     let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
@@ -95,23 +96,23 @@ async fn a_custom_policy_reaches_neither_the_ownership_tag_nor_the_key_of_all_te
         (json!({ "actions": ["kms:*"], "resources": [kms] }), "kms:* cannot be allowed: of a KMS key only"),
     ] {
         sam.patch("trojan", custom(statement)).await.unwrap();
-        let (_, message) = refused(&lab, "trojan").await;
+        let (_, message) = refused(&harness, "trojan").await;
         assert!(message.contains(expected), "{message}");
     }
     sam.patch("trojan", custom(json!({ "actions": ["kms:Decrypt"], "resources": [kms] }))).await.unwrap();
-    lab.condition("trojan", "PolicyInSync", "True").await;
-    let policy = lab.iam().get_user_policy().user_name("sam").policy_name("bucketconnection").send().await.unwrap();
+    harness.condition("trojan", "PolicyInSync", "True").await;
+    let policy = harness.iam().get_user_policy().user_name("sam").policy_name("bucketconnection").send().await.unwrap();
     let document = percent_encoding::percent_decode_str(policy.policy_document()).decode_utf8().unwrap().into_owned();
     for expected in ["s3.us-east-1.amazonaws.com", "kms:EncryptionContext:aws:s3:arn", "arn:aws:s3:::trojan-data"] {
         assert!(document.contains(expected), "{document}");
     }
 }
 
-/// The same once more, as somebody writes it who has read how it is refused.
+/// The same again, from an author who has read how it is refused.
 #[tokio::test]
 async fn no_spelling_widens_a_custom_policy() {
-    let lab = lab("spelling", json!({ "actions": null })).await;
-    let sam = Tenant::new(&lab, "sam", &lab.namespace).await;
+    let harness = harness("spelling", json!({ "actions": null })).await;
+    let sam = Tenant::new(&harness, "sam", &harness.namespace).await;
     let (bucket, other) = ("arn:aws:s3:::spelling-data", "arn:aws:s3:::spelling-data-of-others/*");
     let with = |statement: Value| json!({ "preset": "Custom", "policy": { "statements": [statement] } });
     for (statement, expected) in [
@@ -134,18 +135,18 @@ async fn no_spelling_widens_a_custom_policy() {
     ] {
         let object = sam.connection("trick", "spelling-data", with(statement.clone()));
         let message = match sam.apply(&object).await {
-            Ok(_) => refused(&lab, "trick").await.1,
+            Ok(_) => refused(&harness, "trick").await.1,
             Err(message) => message,
         };
         assert!(message.contains(expected) || message.contains("must be written like s3:GetObject"), "{statement}: {message}");
     }
-    assert!(lab.s3().list_buckets().send().await.unwrap().buckets().is_empty());
-    // Beside each wildcard that stands for it stands the Deny, whose order in the policy does not matter.
+    assert!(harness.s3().list_buckets().send().await.unwrap().buckets().is_empty());
+    // For each wildcard that matches it there is the Deny; the order in the policy does not matter.
     for action in ["s3:*", "s3:P*g", "s3:PutBucketTaggin?", "s3:????????????????", "s3:*BUCKETTAGGING"] {
         sam.apply(&sam.connection("trick", "spelling-data", with(json!({ "actions": [action] })))).await.unwrap();
-        lab.condition("trick", "PolicyInSync", "True").await;
-        let user = format!("{}.trick", lab.namespace);
-        let policy = lab.iam().get_user_policy().user_name(user).policy_name("bucketconnection").send().await.unwrap();
+        harness.condition("trick", "PolicyInSync", "True").await;
+        let user = format!("{}.trick", harness.namespace);
+        let policy = harness.iam().get_user_policy().user_name(user).policy_name("bucketconnection").send().await.unwrap();
         let document = percent_encoding::percent_decode_str(policy.policy_document()).decode_utf8().unwrap().into_owned();
         let document: Value = serde_json::from_str(&document).unwrap();
         let deny = document["Statement"].as_array().unwrap().iter().find(|statement| statement["Effect"] == "Deny").unwrap();
@@ -154,11 +155,11 @@ async fn no_spelling_widens_a_custom_policy() {
     }
 }
 
-/// Lock-outs: a Deny that the operator cannot take back, by names and by conditions.
+/// Lockouts: a Deny that the operator could not remove, by names and by conditions.
 #[tokio::test]
 async fn no_statement_locks_the_operator_out() {
-    let lab = lab("lockout", json!({})).await;
-    let sam = Tenant::new(&lab, "sam", &lab.namespace).await;
+    let harness = harness("lockout", json!({})).await;
+    let sam = Tenant::new(&harness, "sam", &harness.namespace).await;
     let operator = "arn:aws:iam::123456789012:user/operator";
     let like = |value: &str| json!({ "StringLike": { "aws:PrincipalArn": [value] } });
     for (principals, conditions) in [
@@ -178,7 +179,7 @@ async fn no_statement_locks_the_operator_out() {
             let statement = json!({ "sid": "Deny", "effect": "Deny", "principals": principals, "actions": [action], "conditions": conditions });
             let object = sam.connection("c", "lockout-data", json!({ "bucket": { "policyStatements": [statement] } }));
             let message = match sam.apply(&object).await {
-                Ok(_) => refused(&lab, "c").await.1,
+                Ok(_) => refused(&harness, "c").await.1,
                 Err(message) => message,
             };
             let expected =
@@ -186,5 +187,5 @@ async fn no_statement_locks_the_operator_out() {
             assert!(message.contains(expected), "{statement}: {message}");
         }
     }
-    assert!(lab.s3().list_buckets().send().await.unwrap().buckets().is_empty());
+    assert!(harness.s3().list_buckets().send().await.unwrap().buckets().is_empty());
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 pub type Path = Vec<String>;
-/// Who manages which fields.
+/// The managers of fields.
 pub type Managers = BTreeMap<String, BTreeSet<Path>>;
 
-/// Every value that is no map, and every empty map.
+/// Every value that is not a map, and every empty map.
 pub fn leaves(value: &Value) -> BTreeMap<Path, Value> {
     fn walk(value: &Value, path: &mut Path, found: &mut BTreeMap<Path, Value>) {
         match value {
@@ -30,7 +30,8 @@ pub fn leaves(value: &Value) -> BTreeMap<Path, Value> {
     found
 }
 
-/// Applies `wanted` for `manager`: sets its fields, and removes those that it applied before and nobody else manages.
+/// Applies `wanted` for `manager`: sets its fields, and removes those that it applied before and that no other manager
+/// has.
 pub fn apply(target: &mut Value, managers: &mut Managers, manager: &str, wanted: &Value) {
     let wanted = leaves(wanted);
     let before = managers.remove(manager).unwrap_or_default();
@@ -50,7 +51,7 @@ pub fn apply(target: &mut Value, managers: &mut Managers, manager: &str, wanted:
     managers.insert(manager.to_owned(), wanted.into_keys().collect());
 }
 
-/// After a write by patch: what it changed is nobody's who applied it before.
+/// After a write by patch: the changed fields no longer belong to their earlier appliers.
 pub fn disown(before: &Value, after: &Value, managers: &mut Managers) {
     let (before, after) = (leaves(before), leaves(after));
     for paths in managers.values_mut() {
@@ -73,7 +74,7 @@ fn set(target: &mut Value, path: &[String], value: &Value) {
     }
 }
 
-/// Removes a field, and the maps that are empty without it.
+/// Removes a field, and the maps that become empty.
 fn remove(target: &mut Value, path: &[String]) {
     let (Some((first, rest)), Value::Object(fields)) = (path.split_first(), target) else { return };
     if rest.is_empty() {

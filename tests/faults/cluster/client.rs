@@ -1,4 +1,4 @@
-//! The way in: a tower service that kube's client takes for the network, with the faults of one.
+//! The entry point: a tower service that kube's client uses as its network, with network faults.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,16 +20,16 @@ use tower::retry::Retry;
 use super::request::{Request, Verb};
 use super::store::{Answer, Clock, Store, failure};
 
-/// When a fault strikes.
+/// When a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// The server has not seen the request.
     Before,
-    /// It has carried it out.
+    /// The server has executed it.
     After,
 }
 
-/// What becomes of a request.
+/// The effect of a fault on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Another answer: status code and reason.
@@ -38,21 +38,21 @@ pub enum Fault {
     Cut,
 }
 
-/// Asked before and after each request, which has a number and an action; may wait as long as it likes.
+/// Called before and after each request, which has a number and an action; may wait for any time.
 pub type Layer = Arc<dyn Fn(Moment, u64, String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
-/// Told of each write that was carried out, and what then is there.
+/// Called after each executed write, with the resulting objects.
 pub type Hook = Arc<dyn Fn(&str, &Store) + Send + Sync>;
 
 /// How far watches lag behind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lag {
-    /// A change is told so long after it was made.
+    /// A watch shows a change this long after it was made.
     pub time: Duration,
-    /// A list that may come from a cache is so many changes old.
+    /// A list that may come from a cache is this many changes old.
     pub changes: u64,
 }
 
-/// The API server. A copy is the same server.
+/// The API server. A clone is the same server.
 #[derive(Clone)]
 pub struct Cluster {
     store: Arc<Mutex<Store>>,
@@ -104,27 +104,28 @@ impl Cluster {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Forgets the changes so far, as a server does after some minutes: a watch from an older version is told so, and has to list anew.
+    /// Forgets the changes so far, as a server does after some minutes: a watch from an older version gets an error,
+    /// and must list again.
     pub fn forget_changes(&self) {
         self.oldest.store(self.look(Store::version), Ordering::SeqCst);
     }
 
-    /// kube's client, with the retries that the operator's has.
+    /// kube's client, with the same retries as the operator's.
     pub fn client(&self) -> kube::Client {
         kube::Client::new(Retry::new(RetryPolicy::server_retry(), self.clone()), "default")
     }
 
-    /// Looks at the objects.
+    /// Reads the objects.
     pub fn look<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
         look(&lock(&self.store))
     }
 
-    /// The object, if it is there.
+    /// The object, if it exists.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         self.look(|store| store.get(resource, namespace, name).cloned())
     }
 
-    /// Carries a request out at once, as a person does, past all faults.
+    /// Executes a request at once, as a person does, without faults.
     pub fn answer(&self, request: &Request) -> Answer {
         let mut store = lock(&self.store);
         let before = store.version();
@@ -147,17 +148,17 @@ impl Cluster {
         assert!(code < 300, "{code} {body}");
     }
 
-    /// Patches an object as a person does; whether it was there.
+    /// Patches an object as a person does; returns whether it existed.
     pub fn patch(&self, resource: &str, namespace: &str, name: &str, patch: Value) -> bool {
         self.answer(&Request::new(Verb::Merge, resource, namespace, name, patch)).0 < 300
     }
 
-    /// Deletes an object as a person does; whether it was there.
+    /// Deletes an object as a person does; returns whether it existed.
     pub fn delete(&self, resource: &str, namespace: &str, name: &str) -> bool {
         self.answer(&Request::new(Verb::Delete, resource, namespace, name, Value::Null)).0 < 300
     }
 
-    /// Deletes an object, and what it owns, before it may go itself.
+    /// Deletes an object in the foreground: the objects that it owns are deleted first.
     pub fn delete_in_foreground(&self, resource: &str, namespace: &str, name: &str) -> bool {
         let options = serde_json::json!({ "propagationPolicy": "Foreground" });
         self.answer(&Request::new(Verb::Delete, resource, namespace, name, options)).0 < 300
@@ -190,11 +191,11 @@ impl Cluster {
         }
     }
 
-    /// The changes since a version, as they come, until the time that was asked for is over.
+    /// The changes since a version, as they happen, until the requested timeout.
     fn watch(&self, request: &Request) -> http::Response<Lines> {
         let from: u64 = request.asked("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default();
         if from < self.oldest.load(Ordering::SeqCst) {
-            // In the stream, as a real server tells it.
+            // In the stream, as a real server reports it.
             let (_, status) = failure(410, "Expired", "too old resource version");
             return whole((200, json!({ "type": "ERROR", "object": status })));
         }
@@ -229,7 +230,7 @@ impl Cluster {
                             if seen == from {
                                 return None;
                             }
-                            // So that the next watch goes on from here.
+                            // So that the next watch continues from here.
                             let object = json!({ "apiVersion": "v1", "kind": "Bookmark", "metadata": { "resourceVersion": seen.to_string() } });
                             return Some((json!({ "type": "BOOKMARK", "object": object }), (cluster, seen, told, cuts)));
                         }
@@ -241,7 +242,7 @@ impl Cluster {
         http::Response::builder().status(200).body(Lines(lines)).unwrap()
     }
 
-    /// How long a change that was made at `at` is still unknown to watches.
+    /// How long watches do not see a change that was made at `at`.
     fn due(&self, at: Timestamp) -> Duration {
         let age = (self.clock)().duration_since(at).unsigned_abs();
         lock(&self.lag).time.saturating_sub(age)
@@ -275,7 +276,7 @@ impl tower::Service<http::Request<kube::client::Body>> for Cluster {
     }
 }
 
-/// A body that comes piece by piece.
+/// A body that arrives in pieces.
 pub struct Lines(BoxStream<'static, Bytes>);
 
 impl Body for Lines {

@@ -1,4 +1,4 @@
-//! Requests, as the path, the query and the body say them.
+//! Requests, parsed from path, query and body.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub enum Verb {
     Delete,
 }
 
-/// One request. `resource` is the plural name, which is enough to tell the kinds apart that are stored here.
+/// One request. `resource` is the plural name, which is enough to distinguish the kinds that are stored here.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub verb: Verb,
@@ -86,7 +86,7 @@ impl Request {
         self.asked("dryRun") == Some("All")
     }
 
-    /// As RBAC says it: `patch secrets`.
+    /// In RBAC's words: `patch secrets`.
     pub fn action(&self) -> String {
         let verb = match self.verb {
             Verb::Get => "get",

@@ -1,4 +1,4 @@
-//! The objects, and what a request does to them: no time passes here, and nothing is awaited.
+//! The objects, and the effect of a request on them: no time passes here, and nothing is awaited.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::support::merge::merge;
 pub type Key = (String, String, String);
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Resources whose status is one of its own.
+/// Resources with a separate status.
 const WITH_STATUS: [&str; 2] = ["bucketconnections", "awsaccounts"];
 
 #[derive(Clone)]
@@ -218,7 +218,7 @@ impl Store {
         !request.namespace.is_empty() && !self.objects.contains_key(&key("namespaces", "", &request.namespace))
     }
 
-    /// Stores `next`, or lets it go where it is being deleted and nothing holds it any more.
+    /// Stores `next`, or removes it if it is being deleted and has no finalizers left.
     fn put(&mut self, key: Key, before: Option<&Stored>, mut next: Stored, request: &Request) -> Answer {
         if before.is_some_and(|before| before.object == next.object && before.managers == next.managers) {
             return (200, next.object);
@@ -231,7 +231,7 @@ impl Store {
         }
         let status = if before.is_some() { 200 } else { 201 };
         if request.dry_run() {
-            // Of the version that is there, or of none.
+            // For the current version, or for none.
             return (status, next.object);
         }
         let version = self.version + 1;
@@ -253,7 +253,7 @@ impl Store {
         answer
     }
 
-    /// Deletes what only the owner `uid` kept, which is gone or, deleted in the foreground, waits to go.
+    /// Deletes the dependents of the owner `uid`, which was deleted or waits for a foreground deletion.
     fn collect(&mut self, uid: &Value) {
         let owners = |object: &Value| object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
         let owned = |stored: &&Stored| owners(&stored.object).iter().any(|owner| owner["uid"] == *uid);
@@ -277,7 +277,7 @@ pub fn key(resource: &str, namespace: &str, name: &str) -> Key {
     (resource.to_owned(), namespace.to_owned(), name.to_owned())
 }
 
-/// What a request may write: the status by its own path only, and all but the status by the other.
+/// The part that a request may write: the status only through its own path, and everything else only through the other.
 fn own_part(request: &Request, body: &Value) -> Value {
     let mut body = body.clone();
     if let Some(fields) = body.as_object_mut().filter(|_| WITH_STATUS.contains(&request.resource.as_str())) {

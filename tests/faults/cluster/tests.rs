@@ -52,7 +52,7 @@ fn code<T: std::fmt::Debug>(result: kube::Result<T>) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn versions_and_generations_rise_with_changes_only() {
+async fn versions_and_generations_rise_only_with_changes() {
     let cluster = cluster();
     cluster.apply("bucketconnections", &connection());
     let api = objects(&cluster);
@@ -74,7 +74,7 @@ async fn versions_and_generations_rise_with_changes_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_is_applied_by_its_own_path_and_by_manager() {
+async fn a_status_is_applied_by_path_and_manager() {
     let cluster = cluster();
     cluster.apply("bucketconnections", &connection());
     let api = objects(&cluster);
@@ -92,14 +92,14 @@ async fn a_status_is_applied_by_its_own_path_and_by_manager() {
     assert_eq!(code(api.patch_status("c", &manager("a"), &one).await), (409, "Conflict".to_owned()));
     let other = status(None, json!({ "lastHandledReconcileAt": "x" }));
     api.patch_status("c", &manager("b"), &other).await.unwrap();
-    // What a manager no longer sends goes; what another has stays.
+    // A field that its manager no longer sends is removed; a field of another manager stays.
     let less =
         api.patch_status("c", &manager("a"), &status(None, json!({ "observedGeneration": 1 }))).await.unwrap().status.unwrap();
     assert_eq!(
         (less.memory.account_id, less.last_handled_reconcile_at, less.observed_generation),
         (None, Some("x".to_owned()), Some(1))
     );
-    // What a person has changed is no longer the manager's to remove.
+    // A manager no longer removes what a person has changed.
     assert!(
         cluster
             .answer(&Request {
@@ -114,7 +114,7 @@ async fn a_status_is_applied_by_its_own_path_and_by_manager() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletion_waits_for_finalizers_and_takes_what_is_owned_along() {
+async fn deletion_waits_for_finalizers_and_deletes_dependents() {
     let cluster = cluster();
     let mut held = connection();
     held["metadata"]["finalizers"] = json!(["x.dev/y"]);
@@ -141,7 +141,7 @@ async fn deletion_waits_for_finalizers_and_takes_what_is_owned_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletion_in_the_foreground_takes_what_is_owned_along_first() {
+async fn foreground_deletion_deletes_dependents_first() {
     let cluster = cluster();
     let mut held = connection();
     held["metadata"]["finalizers"] = json!(["x.dev/y"]);
@@ -176,7 +176,7 @@ async fn creation_lists_and_metadata() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watches_lag_go_on_and_end() {
+async fn watches_lag_continue_and_end() {
     let cluster = cluster();
     cluster.set_lag(Lag { time: Duration::from_secs(5), changes: 1 });
     let api = objects(&cluster);
@@ -216,7 +216,7 @@ async fn watches_are_cut_and_expire() {
     cluster.cut_watches();
     assert!(open.next().await.is_none());
     assert_eq!(clock::now(), began);
-    assert!(watch().await.is_ok(), "it goes on from there");
+    assert!(watch().await.is_ok(), "it continues from there");
     cluster.apply("bucketconnections", &connection());
     cluster.forget_changes();
     let Some(Ok(WatchEvent::Error(refused))) = watch().await.unwrap().next().await else { panic!("it is not refused") };
@@ -224,7 +224,7 @@ async fn watches_are_cut_and_expire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_strike_before_and_after() {
+async fn faults_happen_before_and_after() {
     let cluster = cluster();
     let api: Api<Namespace> = Api::all(cluster.client());
     let namespace = |name: &str| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -237,7 +237,7 @@ async fn faults_strike_before_and_after() {
     fault(Moment::After, Fault::Cut);
     assert!(!matches!(api.patch("x", &manager("m"), &Patch::Apply(namespace("x"))).await, Err(kube::Error::Api(_)) | Ok(_)));
     assert!(cluster.get("namespaces", "", "x").is_some());
-    // The client repeats what it is asked to repeat later, and gives up in the end.
+    // The client repeats a request if the server asks for it, and gives up in the end.
     let began: Timestamp = clock::now();
     fault(Moment::Before, Fault::Answer(429, "TooManyRequests"));
     assert_eq!(code(api.get("x").await).0, 429);

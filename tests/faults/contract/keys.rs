@@ -1,134 +1,134 @@
-//! Access keys and the identity behind them.
+//! Access keys and their identities.
 
 use aws_sdk_iam::types::StatusType;
 
-use super::{Checks, Lab, cases, credentials, policy, statement};
+use super::{Checks, Harness, cases, credentials, policy, statement};
 use crate::model::Pair;
 use crate::model::client::code;
 
 cases! {
     a_key_has_an_id_and_a_secret,
     a_user_has_two_keys,
-    a_key_tells_whose_it_is,
+    a_key_identifies_its_user,
     an_inactive_key_is_refused,
     a_deleted_key_is_refused,
     an_unknown_key_is_refused,
     a_wrong_secret_is_refused,
     a_key_of_another_user_is_not_found,
-    the_last_use_is_told,
-    an_administrators_identity_is_told,
+    the_last_use_is_reported,
+    an_administrators_identity_is_reported,
 }
 
-async fn a_key_has_an_id_and_a_secret(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    let (key, _) = lab.new_key(&user).await;
+async fn a_key_has_an_id_and_a_secret(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    let (key, _) = harness.new_key(&user).await;
     checks.is("id", (&key.id[..4], key.id.len(), key.secret.len()), ("AKIA", 20, 40));
-    let listed = lab.iam().list_access_keys().user_name(&user).send().await.unwrap().access_key_metadata;
+    let listed = harness.iam().list_access_keys().user_name(&user).send().await.unwrap().access_key_metadata;
     let listed: Vec<_> =
         listed.iter().map(|key| (key.access_key_id(), key.status().cloned(), key.create_date().is_some())).collect();
     checks.is("listed", listed, vec![(Some(key.id.as_str()), Some(StatusType::Active), true)]);
 }
 
-async fn a_user_has_two_keys(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    let (first, _) = lab.new_key(&user).await;
-    lab.new_key(&user).await;
-    let create = lab.iam().create_access_key().user_name(&user);
+async fn a_user_has_two_keys(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    let (first, _) = harness.new_key(&user).await;
+    harness.new_key(&user).await;
+    let create = harness.iam().create_access_key().user_name(&user);
     checks.is("third", code(&create.clone().send().await), "LimitExceeded");
-    set(&lab, &user, &first, StatusType::Inactive).await;
+    set(&harness, &user, &first, StatusType::Inactive).await;
     checks.is("inactive counts", code(&create.clone().send().await), "LimitExceeded");
-    lab.iam().delete_access_key().user_name(&user).access_key_id(&first.id).send().await.unwrap();
+    harness.iam().delete_access_key().user_name(&user).access_key_id(&first.id).send().await.unwrap();
     checks.is("after a deletion", code(&create.send().await), "");
 }
 
-async fn set(lab: &Lab, user: &str, key: &Pair, status: StatusType) {
-    lab.iam().update_access_key().user_name(user).access_key_id(&key.id).status(status).send().await.unwrap();
+async fn set(harness: &Harness, user: &str, key: &Pair, status: StatusType) {
+    harness.iam().update_access_key().user_name(user).access_key_id(&key.id).status(status).send().await.unwrap();
 }
 
-/// A user that may list the case's bucket; what S3 and STS say to its key.
-async fn lister(lab: &Lab) -> (String, Pair) {
-    let (bucket, user) = (lab.new_bucket().await, lab.new_user().await);
-    lab.put_policy(&user, &policy(&[statement("Allow", "s3:ListBucket", &format!("arn:aws:s3:::{bucket}"))])).await;
-    let key = lab.new_key(&user).await.0;
+/// A user that may list the case's bucket, and the answers of S3 and STS to its key.
+async fn lister(harness: &Harness) -> (String, Pair) {
+    let (bucket, user) = (harness.new_bucket().await, harness.new_user().await);
+    harness.put_policy(&user, &policy(&[statement("Allow", "s3:ListBucket", &format!("arn:aws:s3:::{bucket}"))])).await;
+    let key = harness.new_key(&user).await.0;
     (user, key)
 }
 
-async fn tried(lab: &Lab, key: &Pair) -> [String; 2] {
+async fn tried(harness: &Harness, key: &Pair) -> [String; 2] {
     let key = credentials(key, None);
-    let listed = lab.s3_as(&key, super::REGION).list_objects_v2().bucket(lab.bucket()).send().await;
-    [code(&listed), code(&lab.sts_as(&key).get_caller_identity().send().await)]
+    let listed = harness.s3_as(&key, super::REGION).list_objects_v2().bucket(harness.bucket()).send().await;
+    [code(&listed), code(&harness.sts_as(&key).get_caller_identity().send().await)]
 }
 
-async fn a_key_tells_whose_it_is(lab: Lab, checks: &mut Checks) {
-    let create = lab.iam().create_user().user_name(&lab.name).path("/x/").send().await.unwrap().user.unwrap();
-    let (_, key) = lab.new_key(&lab.name).await;
-    let identity = lab.sts_as(&key).get_caller_identity().send().await.unwrap();
-    let wanted = (Some(create.arn()), Some(create.user_id()), Some(lab.account.as_str()));
+async fn a_key_identifies_its_user(harness: Harness, checks: &mut Checks) {
+    let create = harness.iam().create_user().user_name(&harness.name).path("/x/").send().await.unwrap().user.unwrap();
+    let (_, key) = harness.new_key(&harness.name).await;
+    let identity = harness.sts_as(&key).get_caller_identity().send().await.unwrap();
+    let wanted = (Some(create.arn()), Some(create.user_id()), Some(harness.account.as_str()));
     checks.is("identity", (identity.arn(), identity.user_id(), identity.account()), wanted);
 }
 
 const REFUSED: [&str; 2] = ["InvalidAccessKeyId", "InvalidClientTokenId"];
 
-async fn an_inactive_key_is_refused(lab: Lab, checks: &mut Checks) {
-    let (user, key) = lister(&lab).await;
-    checks.is("active", tried(&lab, &key).await, ["", ""]);
-    set(&lab, &user, &key, StatusType::Inactive).await;
-    checks.is("inactive", tried(&lab, &key).await, REFUSED);
-    let listed = lab.iam().list_access_keys().user_name(&user).send().await.unwrap().access_key_metadata;
+async fn an_inactive_key_is_refused(harness: Harness, checks: &mut Checks) {
+    let (user, key) = lister(&harness).await;
+    checks.is("active", tried(&harness, &key).await, ["", ""]);
+    set(&harness, &user, &key, StatusType::Inactive).await;
+    checks.is("inactive", tried(&harness, &key).await, REFUSED);
+    let listed = harness.iam().list_access_keys().user_name(&user).send().await.unwrap().access_key_metadata;
     checks.is("listed", listed[0].status().cloned(), Some(StatusType::Inactive));
-    set(&lab, &user, &key, StatusType::Active).await;
-    checks.is("active again", tried(&lab, &key).await, ["", ""]);
+    set(&harness, &user, &key, StatusType::Active).await;
+    checks.is("active again", tried(&harness, &key).await, ["", ""]);
 }
 
-async fn a_deleted_key_is_refused(lab: Lab, checks: &mut Checks) {
-    let (user, key) = lister(&lab).await;
-    lab.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await.unwrap();
-    checks.is("deleted", tried(&lab, &key).await, REFUSED);
-    let again = lab.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await;
+async fn a_deleted_key_is_refused(harness: Harness, checks: &mut Checks) {
+    let (user, key) = lister(&harness).await;
+    harness.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await.unwrap();
+    checks.is("deleted", tried(&harness, &key).await, REFUSED);
+    let again = harness.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await;
     checks.is("deleted again", code(&again), "NoSuchEntity");
-    let update = lab.iam().update_access_key().user_name(&user).access_key_id(&key.id).status(StatusType::Active);
+    let update = harness.iam().update_access_key().user_name(&user).access_key_id(&key.id).status(StatusType::Active);
     checks.is("update", code(&update.send().await), "NoSuchEntity");
 }
 
-async fn an_unknown_key_is_refused(lab: Lab, checks: &mut Checks) {
-    lab.new_bucket().await;
+async fn an_unknown_key_is_refused(harness: Harness, checks: &mut Checks) {
+    harness.new_bucket().await;
     let key = Pair { id: "AKIAABCDEFGHIJKLMNOP".to_owned(), secret: "secret".to_owned() };
-    checks.is("unknown", tried(&lab, &key).await, REFUSED);
-    let iam = lab.iam_as(&credentials(&key, None)).list_users().send().await;
+    checks.is("unknown", tried(&harness, &key).await, REFUSED);
+    let iam = harness.iam_as(&credentials(&key, None)).list_users().send().await;
     checks.is("to IAM", code(&iam), "InvalidClientTokenId");
 }
 
-async fn a_wrong_secret_is_refused(lab: Lab, checks: &mut Checks) {
-    let (_, key) = lister(&lab).await;
+async fn a_wrong_secret_is_refused(harness: Harness, checks: &mut Checks) {
+    let (_, key) = lister(&harness).await;
     let wrong = Pair { secret: "x".repeat(40), ..key };
-    checks.is("wrong", tried(&lab, &wrong).await, ["SignatureDoesNotMatch"; 2]);
+    checks.is("wrong", tried(&harness, &wrong).await, ["SignatureDoesNotMatch"; 2]);
 }
 
-async fn a_key_of_another_user_is_not_found(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    let (key, _) = lab.new_key(&user).await;
+async fn a_key_of_another_user_is_not_found(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    let (key, _) = harness.new_key(&user).await;
     let other = format!("{user}-2");
-    lab.iam().create_user().user_name(&other).send().await.unwrap();
-    let delete = lab.iam().delete_access_key().user_name(&other).access_key_id(&key.id).send().await;
+    harness.iam().create_user().user_name(&other).send().await.unwrap();
+    let delete = harness.iam().delete_access_key().user_name(&other).access_key_id(&key.id).send().await;
     checks.is("delete", code(&delete), "NoSuchEntity");
-    let update = lab.iam().update_access_key().user_name(&other).access_key_id(&key.id).status(StatusType::Inactive);
+    let update = harness.iam().update_access_key().user_name(&other).access_key_id(&key.id).status(StatusType::Inactive);
     checks.is("update", code(&update.send().await), "NoSuchEntity");
 }
 
-async fn the_last_use_is_told(lab: Lab, checks: &mut Checks) {
-    let (user, key) = lister(&lab).await;
-    let used = async || lab.iam().get_access_key_last_used().access_key_id(&key.id).send().await.unwrap();
+async fn the_last_use_is_reported(harness: Harness, checks: &mut Checks) {
+    let (user, key) = lister(&harness).await;
+    let used = async || harness.iam().get_access_key_last_used().access_key_id(&key.id).send().await.unwrap();
     let before = used().await;
     checks.is("user", before.user_name(), Some(user.as_str()));
     let last = before.access_key_last_used.unwrap();
     checks.is("never", (last.last_used_date.is_some(), last.service_name(), last.region()), (false, "N/A", "N/A"));
-    lab.s3_as(&credentials(&key, None), super::REGION).list_objects_v2().bucket(lab.bucket()).send().await.unwrap();
+    harness.s3_as(&credentials(&key, None), super::REGION).list_objects_v2().bucket(harness.bucket()).send().await.unwrap();
     let last = used().await.access_key_last_used.unwrap();
     checks.is("used", (last.last_used_date.is_some(), last.service_name(), last.region()), (true, "s3", super::REGION));
 }
 
-async fn an_administrators_identity_is_told(lab: Lab, checks: &mut Checks) {
-    let identity = lab.sts_as(&lab.admin).get_caller_identity().send().await.unwrap();
-    let arn = format!("arn:aws:iam::{}:user/administrator", lab.account);
+async fn an_administrators_identity_is_reported(harness: Harness, checks: &mut Checks) {
+    let identity = harness.sts_as(&harness.admin).get_caller_identity().send().await.unwrap();
+    let arn = format!("arn:aws:iam::{}:user/administrator", harness.account);
     checks.is("arn", identity.arn(), Some(arn.as_str()));
 }

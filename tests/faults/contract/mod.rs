@@ -1,5 +1,5 @@
-//! One suite of what AWS does, as its documentation has it, for the model and for the emulator: so the model does not only agree with
-//! its author. Where a server is known to differ, `DIFFERENCES` says so; a case in that list must really differ.
+//! One suite of documented behavior of AWS, for the model and for the emulator, so that the model does not only agree
+//! with its author. `DIFFERENCES` lists known differences of a server; a case in that list must really differ.
 
 mod buckets;
 mod federation;
@@ -30,7 +30,7 @@ const OTHER_ACCOUNT: &str = "210987654321";
 const OLD_REGION: &str = "us-east-1";
 const REGION: &str = "eu-west-1";
 
-/// Case, server, and why it differs there from AWS.
+/// Case, server, and why it differs from AWS.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("names_are_global", EMULATOR, "denies every call on a bucket of another account, creation too"),
     ("names_are_checked", EMULATOR, "checks no names of buckets"),
@@ -51,7 +51,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("actions_ignore_case", EMULATOR, "tells actions apart by their case"),
     ("deletion_of_many_is_checked_object_by_object", EMULATOR, "checks all at once"),
     ("a_bucket_policy_denies", EMULATOR, "answers in another form"),
-    ("a_token_has_what_user_and_session_allow", EMULATOR, "takes no federation tokens"),
+    ("a_token_allows_what_user_and_session_policy_allow", EMULATOR, "takes no federation tokens"),
     ("a_token_outlives_its_key", EMULATOR, "takes no federation tokens"),
     ("a_denial_of_the_user_denies_its_tokens", EMULATOR, "takes no federation tokens"),
     ("tokens_are_denied_by_their_time", EMULATOR, "takes no federation tokens"),
@@ -60,22 +60,22 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 const PARTS: [&[Case]; 7] =
     [buckets::CASES, settings::CASES, users::CASES, policies::CASES, keys::CASES, rights::CASES, federation::CASES];
 
-/// One thing that AWS does.
+/// One behavior of AWS.
 struct Case {
     name: &'static str,
-    run: for<'a> fn(Lab, &'a mut Checks) -> BoxFuture<'a, ()>,
+    run: for<'a> fn(Harness, &'a mut Checks) -> BoxFuture<'a, ()>,
 }
 
-/// A list of cases: each is an async function of a `Lab` and its `Checks`.
+/// A list of cases: each is an async function of a `Harness` and its `Checks`.
 macro_rules! cases {
     ($($name:ident,)*) => {
         pub(super) const CASES: &[super::Case] =
-            &[$(super::Case { name: stringify!($name), run: |lab, checks| Box::pin($name(lab, checks)) },)*];
+            &[$(super::Case { name: stringify!($name), run: |harness, checks| Box::pin($name(harness, checks)) },)*];
     };
 }
 use cases;
 
-/// What a case found to be otherwise.
+/// The differences that a case found.
 #[derive(Default)]
 struct Checks(Vec<String>);
 
@@ -89,7 +89,7 @@ impl Checks {
 
 /// A server, as one case sees it.
 #[derive(Clone)]
-struct Lab {
+struct Harness {
     url: String,
     account: String,
     http: SharedHttpClient,
@@ -97,11 +97,11 @@ struct Lab {
     admin: SharedCredentialsProvider,
     /// May create buckets in another account.
     stranger: SharedCredentialsProvider,
-    /// The name of the case, which names what it creates.
+    /// The name of the case, which is part of the names that it creates.
     name: String,
 }
 
-impl Lab {
+impl Harness {
     fn config(&self, credentials: &SharedCredentialsProvider, region: &str) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
@@ -195,13 +195,14 @@ fn policy(statements: &[serde_json::Value]) -> serde_json::Value {
     serde_json::json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// Runs all cases on one server; fails when any does otherwise than AWS and is not known to, or is known to and does not.
-async fn judge(server: &str, lab: &Lab) {
+/// Runs all cases on one server; fails if a case differs from AWS without being listed, or is listed but does not
+/// differ.
+async fn compare(server: &str, harness: &Harness) {
     let mut wrong = Vec::new();
     for case in PARTS.into_iter().flatten() {
         let mut checks = Checks::default();
-        let lab = Lab { name: case.name.to_owned(), ..lab.clone() };
-        if let Err(panic) = AssertUnwindSafe((case.run)(lab, &mut checks)).catch_unwind().await {
+        let harness = Harness { name: case.name.to_owned(), ..harness.clone() };
+        if let Err(panic) = AssertUnwindSafe((case.run)(harness, &mut checks)).catch_unwind().await {
             let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
             checks.0.push(text.chars().take(300).collect());
         }
@@ -215,35 +216,35 @@ async fn judge(server: &str, lab: &Lab) {
     assert!(wrong.is_empty(), "{server}:\n{}", wrong.join("\n"));
 }
 
-fn lab(url: &str, account: &str, admin: &Pair) -> Lab {
+fn harness(url: &str, account: &str, admin: &Pair) -> Harness {
     let http = aws_smithy_http_client::Builder::new().build_http();
     let admin = credentials(admin, None);
-    Lab { url: url.to_owned(), account: account.to_owned(), http, stranger: admin.clone(), admin, name: String::new() }
+    Harness { url: url.to_owned(), account: account.to_owned(), http, stranger: admin.clone(), admin, name: String::new() }
 }
 
 #[tokio::test]
-async fn the_model_does_as_aws_does() {
+async fn the_model_behaves_like_aws() {
     let model = Model::new(Behaviour::default(), Arc::new(Timestamp::now));
-    let lab = lab(&server::serve(&model), "123456789012", &model.admin("123456789012", "administrator"));
+    let harness = harness(&server::serve(&model), "123456789012", &model.admin("123456789012", "administrator"));
     let stranger = credentials(&model.admin(OTHER_ACCOUNT, "root"), None);
-    judge(MODEL, &Lab { stranger, ..lab }).await;
+    compare(MODEL, &Harness { stranger, ..harness }).await;
 }
 
 #[tokio::test]
-async fn the_emulator_does_as_aws_does() {
+async fn the_emulator_behaves_like_aws() {
     let emulator = Emulator::start(&[]);
     let (id, secret) = emulator.key("administrator");
-    let lab = lab(emulator.url(), emulator.facts["account"].as_str().unwrap(), &Pair { id, secret });
-    let assume = lab.sts_as(&lab.admin).assume_role().role_session_name("s").external_id("lab-7");
+    let harness = harness(emulator.url(), emulator.facts["account"].as_str().unwrap(), &Pair { id, secret });
+    let assume = harness.sts_as(&harness.admin).assume_role().role_session_name("s").external_id("lab-7");
     let assume = assume.role_arn(format!("arn:aws:iam::{OTHER_ACCOUNT}:role/bucketconnection"));
     let given = assume.send().await.unwrap().credentials.unwrap();
     let pair = Pair { id: given.access_key_id, secret: given.secret_access_key };
     let stranger = credentials(&pair, Some(given.session_token));
-    judge(EMULATOR, &Lab { stranger, ..lab }).await;
+    compare(EMULATOR, &Harness { stranger, ..harness }).await;
 }
 
 #[test]
-fn the_list_of_differences_names_cases() {
+fn the_differences_name_existing_cases() {
     for (name, server, why) in DIFFERENCES {
         assert!(PARTS.into_iter().flatten().any(|case| case.name == *name), "no case {name}");
         assert!([MODEL, EMULATOR].contains(server) && !why.is_empty(), "{name}");

@@ -12,7 +12,7 @@ use bucketconnection::sdk::Sdk;
 use bucketconnection::settings::{self, Example, Live, SettingId};
 use serde_json::json;
 
-use super::{Checks, Lab, cases, policy, statement, tag};
+use super::{Checks, Harness, cases, policy, statement, tag};
 use crate::model::client::code;
 
 cases! {
@@ -35,17 +35,18 @@ cases! {
     a_public_bucket_policy_is_refused,
 }
 
-/// By the operator's own calls: a new bucket is as `of_new_bucket` says, and what a write leaves is what the next read answers.
-async fn every_setting_comes_back(lab: Lab, checks: &mut Checks) {
-    let s3 = lab.s3();
+/// With the operator's own calls: a new bucket is as `of_new_bucket` says, and after a write the next read returns what
+/// was written.
+async fn every_setting_comes_back(harness: Harness, checks: &mut Checks) {
+    let s3 = harness.s3();
     let mut deliver = statement("Allow", "s3:PutObject", "arn:aws:s3:::lab-logs/*");
     deliver["Principal"] = json!({ "Service": "logging.s3.amazonaws.com" });
     for bucket in ["lab-logs", "lab-bucket"] {
         s3.create_bucket().bucket(bucket).create_bucket_configuration(super::location(super::REGION)).send().await.unwrap();
     }
     s3.put_bucket_policy().bucket("lab-logs").policy(policy(&[deliver]).to_string()).send().await.unwrap();
-    let aws = Aws::new(Sdk::new(lab.config(&lab.admin, super::REGION)));
-    let bucket = aws.bucket(super::REGION, "lab-bucket", &lab.account);
+    let aws = Aws::new(Sdk::new(harness.config(&harness.admin, super::REGION)));
+    let bucket = aws.bucket(super::REGION, "lab-bucket", &harness.account);
     checks.is("new", settings::read(&bucket, SettingId::ALL).await, Live::of_new_bucket());
     for Example { write, .. } in settings::examples() {
         let (setting, mut live) = (write.setting(), Live::default());
@@ -55,14 +56,14 @@ async fn every_setting_comes_back(lab: Lab, checks: &mut Checks) {
     }
 }
 
-async fn encryption(lab: &Lab, bucket: &str) -> Option<ServerSideEncryption> {
-    let answer = lab.s3().get_bucket_encryption().bucket(bucket).send().await.unwrap();
+async fn encryption(harness: &Harness, bucket: &str) -> Option<ServerSideEncryption> {
+    let answer = harness.s3().get_bucket_encryption().bucket(bucket).send().await.unwrap();
     let rules = answer.server_side_encryption_configuration.unwrap().rules;
     rules[0].apply_server_side_encryption_by_default().map(|default| default.sse_algorithm().clone())
 }
 
-async fn unset_settings_have_codes(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+async fn unset_settings_have_codes(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
     checks.is("tags", code(&s3.get_bucket_tagging().bucket(&bucket).send().await), "NoSuchTagSet");
     checks.is("cors", code(&s3.get_bucket_cors().bucket(&bucket).send().await), "NoSuchCORSConfiguration");
     let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await;
@@ -90,9 +91,9 @@ fn cors(id: &str, methods: &[&str]) -> CorsRule {
     rule.set_allowed_methods(Some(methods.iter().map(|method| (*method).to_owned()).collect())).build().unwrap()
 }
 
-async fn cors_methods_are_checked(lab: Lab, checks: &mut Checks) {
+async fn cors_methods_are_checked(harness: Harness, checks: &mut Checks) {
     let configuration = CorsConfiguration::builder().cors_rules(cors("a", &["PATCH"])).build().unwrap();
-    let put = lab.s3().put_bucket_cors().bucket(lab.new_bucket().await).cors_configuration(configuration).send().await;
+    let put = harness.s3().put_bucket_cors().bucket(harness.new_bucket().await).cors_configuration(configuration).send().await;
     checks.is("code", code(&put), "InvalidRequest");
 }
 
@@ -103,8 +104,8 @@ fn lifecycle_rule(id: &str) -> LifecycleRule {
     rule.noncurrent_version_expiration(versions).build().unwrap()
 }
 
-async fn lifecycle_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+async fn lifecycle_comes_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
     let rules = vec![lifecycle_rule("b"), lifecycle_rule("a")];
     let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(rules.clone())).build().unwrap();
     let size = TransitionDefaultMinimumObjectSize::VariesByStorageClass;
@@ -118,22 +119,22 @@ async fn lifecycle_comes_back(lab: Lab, checks: &mut Checks) {
     checks.is("deleted", code(&deleted), "NoSuchLifecycleConfiguration");
 }
 
-async fn lifecycle_rules_are_unique(lab: Lab, checks: &mut Checks) {
+async fn lifecycle_rules_are_unique(harness: Harness, checks: &mut Checks) {
     let rules = vec![lifecycle_rule("a"), lifecycle_rule("a")];
     let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().unwrap();
-    let put = lab.s3().put_bucket_lifecycle_configuration().bucket(lab.new_bucket().await);
+    let put = harness.s3().put_bucket_lifecycle_configuration().bucket(harness.new_bucket().await);
     checks.is("code", code(&put.lifecycle_configuration(configuration).send().await), "InvalidArgument");
 }
 
-async fn tags_of_aws_are_refused(lab: Lab, checks: &mut Checks) {
+async fn tags_of_aws_are_refused(harness: Harness, checks: &mut Checks) {
     let tagging = Tagging::builder().tag_set(tag("aws:a", "1")).build().unwrap();
-    let put = lab.s3().put_bucket_tagging().bucket(lab.new_bucket().await).tagging(tagging).send().await;
+    let put = harness.s3().put_bucket_tagging().bucket(harness.new_bucket().await).tagging(tagging).send().await;
     checks.is("code", code(&put), "InvalidTag");
 }
 
-async fn encryption_comes_back_and_falls_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
-    let key = format!("arn:aws:kms:eu-west-1:{}:key/1234abcd-12ab-34cd-56ef-1234567890ab", lab.account);
+async fn encryption_comes_back_and_falls_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
+    let key = format!("arn:aws:kms:eu-west-1:{}:key/1234abcd-12ab-34cd-56ef-1234567890ab", harness.account);
     let default = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id(&key);
     let rule = ServerSideEncryptionRule::builder().bucket_key_enabled(true);
     let rule = rule.apply_server_side_encryption_by_default(default.build().unwrap()).build();
@@ -144,16 +145,16 @@ async fn encryption_comes_back_and_falls_back(lab: Lab, checks: &mut Checks) {
     let default = rule.apply_server_side_encryption_by_default().unwrap();
     checks.is("key", (default.kms_master_key_id(), rule.bucket_key_enabled()), (Some(key.as_str()), Some(true)));
     s3.delete_bucket_encryption().bucket(&bucket).send().await.unwrap();
-    checks.is("deleted", encryption(&lab, &bucket).await, Some(ServerSideEncryption::Aes256));
+    checks.is("deleted", encryption(&harness, &bucket).await, Some(ServerSideEncryption::Aes256));
 }
 
-async fn versioning(lab: &Lab, bucket: &str, status: BucketVersioningStatus) {
+async fn versioning(harness: &Harness, bucket: &str, status: BucketVersioningStatus) {
     let configuration = VersioningConfiguration::builder().status(status).build();
-    lab.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(configuration).send().await.unwrap();
+    harness.s3().put_bucket_versioning().bucket(bucket).versioning_configuration(configuration).send().await.unwrap();
 }
 
-async fn acceleration_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+async fn acceleration_comes_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
     for status in [BucketAccelerateStatus::Enabled, BucketAccelerateStatus::Suspended] {
         let configuration = aws_sdk_s3::types::AccelerateConfiguration::builder().status(status.clone()).build();
         s3.put_bucket_accelerate_configuration().bucket(&bucket).accelerate_configuration(configuration).send().await.unwrap();
@@ -167,8 +168,8 @@ fn logging(target: &str) -> BucketLoggingStatus {
     BucketLoggingStatus::builder().logging_enabled(enabled).build()
 }
 
-async fn logging_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+async fn logging_comes_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
     let mut deliver = statement("Allow", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
     deliver["Principal"] = json!({ "Service": "logging.s3.amazonaws.com" });
     s3.put_bucket_policy().bucket(&bucket).policy(policy(&[deliver]).to_string()).send().await.unwrap();
@@ -180,8 +181,8 @@ async fn logging_comes_back(lab: Lab, checks: &mut Checks) {
     checks.is("off", s3.get_bucket_logging().bucket(&bucket).send().await.unwrap().logging_enabled, None);
 }
 
-async fn logging_needs_a_target(lab: Lab, checks: &mut Checks) {
-    let put = lab.s3().put_bucket_logging().bucket(lab.new_bucket().await).bucket_logging_status(logging("lab-nowhere"));
+async fn logging_needs_a_target(harness: Harness, checks: &mut Checks) {
+    let put = harness.s3().put_bucket_logging().bucket(harness.new_bucket().await).bucket_logging_status(logging("lab-nowhere"));
     checks.is("code", code(&put.send().await), "InvalidTargetBucketForLogging");
 }
 
@@ -189,8 +190,8 @@ fn locked() -> ObjectLockConfiguration {
     ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).build()
 }
 
-async fn object_lock_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.bucket());
+async fn object_lock_comes_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.bucket());
     let create = s3.create_bucket().bucket(&bucket).create_bucket_configuration(super::location(super::REGION));
     create.object_lock_enabled_for_bucket(true).send().await.unwrap();
     let found = s3.get_object_lock_configuration().bucket(&bucket).send().await.unwrap().object_lock_configuration;
@@ -201,16 +202,16 @@ async fn object_lock_comes_back(lab: Lab, checks: &mut Checks) {
     checks.is("again", code(&put), "");
 }
 
-async fn object_lock_needs_versioning(lab: Lab, checks: &mut Checks) {
-    let bucket = lab.new_bucket().await;
-    let put = lab.s3().put_object_lock_configuration().bucket(&bucket).object_lock_configuration(locked());
+async fn object_lock_needs_versioning(harness: Harness, checks: &mut Checks) {
+    let bucket = harness.new_bucket().await;
+    let put = harness.s3().put_object_lock_configuration().bucket(&bucket).object_lock_configuration(locked());
     checks.is("without", code(&put.clone().send().await), "InvalidBucketState");
-    versioning(&lab, &bucket, BucketVersioningStatus::Enabled).await;
+    versioning(&harness, &bucket, BucketVersioningStatus::Enabled).await;
     checks.is("with", code(&put.send().await), "");
 }
 
-async fn a_bucket_policy_comes_back(lab: Lab, checks: &mut Checks) {
-    let (s3, bucket) = (lab.s3(), lab.new_bucket().await);
+async fn a_bucket_policy_comes_back(harness: Harness, checks: &mut Checks) {
+    let (s3, bucket) = (harness.s3(), harness.new_bucket().await);
     let mut denied = statement("Deny", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
     denied["Principal"] = json!("*");
     denied["Condition"] = json!({ "Bool": { "aws:SecureTransport": "false" } });
@@ -222,32 +223,33 @@ async fn a_bucket_policy_comes_back(lab: Lab, checks: &mut Checks) {
     checks.is("deleted", code(&s3.get_bucket_policy().bucket(&bucket).send().await), "NoSuchBucketPolicy");
 }
 
-async fn a_bucket_policy_may_have_one_statement(lab: Lab, checks: &mut Checks) {
-    let bucket = lab.new_bucket().await;
+async fn a_bucket_policy_may_have_one_statement(harness: Harness, checks: &mut Checks) {
+    let bucket = harness.new_bucket().await;
     let mut one = statement("Deny", "s3:PutObject", &format!("arn:aws:s3:::{bucket}/*"));
     one["Principal"] = json!("*");
     let document = json!({ "Version": "2012-10-17", "Statement": one }).to_string();
-    checks.is("code", code(&lab.s3().put_bucket_policy().bucket(&bucket).policy(document).send().await), "");
+    checks.is("code", code(&harness.s3().put_bucket_policy().bucket(&bucket).policy(document).send().await), "");
 }
 
-async fn a_bucket_policy_must_be_json(lab: Lab, checks: &mut Checks) {
-    let put = lab.s3().put_bucket_policy().bucket(lab.new_bucket().await).policy("{").send().await;
+async fn a_bucket_policy_must_be_json(harness: Harness, checks: &mut Checks) {
+    let put = harness.s3().put_bucket_policy().bucket(harness.new_bucket().await).policy("{").send().await;
     checks.is("code", code(&put), "MalformedPolicy");
 }
 
-async fn a_bucket_policy_is_about_its_bucket(lab: Lab, checks: &mut Checks) {
+async fn a_bucket_policy_is_about_its_bucket(harness: Harness, checks: &mut Checks) {
     let mut other = statement("Deny", "s3:PutObject", "arn:aws:s3:::lab-other/*");
     other["Principal"] = json!("*");
-    let put = lab.s3().put_bucket_policy().bucket(lab.new_bucket().await).policy(policy(&[other]).to_string()).send().await;
+    let put =
+        harness.s3().put_bucket_policy().bucket(harness.new_bucket().await).policy(policy(&[other]).to_string()).send().await;
     checks.is("code", code(&put), "MalformedPolicy");
 }
 
-async fn a_public_bucket_policy_is_refused(lab: Lab, checks: &mut Checks) {
-    let bucket = lab.new_bucket().await;
+async fn a_public_bucket_policy_is_refused(harness: Harness, checks: &mut Checks) {
+    let bucket = harness.new_bucket().await;
     let mut public = statement("Allow", "s3:GetObject", &format!("arn:aws:s3:::{bucket}/*"));
     public["Principal"] = json!("*");
-    let put = lab.s3().put_bucket_policy().bucket(&bucket).policy(policy(&[public]).to_string());
+    let put = harness.s3().put_bucket_policy().bucket(&bucket).policy(policy(&[public]).to_string());
     checks.is("blocked", code(&put.clone().send().await), "AccessDenied");
-    lab.s3().delete_public_access_block().bucket(&bucket).send().await.unwrap();
+    harness.s3().delete_public_access_block().bucket(&bucket).send().await.unwrap();
     checks.is("not blocked", code(&put.send().await), "");
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_iam::types::Tag;
 
-use super::{Checks, Lab, cases, policy, statement};
+use super::{Checks, Harness, cases, policy, statement};
 use crate::model::client::code;
 
 cases! {
@@ -26,58 +26,58 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build().unwrap()
 }
 
-async fn a_user_has_path_and_tags(lab: Lab, checks: &mut Checks) {
-    let create = lab.iam().create_user().user_name(&lab.name).path("/x/y/").tags(tag("a", "b")).tags(tag("d", ""));
+async fn a_user_has_path_and_tags(harness: Harness, checks: &mut Checks) {
+    let create = harness.iam().create_user().user_name(&harness.name).path("/x/y/").tags(tag("a", "b")).tags(tag("d", ""));
     let user = create.send().await.unwrap().user.unwrap();
-    checks.is("arn", user.arn(), format!("arn:aws:iam::{}:user/x/y/{}", lab.account, lab.name));
-    let found = lab.iam().get_user().user_name(&lab.name).send().await.unwrap().user.unwrap();
+    checks.is("arn", user.arn(), format!("arn:aws:iam::{}:user/x/y/{}", harness.account, harness.name));
+    let found = harness.iam().get_user().user_name(&harness.name).send().await.unwrap().user.unwrap();
     checks.is("found", (found.path(), found.user_id(), found.arn()), ("/x/y/", user.user_id(), user.arn()));
     checks.is("tags", found.tags(), vec![tag("a", "b"), tag("d", "")]);
 }
 
-async fn a_user_id_has_a_form(lab: Lab, checks: &mut Checks) {
-    let user = lab.iam().create_user().user_name(&lab.name).send().await.unwrap().user.unwrap();
+async fn a_user_id_has_a_form(harness: Harness, checks: &mut Checks) {
+    let user = harness.iam().create_user().user_name(&harness.name).send().await.unwrap().user.unwrap();
     checks.is("id", (&user.user_id()[..4], user.user_id().len()), ("AIDA", 21));
 }
 
-async fn any_text_may_stand_in_a_tag(lab: Lab, checks: &mut Checks) {
-    let create = lab.iam().create_user().user_name(&lab.name).tags(tag("a", "b c+&=%20ä"));
+async fn any_text_may_stand_in_a_tag(harness: Harness, checks: &mut Checks) {
+    let create = harness.iam().create_user().user_name(&harness.name).tags(tag("a", "b c+&=%20ä"));
     checks.is("create", code(&create.send().await), "");
-    let found = lab.iam().get_user().user_name(&lab.name).send().await.map(|found| found.user.unwrap());
+    let found = harness.iam().get_user().user_name(&harness.name).send().await.map(|found| found.user.unwrap());
     checks.is("tags", found.map(|user| user.tags().to_vec()).ok(), Some(vec![tag("a", "b c+&=%20ä")]));
 }
 
-async fn user_names_ignore_case(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    checks.is("again", code(&lab.iam().create_user().user_name(&user).send().await), "EntityAlreadyExists");
-    let elsewhere = lab.iam().create_user().user_name(&user).path("/elsewhere/").send().await;
+async fn user_names_ignore_case(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    checks.is("again", code(&harness.iam().create_user().user_name(&user).send().await), "EntityAlreadyExists");
+    let elsewhere = harness.iam().create_user().user_name(&user).path("/elsewhere/").send().await;
     checks.is("on another path", code(&elsewhere), "EntityAlreadyExists");
-    let upper = lab.iam().create_user().user_name(user.to_uppercase()).send().await;
+    let upper = harness.iam().create_user().user_name(user.to_uppercase()).send().await;
     checks.is("in upper case", code(&upper), "EntityAlreadyExists");
 }
 
-async fn user_names_are_checked(lab: Lab, checks: &mut Checks) {
-    checks.is("slash", code(&lab.iam().create_user().user_name("a/b").send().await), "ValidationError");
-    checks.is("length", code(&lab.iam().create_user().user_name("a".repeat(65)).send().await), "ValidationError");
+async fn user_names_are_checked(harness: Harness, checks: &mut Checks) {
+    checks.is("slash", code(&harness.iam().create_user().user_name("a/b").send().await), "ValidationError");
+    checks.is("length", code(&harness.iam().create_user().user_name("a".repeat(65)).send().await), "ValidationError");
 }
 
-async fn user_tags_are_set_and_removed(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    lab.iam().tag_user().user_name(&user).tags(tag("a", "1")).tags(tag("b", "2")).send().await.unwrap();
-    lab.iam().tag_user().user_name(&user).tags(tag("a", "3")).send().await.unwrap();
-    lab.iam().untag_user().user_name(&user).tag_keys("b").tag_keys("c").send().await.unwrap();
-    let found = lab.iam().get_user().user_name(&user).send().await.unwrap().user.unwrap();
+async fn user_tags_are_set_and_removed(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    harness.iam().tag_user().user_name(&user).tags(tag("a", "1")).tags(tag("b", "2")).send().await.unwrap();
+    harness.iam().tag_user().user_name(&user).tags(tag("a", "3")).send().await.unwrap();
+    harness.iam().untag_user().user_name(&user).tag_keys("b").tag_keys("c").send().await.unwrap();
+    let found = harness.iam().get_user().user_name(&user).send().await.unwrap().user.unwrap();
     checks.is("tags", found.tags(), vec![tag("a", "3")]);
 }
 
-async fn users_are_listed_by_path(lab: Lab, checks: &mut Checks) {
-    lab.iam().create_user().user_name(&lab.name).path("/listed/").send().await.unwrap();
-    let listed = lab.iam().list_users().path_prefix("/listed/").send().await.unwrap().users;
-    checks.is("listed", listed.iter().map(|user| user.user_name()).collect::<Vec<_>>(), vec![lab.name.as_str()]);
+async fn users_are_listed_by_path(harness: Harness, checks: &mut Checks) {
+    harness.iam().create_user().user_name(&harness.name).path("/listed/").send().await.unwrap();
+    let listed = harness.iam().list_users().path_prefix("/listed/").send().await.unwrap().users;
+    checks.is("listed", listed.iter().map(|user| user.user_name()).collect::<Vec<_>>(), vec![harness.name.as_str()]);
 }
 
-async fn a_missing_user_is_no_such_entity(lab: Lab, checks: &mut Checks) {
-    let (iam, user) = (lab.iam(), &lab.name);
+async fn a_missing_user_is_no_such_entity(harness: Harness, checks: &mut Checks) {
+    let (iam, user) = (harness.iam(), &harness.name);
     let document = policy(&[statement("Allow", "s3:*", "*")]).to_string();
     checks.is("get", code(&iam.get_user().user_name(user).send().await), "NoSuchEntity");
     checks.is("delete", code(&iam.delete_user().user_name(user).send().await), "NoSuchEntity");
@@ -93,34 +93,34 @@ async fn a_missing_user_is_no_such_entity(lab: Lab, checks: &mut Checks) {
     checks.is("tag", code(&iam.tag_user().user_name(user).tags(tag("a", "b")).send().await), "NoSuchEntity");
 }
 
-async fn a_user_with_a_policy_is_not_deleted(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    lab.put_policy(&user, &policy(&[statement("Allow", "s3:*", "*")])).await;
-    checks.is("with policy", code(&lab.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
-    lab.iam().delete_user_policy().user_name(&user).policy_name("p").send().await.unwrap();
-    checks.is("without", code(&lab.iam().delete_user().user_name(&user).send().await), "");
+async fn a_user_with_a_policy_is_not_deleted(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    harness.put_policy(&user, &policy(&[statement("Allow", "s3:*", "*")])).await;
+    checks.is("with policy", code(&harness.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
+    harness.iam().delete_user_policy().user_name(&user).policy_name("p").send().await.unwrap();
+    checks.is("without", code(&harness.iam().delete_user().user_name(&user).send().await), "");
 }
 
-async fn a_user_with_a_key_is_not_deleted(lab: Lab, checks: &mut Checks) {
-    let user = lab.new_user().await;
-    let (key, _) = lab.new_key(&user).await;
-    checks.is("with key", code(&lab.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
-    lab.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await.unwrap();
-    checks.is("without", code(&lab.iam().delete_user().user_name(&user).send().await), "");
+async fn a_user_with_a_key_is_not_deleted(harness: Harness, checks: &mut Checks) {
+    let user = harness.new_user().await;
+    let (key, _) = harness.new_key(&user).await;
+    checks.is("with key", code(&harness.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
+    harness.iam().delete_access_key().user_name(&user).access_key_id(&key.id).send().await.unwrap();
+    checks.is("without", code(&harness.iam().delete_user().user_name(&user).send().await), "");
 }
 
-async fn a_user_with_an_attached_policy_is_not_deleted(lab: Lab, checks: &mut Checks) {
-    let (user, document) = (lab.new_user().await, policy(&[statement("Allow", "s3:*", "*")]).to_string());
-    let created = lab.iam().create_policy().policy_name(&lab.name).policy_document(document).send().await.unwrap();
+async fn a_user_with_an_attached_policy_is_not_deleted(harness: Harness, checks: &mut Checks) {
+    let (user, document) = (harness.new_user().await, policy(&[statement("Allow", "s3:*", "*")]).to_string());
+    let created = harness.iam().create_policy().policy_name(&harness.name).policy_document(document).send().await.unwrap();
     let arn = created.policy.unwrap().arn.unwrap();
-    lab.iam().attach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
-    checks.is("attached", code(&lab.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
-    lab.iam().detach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
-    checks.is("detached", code(&lab.iam().delete_user().user_name(&user).send().await), "");
+    harness.iam().attach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
+    checks.is("attached", code(&harness.iam().delete_user().user_name(&user).send().await), "DeleteConflict");
+    harness.iam().detach_user_policy().user_name(&user).policy_arn(&arn).send().await.unwrap();
+    checks.is("detached", code(&harness.iam().delete_user().user_name(&user).send().await), "");
 }
 
-async fn a_user_in_a_group_is_not_deleted(lab: Lab, checks: &mut Checks) {
-    let (iam, user) = (lab.iam(), lab.new_user().await);
+async fn a_user_in_a_group_is_not_deleted(harness: Harness, checks: &mut Checks) {
+    let (iam, user) = (harness.iam(), harness.new_user().await);
     let group = format!("{user}-group");
     checks.is("missing", code(&iam.add_user_to_group().user_name(&user).group_name(&group).send().await), "NoSuchEntity");
     checks.is("create", code(&iam.create_group().group_name(&group).send().await), "");
@@ -135,23 +135,23 @@ async fn a_user_in_a_group_is_not_deleted(lab: Lab, checks: &mut Checks) {
     checks.is("delete", code(&iam.delete_user().user_name(&user).send().await), "");
 }
 
-async fn a_user_created_again_is_another(lab: Lab, checks: &mut Checks) {
-    let create = lab.iam().create_user().user_name(&lab.name);
+async fn a_user_created_again_is_another(harness: Harness, checks: &mut Checks) {
+    let create = harness.iam().create_user().user_name(&harness.name);
     let first = create.clone().send().await.unwrap().user.unwrap().user_id;
-    lab.iam().delete_user().user_name(&lab.name).send().await.unwrap();
+    harness.iam().delete_user().user_name(&harness.name).send().await.unwrap();
     let second = create.send().await.unwrap().user.unwrap().user_id;
     checks.is("same id", first == second, false);
 }
 
-async fn a_boundary_is_shown(lab: Lab, checks: &mut Checks) {
+async fn a_boundary_is_shown(harness: Harness, checks: &mut Checks) {
     let document = policy(&[statement("Allow", "s3:*", "*")]).to_string();
-    let created = lab.iam().create_policy().policy_name(&lab.name).policy_document(document).send().await.unwrap();
+    let created = harness.iam().create_policy().policy_name(&harness.name).policy_document(document).send().await.unwrap();
     let arn = created.policy.unwrap().arn.unwrap();
-    let user = lab.iam().create_user().user_name(&lab.name).permissions_boundary(&arn).send().await;
+    let user = harness.iam().create_user().user_name(&harness.name).permissions_boundary(&arn).send().await;
     checks.is("created", code(&user), "");
-    let found = lab.iam().get_user().user_name(&lab.name).send().await.unwrap().user.unwrap();
+    let found = harness.iam().get_user().user_name(&harness.name).send().await.unwrap().user.unwrap();
     let shown = found.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn);
     checks.is("shown", shown, Some(arn.clone()));
-    let put = lab.iam().put_user_permissions_boundary().user_name(&lab.name).permissions_boundary(&arn).send().await;
+    let put = harness.iam().put_user_permissions_boundary().user_name(&harness.name).permissions_boundary(&arn).send().await;
     checks.is("put", code(&put), "");
 }

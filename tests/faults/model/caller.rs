@@ -1,4 +1,4 @@
-//! Who calls: from the key id and signature of a request, with the rights that the service sees at that moment.
+//! The caller: from the key id and signature of a request, with the permissions that the service sees at that moment.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -76,7 +76,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Who calls.
+/// The caller.
 pub struct Caller {
     pub account: String,
     pub arn: String,
@@ -92,7 +92,7 @@ struct Limits {
 }
 
 impl Caller {
-    /// Finds out who calls, and notes the use of the key.
+    /// Determines the caller, and records the use of the key.
     pub fn of(state: &mut State, signed: &Signed, call: &Call<'_>) -> Result<Self, Refusal> {
         let Call { request, now, behaviour, .. } = call;
         let (now, service) = (*now, signed.service.as_str());
@@ -155,12 +155,12 @@ impl Caller {
         }
     }
 
-    /// Whether the key itself may ask for federation tokens: the user's id.
+    /// The user's id, if the key itself may request federation tokens.
     pub fn user(&self) -> Option<&str> {
         self.rights.as_ref().filter(|limits| limits.session.is_none()).map(|_| self.id.as_str())
     }
 
-    /// What the caller's own policies say. Root and operator may do everything in their account.
+    /// Whether the caller's own policies allow it. Root and operator may do everything in their account.
     pub fn may(&self, action: &str, resource: &str, more: &[(&str, String)], now: Timestamp) -> Effect {
         let Some(Limits { rights, session, .. }) = &self.rights else { return Effect::Allow };
         let context = self.context(more, now);
@@ -177,7 +177,7 @@ impl Caller {
         }
     }
 
-    /// What the policy of a bucket says about the caller.
+    /// The effect of the bucket policy on the caller.
     pub fn by_resource(
         &self,
         policy: &serde_json::Value,
@@ -190,7 +190,7 @@ impl Caller {
         let context = self.context(more, now);
         let root = format!("arn:{PARTITION}:iam::{}:root", self.account);
         let names = [self.arn.as_str(), &limits.user_arn, &self.account, &root];
-        // A grant to the account is a grant to its administrators, who delegate it: only denials count for its users.
+        // A grant to the account is a grant to its administrators, who delegate it: for its users only denials count.
         let own = &names[..2];
         let question = Question { action, resource, context: &context };
         match effect([policy], &question, Some(&names)) {

@@ -1,4 +1,5 @@
-//! The way in for an AWS SDK in the same process: an HTTP client without any network, and a layer of faults around it.
+//! The entry point for an AWS SDK in the same process: an HTTP client without a network, and a layer of faults around
+//! it.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use http::{Request, Response};
 use super::caller::Signed;
 use super::{Model, Pair, action, is_write, wire};
 
-/// A request on its way, for a layer of faults to decide on.
+/// A request, as a layer of faults sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// As in `iam:CreateAccessKey`.
@@ -36,7 +37,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Before {
     Pass,
-    /// It is answered with this status and error code instead.
+    /// It gets this status and error code as its answer.
     Answer(u16, &'static str),
     /// The connection is cut.
     Cut,
@@ -57,7 +58,7 @@ pub trait Faults: Send + Sync {
         Box::pin(std::future::ready(Before::Pass))
     }
 
-    /// Called when it was executed, with the status of the answer.
+    /// Called after the request was executed, with the status of the answer.
     fn after(&self, _seen: &Seen, _status: u16) -> BoxFuture<'static, After> {
         Box::pin(std::future::ready(After::Pass))
     }
@@ -89,7 +90,7 @@ pub fn base(key: &Pair, region: &str) -> SdkConfig {
         .build()
 }
 
-/// The code of an error; empty for success, `cut` where no answer came, `none` where it had no code.
+/// The code of an error; empty for success, `cut` if no answer came, `none` if it had no code.
 pub fn code<T, E: ProvideErrorMetadata, R>(answer: &Result<T, SdkError<E, R>>) -> String {
     match answer {
         Ok(_) => String::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// What conditions may ask about, by lower-case key.
+/// The values of condition keys, by lower-case key.
 pub type Context = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +16,15 @@ pub enum Effect {
     Silent,
 }
 
-/// What is asked.
+/// The request to evaluate.
 pub struct Question<'a> {
     pub action: &'a str,
     pub resource: &'a str,
     pub context: &'a Context,
 }
 
-/// What the documents say together. `principals` are the names of the caller, where the documents are of a resource.
+/// The combined effect of the documents. `principals` are the names of the caller, if the documents are resource
+/// policies.
 pub fn effect<'a>(
     documents: impl IntoIterator<Item = &'a Value>,
     question: &Question<'_>,
@@ -89,12 +90,13 @@ fn condition(operator: &str, key: &str, wanted: &[String], context: &Context) ->
         "DateLessThanEquals" => any(&|wanted| time(have) <= time(wanted)),
         "DateGreaterThan" => any(&|wanted| time(have) > time(wanted)),
         "DateGreaterThanEquals" => any(&|wanted| time(have) >= time(wanted)),
-        // Loud, or a statement would silently not count.
+        // Panics, because otherwise a statement would silently not count.
         _ => panic!("the model does not know the condition operator {operator}"),
     }
 }
 
-/// Policy variables, such as `${aws:username}`; their names ignore case. What is not known stays as it is, and matches nothing.
+/// Replaces policy variables, such as `${aws:username}`; their names ignore case. An unknown variable stays as it is,
+/// and matches nothing.
 fn filled(pattern: &str, context: &Context) -> String {
     let mut parts = pattern.split("${");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -107,7 +109,7 @@ fn filled(pattern: &str, context: &Context) -> String {
     text
 }
 
-/// `*` is any text, `?` any character.
+/// `*` matches any text, `?` any character.
 pub fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut seen, mut star) = (0, 0, None);
@@ -127,7 +129,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|rest| *rest == '*')
 }
 
-/// One thing or a list of them.
+/// A value or a list of values, as a list.
 pub fn list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(values) => values.iter().collect(),
@@ -140,7 +142,7 @@ pub fn strings(value: &Value) -> Vec<String> {
     list(value).into_iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()
 }
 
-/// Whether a bucket policy lets everybody in: an Allow for all principals, without any condition.
+/// Whether a bucket policy is public: an Allow for all principals, without any condition.
 pub fn is_public(document: &Value) -> bool {
     list(&document["Statement"]).into_iter().any(|statement| {
         statement["Effect"] == "Allow" && statement["Condition"].is_null() && names_principal(&statement["Principal"], &[])

@@ -1,4 +1,4 @@
-//! IAM groups, as far as they hold a user: they grant nothing here.
+//! IAM groups, only with their users: they grant nothing here.
 
 use super::iam::Request;
 use super::wire::{Answer, element, refuse, result};

@@ -64,13 +64,13 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// IAM as a read finds it, which may be behind.
+    /// IAM as a read sees it, which may lag behind.
     pub fn read(&mut self) -> Arc<Iam> {
         let age = self.call.behaviour.reads.draw(&mut self.state.rng);
         self.state.read(&self.caller.account, self.call.now, age.unsigned_abs())
     }
 
-    /// IAM as writes find it.
+    /// IAM as writes see it.
     pub fn current(&self) -> Arc<Iam> {
         self.state.accounts.get(&self.caller.account).map(|account| account.now.clone()).unwrap_or_default()
     }
@@ -296,7 +296,7 @@ fn no_key<T>(id: &str) -> Result<T, Refusal> {
     refuse(404, "NoSuchEntity", format!("The Access Key with id {id} cannot be found."))
 }
 
-/// As AWS writes times: to the second.
+/// Times in AWS's format: whole seconds.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

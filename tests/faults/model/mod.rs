@@ -1,11 +1,12 @@
-//! AWS in memory: the control plane of S3, IAM and STS as far as the operator and its tests use it, by HTTP request and answer.
+//! AWS in memory: the part of the control plane of S3, IAM and STS that the operator and its tests use, as HTTP
+//! requests and answers.
 //!
-//! It is deterministic: time comes from the clock that it is given, randomness from a seed. How it is inconsistent is a plan,
-//! [`Behaviour`]. It is checked against the emulator in `contract`.
+//! It is deterministic: time comes from a clock, randomness from a seed. [`Behaviour`] sets how inconsistent it is.
+//! `contract` compares it with the emulator.
 //!
 //! - [`Model::answer`] executes one request, at once.
-//! - [`client::http_client`] is the way in for an AWS SDK in the same process, through a layer of faults.
-//! - [`server::serve`] is the way in over loopback.
+//! - [`client::http_client`] is the entry point for an AWS SDK in the same process, through a layer of faults.
+//! - [`server::serve`] is the entry point over loopback.
 
 #![allow(dead_code, reason = "each part of the suite uses its own")]
 
@@ -36,36 +37,37 @@ use caller::{Caller, Signed};
 use state::{Bucket, Key, Owner, PARTITION, Spread, State, User};
 use wire::{Answer, Refusal, refuse};
 
-/// What time it is.
+/// Returns the current time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-/// Called after each executed write with its action and the state. It runs inside the model: it must not call the model.
+/// Called after each executed write with its action and the state. It runs inside the model: it must not call the
+/// model.
 pub type Hook = Arc<dyn Fn(&str, &State) + Send + Sync>;
 
-/// How far the model is behind itself. By default it is not.
+/// The delays of the model. By default there are none.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviour {
     pub seed: u64,
-    /// How long S3 and STS do not know a new or activated key; drawn for each of the two.
+    /// How long S3 and STS do not know a new or activated key; drawn separately for each.
     pub new_keys: Delay,
-    /// How long a deleted or deactivated key works on.
+    /// How long a deleted or deactivated key still works.
     pub old_keys: Delay,
-    /// How long until policies, boundaries and tags of a user count.
+    /// How long until policies, boundaries and tags of a user take effect.
     pub policies: Delay,
-    /// How old the copy of IAM is that answers a read: right after CreateUser it knows no such user.
+    /// The age of the copy of IAM that answers a read: right after CreateUser it has no such user.
     pub reads: Delay,
-    /// For how long after CreateUser a write to the user finds none.
+    /// How long after CreateUser a write does not find the user.
     pub new_users: Delay,
     /// The same for managed policies, after CreatePolicy.
     pub new_policies: Delay,
-    /// For how long after CreateBucket its settings and contents are answered by NoSuchBucket.
+    /// How long after CreateBucket the answer for its settings and contents is NoSuchBucket.
     pub new_buckets: Delay,
-    /// For how long the name of a deleted bucket cannot be used again: OperationAborted.
+    /// How long the name of a deleted bucket cannot be used again: OperationAborted.
     pub deleted_buckets: Delay,
-    /// How long until GetAccessKeyLastUsed tells a use.
+    /// How long until GetAccessKeyLastUsed reports a use.
     pub last_uses: Delay,
 }
 
-/// A time between two.
+/// A random duration between two limits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Delay {
     pub least: Duration,
@@ -108,7 +110,7 @@ struct Inner {
     hook: Mutex<Option<Hook>>,
 }
 
-/// One request, taken apart.
+/// One request, parsed.
 pub struct Call<'a> {
     pub request: &'a Request<Bytes>,
     /// As in `s3:PutBucketCORS`.
@@ -127,7 +129,7 @@ impl Model {
         Self { inner: Arc::new(inner) }
     }
 
-    /// A new key of somebody who may do everything in `account`: `root`, or the name of a user that IAM does not list.
+    /// A new key of an administrator of `account`: `root`, or the name of a user that IAM does not list.
     pub fn admin(&self, account: &str, name: &str) -> Pair {
         let mut state = self.lock();
         let arn = if name == "root" {
@@ -172,7 +174,7 @@ impl Model {
         wire::response(&signed.service, request.method().as_str(), answer)
     }
 
-    /// What is the case, for judging.
+    /// The actual state, for checks.
     pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.lock())
     }
@@ -182,22 +184,22 @@ impl Model {
         self.state(|state| state.users(account).cloned().collect())
     }
 
-    /// The keys that the user has now, with what only the model knows: secret and creator.
+    /// The current keys of the user, with what only the model knows: secret part and creator.
     pub fn keys_of(&self, user: &User) -> Vec<Key> {
         self.state(|state| state.keys_of(user).cloned().collect())
     }
 
-    /// A bucket as it is now.
+    /// The current state of a bucket.
     pub fn bucket(&self, name: &str) -> Option<Bucket> {
         self.state(|state| state.buckets.get(name).cloned())
     }
 
-    /// From now on this is called after each executed write.
+    /// Calls the hook after each executed write from now on.
     pub fn on_write(&self, hook: impl Fn(&str, &State) + Send + Sync + 'static) {
         *self.inner.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
     }
 
-    /// From now on it behaves like this; the seed stays as it was.
+    /// Sets the behavior from now on; the seed stays.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.inner.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
@@ -272,6 +274,6 @@ fn action(request: &Request<Bytes>, service: &str, parameters: &[(String, String
 
 fn is_write(action: &str) -> bool {
     let name = action.split(':').nth(1).unwrap_or_default();
-    // A federation token is new each time, but nothing that stays.
+    // A federation token is new each time, but it is no stored state.
     !["Get", "List", "Head"].iter().any(|verb| name.starts_with(verb))
 }

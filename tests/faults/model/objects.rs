@@ -1,4 +1,4 @@
-//! What is in a bucket: objects with their versions, and uploads in progress.
+//! The contents of a bucket: objects with their versions, and uploads in progress.
 
 use bytes::Bytes;
 
@@ -7,11 +7,11 @@ use super::state::{Bucket, Version};
 use super::unknown;
 use super::wire::{Answer, Success, element, elements, refuse, text, unescaped};
 
-/// The id of versions that were written while versioning was off.
+/// The id of versions that were written without versioning.
 const NULL: &str = "null";
 const PAGE: usize = 1_000;
 
-/// `id` is a fresh one, for what is created.
+/// `id` is the id for what is created.
 pub(super) fn answer(bucket: &mut Bucket, asks: &Asks<'_>, key: &str, id: String) -> Answer {
     let call = asks.call;
     match (call.request.method().as_str(), call.action.as_str()) {
@@ -66,7 +66,7 @@ impl Bucket {
         self.objects.retain(|_, versions| !versions.is_empty());
     }
 
-    /// The object as it is now; a delete marker hides it.
+    /// The current object; a delete marker hides it.
     fn latest(&self, key: &str) -> Option<&Bytes> {
         self.objects.get(key)?.last()?.body.as_ref()
     }
@@ -123,7 +123,7 @@ fn list_uploads(bucket: &Bucket) -> Answer {
     )))
 }
 
-/// Each object is allowed or refused for itself, inside a successful answer.
+/// Each object is allowed or refused separately, inside a successful answer.
 fn delete_many(bucket: &mut Bucket, asks: &Asks<'_>, id: &str) -> Answer {
     let mut errors = String::new();
     for (index, object) in elements(asks.call.body(), "Object").into_iter().enumerate() {

@@ -34,7 +34,7 @@ pub(super) fn answer(iam: &mut Request<'_>) -> Answer {
     }
 }
 
-/// The document that was sent, if it is one.
+/// The document that was sent, if it is valid.
 fn document(iam: &Request<'_>) -> Result<String, Refusal> {
     let text = iam.needed("PolicyDocument")?;
     let statements =
@@ -97,7 +97,7 @@ fn list_attached(iam: &mut Request<'_>) -> Answer {
 
 fn attach(iam: &mut Request<'_>) -> Answer {
     let arn = iam.needed("PolicyArn")?;
-    // AWS's own policies are all there, and grant nothing here.
+    // All of AWS's own policies exist, and grant nothing here.
     if !arn.contains("::aws:policy/") {
         known(iam, arn)?;
     }
@@ -122,7 +122,7 @@ fn detach(iam: &mut Request<'_>) -> Answer {
     iam.done()
 }
 
-/// Refuses a write that names a policy which is not there, or not yet.
+/// Refuses a write that names a policy which does not exist, or not yet.
 fn known(iam: &mut Request<'_>, arn: &str) -> Result<(), Refusal> {
     let unknown = iam.call.behaviour.new_policies.draw(&mut iam.state.rng);
     match iam.current().policies.get(arn) {
@@ -138,7 +138,7 @@ fn policy<'a>(iam: &'a mut Request<'_>) -> Result<&'a mut Policy, Refusal> {
     Ok(iam.change().policies.get_mut(arn).unwrap())
 }
 
-/// The policy that a read names, and to how many users it is attached.
+/// The policy that a read names, and the number of users that it is attached to.
 fn seen_policy(iam: &mut Request<'_>) -> Result<(Policy, usize), Refusal> {
     let arn = iam.needed("PolicyArn")?;
     let seen = iam.read();
@@ -158,7 +158,7 @@ fn managed_document(iam: &Request<'_>) -> Result<String, Refusal> {
 fn create(iam: &mut Request<'_>) -> Answer {
     let (name, path) = (iam.needed("PolicyName")?, iam.call.parameter("Path").unwrap_or("/"));
     let (document, arn) = (managed_document(iam)?, iam.arn("policy", path, name));
-    // Like those of users, names are unique whatever their case and path.
+    // As for users, names are unique regardless of case and path.
     if iam.current().policies.values().any(|policy| policy.name.eq_ignore_ascii_case(name)) {
         return refuse(
             409,
@@ -257,7 +257,7 @@ fn shown_version(policy: &Policy, number: u32, whole: bool) -> String {
         + &element("CreateDate", &time(*created))
 }
 
-/// The number of the version that is named, if the policy has it.
+/// The number of the named version, if the policy has it.
 fn number(policy: &Policy, version: &str) -> Result<u32, Refusal> {
     let number = version.strip_prefix('v').and_then(|number| number.parse().ok());
     number.filter(|number| policy.versions.contains_key(number)).map_or_else(|| no_policy(version), Ok)

@@ -1,4 +1,4 @@
-//! S3: buckets. Their settings: `settings`; what is in them: `objects`.
+//! S3: buckets. `settings` has their settings, `objects` their contents.
 
 use serde_json::Value;
 
@@ -8,9 +8,9 @@ use super::state::{Bucket, PARTITION, State};
 use super::wire::{Answer, Refusal, Success, element, refuse, tags, text};
 use super::{Call, iam, objects, settings};
 
-/// The one region whose name S3 does not accept as a location.
+/// The only region whose name S3 does not accept as a location.
 const NO_LOCATION: &str = "us-east-1";
-/// Regions opened after 20 March 2019 answer 400 to requests for buckets elsewhere, older ones redirect.
+/// Regions opened after 20 March 2019 answer 400 to requests for buckets elsewhere; older ones redirect.
 const YOUNG_REGIONS: [&str; 5] = ["af-south-1", "ap-east-1", "eu-south-1", "me-central-1", "me-south-1"];
 
 /// Bucket and object that a path names.
@@ -31,7 +31,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
     let missing = || refuse(404, "NoSuchBucket", format!("The specified bucket {name} does not exist"));
     let unknown = call.behaviour.new_buckets.draw(&mut state.rng);
     let Some(bucket) = state.buckets.get(&name) else { return missing() };
-    // HeadBucket is the first to know.
+    // HeadBucket finds a new bucket first.
     if bucket.created + unknown > call.now && call.request.method() != "HEAD" {
         return missing();
     }
@@ -48,7 +48,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
         _ => {}
     }
     let asks = Asks { call, caller };
-    // Each object of a DeleteObjects is checked for itself.
+    // Each object of a DeleteObjects is checked separately.
     if call.action != "s3:DeleteObjectVersion" || call.request.method() != "POST" {
         let action = if call.parameter("versionId").is_some() { format!("{}Version", call.action) } else { call.action.clone() };
         asks.allowed(bucket, &action, &key)?;
@@ -66,14 +66,14 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, caller: &Caller) -> Ans
     }
 }
 
-/// Who asks for what.
+/// The caller and its request.
 pub(super) struct Asks<'a> {
     pub call: &'a Call<'a>,
     pub caller: &'a Caller,
 }
 
 impl Asks<'_> {
-    /// Refuses unless the caller's policies or the bucket's allow it, and none denies.
+    /// Refuses unless the caller's policies or the bucket's allow it, and none denies it.
     pub fn allowed(&self, bucket: &Bucket, action: &str, key: &str) -> Result<(), Refusal> {
         let Self { call, caller } = self;
         let resource = format!("arn:{PARTITION}:s3:::{}", bucket.name);
@@ -97,7 +97,7 @@ impl Asks<'_> {
     }
 }
 
-/// The regional endpoint takes only signatures for its region.
+/// The regional endpoint accepts only signatures for its region.
 fn check_endpoint(call: &Call<'_>) -> Result<(), Refusal> {
     let host = call.request.uri().host().or_else(|| call.header("host")).unwrap_or_default();
     let region = host.strip_prefix("s3.").and_then(|rest| rest.split_once(".amazonaws")).map(|(region, _)| region);
@@ -154,7 +154,7 @@ fn create(state: &mut State, call: &Call<'_>, caller: &Caller, name: &str) -> An
         if bucket.account != caller.account {
             return refuse(409, "BucketAlreadyExists", "The requested bucket name is not available.");
         }
-        // The old ways of us-east-1, which end where tags are sent.
+        // The legacy behavior of us-east-1, which does not apply to requests with tags.
         if bucket.region != NO_LOCATION || region != NO_LOCATION || !tags.is_empty() {
             return refuse(
                 409,
@@ -194,7 +194,7 @@ fn create(state: &mut State, call: &Call<'_>, caller: &Caller, name: &str) -> An
     Ok(Success::empty(200).header("location", &format!("/{name}")))
 }
 
-/// Where a new bucket is to be.
+/// The region of a new bucket.
 fn location(call: &Call<'_>) -> Result<String, Refusal> {
     let location = text(call.body(), "LocationConstraint").filter(|location| !location.is_empty());
     match location {

@@ -1,4 +1,4 @@
-//! The way in over loopback, for an operator that is a process of its own.
+//! The entry point over loopback, for an operator in a separate process.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -10,8 +10,8 @@ use http::{Request, Response};
 use super::Model;
 use crate::support::proxy::read_message;
 
-/// Serves the model on a free port; returns its URL. The threads live as long as the program. Each connection carries one request, which
-/// is what the proxy of `support` reckons with: it may be put in front for faults.
+/// Serves the model on a free port; returns its URL. The threads live as long as the program. Each connection carries
+/// one request, as the proxy of `support` expects: it may be put in front for faults.
 pub fn serve(model: &Model) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +45,7 @@ fn parse(raw: &[u8]) -> Option<Request<Bytes>> {
     request.body(Bytes::copy_from_slice(&raw[end + 4..])).ok()
 }
 
-/// An answer to HEAD has no body, nor may its length be told as another.
+/// An answer to HEAD has no body, but the original Content-Length.
 fn written(answer: &Response<Bytes>, head: bool) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {} Model\r\nconnection: close\r\n", answer.status().as_u16());
     for (name, value) in answer.headers() {

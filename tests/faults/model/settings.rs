@@ -1,4 +1,4 @@
-//! The settings of a bucket: each is kept as the body that was sent, which is how S3 gives it back.
+//! The settings of a bucket: each is stored as the body that was sent, which S3 returns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::evaluate::{is_public, list, strings};
 use super::state::{Bucket, PARTITION, State, Tags};
 use super::wire::{Answer, Refusal, Success, element, elements, refuse, tags, text, unescaped};
 
-/// Comes and goes with the lifecycle rules.
+/// Exists only together with the lifecycle rules.
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
 const SSE_S3: &str = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>";
 const BLOCKS: [&str; 4] = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
@@ -44,7 +44,7 @@ fn public_access_block(is_on: impl Fn(&str) -> bool) -> String {
     format!("<PublicAccessBlockConfiguration>{}</PublicAccessBlockConfiguration>", flags.concat())
 }
 
-/// Answers a request for a setting; `None` when it is for something else.
+/// Answers a request for a setting; `None` if it is for something else.
 pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<Answer> {
     let setting = SettingId::ALL.iter().map(|setting| setting.facts()).find(|it| call.parameter(it.subresource).is_some())?;
     let (sub, unset) = (setting.subresource, setting.unset);
@@ -75,7 +75,7 @@ pub(super) fn answer(state: &mut State, call: &Call<'_>, name: &str) -> Option<A
     }))
 }
 
-/// A setting of which a bucket has many, by id: kept as the answer that lists them.
+/// A setting of which a bucket has many, by id: stored as the answer that lists them.
 fn one_of_many(bucket: &mut Bucket, sub: &'static str, unset: Unset, call: &Call<'_>, id: &str) -> Option<Answer> {
     const ONE: &str = "IntelligentTieringConfiguration";
     let (Unset::Empty(list), put) = (unset, call.request.method() == "PUT") else { return None };
@@ -101,7 +101,7 @@ fn read(bucket: &Bucket, sub: &str, unset: Unset) -> Answer {
     }
 }
 
-/// What is kept of the body of a PUT; empty when that unsets it.
+/// The part of a PUT body that is stored; empty if it unsets the setting.
 fn checked(state: &State, bucket: &Bucket, sub: &str, call: &Call<'_>) -> Result<String, Refusal> {
     let body = call.body();
     let malformed = || {
@@ -117,7 +117,7 @@ fn checked(state: &State, bucket: &Bucket, sub: &str, call: &Call<'_>) -> Result
             if listed > 50 {
                 return refuse(400, "BadRequest", "Bucket tag count cannot be greater than 50");
             }
-            // In their order; without the namespace, which tags of a creation do not have.
+            // In their order; without the namespace, which the tags of a creation do not have.
             let kept: String = elements(body, "Tag").iter().map(|tag| format!("<Tag>{tag}</Tag>")).collect();
             return Ok(if tags.is_empty() { String::new() } else { format!("<Tagging><TagSet>{kept}</TagSet></Tagging>") });
         }

@@ -1,4 +1,4 @@
-//! What the model knows: accounts with their IAM, keys as the services see them, buckets.
+//! The state of the model: accounts with their IAM, keys as the services see them, buckets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,33 +9,33 @@ use serde_json::Value;
 
 use super::Behaviour;
 
-/// The one partition of the model.
+/// The only partition of the model.
 pub const PARTITION: &str = "aws";
 
-/// Older copies of IAM answer nobody.
+/// Older copies of IAM answer no request.
 const OLDEST: SignedDuration = SignedDuration::from_mins(10);
 
 pub type Tags = BTreeMap<String, String>;
 
-/// Everything. The hook after each write gets it, and `Model::state` shows it.
+/// The whole state. The hook after each write gets it, and `Model::state` shows it.
 #[derive(Default)]
 pub struct State {
     /// IAM, by account.
     pub accounts: BTreeMap<String, Account>,
     /// Buckets of all accounts and regions: their names are global.
     pub buckets: BTreeMap<String, Bucket>,
-    /// Every long-term key that ever was, by id.
+    /// Every long-term key that ever existed, by id.
     pub keys: BTreeMap<String, Key>,
     /// Federation tokens, by key id.
     pub sessions: BTreeMap<String, Session>,
-    /// Rights of every user that ever was, by user id.
+    /// Permissions of every user that ever existed, by user id.
     pub principals: BTreeMap<String, Spread<Rights>>,
     /// Until when names of deleted buckets cannot be used.
     pub(super) deleted: BTreeMap<String, Timestamp>,
     pub(super) rng: fastrand::Rng,
 }
 
-/// The control plane of IAM: what it is now, and what it was, for reads that lag.
+/// The control plane of IAM: its current state, and earlier ones for reads that lag behind.
 #[derive(Default)]
 pub struct Account {
     pub now: Arc<Iam>,
@@ -44,7 +44,7 @@ pub struct Account {
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Iam {
-    /// By name in lower case: IAM takes names that differ only in case for the same.
+    /// By name in lower case: IAM treats names that differ only in case as the same name.
     pub users: BTreeMap<String, User>,
     /// Managed policies, by ARN.
     pub policies: BTreeMap<String, Policy>,
@@ -65,7 +65,7 @@ pub struct User {
     pub inline: BTreeMap<String, String>,
     /// ARNs of the attached policies.
     pub attached: Vec<String>,
-    /// Names of the groups that it is in.
+    /// Names of its groups.
     pub groups: BTreeSet<String>,
     pub keys: Vec<KeyEntry>,
 }
@@ -97,21 +97,21 @@ pub struct Key {
     pub id: String,
     pub secret: String,
     pub owner: Owner,
-    /// ARN of who created it.
+    /// ARN of its creator.
     pub created_by: String,
     pub created: Timestamp,
     /// Whether it works.
     pub works: Spread<bool>,
-    /// In truth.
+    /// The actual last use.
     pub last_used: Option<LastUse>,
-    /// As IAM tells it.
+    /// The last use as IAM reports it.
     pub(super) told_use: Spread<LastUse>,
 }
 
-/// Whose a key is.
+/// The owner of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Owner {
-    /// Somebody who may do everything in the account: its root, or an operator's user.
+    /// An administrator of the account: its root, or an operator's user.
     Admin { account: String, arn: String },
     /// A user that IAM lists, by id.
     User { account: String, id: String, name: String, arn: String },
@@ -131,14 +131,14 @@ pub struct Session {
     pub token: String,
     pub name: String,
     pub account: String,
-    /// The user that got it; its rights are the limit.
+    /// The user that requested it; the user's permissions are the limit.
     pub user: String,
     pub policy: Option<Value>,
     pub issued: Timestamp,
     pub expires: Timestamp,
 }
 
-/// What a user may do, and what conditions may ask about it.
+/// The permissions of a user, and its values for condition keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rights {
     pub identity: Vec<Value>,
@@ -146,7 +146,7 @@ pub struct Rights {
     pub tags: Tags,
 }
 
-/// Something that takes time to reach the services.
+/// A value that takes time to propagate to the services.
 #[derive(Clone, Debug)]
 pub struct Spread<T> {
     changes: Vec<Change<T>>,
@@ -165,14 +165,14 @@ impl<T: Clone + PartialEq> Spread<T> {
         Self { changes: Vec::new() }
     }
 
-    /// From `s3` and `others` on the services see `value`.
+    /// The services see `value` from `s3` and `others` on.
     pub fn set(&mut self, value: T, s3: Timestamp, others: Timestamp) {
         if self.changes.last().is_none_or(|last| last.value != value) {
             self.changes.push(Change { value, s3, others });
         }
     }
 
-    /// Forgets what no service will see any more.
+    /// Forgets values that no service will see anymore.
     pub fn forget(&mut self, now: Timestamp) {
         if let Some(seen) = self.changes.iter().rposition(|change| change.s3 <= now && change.others <= now) {
             self.changes.drain(..seen);
@@ -185,7 +185,7 @@ impl<T: Clone + PartialEq> Spread<T> {
         self.changes.iter().rev().find(|change| at(change) <= now).map(|change| &change.value)
     }
 
-    /// What every service will see in the end.
+    /// The value that every service will see in the end.
     pub fn latest(&self) -> Option<&T> {
         self.changes.last().map(|change| &change.value)
     }
@@ -197,7 +197,7 @@ pub struct Bucket {
     pub account: String,
     pub region: String,
     pub created: Timestamp,
-    /// ARN of who created it.
+    /// ARN of its creator.
     pub created_by: String,
     /// Bodies of the settings as AWS answers them, by sub-resource.
     pub settings: BTreeMap<&'static str, String>,
@@ -212,7 +212,7 @@ pub struct Version {
     pub id: String,
     /// `None` is a delete marker.
     pub body: Option<bytes::Bytes>,
-    /// ARN of who wrote it.
+    /// ARN of its author.
     pub by: String,
 }
 
@@ -228,7 +228,7 @@ impl Bucket {
 }
 
 impl Key {
-    /// Whether every service will take it in the end.
+    /// Whether every service will accept it in the end.
     pub fn active(&self) -> bool {
         self.works.latest() == Some(&true)
     }
@@ -246,19 +246,19 @@ impl Owner {
     }
 }
 
-/// Whose rights a write to IAM may have changed.
+/// The users whose permissions a write to IAM may have changed.
 pub(super) enum Named<'a> {
     User(&'a str),
     Policy(&'a str),
 }
 
 impl State {
-    /// The users of an account that exist now.
+    /// The current users of an account.
     pub fn users(&self, account: &str) -> impl Iterator<Item = &User> {
         self.accounts.get(account).into_iter().flat_map(|account| account.now.users.values())
     }
 
-    /// The user's keys that exist now, with what only the model knows: secret and creator.
+    /// The current keys of the user, with what only the model knows: secret part and creator.
     pub fn keys_of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Key> {
         user.keys.iter().map(|entry| &self.keys[&entry.id])
     }
@@ -273,7 +273,7 @@ impl State {
         (0..40).map(|_| self.rng.alphanumeric()).collect()
     }
 
-    /// Changes IAM; what was before stays for reads that lag.
+    /// Changes IAM; the earlier state stays for reads that lag behind.
     pub(super) fn iam(&mut self, account: &str, now: Timestamp, lag: bool) -> &mut Iam {
         let account = self.accounts.entry(account.to_owned()).or_default();
         if lag {
@@ -283,16 +283,17 @@ impl State {
         Arc::make_mut(&mut account.now)
     }
 
-    /// IAM as a read finds it that is answered by a copy of this age.
+    /// IAM as a read sees it that a copy of this age answers.
     pub(super) fn read(&self, account: &str, now: Timestamp, age: Duration) -> Arc<Iam> {
         let Some(account) = self.accounts.get(account) else { return Arc::default() };
-        // `past` has what was the case until its time.
+        // `past` has each state with its end.
         let then = now - SignedDuration::try_from(age).unwrap();
         let past = account.past.iter().find(|(until, _)| *until > then);
         past.map_or_else(|| account.now.clone(), |(_, iam)| iam.clone())
     }
 
-    /// Lets rights follow what IAM says now: those of the user that a write named, or of the users who have the policy.
+    /// Updates permissions to the current state of IAM: those of the user that a write named, or of the users with the
+    /// policy.
     pub(super) fn spread_rights(&mut self, account: &str, named: Named<'_>, now: Timestamp, behaviour: &Behaviour) {
         let iam = self.accounts.entry(account.to_owned()).or_default().now.clone();
         let has = |user: &User, arn: &str| user.attached.iter().chain(&user.boundary).any(|attached| attached == arn);

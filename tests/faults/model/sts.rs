@@ -1,4 +1,4 @@
-//! STS: who am I, and federation tokens.
+//! STS: the caller's identity, and federation tokens.
 
 use jiff::SignedDuration;
 

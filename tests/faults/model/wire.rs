@@ -1,4 +1,4 @@
-//! The little XML that S3, IAM and STS speak, and their errors.
+//! The subset of XML that S3, IAM and STS use, and their errors.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
@@ -6,13 +6,13 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use super::state::Tags;
 
-/// An answer that is no success.
+/// An error answer.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
-    /// The bucket's region, where the answer tells it.
+    /// The bucket's region, if the answer names it.
     pub region: Option<String>,
 }
 
@@ -95,7 +95,7 @@ pub fn element(name: &str, value: &str) -> String {
     format!("<{name}>{value}</{name}>")
 }
 
-/// As IAM returns policy documents.
+/// In the encoding of IAM for policy documents.
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
@@ -118,7 +118,7 @@ pub fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let mut rest = xml;
     while let Some(start) = rest.find(&open) {
         rest = &rest[start + open.len()..];
-        // Another element whose name begins alike.
+        // Another element whose name has the same prefix.
         if !rest.starts_with(['>', ' ', '/']) {
             continue;
         }

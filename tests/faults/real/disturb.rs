@@ -1,4 +1,4 @@
-//! One run of a scenario, undisturbed or with one fault at one call, and what must hold of it.
+//! One run of a scenario, without a fault or with one fault at one call, and its invariants.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::rig::{Rig, foreign};
+use super::harness::{FaultHarness, foreign};
 use super::scenarios::{Ends, Scenario};
 use super::state::{differences, state};
 use crate::support::proxy::{Fault, Hook, Request};
 
-/// How long a disturbed run may take.
+/// The most time that a run with a fault may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A call of the operator: the so many-th of its kind after the trigger.
+/// A call of the operator: the n-th of its kind after the trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// Whether it goes to AWS, or else to the API server.
+    /// Whether it is a call to AWS; otherwise to the API server.
     pub aws: bool,
     pub action: String,
     pub nth: usize,
@@ -52,7 +52,7 @@ impl How {
         Self::KILLS.contains(&self)
     }
 
-    /// Whether this can happen there. A conflict comes of writes to the object itself.
+    /// Whether this fault can happen there. Only writes to the object itself can conflict.
     pub fn fits(self, point: &Point) -> bool {
         self != Self::Conflict || (!point.aws && point.write && point.action.contains("bucketconnections"))
     }
@@ -77,60 +77,67 @@ impl fmt::Display for Point {
     }
 }
 
-/// How a run went.
+/// The result of a run.
 pub struct Ran {
     pub state: Value,
     pub points: Vec<Point>,
-    /// Whether the call at which it was to be disturbed was made at all.
+    /// Whether the run made the call with the fault at all.
     pub met: bool,
 }
 
 /// Runs the scenario without a fault.
-pub async fn undisturbed(rig: &mut Rig, scenario: &Scenario) -> Ran {
-    run(rig, scenario, None).await.unwrap_or_else(|wrong| panic!("{}, undisturbed: {wrong}", scenario.name))
+pub async fn undisturbed(harness: &mut FaultHarness, scenario: &Scenario) -> Ran {
+    run(harness, scenario, None).await.unwrap_or_else(|wrong| panic!("{}, undisturbed: {wrong}", scenario.name))
 }
 
-/// Runs the scenario with a fault at one call; what is wrong with the end, or with what was seen on the way, is the error.
-pub async fn disturbed(rig: &mut Rig, scenario: &Scenario, expected: &Value, point: &Point, how: How) -> Result<bool, String> {
+/// Runs the scenario with a fault at one call; the error says what is wrong with the end state, or what was wrong
+/// before it.
+pub async fn disturbed(
+    harness: &mut FaultHarness,
+    scenario: &Scenario,
+    expected: &Value,
+    point: &Point,
+    how: How,
+) -> Result<bool, String> {
     let wrong = |what: String| format!("{}, {how:?} at {point}: {what}", scenario.name);
-    let ran = tokio::time::timeout(PATIENCE, run(rig, scenario, Some((point, how)))).await;
-    let ran = ran.unwrap_or_else(|_| Err(format!("no end in time\n{}", rig.told()))).map_err(wrong)?;
+    let ran = tokio::time::timeout(PATIENCE, run(harness, scenario, Some((point, how)))).await;
+    let ran = ran.unwrap_or_else(|_| Err(format!("no end in time\n{}", harness.told()))).map_err(wrong)?;
     let differing = differences(expected, &ran.state);
     if differing.is_empty() { Ok(ran.met) } else { Err(wrong(differing.join("\n    "))) }
 }
 
-async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -> Result<Ran, String> {
-    rig.fresh(scenario.name).await;
-    rig.start().await;
-    (scenario.setup)(rig).await;
-    let before = foreign(&rig.lab).await;
+async fn run(harness: &mut FaultHarness, scenario: &Scenario, fault: Option<(&Point, How)>) -> Result<Ran, String> {
+    harness.fresh(scenario.name).await;
+    harness.start().await;
+    (scenario.setup)(harness).await;
+    let before = foreign(&harness.base).await;
     let met = Arc::new(AtomicBool::new(false));
-    rig.take();
+    harness.take();
     if let Some((point, how)) = fault {
-        arm(rig, point, how, &met);
+        arm(harness, point, how, &met);
     }
-    rig.watched();
-    (scenario.trigger)(rig).await;
+    harness.watched();
+    (scenario.trigger)(harness).await;
     let mut requests = Vec::new();
     let undisturbed = tokio::select! {
-        made = ended(rig, scenario, &mut requests) => Some(made),
+        made = ended(harness, scenario, &mut requests) => Some(made),
         () = died(&met, fault) => None,
     };
     let made = match undisturbed {
         Some(made) => made,
-        None if rig.lab.ended() => return Err("it ended well when killed".into()),
+        None if harness.base.ended() => return Err("it ended well when killed".into()),
         None => {
-            rig.start().await;
-            ended(rig, scenario, &mut requests).await
+            harness.start().await;
+            ended(harness, scenario, &mut requests).await
         }
     };
-    let mut wrong = rig.watch.broken();
-    requests.extend(rig.lab.proxy.take());
+    let mut wrong = harness.watch.broken();
+    requests.extend(harness.base.proxy.take());
     if scenario.ends != Ends::Gone && requests.iter().any(|request| request.action == "s3:DeleteBucket") {
         wrong.push("it would have deleted the bucket".into());
     }
-    if foreign(&rig.lab).await != before {
-        wrong.push(format!("what is foreign has changed: {before:?} to {:?}", foreign(&rig.lab).await));
+    if foreign(&harness.base).await != before {
+        wrong.push(format!("what is foreign has changed: {before:?} to {:?}", foreign(&harness.base).await));
     }
     if !wrong.is_empty() {
         return Err(wrong.join("\n    "));
@@ -139,17 +146,17 @@ async fn run(rig: &mut Rig, scenario: &Scenario, fault: Option<(&Point, How)>) -
         Some((_, how)) if how.kills() => met.load(Ordering::SeqCst),
         _ => true,
     };
-    Ok(Ran { state: state(rig).await, points: made, met })
+    Ok(Ran { state: state(harness).await, points: made, met })
 }
 
-/// Waits until the operator has done what is to be done, and is quiet; returns the calls that it made for the former.
-async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) -> Vec<Point> {
-    (scenario.end)(rig).await;
-    let (aws, api) = rig.take();
+/// Waits until the operator has done its work, and is quiet; returns the calls that it made for the work.
+async fn ended(harness: &mut FaultHarness, scenario: &Scenario, requests: &mut Vec<Request>) -> Vec<Point> {
+    (scenario.end)(harness).await;
+    let (aws, api) = harness.take();
     requests.extend(aws.clone());
     match scenario.ends {
-        Ends::Ready => rig.quiet().await,
-        Ends::Refused => rig.still().await,
+        Ends::Ready => harness.quiet().await,
+        Ends::Refused => harness.still().await,
         Ends::Gone => {}
     }
     let aws = aws.into_iter().map(|request| (true, request.action, request.write));
@@ -157,17 +164,17 @@ async fn ended(rig: &mut Rig, scenario: &Scenario, requests: &mut Vec<Request>) 
     numbered(aws.chain(api.map(|request| (false, request.action, request.write))))
 }
 
-fn arm(rig: &Rig, point: &Point, how: How, met: &Arc<AtomicBool>) {
-    let (pid, met) = (rig.lab.pid().to_string(), Arc::clone(met));
+fn arm(harness: &FaultHarness, point: &Point, how: How, met: &Arc<AtomicBool>) {
+    let (pid, met) = (harness.base.pid().to_string(), Arc::clone(met));
     let hook: Hook = Arc::new(move || {
         std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
         met.store(true, Ordering::SeqCst);
     });
     let fault = how.fault(point, hook);
     if point.aws {
-        rig.lab.proxy.fault_at(&point.action, point.nth, fault, 1);
+        harness.base.proxy.fault_at(&point.action, point.nth, fault, 1);
     } else {
-        rig.api.fault_at(&point.action, point.nth, fault, 1);
+        harness.api.fault_at(&point.action, point.nth, fault, 1);
     }
 }
 

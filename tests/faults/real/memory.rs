@@ -1,4 +1,4 @@
-//! What Kubernetes forgets and AWS remembers, and what others take away: scenarios about whose a key or a bucket is.
+//! What Kubernetes loses and AWS records, and what others remove: scenarios about the owner of a key or a bucket.
 
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_s3::types::{Tag, Tagging};
@@ -9,19 +9,19 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::rig::{ASKED, Rig};
+use super::harness::{ASKED, FaultHarness};
 use super::scenarios::{CONNECTED, Ends, READY, Scenario, Step, revoked, rotated};
-use crate::support::lab::{signal, told};
+use crate::support::harness::{signal, told};
 
-/// Garbage collectors take it away when they are done.
+/// Garbage collectors remove it when they are done.
 const FOREGROUND: &str = "foregroundDeletion";
-/// Longer than the second in which two buckets of one name cannot be told apart.
+/// Longer than the second in which two buckets of one name cannot be distinguished.
 const ANOTHER_SECOND: std::time::Duration = std::time::Duration::from_millis(1_500);
 
-const HELD: Step = |rig| Box::pin(async { rig.connected(spec()).await });
-const IN_AN_OVERLAP: Step = |rig| Box::pin(overlap(rig));
-const FORGOTTEN: Step = |rig| Box::pin(forgotten(rig));
-const AGAIN: Step = |rig| Box::pin(again(rig));
+const HELD: Step = |harness| Box::pin(async { harness.connected(spec()).await });
+const IN_AN_OVERLAP: Step = |harness| Box::pin(overlap(harness));
+const FORGOTTEN: Step = |harness| Box::pin(forgotten(harness));
+const AGAIN: Step = |harness| Box::pin(again(harness));
 
 pub static MEMORY: [Scenario; 6] = [
     Scenario { name: "forgotten", setup: HELD, trigger: FORGOTTEN, end: READY, ends: Ends::Ready },
@@ -29,16 +29,16 @@ pub static MEMORY: [Scenario; 6] = [
     Scenario {
         name: "retained-in-overlap-and-again",
         setup: IN_AN_OVERLAP,
-        trigger: |rig| Box::pin(async { rig.lab.delete("c").await }),
+        trigger: |harness| Box::pin(async { harness.base.delete("c").await }),
         end: AGAIN,
         ends: Ends::Ready,
     },
     Scenario {
         name: "deleted-in-foreground-and-again",
         setup: HELD,
-        trigger: |rig| {
+        trigger: |harness| {
             Box::pin(async {
-                rig.lab.objects().delete("c", &DeleteParams::foreground()).await.unwrap();
+                harness.base.objects().delete("c", &DeleteParams::foreground()).await.unwrap();
             })
         },
         end: AGAIN,
@@ -47,15 +47,15 @@ pub static MEMORY: [Scenario; 6] = [
     Scenario {
         name: "bucket-recreated",
         setup: CONNECTED,
-        trigger: |rig| Box::pin(recreated(rig)),
-        end: |rig| Box::pin(left_alone(rig)),
+        trigger: |harness| Box::pin(recreated(harness)),
+        end: |harness| Box::pin(left_alone(harness)),
         ends: Ends::Refused,
     },
     Scenario {
         name: "revoke-suspended",
-        setup: |rig| Box::pin(suspended(rig)),
-        trigger: |rig| Box::pin(async { rig.annotate(REVOKE_AT).await }),
-        end: |rig| Box::pin(resumed(rig)),
+        setup: |harness| Box::pin(suspended(harness)),
+        trigger: |harness| Box::pin(async { harness.annotate(REVOKE_AT).await }),
+        end: |harness| Box::pin(resumed(harness)),
         ends: Ends::Ready,
     },
 ];
@@ -65,74 +65,74 @@ fn spec() -> Value {
 }
 
 /// Two keys that work: the current and the previous one.
-async fn overlap(rig: &Rig) {
-    rig.connected(spec()).await;
-    rig.annotate(ROTATE_AT).await;
-    rotated(rig).await;
-    rig.quiet().await;
+async fn overlap(harness: &FaultHarness) {
+    harness.connected(spec()).await;
+    harness.annotate(ROTATE_AT).await;
+    rotated(harness).await;
+    harness.quiet().await;
 }
 
-/// Applies the same object once more; the annotation tells the two apart.
-async fn apply_again(rig: &Rig) {
-    let mut object = rig.connection(spec());
+/// Applies the same object again; the annotation distinguishes the two.
+async fn apply_again(harness: &FaultHarness) {
+    let mut object = harness.connection(spec());
     object["metadata"]["annotations"] = json!({ "again": "yes" });
-    rig.lab.apply(&object).await;
+    harness.base.apply(&object).await;
 }
 
-/// The object goes with its status and all its Secrets, and comes again, all while the operator looks away.
-async fn forgotten(rig: &mut Rig) {
-    rig.watch.excused();
-    signal(rig.lab.pid(), "STOP");
-    rig.lab.patch("c", json!({ "metadata": { "finalizers": null } })).await;
-    rig.lab.delete("c").await;
-    for secret in ours(rig).await {
-        rig.lab.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
+/// The object is removed with its status and all its Secrets, and applied again, while the operator is stopped.
+async fn forgotten(harness: &mut FaultHarness) {
+    harness.watch.excused();
+    signal(harness.base.pid(), "STOP");
+    harness.base.patch("c", json!({ "metadata": { "finalizers": null } })).await;
+    harness.base.delete("c").await;
+    for secret in ours(harness).await {
+        harness.base.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
     }
-    apply_again(rig).await;
-    signal(rig.lab.pid(), "CONT");
+    apply_again(harness).await;
+    signal(harness.base.pid(), "CONT");
 }
 
-async fn ours(rig: &Rig) -> Vec<Secret> {
+async fn ours(harness: &FaultHarness) -> Vec<Secret> {
     let label = ListParams::default().labels("app.kubernetes.io/managed-by=bucketconnection");
-    rig.lab.secrets().list(&label).await.unwrap().items
+    harness.base.secrets().list(&label).await.unwrap().items
 }
 
 /// Waits until the deleted object is gone, applies it again, and waits until that one is ready.
-fn again(rig: &mut Rig) -> BoxFuture<'_, ()> {
+fn again(harness: &mut FaultHarness) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         let is_again = |object: &BucketConnection| object.annotations().contains_key("again");
         loop {
-            match rig.lab.objects().get_opt("c").await.unwrap() {
-                None => apply_again(rig).await,
+            match harness.base.objects().get_opt("c").await.unwrap() {
+                None => apply_again(harness).await,
                 Some(object) if is_again(&object) => break,
-                Some(object) => collected(rig, &object).await,
+                Some(object) => collected(harness, &object).await,
             }
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
-        rig.lab.ready("c").await;
+        harness.base.ready("c").await;
     })
 }
 
-/// Does what the garbage collector does to an object that is deleted in the foreground: there is none here.
-async fn collected(rig: &Rig, object: &BucketConnection) {
+/// Does the work of the garbage collector for an object that is deleted in the foreground: this cluster has none.
+async fn collected(harness: &FaultHarness, object: &BucketConnection) {
     let finalizers = object.finalizers();
     if object.metadata.deletion_timestamp.is_none() || !finalizers.iter().any(|name| name == FOREGROUND) {
         return;
     }
-    for secret in ours(rig).await {
+    for secret in ours(harness).await {
         if secret.owner_references().iter().any(|owner| Some(&owner.uid) == object.metadata.uid.as_ref()) {
-            rig.lab.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
+            harness.base.secrets().delete(&secret.name_any(), &DeleteParams::default()).await.unwrap();
         }
     }
     let others: Vec<_> = finalizers.iter().filter(|name| *name != FOREGROUND).collect();
     let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": object.resource_version() } });
-    // The operator may have been first.
-    let _ = rig.lab.objects().patch("c", &PatchParams::default(), &Patch::Merge(patch)).await;
+    // The operator may have been faster.
+    let _ = harness.base.objects().patch("c", &PatchParams::default(), &Patch::Merge(patch)).await;
 }
 
-/// Another team deletes the bucket, and creates one of its own under that name.
-async fn recreated(rig: &Rig) {
-    let (s3, bucket) = (rig.lab.s3(), rig.bucket());
+/// Another team deletes the bucket, and creates its own with that name.
+async fn recreated(harness: &FaultHarness) {
+    let (s3, bucket) = (harness.base.s3(), harness.bucket());
     tokio::time::sleep(ANOTHER_SECOND).await;
     s3.delete_bucket().bucket(&bucket).send().await.unwrap();
     s3.create_bucket().bucket(&bucket).send().await.unwrap();
@@ -140,18 +140,19 @@ async fn recreated(rig: &Rig) {
     let tags = Tagging::builder().tag_set(team).build().unwrap();
     s3.put_bucket_tagging().bucket(&bucket).tagging(tags).send().await.unwrap();
     s3.put_object().bucket(&bucket).key("runs/theirs").body(b"theirs".to_vec().into()).send().await.unwrap();
-    rig.ask().await;
+    harness.ask().await;
 }
 
-/// The other team's bucket has their tag and their object, and our user has no policy that grants anything.
-async fn left_alone(rig: &Rig) {
-    rig.lab
+/// The other team's bucket still has its tag and its object, and the managed user has no policy that grants anything.
+async fn left_alone(harness: &FaultHarness) {
+    harness
+        .base
         .until("c", "answer", |object| {
             let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
             handled == Some(ASKED) && told(object, "Ready").1 == "BucketNotOwned"
         })
         .await;
-    let (s3, iam, bucket, user) = (rig.lab.s3(), rig.lab.iam(), rig.bucket(), rig.user());
+    let (s3, iam, bucket, user) = (harness.base.s3(), harness.base.iam(), harness.bucket(), harness.user());
     let tags = s3.get_bucket_tagging().bucket(&bucket).send().await.unwrap().tag_set;
     assert_eq!(tags.iter().map(|tag| (tag.key(), tag.value())).collect::<Vec<_>>(), [("team", "imaging")]);
     assert!(s3.get_object().bucket(&bucket).key("runs/theirs").send().await.is_ok());
@@ -160,25 +161,25 @@ async fn left_alone(rig: &Rig) {
     assert_eq!((attached.attached_policies().len(), inline.policy_names().len()), (0, 0), "rights on another team's bucket");
 }
 
-async fn suspended(rig: &Rig) {
-    rig.connected(json!({})).await;
-    rig.lab.patch("c", json!({ "spec": { "suspend": true } })).await;
-    rig.lab.until("c", "suspension", |object| told(object, "Stalled").1 == "Suspended").await;
+async fn suspended(harness: &FaultHarness) {
+    harness.connected(json!({})).await;
+    harness.base.patch("c", json!({ "spec": { "suspend": true } })).await;
+    harness.base.until("c", "suspension", |object| told(object, "Stalled").1 == "Suspended").await;
 }
 
 /// No key works while it is suspended; then it is resumed, and gets another.
-async fn resumed(rig: &Rig) {
+async fn resumed(harness: &FaultHarness) {
     let done = |object: &BucketConnection| {
         let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.clone()).unwrap_or_default();
         credentials.last_handled_revoke_at.as_deref() == Some(ASKED)
     };
-    let object = rig.lab.until("c", "revocation", done).await;
+    let object = harness.base.until("c", "revocation", done).await;
     if object.spec.suspend {
-        let keys = rig.lab.iam().list_access_keys().user_name(rig.user()).send().await.unwrap();
+        let keys = harness.base.iam().list_access_keys().user_name(harness.user()).send().await.unwrap();
         let active = keys.access_key_metadata().iter().filter(|key| key.status() == Some(&StatusType::Active));
         assert_eq!(active.count(), 0, "keys work after the revocation");
         assert!(object.finalizers().iter().any(|name| name == FINALIZER));
-        rig.lab.patch("c", json!({ "spec": { "suspend": false } })).await;
+        harness.base.patch("c", json!({ "spec": { "suspend": false } })).await;
     }
-    revoked(rig).await;
+    revoked(harness).await;
 }

@@ -1,11 +1,12 @@
 //! The operator as a process, on a real API server and an AWS emulator, with a fault at each of its calls to either.
 //!
-//! `make soak` disturbs every call of every scenario in every way; `cargo test --test faults real` the calls around the key.
+//! `make soak` injects every fault at every call of every scenario; `cargo test --test faults real` only at the calls
+//! around the key.
 
 mod disturb;
+mod harness;
 mod memory;
 mod races;
-mod rig;
 mod scenarios;
 mod soak;
 mod state;
@@ -16,31 +17,37 @@ use std::sync::Mutex;
 
 use disturb::{How, Point, disturbed, undisturbed};
 use futures::FutureExt;
-use rig::Rig;
+use harness::FaultHarness;
 use scenarios::{Scenario, all};
 
-/// What has been run so far.
+/// The runs so far.
 #[derive(Default)]
 struct Tally {
-    /// Calls of the scenario that were disturbed.
+    /// Calls of the scenario with a fault.
     calls: usize,
     runs: usize,
     killed: usize,
     others: usize,
-    /// Runs that were to be killed at a call that they did not come to.
+    /// Runs that did not reach the call at which they were to be killed.
     unmet: usize,
     checks: usize,
     wrong: Vec<String>,
 }
 
-/// Disturbs each of the scenario's calls that `chosen` picks, in each of these ways.
-async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: fn(&Point) -> bool, tally: &Mutex<Tally>) {
-    let checks = rig.watch.checks();
-    let first = undisturbed(rig, scenario).await;
+/// Injects each of these faults at each of the scenario's calls that `chosen` selects.
+async fn at_each_call(
+    harness: &mut FaultHarness,
+    scenario: &Scenario,
+    ways: &[How],
+    chosen: fn(&Point) -> bool,
+    tally: &Mutex<Tally>,
+) {
+    let checks = harness.watch.checks();
+    let first = undisturbed(harness, scenario).await;
     for point in first.points.iter().filter(|point| chosen(point)) {
         tally.lock().unwrap().calls += 1;
         for how in ways.iter().copied().filter(|how| how.fits(point)) {
-            let run = AssertUnwindSafe(disturbed(rig, scenario, &first.state, point, how)).catch_unwind().await;
+            let run = AssertUnwindSafe(disturbed(harness, scenario, &first.state, point, how)).catch_unwind().await;
             let mut tally = tally.lock().unwrap();
             tally.runs += 1;
             *(if how.kills() { &mut tally.killed } else { &mut tally.others }) += 1;
@@ -59,10 +66,10 @@ async fn at_each_call(rig: &mut Rig, scenario: &Scenario, ways: &[How], chosen: 
             }
         }
     }
-    tally.lock().unwrap().checks += rig.watch.checks() - checks;
+    tally.lock().unwrap().checks += harness.watch.checks() - checks;
 }
 
-/// The calls around the key: from the intent to the status that tells of it.
+/// The calls around the key: from the intent to the status that records the key.
 fn around_the_key(point: &Point) -> bool {
     const AWS: [&str; 4] = ["iam:CreateUser", "iam:CreateAccessKey", "iam:DeleteAccessKey", "s3:ListBucket"];
     if point.aws { AWS.contains(&point.action.as_str()) } else { point.write && !point.action.contains("events") }
@@ -73,9 +80,9 @@ fn scenario(name: &str) -> &'static Scenario {
 }
 
 async fn sample(name: &str) {
-    let mut rig = Rig::new(name).await;
+    let mut harness = FaultHarness::new(name).await;
     let tally = Mutex::default();
-    at_each_call(&mut rig, scenario(name), &How::KILLS, around_the_key, &tally).await;
+    at_each_call(&mut harness, scenario(name), &How::KILLS, around_the_key, &tally).await;
     let tally = tally.into_inner().unwrap();
     assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
     assert_eq!(tally.unmet, 0, "every call was made in every run");

@@ -1,15 +1,15 @@
-//! Every call of every scenario, disturbed in every way; the figures go into docs/reliability.md, as soon as a scenario is done.
+//! Every fault at every call of every scenario; writes the figures of each finished scenario into docs/reliability.md.
 
 use std::sync::Mutex;
 
 use super::disturb::{How, Point};
-use super::rig::Rig;
+use super::harness::FaultHarness;
 use super::scenarios::all;
 use super::{Tally, at_each_call};
 use crate::support::figures;
 
-/// Each has an emulator and a proxy of its own. A run mostly waits.
-const RIGS: usize = 4;
+/// Each has its own emulator and proxy. A run mostly waits.
+const HARNESSES: usize = 4;
 
 const PAGE: &str = "docs/reliability.md";
 const MARKER: &str = "real stack: written by make soak";
@@ -27,12 +27,12 @@ async fn every_call_of_every_scenario() {
     let queue = Mutex::new(all().filter(|scenario| chosen(scenario.name)));
     let wrong = Mutex::new(Vec::new());
     let worker = async || {
-        let mut rig = Rig::new("soak").await;
+        let mut harness = FaultHarness::new("soak").await;
         loop {
             let next = queue.lock().unwrap().next();
             let Some(scenario) = next else { return };
             let tally = Mutex::default();
-            at_each_call(&mut rig, scenario, ways, points, &tally).await;
+            at_each_call(&mut harness, scenario, ways, points, &tally).await;
             let tally = tally.into_inner().unwrap();
             let mut wrong = wrong.lock().unwrap();
             if tally.wrong.is_empty() {
@@ -41,13 +41,13 @@ async fn every_call_of_every_scenario() {
             wrong.extend(tally.wrong);
         }
     };
-    let workers = (0..RIGS).map(|_| worker());
+    let workers = (0..HARNESSES).map(|_| worker());
     futures::future::join_all(workers).await;
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} runs:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Writes the scenario's line into the page.
+/// Writes the scenario's row into the page.
 fn note(name: &str, tally: &Tally) {
     let Tally { calls, runs, killed, others, unmet, checks, .. } = tally;
     let figures = [*calls, *runs, *killed, *others, *unmet, *checks];

@@ -1,4 +1,4 @@
-//! The state that a run ends in, in AWS and in Kubernetes, without what differs from run to run: times, ids, names.
+//! The state at the end of a run, in AWS and in Kubernetes, without what differs between runs: times, ids, names.
 
 use std::fmt::Debug;
 
@@ -7,9 +7,9 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use super::rig::Rig;
+use super::harness::FaultHarness;
 
-/// Fields of the status that differ from run to run: only whether they are there is compared.
+/// Fields of the status that differ between runs: only their presence is compared.
 const VARYING: [&str; 20] = [
     "lastTransitionTime",
     "lastCheckedAt",
@@ -33,43 +33,44 @@ const VARYING: [&str; 20] = [
     "version",
 ];
 
-/// Everything, as one value that is equal for runs that ended alike.
-pub async fn state(rig: &Rig) -> Value {
-    let mut whole = json!({ "bucket": bucket(rig).await, "iam": iam(rig).await, "kubernetes": kubernetes(rig).await });
+/// The whole state, as one value that is equal for runs that ended alike.
+pub async fn state(harness: &FaultHarness) -> Value {
+    let mut whole =
+        json!({ "bucket": bucket(harness).await, "iam": iam(harness).await, "kubernetes": kubernetes(harness).await });
     let status = &mut whole["kubernetes"]["status"];
     without_varying(status);
-    // What a killed process had repaired, and did not come to tell.
+    // What a killed process had reverted, but could not report.
     if let Some(status) = status.as_object_mut() {
         status.remove("drift");
-        // Fingerprints of what was written, with the names of this run.
+        // Fingerprints of what was written, which depend on the names of this run.
         status.remove("written");
-        // An attempt to issue a key that was broken off stands for some minutes.
+        // An interrupted attempt to issue a key stays recorded for some minutes.
         if let Some(credentials) = status.get_mut("credentials").and_then(Value::as_object_mut) {
             credentials.remove("intent");
         }
         status.remove("ineffectiveWrites");
-        // Told only where another key was once on its way.
+        // Reported only after another key was once in progress.
         if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
             conditions.retain(|condition| condition["type"] != "RotationComplete" || condition["reason"] != "InSync");
         }
     }
     let mut text = whole.to_string();
     for name in ["c-s3", "c-s3-v2", "renamed"] {
-        if let Some(secret) = rig.lab.secrets().get_opt(name).await.unwrap() {
+        if let Some(secret) = harness.base.secrets().get_opt(name).await.unwrap() {
             let data = secret.data.unwrap_or_default();
             if let Some(id) = data.get("AWS_ACCESS_KEY_ID") {
                 text = text.replace(&String::from_utf8_lossy(&id.0).into_owned(), "KEY");
             }
         }
     }
-    if !rig.foreign.is_empty() {
-        text = text.replace(&rig.foreign, "FOREIGN");
+    if !harness.foreign.is_empty() {
+        text = text.replace(&harness.foreign, "FOREIGN");
     }
-    text = text.replace(&rig.lab.namespace, "NAMESPACE").replace(&rig.token, "TOKEN");
+    text = text.replace(&harness.base.namespace, "NAMESPACE").replace(&harness.token, "TOKEN");
     serde_json::from_str(&without_key_ids(&text)).unwrap()
 }
 
-/// Ids of keys that are neither ours any more nor foreign, as the journal tells them.
+/// Ids of keys that are neither managed anymore nor foreign, as the journal has them.
 fn without_key_ids(text: &str) -> String {
     const LENGTH: usize = 20;
     let mut parts = text.split("AKIA");
@@ -106,7 +107,7 @@ fn without_varying(value: &mut Value) {
     }
 }
 
-/// A part of an answer, or that there is none.
+/// A part of an answer, or a note that there is none.
 fn shown<T, E>(answer: Result<T, E>, part: impl Fn(T) -> String) -> Value {
     json!(answer.map_or_else(|_| "none".to_owned(), part))
 }
@@ -115,13 +116,13 @@ fn debug<T: Debug>(value: T) -> String {
     format!("{value:?}")
 }
 
-async fn bucket(rig: &Rig) -> Value {
-    let (s3, bucket) = (rig.lab.s3(), rig.bucket());
+async fn bucket(harness: &FaultHarness) -> Value {
+    let (s3, bucket) = (harness.base.s3(), harness.bucket());
     if s3.head_bucket().bucket(&bucket).send().await.is_err() {
         return json!("none");
     }
     let mut tags = s3.get_bucket_tagging().bucket(&bucket).send().await.map(|answer| answer.tag_set).unwrap_or_default();
-    // The cluster and the object are known by their uids.
+    // The cluster and the object are identified by their uids.
     tags.retain(|tag| !tag.value.contains('-') || !tag.key.starts_with("bucketconnection.dev/"));
     tags.sort_by(|a, b| a.key.cmp(&b.key));
     json!({
@@ -139,21 +140,21 @@ async fn bucket(rig: &Rig) -> Value {
     })
 }
 
-async fn iam(rig: &Rig) -> Value {
-    let (iam, user) = (rig.lab.iam(), rig.user());
+async fn iam(harness: &FaultHarness) -> Value {
+    let (iam, user) = (harness.base.iam(), harness.user());
     let mut users = Map::new();
     let listed = iam.list_users().max_items(1000).send().await.unwrap();
-    for name in listed.users.iter().map(|user| &user.user_name).filter(|name| name.contains(&rig.token)) {
+    for name in listed.users.iter().map(|user| &user.user_name).filter(|name| name.contains(&harness.token)) {
         let mut inline = Map::new();
         for policy in iam.list_user_policies().user_name(name).send().await.unwrap().policy_names {
             let found = iam.get_user_policy().user_name(name).policy_name(&policy).send().await.unwrap();
-            // It tells the time of the denial.
+            // It contains the time of the denial.
             let document = found.policy_document.split("TokenIssueTime").next().unwrap_or_default();
             inline.insert(policy, json!(document));
         }
         let attached = iam.list_attached_user_policies().user_name(name).send().await.unwrap().attached_policies;
         let mut keys = iam.list_access_keys().user_name(name).send().await.unwrap().access_key_metadata;
-        keys.sort_by_key(|key| key.access_key_id.clone() == Some(rig.foreign.clone()));
+        keys.sort_by_key(|key| key.access_key_id.clone() == Some(harness.foreign.clone()));
         let keys: Vec<_> = keys.into_iter().map(|key| debug((key.access_key_id, key.status))).collect();
         let tags = iam.list_user_tags().user_name(name).send().await.unwrap().tags.len();
         users.insert(name.clone(), json!({ "inline": inline, "attached": debug(attached), "keys": keys, "tags": tags }));
@@ -162,7 +163,7 @@ async fn iam(rig: &Rig) -> Value {
     let listed = iam.list_policies().scope(PolicyScopeType::Local).max_items(1000).send().await.unwrap();
     for policy in listed.policies.unwrap_or_default() {
         let (arn, version) = (policy.arn.unwrap_or_default(), policy.default_version_id.unwrap_or_default());
-        if !arn.contains(&rig.token) && !arn.contains(&user) {
+        if !arn.contains(&harness.token) && !arn.contains(&user) {
             continue;
         }
         let found = iam.get_policy_version().policy_arn(&arn).version_id(version).send().await.unwrap().policy_version;
@@ -171,14 +172,14 @@ async fn iam(rig: &Rig) -> Value {
     json!({ "users": users, "policies": policies })
 }
 
-async fn kubernetes(rig: &Rig) -> Value {
-    let lab = &rig.lab;
+async fn kubernetes(harness: &FaultHarness) -> Value {
+    let base = &harness.base;
     let mut secrets = Map::new();
-    for secret in lab.secrets().list(&Default::default()).await.unwrap() {
+    for secret in base.secrets().list(&Default::default()).await.unwrap() {
         let mut data: Map<_, _> = Map::new();
         for (name, value) in secret.data.clone().unwrap_or_default() {
             let text = String::from_utf8_lossy(&value.0).into_owned();
-            // The secret part is another each time.
+            // The secret part is different each time.
             let hidden = name.contains("SECRET") || text.contains("secret_access_key") || text.contains("aws_secret");
             data.insert(name, if hidden { json!("hidden") } else { json!(text) });
         }
@@ -188,13 +189,13 @@ async fn kubernetes(rig: &Rig) -> Value {
         secrets.insert(secret.name_any(), found);
     }
     let mut grants = Map::new();
-    for role in Api::<Role>::namespaced(lab.client.clone(), &lab.namespace).list(&Default::default()).await.unwrap() {
+    for role in Api::<Role>::namespaced(base.client.clone(), &base.namespace).list(&Default::default()).await.unwrap() {
         grants.insert(format!("Role {}", role.name_any()), json!(role.rules));
     }
-    for binding in Api::<RoleBinding>::namespaced(lab.client.clone(), &lab.namespace).list(&Default::default()).await.unwrap() {
+    for binding in Api::<RoleBinding>::namespaced(base.client.clone(), &base.namespace).list(&Default::default()).await.unwrap() {
         grants.insert(format!("RoleBinding {}", binding.name_any()), json!([binding.role_ref, binding.subjects]));
     }
-    let object = lab.objects().get_opt("c").await.unwrap();
+    let object = base.objects().get_opt("c").await.unwrap();
     let generation = object.as_ref().and_then(|object| object.metadata.generation);
     let (status, finalizers) = object.map(|object| (json!(object.status), object.metadata.finalizers)).unwrap_or_default();
     // A second approval is another generation.
@@ -204,7 +205,7 @@ async fn kubernetes(rig: &Rig) -> Value {
     json!({ "secrets": secrets, "grants": grants, "status": status, "finalizers": finalizers })
 }
 
-/// What of two states differs, a line each.
+/// The differences between two states, one per line.
 pub fn differences(expected: &Value, found: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", expected, found, &mut lines);

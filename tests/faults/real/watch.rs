@@ -1,4 +1,4 @@
-//! The invariants of keys, looked at in the emulator after each write to AWS, before the operator gets the answer.
+//! The invariants of keys, checked in the emulator after each write to AWS, before the operator gets the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use tokio::runtime::Handle;
 
-use crate::support::lab::Lab;
+use crate::support::harness::Harness;
 use crate::support::proxy::Hook;
 
 #[derive(Default)]
@@ -31,11 +31,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(lab: &Lab) -> Arc<Self> {
+    pub fn new(base: &Harness) -> Arc<Self> {
         Arc::new(Self {
             handle: Handle::current(),
-            iam: lab.iam(),
-            client: lab.client.clone(),
+            iam: base.iam(),
+            client: base.client.clone(),
             now: Mutex::default(),
             checks: AtomicUsize::new(0),
         })
@@ -50,17 +50,18 @@ impl Watch {
         self.now.lock().unwrap().foreign = Some(key.to_owned());
     }
 
-    /// A person is about to break the key in the Secret, or deletes the object: nothing is owed until it is mended.
+    /// A person is about to break the key in the Secret, or deletes the object: the invariant is suspended until a key
+    /// works again.
     pub fn excused(&self) {
         self.now.lock().unwrap().valid.clear();
     }
 
-    /// What did not hold.
+    /// The violations.
     pub fn broken(&self) -> Vec<String> {
         self.now.lock().unwrap().broken.clone()
     }
 
-    /// How often the invariants have been looked at.
+    /// How often the invariants were checked.
     pub fn checks(&self) -> usize {
         self.checks.load(Ordering::SeqCst)
     }
@@ -75,7 +76,7 @@ impl Watch {
             let now = self.now.lock().unwrap();
             (now.namespace.clone(), now.user.clone())
         };
-        // The keys first: one that a Secret holds later, and that was valid before, must have been among them.
+        // The keys first: a key that a Secret holds later, and that was valid before, must have been among them.
         let listed = self.iam.list_access_keys().user_name(&user).send().await;
         let listed = listed.map(|keys| keys.access_key_metadata).unwrap_or_default();
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &namespace).list(&Default::default()).await.unwrap();
@@ -95,7 +96,7 @@ impl Watch {
             now.broken.push(format!("{} keys", listed.len()));
         }
         if let Some(foreign) = now.foreign.clone().filter(|foreign| !active.contains(foreign)) {
-            now.broken.push(format!("the foreign key {foreign} is not there any more"));
+            now.broken.push(format!("the foreign key {foreign} no longer exists"));
         }
         if objects.items.iter().any(revoking) {
             now.valid.clear();
@@ -107,14 +108,14 @@ impl Watch {
             if active.contains(&id) {
                 now.valid.insert(secret.name_any(), id);
             } else if now.valid.get(&secret.name_any()) == Some(&id) {
-                let text = format!("Secret {} holds {id}, which worked and does not any more", secret.name_any());
+                let text = format!("Secret {} holds {id}, which no longer works", secret.name_any());
                 now.broken.push(text);
             }
         }
     }
 }
 
-/// Whether somebody asked for all keys to be cut off, and that is not done yet: until then it may be done once more.
+/// Whether a revocation is requested and not done yet: until then it may be repeated.
 fn revoking(object: &BucketConnection) -> bool {
     let credentials = object.status.as_ref().and_then(|status| status.memory.credentials.as_ref());
     let handled = credentials.and_then(|credentials| credentials.last_handled_revoke_at.as_ref());

@@ -1,4 +1,4 @@
-//! Every call of the operator, to AWS and to the API server, counted in the order in which they are made; and what strikes it there.
+//! Every call of the operator, to AWS and to the API server, counted in order; and the faults at these calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,24 +10,24 @@ use tokio::sync::Notify;
 /// Less than any timeout.
 const LATE: Duration = Duration::from_secs(2);
 
-/// What happens to a call.
+/// The faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum How {
-    /// The operator is killed before the call is carried out, and with it all that runs beside it.
+    /// The operator is killed before the call is executed, together with everything that runs in parallel.
     KilledBefore,
-    /// The operator is killed after it was carried out, and never sees the answer.
+    /// The operator is killed after the call was executed, and never sees the answer.
     KilledAfter,
-    /// The call hangs, what runs beside it goes on, and then the operator is killed.
+    /// The call hangs, what runs in parallel continues, and then the operator is killed.
     KilledLate,
-    /// It is carried out, and the answer is lost.
+    /// It is executed, and the answer is lost.
     Lost,
-    /// It is not carried out: an error inside the server.
+    /// It is not executed: an error inside the server.
     Broken,
-    /// It is not carried out: too many requests.
+    /// It is not executed: too many requests.
     Busy,
-    /// The operator stands still before the call is carried out, until it is woken.
+    /// The operator pauses before the call is executed, until it is woken.
     AsleepBefore,
-    /// It stands still after that.
+    /// It pauses after that.
     AsleepAfter,
 }
 
@@ -35,7 +35,7 @@ impl How {
     pub const ALL: [Self; 6] = [Self::KilledBefore, Self::KilledAfter, Self::KilledLate, Self::Lost, Self::Broken, Self::Busy];
 }
 
-/// Which of the two servers a call goes to.
+/// The server of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     Aws,
@@ -51,7 +51,7 @@ pub enum Verdict {
     Busy,
 }
 
-/// A strike at one call.
+/// A fault at one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strike {
     pub call: usize,
@@ -70,17 +70,17 @@ struct Inner {
     running: HashMap<(Side, String), Vec<usize>>,
     strikes: BTreeMap<usize, How>,
     struck: BTreeMap<How, usize>,
-    /// Nothing is carried out any more until the operator has started again.
+    /// Nothing is executed until the operator has started again.
     dying: bool,
-    /// How many in a thousand calls are struck, and by what.
+    /// How many of a thousand calls have a fault, and which.
     chance: u32,
-    /// How long each call takes on its way, at most.
+    /// The most time that each call takes.
     slow: Duration,
     /// The service, and region, that does not answer.
     silent: Option<String>,
 }
 
-/// The calls of one simulation. A copy is the same.
+/// The calls of one simulation. A clone is the same.
 #[derive(Clone, Default)]
 pub struct Calls {
     inner: Arc<Mutex<Inner>>,
@@ -102,7 +102,7 @@ impl Calls {
         self.lock().made.len()
     }
 
-    /// How many strikes of each kind have struck.
+    /// How many faults of each kind have happened.
     pub fn struck(&self) -> BTreeMap<How, usize> {
         self.lock().struck.clone()
     }
@@ -111,17 +111,17 @@ impl Calls {
         self.lock().strikes.insert(strike.call, strike.how);
     }
 
-    /// Strikes that have not struck yet never will.
+    /// Cancels the faults that have not happened yet.
     pub fn forget(&self) {
         self.lock().strikes.clear();
     }
 
-    /// From now on, so many in a thousand calls are struck.
+    /// From now on, so many of a thousand calls have a fault.
     pub fn set_chance(&self, chance: u32) {
         self.lock().chance = chance;
     }
 
-    /// From now on, each call takes up to so long.
+    /// From now on, each call takes up to this long.
     pub fn set_slow(&self, slow: Duration) {
         self.lock().slow = slow;
     }
@@ -131,7 +131,7 @@ impl Calls {
         self.lock().silent = silent.map(str::to_owned);
     }
 
-    /// Waits for as long as the service does not answer there.
+    /// Waits as long as the service does not answer there.
     pub async fn answers(&self, service: &str, region: &str) {
         let silent =
             || self.lock().silent.as_ref().is_some_and(|silent| *silent == service || *silent == format!("{service} {region}"));
@@ -145,12 +145,12 @@ impl Calls {
         self.lock().dying = false;
     }
 
-    /// Resolves when the operator is to be killed.
+    /// Resolves when the operator must be killed.
     pub async fn killed(&self) {
         self.killed.notified().await;
     }
 
-    /// Before a call is carried out. `request` is the same as in `after`.
+    /// Before a call is executed. `request` is the same as in `after`.
     pub async fn before(&self, side: Side, request: String, action: String) -> Verdict {
         if self.lock().dying {
             return std::future::pending().await;
@@ -187,7 +187,7 @@ impl Calls {
         Verdict::Pass
     }
 
-    /// After it was.
+    /// After it was executed.
     pub async fn after(&self, side: Side, request: String) -> Verdict {
         let how = {
             let mut inner = self.lock();

@@ -1,10 +1,10 @@
-//! Changes of the spec, valid and invalid ones, in any order: the end depends on the last valid spec alone, not on the way to it;
-//! but for what is never weakened by leaving it out.
+//! Changes of the spec, valid and invalid ones, in any order: the end state depends only on the last valid spec, not on
+//! the earlier ones; except for what omission never weakens.
 
 use serde_json::{Value, json};
 
-use super::end::differences;
-use super::points::{in_parallel, none};
+use super::crash_points::{in_parallel, none};
+use super::end_state::differences;
 use super::run::Simulation;
 use super::scenarios;
 use super::tally::Tally;
@@ -40,7 +40,7 @@ fn parts() -> Vec<Vec<Value>> {
     ]
 }
 
-/// What the operator itself refuses.
+/// Specs that the operator itself refuses.
 fn invalid() -> Vec<Value> {
     vec![
         json!({ "bucket": { "prefix": "runs" } }),
@@ -61,8 +61,8 @@ fn spec(random: &mut fastrand::Rng) -> Value {
     spec
 }
 
-/// Whether a difference is only that what the last spec says nothing of stayed as an earlier one had it: omitting a setting never
-/// changes the bucket (docs/api.md).
+/// Whether a difference is only that a setting that the last spec omits stayed as an earlier one had it: omitting a
+/// setting never changes the bucket (docs/api.md).
 fn retained(difference: &str, last: &Value) -> bool {
     let unsaid = |part: &Value, setting: &str, owned: &str| {
         let about = [format!("/bucket-c/settings/{setting}:"), format!("/bucket/owned/{owned}:")];
@@ -75,7 +75,7 @@ fn retained(difference: &str, last: &Value) -> bool {
         || unsaid(&bucket["policyStatements"], "policy", "policyStatements")
 }
 
-/// Changes the spec some times, and then compares with a fresh application of the last one.
+/// Changes the spec several times, and then compares with a fresh application of the last one.
 fn changed(seed: u64, tally: &Tally) -> Option<String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut simulation = Simulation::new(seed, Behaviour::default());
@@ -113,7 +113,7 @@ pub fn many(seeds: &[u64], tally: &Tally) -> Vec<String> {
 
 /// CHANGES=<seed> plays one sequence.
 #[test]
-fn the_way_to_a_spec_does_not_matter() {
+fn earlier_specs_do_not_matter() {
     let one = std::env::var("CHANGES").ok().and_then(|seed| seed.parse().ok());
     let seeds: Vec<u64> = one.map_or_else(|| (0..16).collect(), |seed| vec![seed]);
     none(&many(&seeds, &Tally::default()));

@@ -1,4 +1,4 @@
-//! Virtual time: a fixed beginning, and as much later as tokio's paused clock has gone since, over all runtimes of one simulation.
+//! Virtual time: a fixed beginning plus the time of tokio's paused clock since, over all runtimes of one simulation.
 
 use std::cell::Cell;
 
@@ -12,22 +12,22 @@ thread_local! {
     static TIME: Cell<(i64, Option<Instant>)> = const { Cell::new((BEGINNING * 1_000, None)) };
 }
 
-/// Begins anew, in a runtime whose clock is paused.
+/// Starts again, in a runtime whose clock is paused.
 pub fn start() {
     TIME.set((BEGINNING * 1_000, Some(Instant::now())));
 }
 
-/// Begins anew, before there is a runtime.
+/// Starts again, before there is a runtime.
 pub fn reset() {
     TIME.set((BEGINNING * 1_000, None));
 }
 
-/// Goes on in a new runtime.
+/// Continues in a new runtime.
 pub fn resume() {
     TIME.set((now().as_millisecond(), Some(Instant::now())));
 }
 
-/// Stands still until there is another runtime. Called within the one that ends.
+/// Pauses until there is another runtime. Called within the one that ends.
 pub fn pause() {
     TIME.set((now().as_millisecond(), None));
 }

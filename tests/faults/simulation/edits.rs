@@ -1,4 +1,4 @@
-//! What persons do behind the operator's back, by name.
+//! What people do without the operator, by name.
 
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_s3::types::{Tag, Tagging};
@@ -6,13 +6,13 @@ use bucketconnection::api::{REQUESTED_AT, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::clock;
-use super::judge::{OWNER_TAG, THEIR_TAG};
+use super::invariants::{OWNER_TAG, THEIR_TAG};
 use super::run::{Person, Simulation};
 use super::scenarios::annotate;
 
 const USER: &str = "user-c";
 const BUCKET: &str = "bucket-c";
-/// The cluster is known by the uid of kube-system.
+/// The id of the cluster is the uid of kube-system.
 const OUR_TAG: &str = "00000000-0000-4000-8000-000000000002/default/c";
 const GROUP: &str = "foreign-group";
 const THEIR_POLICY: &str = "foreign-policy";
@@ -67,7 +67,7 @@ async fn keys(person: &Person) -> Vec<String> {
     listed.map(|listed| listed.access_key_metadata.into_iter().filter_map(|key| key.access_key_id).collect()).unwrap_or_default()
 }
 
-/// Does it; what is not there cannot be broken.
+/// Does it; a missing resource cannot be broken.
 pub async fn in_aws(person: Person, edit: &str) {
     let Person { iam, s3 } = &person;
     match edit {
@@ -89,7 +89,7 @@ pub async fn in_aws(person: Person, edit: &str) {
             }
         }
         "inline policy edited" => {
-            // One of a person's own would have to be taken away by that person before the user can be deleted.
+            // A person would have to remove a policy of their own before the user can be deleted.
             let policy = iam.get_user_policy().user_name(USER).policy_name("bucketconnection").send().await;
             if policy.is_err() {
                 return;
@@ -154,7 +154,7 @@ pub async fn in_aws(person: Person, edit: &str) {
         }
         "user out of groups" => drop(iam.remove_user_from_group().group_name(GROUP).user_name(USER).send().await),
         "inline room taken" => {
-            // As much as fits beside what is there.
+            // As much as fits next to the existing policies.
             for length in (1..=40).rev() {
                 let filler = "a".repeat(length * 50);
                 let statement =
@@ -171,7 +171,7 @@ pub async fn in_aws(person: Person, edit: &str) {
     }
 }
 
-/// Empties and deletes the bucket, if it is there.
+/// Empties and deletes the bucket, if it exists.
 async fn delete_bucket(s3: &aws_sdk_s3::Client) {
     let Ok(listed) = s3.list_object_versions().bucket(BUCKET).send().await else { return };
     let versions = listed.versions().iter().map(|version| (version.key(), version.version_id()));
@@ -183,7 +183,7 @@ async fn delete_bucket(s3: &aws_sdk_s3::Client) {
     s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
 }
 
-/// Sets or removes one tag of the bucket, if that is there.
+/// Sets or removes one tag of the bucket, if it exists.
 async fn tag_bucket(s3: &aws_sdk_s3::Client, key: &str, value: Option<&str>) {
     if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
         return;
@@ -195,7 +195,7 @@ async fn tag_bucket(s3: &aws_sdk_s3::Client, key: &str, value: Option<&str>) {
     s3.put_bucket_tagging().bucket(BUCKET).tagging(tagging).send().await.unwrap();
 }
 
-/// Takes away what other teams have put in the way: their bucket, tag, group, policy and keys.
+/// Removes what other teams created: their bucket, tag, group, policy and keys.
 async fn remove_obstacles(person: &Person) {
     let Person { iam, s3 } = person;
     let tags = s3.get_bucket_tagging().bucket(BUCKET).send().await.map(|answer| answer.tag_set).unwrap_or_default();
@@ -212,7 +212,7 @@ async fn remove_obstacles(person: &Person) {
 fn secrets(simulation: &Simulation) -> Vec<String> {
     simulation.cluster.look(|store| {
         let object = store.get("bucketconnections", "default", "c");
-        let found = object.map(|object| super::judge::secrets_of(object, store)).unwrap_or_default();
+        let found = object.map(|object| super::invariants::secrets_of(object, store)).unwrap_or_default();
         found.iter().filter_map(|secret| secret["metadata"]["name"].as_str().map(str::to_owned)).collect()
     })
 }

@@ -10,9 +10,9 @@ use super::memory::{forget, overlap};
 use super::run::Simulation;
 use super::scenarios::{Scenario, annotate, created, managed, patch, plain, request, write};
 
-/// Asks for everything to be cut off; `judge` sees to it.
+/// Requests a revocation; `invariants` checks it.
 pub fn revoke(s: &Simulation) {
-    s.look(|_, state| s.judge.revoke(state));
+    s.look(|_, state| s.invariants.revoke(state));
     annotate(s, REVOKE_AT);
 }
 
@@ -118,7 +118,7 @@ pub const EMERGENCY: [Scenario; 14] = [
         s.calls.set_silent(Some("s3"));
         revoke(s);
         s.run(Duration::from_secs(60));
-        s.look(|_, state| assert!(s.judge.is_cut_off(state), "S3 is not asked for a revocation"));
+        s.look(|_, state| assert!(s.invariants.is_cut_off(state), "S3 is not asked for a revocation"));
         s.calls.set_silent(None);
     }),
     Scenario::new("IAM does not answer", plain, |s| {

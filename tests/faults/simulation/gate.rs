@@ -1,11 +1,11 @@
-//! A process that stands still: suspended, paged out, or on a node that lost its network for a while.
+//! A process that pauses: suspended, paged out, or on a node that lost its network for a while.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// While it is closed, what is behind it is not polled.
+/// While it is closed, futures behind it are not polled.
 #[derive(Clone, Default)]
 pub struct Gate {
     closed: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ impl Gate {
         }
     }
 
-    /// Called from behind the gate: closes it, and goes on once it is open again.
+    /// Called from behind the gate: closes it, and continues once it is open again.
     pub async fn sleep(&self) {
         self.closed.store(true, Ordering::SeqCst);
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The two servers' layers of faults, both fed from the one count of calls.
+//! The fault layers of the two servers, which share one count of calls.
 
 use std::sync::Arc;
 

@@ -1,16 +1,16 @@
-//! Scenarios about what Kubernetes forgets and AWS remembers, and about names that others have taken.
+//! Scenarios about what Kubernetes loses and AWS records, and about names that others use.
 
 use bucketconnection::api::{FINALIZER, ROTATE_AT};
 use serde_json::{Value, json};
 
 use super::edits::{in_aws, in_kubernetes};
-use super::judge::ready;
+use super::invariants::ready;
 use super::run::Simulation;
 use super::scenarios::{
     Scenario, annotate, connection, created, edit_status, managed, nothing, patch, plain, request, starts, write,
 };
 
-/// In the middle of an overlap: two keys of ours work.
+/// In the middle of an overlap: two managed keys work.
 pub fn overlap(s: &mut Simulation) {
     let credentials = json!({ "rotation": { "overlap": "1d" } });
     created(s, json!({ "credentials": credentials, "access": { "groups": ["lab-a"] } }));
@@ -26,7 +26,7 @@ fn versioned_overlap(s: &mut Simulation) {
     s.settle();
 }
 
-/// The spec of `c` as it was last, also where it is gone.
+/// The last spec of `c`, even if it was deleted.
 pub fn last_spec(s: &Simulation) -> Value {
     s.cluster.look(|store| {
         let last = store.changes.iter().rev().find(|change| change.key.0 == "bucketconnections" && change.key.2 == "c");
@@ -40,7 +40,7 @@ pub fn is_leaving(s: &Simulation) -> bool {
     object.is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null())
 }
 
-/// Whether nothing is there under names of an earlier spec, so that the spec alone tells all names.
+/// Whether nothing exists under names of an earlier spec, so that the spec alone has all names.
 pub fn is_settled(s: &Simulation) -> bool {
     let Some(object) = s.cluster.get("bucketconnections", "default", "c") else { return false };
     let status = &object["status"];
@@ -50,7 +50,7 @@ pub fn is_settled(s: &Simulation) -> bool {
     object["metadata"]["deletionTimestamp"].is_null() && (first || none && ready(&object))
 }
 
-/// Applies `c` once more as it was last, unless it is there.
+/// Applies `c` again as it was last, unless it exists.
 pub fn apply_again(s: &mut Simulation) {
     if s.cluster.get("bucketconnections", "default", "c").is_none() {
         let spec = last_spec(s);
@@ -58,7 +58,7 @@ pub fn apply_again(s: &mut Simulation) {
     }
 }
 
-/// The object goes, with its status and in spite of its finalizer.
+/// Removes the object with its status, despite its finalizer.
 pub fn take_object(s: &Simulation) {
     s.edit(|cluster| {
         cluster.patch("bucketconnections", "default", "c", json!({ "metadata": { "finalizers": null } }));
@@ -66,8 +66,8 @@ pub fn take_object(s: &Simulation) {
     });
 }
 
-/// Object, status, Secrets and their readers go, and the same object is applied again. With `annotated` it has its annotations still,
-/// as one that is kept in Git with them.
+/// Removes object, status, Secrets and their readers, and applies the same object again. If `annotated`, it still has
+/// its annotations, as an object that is kept in Git with them.
 pub fn forget(s: &mut Simulation, annotated: bool) {
     let before = s.cluster.get("bucketconnections", "default", "c").unwrap_or_default();
     in_kubernetes(s, "Secret deleted");
@@ -88,7 +88,7 @@ pub fn forget(s: &mut Simulation, annotated: bool) {
     if annotated {
         object["metadata"]["annotations"] = before["metadata"]["annotations"].clone();
     } else {
-        s.judge.forget_revocation();
+        s.invariants.forget_revocation();
     }
     s.edit(|cluster| cluster.apply("bucketconnections", &object));
 }
@@ -98,7 +98,7 @@ fn edited(s: &mut Simulation, edit: &'static str) {
     request(s);
 }
 
-/// A while later, since two buckets of one name are told apart by the second in which they were created.
+/// Some time later, since two buckets of one name are distinguished by the second in which they were created.
 fn later(s: &mut Simulation) {
     s.run(std::time::Duration::from_secs(3));
 }

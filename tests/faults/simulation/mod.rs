@@ -1,16 +1,17 @@
-//! The whole operator in one process and in virtual time: the real controller with its watches, passes, executor, AWS SDK and kube
-//! client, against an API server and an AWS in memory (`cluster`, `model`).
+//! The whole operator in one process and in virtual time: the real controller with its watches, reconciles, executor,
+//! AWS SDK and kube client, against an API server and an AWS in memory (`cluster`, `model`).
 //!
-//! A kill drops the runtime in which the operator runs, at any of its await points; the stores stay, and it starts anew. Every call to
-//! either server is counted (`calls`), and may be struck. After each write `judge` looks at both servers.
+//! A kill drops the runtime in which the operator runs, at any of its await points; the stores stay, and the operator
+//! starts again. Every call to either server is counted (`calls`), and may have a fault. After each write `invariants`
+//! checks both servers.
 
 mod calls;
 pub mod clock;
 mod edits;
 mod emergency;
-mod end;
+mod end_state;
 mod gate;
-mod judge;
+mod invariants;
 mod layers;
 mod memory;
 mod operator;
@@ -19,7 +20,7 @@ mod scenarios;
 mod tally;
 
 mod changes;
-mod points;
+mod crash_points;
 mod soak;
 mod stories;
-mod twins;
+mod two_operators;

@@ -1,4 +1,4 @@
-//! The operator as `bucketconnection run` starts it, but for the network and the clock.
+//! The operator as `bucketconnection run` starts it, except for the network and the clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::model::{Model, Pair};
 /// Namespace of the operator itself.
 pub const NAMESPACE: &str = "bucketconnection-system";
 
-/// Works for ever.
+/// Runs forever.
 pub async fn operate(cluster: Cluster, aws: SdkConfig) {
     let client = cluster.client();
     let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), None)).await;
@@ -42,7 +42,7 @@ async fn retry_forever<T, F: Future<Output = Result<T, Problem>>>(attempt: impl 
     }
 }
 
-/// What the operator's environment gives (src/sdk/client.rs), with the same limits and retries.
+/// The configuration from the operator's environment (src/sdk/client.rs), with the same limits and retries.
 pub fn environment(model: &Model, calls: &Calls, key: &Pair) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(3_100))

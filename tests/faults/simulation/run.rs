@@ -1,4 +1,5 @@
-//! One simulation: both servers, and the operator in a runtime whose time is virtual. To kill it is to drop that runtime.
+//! One simulation: both servers, and the operator in a runtime with virtual time. To kill the operator is to drop that
+//! runtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,23 +10,24 @@ use tokio::task::JoinHandle;
 
 use super::calls::Calls;
 use super::gate::Gate;
-use super::judge::{ACCOUNT, Judge, ready};
+use super::invariants::{ACCOUNT, Invariants, ready};
 use super::operator::{NAMESPACE, environment, operate};
-use super::{clock, end, layers};
+use super::{clock, end_state, layers};
 use crate::cluster::Cluster;
 use crate::model::client::{Calm, config};
 use crate::model::{Behaviour, Model, Pair};
 
-/// A simulation has ended when nothing was written for so long: the check that follows a change comes after a minute.
+/// A simulation has ended when nothing was written for this long: the reconcile that follows a change comes after a
+/// minute.
 const QUIET: Duration = Duration::from_secs(150);
-/// The same where something is still wrong: longer than the longest pause between two passes.
+/// The same if something is still wrong: longer than the longest pause between two reconciles.
 const STUCK: Duration = Duration::from_secs(1_500);
-/// And in any case after so long.
+/// And in any case after this long.
 const LIMIT: Duration = Duration::from_secs(4 * 3_600);
 /// The time that Kubernetes takes to start a container again.
 const RESTART: Duration = Duration::from_secs(2);
 
-/// What persons have in hand: clients that no fault strikes.
+/// The clients of a person: they have no faults.
 #[derive(Clone)]
 pub struct Person {
     pub iam: aws_sdk_iam::Client,
@@ -36,7 +38,7 @@ pub struct Simulation {
     pub cluster: Cluster,
     pub model: Model,
     pub calls: Calls,
-    pub judge: Judge,
+    pub invariants: Invariants,
     key: Pair,
     root: Pair,
     idle: Gate,
@@ -50,7 +52,7 @@ fn runtime() -> Runtime {
 }
 
 impl Simulation {
-    /// A world without any connection, and no operator yet.
+    /// A world without any connection or operator.
     pub fn new(seed: u64, behaviour: Behaviour) -> Self {
         clock::reset();
         fastrand::seed(seed);
@@ -64,7 +66,7 @@ impl Simulation {
             cluster,
             model,
             calls,
-            judge: Judge::default(),
+            invariants: Invariants::default(),
             key,
             root,
             idle: Gate::default(),
@@ -76,7 +78,7 @@ impl Simulation {
         this
     }
 
-    /// What is there before the operator, and stays.
+    /// Creates what exists before the operator, and stays.
     fn furnish(&mut self) {
         for name in ["default", "kube-system", NAMESPACE] {
             self.cluster.apply("namespaces", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
@@ -89,20 +91,20 @@ impl Simulation {
             person.iam.create_user().user_name("foreign").send().await.unwrap();
             person.iam.create_access_key().user_name("foreign").send().await.unwrap();
         });
-        self.look(|store, state| self.judge.keep(store, state));
-        let (judge, model) = (self.judge.clone(), self.model.clone());
-        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| judge.written(action, store, state))));
-        let (judge, cluster) = (self.judge.clone(), self.cluster.clone());
-        self.model.on_write(move |action, state| cluster.look(|store| judge.written(action, store, state)));
+        self.look(|store, state| self.invariants.keep(store, state));
+        let (invariants, model) = (self.invariants.clone(), self.model.clone());
+        self.cluster.set_hook(Arc::new(move |action, store| model.state(|state| invariants.written(action, store, state))));
+        let (invariants, cluster) = (self.invariants.clone(), self.cluster.clone());
+        self.model.on_write(move |action, state| cluster.look(|store| invariants.written(action, store, state)));
     }
 
-    /// The account allows the namespace nothing any more.
+    /// Removes the entry: the account allows nothing to the namespace anymore.
     pub fn withdraw_rule(&self) {
         let nothing = json!({ "spec": { "allowedNamespaces": [] } });
         assert!(self.edit(|cluster| cluster.patch("awsaccounts", "", "default", nothing)));
     }
 
-    /// The account is there, and allows the namespace everything.
+    /// Creates the account, which allows everything to the namespace.
     pub fn restore_rule(&self) {
         let text = include_str!("../../../deploy/local/account.yaml");
         let mut account: Value = serde_saphyr::from_str(text).unwrap();
@@ -111,24 +113,24 @@ impl Simulation {
         self.edit(|cluster| cluster.apply("awsaccounts", &account));
     }
 
-    /// Lets a person work on AWS; the operator stands still meanwhile, and no time passes.
+    /// Lets a person work on AWS; the operator pauses in the meantime, and no time passes.
     pub fn act<T>(&mut self, work: impl AsyncFnOnce(Person) -> T) -> T {
         let config = config(&self.model, Arc::new(Calm), &self.root, "us-east-1");
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         let person = Person { iam: aws_sdk_iam::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) };
-        self.judge.person(true);
+        self.invariants.person(true);
         self.idle.close();
         let done = self.block(work(person));
         self.idle.open();
-        self.judge.person(false);
+        self.invariants.person(false);
         done
     }
 
     /// Lets a person work on the API server.
     pub fn edit<T>(&self, work: impl FnOnce(&Cluster) -> T) -> T {
-        self.judge.person(true);
+        self.invariants.person(true);
         let done = work(&self.cluster);
-        self.judge.person(false);
+        self.invariants.person(false);
         done
     }
 
@@ -137,13 +139,13 @@ impl Simulation {
     }
 
     pub fn end(&self) -> Value {
-        self.look(end::end)
+        self.look(end_state::end_state)
     }
 
-    /// Starts an operator: the first, or one beside those that run.
+    /// Starts an operator: the first, or another one in parallel.
     pub fn start(&mut self) {
         let operator = operate(self.cluster.clone(), environment(&self.model, &self.calls, &self.key));
-        // Only the first can be put to sleep.
+        // Only the first can be paused.
         let asleep = if self.operators.is_empty() { self.calls.gate.clone() } else { Gate::default() };
         let operator = self.idle.guard(asleep.guard(operator));
         self.operators.push(self.runtime.spawn(operator));
@@ -158,19 +160,19 @@ impl Simulation {
         })
     }
 
-    /// Kills all operators as they stand, and starts one anew.
+    /// Kills all operators, and starts one.
     pub fn kill(&mut self) {
         self.deaths += 1;
         self.operators.clear();
         self.calls.gate.open();
-        // Whatever they were waiting for is dropped with it.
+        // Everything that they were waiting for is dropped.
         self.runtime = runtime();
         self.calls.revive();
         self.block(async { tokio::time::sleep(RESTART).await });
         self.start();
     }
 
-    /// Lets time pass; what kills the operator makes it start again.
+    /// Lets time pass; an operator that is killed starts again.
     pub fn run(&mut self, time: Duration) {
         let end = clock::now() + jiff::SignedDuration::try_from(time).unwrap();
         loop {
@@ -193,7 +195,7 @@ impl Simulation {
         }
     }
 
-    /// Whether each object is as it is wanted.
+    /// Whether each object is in its desired state.
     fn settled(&self) -> bool {
         self.cluster.look(|store| {
             store.all("bucketconnections").all(|object| {
@@ -205,12 +207,12 @@ impl Simulation {
         })
     }
 
-    /// Runs until nothing happens any more.
+    /// Runs until nothing happens anymore.
     pub fn settle(&mut self) {
         let began = clock::now();
         self.run(Duration::from_secs(20));
         loop {
-            let still = clock::now().duration_since(self.judge.last_write().max(began)).unsigned_abs();
+            let still = clock::now().duration_since(self.invariants.last_write().max(began)).unsigned_abs();
             if still >= STUCK || (still >= QUIET && self.settled() && !self.calls.gate.is_closed()) {
                 return;
             }
@@ -221,9 +223,9 @@ impl Simulation {
         }
     }
 
-    /// What is wrong at rest.
+    /// The errors at rest.
     pub fn wrong(&self) -> Vec<String> {
-        self.look(|store, state| self.judge.at_rest(store, state))
+        self.look(|store, state| self.invariants.at_rest(store, state))
     }
 
     /// The status of a connection, for messages.

@@ -1,4 +1,4 @@
-//! What a run is about: how the world is before it, and what happens then.
+//! Scenarios: the state of the world before a run, and what happens then.
 
 use bucketconnection::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use serde_json::{Value, json};
@@ -16,11 +16,11 @@ pub struct Scenario {
     /// Comes to rest before anything is counted.
     prepare: fn(&mut Simulation),
     act: fn(&mut Simulation),
-    /// What persons do once that has come to rest.
+    /// What people do after that.
     then: fn(&mut Simulation),
 }
 
-/// All of them.
+/// All scenarios.
 pub fn all() -> Vec<Scenario> {
     ALL.into_iter().chain(MEMORY).chain(EMERGENCY).collect()
 }
@@ -38,7 +38,7 @@ impl Scenario {
         Self { then, ..self }
     }
 
-    /// A simulation that is about to act.
+    /// A simulation before its `then`.
     pub fn prepared(&self, seed: u64, behaviour: Behaviour) -> Simulation {
         let mut simulation = Simulation::new(seed, behaviour);
         (self.prepare)(&mut simulation);
@@ -49,7 +49,7 @@ impl Scenario {
         (self.act)(simulation);
     }
 
-    /// Comes to rest, and to the end.
+    /// Comes to rest, and to the end state.
     pub fn end(&self, simulation: &mut Simulation) {
         simulation.settle();
         if self.then as usize != nothing as fn(&mut Simulation) as usize {
@@ -104,12 +104,12 @@ pub fn starts(simulation: &mut Simulation, spec: Value) {
     simulation.start();
 }
 
-/// Asks for a check now.
+/// Requests a reconcile now.
 pub fn request(simulation: &Simulation) {
     annotate(simulation, REQUESTED_AT);
 }
 
-/// Asks for what the annotation stands for.
+/// Sets the annotation to a new value, which is a request.
 pub fn annotate(simulation: &Simulation, annotation: &str) {
     let now = super::clock::now().to_string();
     let patch = json!({ "metadata": { "annotations": { annotation: now } } });
@@ -259,7 +259,7 @@ const ALL: [Scenario; 14] = [
     },
 ];
 
-/// Puts the status of `c` under another's hand: for tests of what a person may do to it.
+/// Writes the status of `c` as another field manager: for tests of what a person may do to it.
 pub fn edit_status(simulation: &Simulation, status: Value) {
     let request =
         Request { status: true, ..Request::new(Verb::Merge, "bucketconnections", "default", "c", json!({ "status": status })) };

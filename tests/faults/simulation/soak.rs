@@ -1,12 +1,12 @@
-//! All of what the other tests here run a sample of; the figures go into docs/reliability.md.
+//! All of what the other tests here sample; writes the figures into docs/reliability.md.
 
 use std::time::Instant;
 
 use super::calls::How;
-use super::points::{each_struck, pairs_struck};
+use super::crash_points::{each_struck, pairs_struck};
 use super::scenarios::all;
 use super::tally::Tally;
-use super::{changes, stories, twins};
+use super::{changes, stories, two_operators};
 use crate::support::figures;
 
 const PAGE: &str = "docs/reliability.md";
@@ -22,20 +22,20 @@ const KINDS: [&[How]; 7] = [
     &[How::AsleepBefore, How::AsleepAfter],
 ];
 
-/// Sizes of what is drawn at random, for SOAK=1: about ten minutes on two cores, all in all.
+/// Numbers of random runs for SOAK=1: about ten minutes on two cores in total.
 const PAIRS: usize = 1_000;
 const STORIES: u32 = 600;
 const CHANGES: u64 = 500;
 
-/// What is run: with the seed of what is drawn at random, and how many times its size. Returns what went wrong.
+/// A part of the soak: gets a seed, and a factor for its size. Returns the errors.
 type Part = (&'static str, fn(&Tally, u64, u32) -> Vec<String>);
 
 const PARTS: [Part; 5] = [
     ("each call of each scenario, in each way", |tally, _, _| each_struck(tally, |_, _| true)),
-    ("each call of each scenario, two operators", |tally, _, _| twins::each_asleep(tally, |_, _| true)),
+    ("each call of each scenario, two operators", |tally, _, _| two_operators::each_asleep(tally, |_, _| true)),
     ("pairs of faults", |tally, seed, times| pairs_struck(tally, seed, PAIRS * times as usize)),
     ("sequences of spec changes", |tally, seed, times| {
-        // Short numbers, since one of them is what repeats a sequence.
+        // Short numbers, since one of them repeats a sequence.
         let first = seed % 1_000_000_000;
         changes::many(&(first..first + CHANGES * u64::from(times)).collect::<Vec<_>>(), tally)
     }),

@@ -1,5 +1,6 @@
-//! Random stories: persons who edit both servers and the spec, an operator that is killed and restarted anywhere, calls that fail,
-//! watches and keys that lag. However it went, once all is calm again it ends in sync, and deletion leaves nothing.
+//! Random stories: people edit both servers and the spec, the operator is killed and restarted anywhere, calls fail,
+//! watches and keys lag. In every story, once the disturbances end, the operator ends in sync, and deletion leaves
+//! nothing.
 
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 use super::calls::{How, Strike};
-use super::judge::{ACCOUNT, is_theirs, ready};
+use super::crash_points::{in_parallel, none};
+use super::invariants::{ACCOUNT, is_theirs, ready};
 use super::operator::NAMESPACE;
-use super::points::{in_parallel, none};
 use super::run::Simulation;
 use super::tally::Tally;
 use super::{edits, memory, scenarios};
@@ -33,7 +34,7 @@ pub fn specs() -> Vec<Value> {
     ]
 }
 
-/// What loses the memory of the status.
+/// Edits after which the recorded state of the status is lost.
 const FORGETTING: [&str; 7] = [
     "status edited",
     "status deleted",
@@ -45,7 +46,7 @@ const FORGETTING: [&str; 7] = [
 ];
 const SERVICES: [&str; 5] = ["s3", "iam", "sts", "s3 us-east-1", "none"];
 
-/// One thing that happens, as one word: so that a story can be told again in one line.
+/// One event, as one word, so that a story can be repeated in one line.
 fn event() -> impl Strategy<Value = String> {
     let how = (0..How::ALL.len()).prop_map(|how| format!("{:?}", How::ALL[how]));
     prop_oneof![
@@ -68,7 +69,7 @@ fn story() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(event(), 0..20)
 }
 
-/// Whether a key is being issued. The one thing that nobody can tell then is a key that a person makes by hand at that moment
+/// Whether a key is being issued. Then the only ambiguous case is a key that a person creates by hand at that moment
 /// (docs/decisions/0004-keys.md).
 fn issuing(simulation: &Simulation) -> bool {
     let status = simulation.status("c");
@@ -82,12 +83,12 @@ fn happen(simulation: &mut Simulation, event: &str) {
         "aws" if rest == "foreign key" && issuing(simulation) => {}
         "aws" => {
             if rest == "bucket recreated" {
-                // Two buckets of one name are told apart by the second in which they were created.
+                // Two buckets of one name are distinguished by the second in which they were created.
                 simulation.run(Duration::from_secs(3));
             }
             simulation.act(async |person| edits::in_aws(person, rest).await);
         }
-        // What the status alone knew is lost with it: policies and Secrets under names of the spec before
+        // What only the status recorded is lost with it: policies and Secrets with names of the previous spec
         // (docs/decisions/0011-aws-remembers.md).
         "kube" if FORGETTING.contains(&rest) && !memory::is_settled(simulation) => {}
         "kube" => match rest {
@@ -100,7 +101,7 @@ fn happen(simulation: &mut Simulation, event: &str) {
             }
             edit => edits::in_kubernetes(simulation, edit),
         },
-        // Applied again it is the same.
+        // If it is applied again, it is the same.
         "spec" if memory::is_leaving(simulation) => memory::apply_again(simulation),
         "spec" => scenarios::write(simulation, specs()[rest.parse::<usize>().unwrap()].clone()),
         "kill" => simulation.kill(),
@@ -132,7 +133,7 @@ fn happen(simulation: &mut Simulation, event: &str) {
     }
 }
 
-/// Nothing disturbs any more, and what was applied is there, in force and allowed.
+/// Ends all disturbances: what was applied exists, is enforced and allowed.
 fn calm(simulation: &mut Simulation) {
     simulation.calls.set_chance(0);
     simulation.calls.forget();
@@ -152,7 +153,7 @@ fn is_ready(simulation: &Simulation) -> bool {
     simulation.cluster.get("bucketconnections", "default", "c").is_some_and(|object| ready(&object))
 }
 
-/// Takes away what persons have put in the way, also keys that they made on our user.
+/// Removes what people created to block the operator, including keys on the managed user.
 fn tidied(simulation: &mut Simulation) {
     let by_persons: Vec<String> = simulation.look(|_, state| {
         let user = state.users(ACCOUNT).filter(|user| user.name == "user-c");
@@ -168,7 +169,7 @@ fn tidied(simulation: &mut Simulation) {
     edits::in_kubernetes(simulation, "check requested");
 }
 
-/// Approves that a bucket is deleted which had lost its tag: the hash is in the message.
+/// Approves the deletion of a bucket that had lost its tag: the hash is in the message.
 fn approve(simulation: &Simulation) {
     let conditions = simulation.status("c")["conditions"].to_string();
     let Some((_, rest)) = conditions.split_once("set spec.approvedPlan: ") else { return };
@@ -178,7 +179,7 @@ fn approve(simulation: &Simulation) {
     scenarios::patch(simulation, json!({ "approvedPlan": rest.split(';').next() }));
 }
 
-/// What is left of ours once all is deleted.
+/// The managed resources that are left once everything is deleted.
 fn left(store: &crate::cluster::Store, state: &crate::model::state::State) -> Vec<String> {
     let secrets = store.all("secrets").map(|secret| &secret["metadata"]["name"]);
     let secrets =
@@ -192,7 +193,7 @@ fn left(store: &crate::cluster::Store, state: &crate::model::state::State) -> Ve
     secrets.chain(users).chain(buckets).chain(policies).chain(grants).collect()
 }
 
-/// Plays a story to its end; what is wrong with it.
+/// Plays a story to its end; returns the errors.
 fn told(story: &[String], tally: &Tally) -> Vec<String> {
     let mut simulation = Simulation::new(1, Behaviour::default());
     scenarios::write(&simulation, specs()[0].clone());
@@ -201,12 +202,12 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
         happen(&mut simulation, event);
     }
     calm(&mut simulation);
-    // Whatever spreads has done so, such as the end of a key; and what persons have changed wakes nobody.
+    // By then everything has propagated, such as the end of a key; and changes that people made wake no reconcile.
     simulation.run(Duration::from_secs(90));
     edits::in_kubernetes(&simulation, "check requested");
     simulation.settle();
     let mut wrong = simulation.wrong();
-    // Some are deleted while the bucket is another team's.
+    // Some objects are deleted while the bucket is another team's.
     let theirs = simulation.look(|_, state| state.buckets.get("bucket-c").is_some_and(is_theirs));
     if !(is_ready(&simulation) || theirs && story.len().is_multiple_of(2)) {
         tidied(&mut simulation);
@@ -216,12 +217,12 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
             wrong.push(format!("not Ready: {}", simulation.status("c")["conditions"]));
         }
     }
-    // And deletion leaves nothing of ours.
-    simulation.look(|store, state| simulation.judge.forget_foreign_keys(store, state));
+    // Deletion leaves no managed resource.
+    simulation.look(|store, state| simulation.invariants.forget_foreign_keys(store, state));
     scenarios::patch(&simulation, json!({ "deletionPolicy": "Delete", "forceDestroy": true }));
     edits::in_kubernetes(&simulation, "deleted");
     simulation.settle();
-    // What persons have put in the way may be told before the approval is asked for.
+    // Obstacles that people created may be reported before the request for approval.
     for _ in 0..2 {
         if simulation.cluster.get("bucketconnections", "default", "c").is_some() {
             approve(&simulation);
@@ -233,7 +234,7 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
         wrong.push(format!("not deleted: {}", simulation.status("c")["conditions"]));
     }
     wrong.extend(simulation.look(left));
-    wrong.extend(simulation.judge.violations());
+    wrong.extend(simulation.invariants.violations());
     tally.add(&simulation);
     wrong.dedup();
     wrong
@@ -243,7 +244,7 @@ fn line(story: &[String]) -> String {
     format!("STORY='{}' cargo test --test faults told_again -- --nocapture", story.join(", "))
 }
 
-/// Tells so many stories, drawn from `seed`; one that goes wrong is made as short as it can be.
+/// Plays so many stories, drawn from `seed`; a failing one is shortened as far as possible.
 pub fn many(tally: &Tally, seed: u64, count: u32) -> Vec<String> {
     let shares: Vec<u64> = (0..2).map(|share| seed.wrapping_add(share)).collect();
     in_parallel(&shares, |share| {
@@ -268,7 +269,8 @@ fn any_story_ends_in_sync() {
     none(&many(&Tally::default(), 1, 16));
 }
 
-/// Stories that once left something behind: the status is lost just as the spec gives Secret, readers or policy another name.
+/// Stories that once left something behind: the status is lost just when the spec gives Secret, readers or policy
+/// another name.
 #[test]
 fn names_that_only_aws_remembers() {
     const STORIES: [&str; 7] = [
@@ -287,7 +289,7 @@ fn names_that_only_aws_remembers() {
     }));
 }
 
-/// Tells one story again: STORY='<event>, <event>, ...'.
+/// Repeats one story: STORY='<event>, <event>, ...'.
 #[test]
 fn told_again() {
     let Ok(story) = std::env::var("STORY") else { return };

@@ -1,4 +1,4 @@
-//! What a soak went through, counted for docs/reliability.md.
+//! The counts of a soak, for docs/reliability.md.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,18 +19,18 @@ struct Counts {
 pub struct Tally(Mutex<Counts>);
 
 impl Tally {
-    /// A simulation that is over.
+    /// Adds a simulation that has ended.
     pub fn add(&self, simulation: &Simulation) {
         let mut counts = self.0.lock().unwrap();
         counts.runs += 1;
         counts.calls += simulation.calls.count();
-        counts.looks += simulation.judge.looks();
+        counts.looks += simulation.invariants.looks();
         for (how, struck) in simulation.calls.struck() {
             *counts.strikes.entry(how).or_default() += struck;
         }
     }
 
-    /// Runs, calls, the strikes of each of these kinds, and looks at the invariants.
+    /// Runs, calls, the faults of each of these kinds, and checks of the invariants.
     pub fn figures(&self, kinds: &[&[How]]) -> Vec<usize> {
         let counts = self.0.lock().unwrap();
         let struck = |kind: &&[How]| kind.iter().filter_map(|how| counts.strikes.get(how)).sum::<usize>();

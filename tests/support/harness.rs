@@ -1,5 +1,5 @@
-//! A lab: a namespace, an AWS emulator behind a recording proxy, and an operator that works on just these, with its own least
-//! rights on both sides.
+//! The test harness: a namespace, an AWS emulator behind a recording proxy, and an operator that works only on these,
+//! with least privilege on both sides.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,17 +22,17 @@ use super::merge::merge;
 use super::proxy::{Proxy, Request};
 use super::stack::{Emulator, ROOT, Stack, get, scratch};
 
-/// The one limit of everything that is waited for: generous, since it only ends tests that have failed.
+/// The only limit of all waits: generous, because it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
-/// What helps to find out why a test failed.
+/// Log levels that help to find out why a test failed.
 const VERBOSE: &str =
     "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
-/// Sets the parent-death signal, then becomes the operator: it ends with the test, even when that is killed.
+/// Sets the parent-death signal, then becomes the operator: it ends with the test, even if the test is killed.
 const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
 os.execv(sys.argv[1], sys.argv[1:])";
 
-/// The account `default` of the local stack, opened to all namespaces: each lab has one of its own.
+/// The account `default` of the local stack, opened to all namespaces: each harness has its own.
 async fn allow_everything(client: &Client) {
     let text = std::fs::read_to_string(format!("{ROOT}/deploy/local/account.yaml")).unwrap();
     let account: AWSAccount = serde_saphyr::from_str(&text.replace("names: [default]", "names: [\"*\"]")).unwrap();
@@ -40,7 +40,7 @@ async fn allow_everything(client: &Client) {
     Api::<AWSAccount>::all(client.clone()).patch("default", &parameters, &Patch::Apply(&account)).await.unwrap();
 }
 
-/// A namespace whose name begins like this; returns the name.
+/// Creates a namespace whose name begins like this; returns the name.
 async fn namespace(client: &Client, name: &str) -> String {
     let name = format!("{name}-{}", fastrand::u32(..));
     let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
@@ -48,7 +48,7 @@ async fn namespace(client: &Client, name: &str) -> String {
     name
 }
 
-pub struct Lab {
+pub struct Harness {
     pub namespace: String,
     pub client: Client,
     pub emulator: Emulator,
@@ -57,27 +57,27 @@ pub struct Lab {
     /// Kubeconfig of the operator, and of the administrator.
     pub operator_kubeconfig: String,
     pub kubeconfig: String,
-    /// Whether the operator works on all namespaces, and tends the accounts: for a lab with a cluster of its own.
+    /// Whether the operator works on all namespaces, and reconciles the accounts: for a harness with its own cluster.
     pub whole_cluster: bool,
-    /// Whether the operator takes a lease first: elsewhere a killed one is followed by another at once.
+    /// Whether the operator acquires a lease first: otherwise a killed operator is replaced at once.
     pub lease: bool,
-    /// What the operator logs.
+    /// The operator's log filter.
     pub log: &'static str,
-    /// Further environment of the operator.
+    /// Additional environment of the operator.
     pub environment: BTreeMap<String, String>,
     operator: Option<Operator>,
     starts: usize,
 }
 
-impl Lab {
-    /// A lab with its operator running.
+impl Harness {
+    /// A harness with its operator running.
     pub async fn new(name: &str) -> Self {
-        let mut lab = Self::idle(name, Stack::cluster(), &[]).await;
-        lab.start();
-        lab
+        let mut harness = Self::idle(name, Stack::cluster(), &[]).await;
+        harness.start();
+        harness
     }
 
-    /// A lab without an operator.
+    /// A harness without an operator.
     pub async fn idle(name: &str, stack: &Stack, emulator: &[&str]) -> Self {
         let emulator = Emulator::start(emulator);
         let kubeconfig = stack.fact("kubeconfig").to_owned();
@@ -101,7 +101,7 @@ impl Lab {
         }
     }
 
-    /// Moves to another namespace of that name; the emulator and what is in it stay.
+    /// Moves to another namespace with that name; the emulator and its contents stay.
     pub async fn moved(&mut self, name: &str) {
         self.namespace = namespace(&self.client, name).await;
     }
@@ -110,13 +110,13 @@ impl Lab {
         self.operator = Some(self.spawn());
     }
 
-    /// An operator of this lab, beside the one that it has.
+    /// Another operator of this harness, next to the existing one.
     pub fn spawn(&mut self) -> Operator {
         let (kubeconfig, url) = (self.operator_kubeconfig.clone(), self.proxy.url.clone());
         self.spawn_on(&kubeconfig, &url)
     }
 
-    /// An operator on its own ways to the API server and to AWS.
+    /// An operator with its own connections to the API server and to AWS.
     pub fn spawn_on(&mut self, kubeconfig: &str, aws_url: &str) -> Operator {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
@@ -159,7 +159,7 @@ impl Lab {
         self.operator.as_ref().unwrap()
     }
 
-    /// Waits until the operator has ended by itself; returns whether it ended well.
+    /// Waits until the operator has ended without a signal; returns whether it exited with success.
     pub fn ended(&mut self) -> bool {
         self.operator.take().unwrap().ended()
     }
@@ -168,12 +168,12 @@ impl Lab {
         self.directory.join(format!("operator-{number}.log"))
     }
 
-    /// Everything that all operators of this lab logged.
+    /// The log of all operators of this harness.
     pub fn log(&self) -> String {
         (1..=self.starts).map(|n| std::fs::read_to_string(self.log_file(n)).unwrap_or_default()).collect()
     }
 
-    /// Has the operators that start from now on talk to the API server through this.
+    /// Makes operators that start from now on connect to the API server through the returned forwarder.
     pub fn forward(&mut self) -> Forwarder {
         let kubeconfig = std::fs::read_to_string(&self.operator_kubeconfig).unwrap();
         let server = kubeconfig.split("https://").nth(1).unwrap().split('"').next().unwrap().to_owned();
@@ -236,7 +236,7 @@ impl Lab {
         name.to_owned()
     }
 
-    /// An entry of allowedNamespaces that allows this namespace everything, but for `change`.
+    /// An entry of allowedNamespaces that allows everything to this namespace, except for `change`.
     pub fn rule(&self, change: Value) -> Value {
         let mut rule = json!({
             "names": [self.namespace], "buckets": ["*"], "regions": ["*"], "users": ["*"], "permissionsBoundaries": ["*"],
@@ -251,7 +251,8 @@ impl Lab {
         rule
     }
 
-    /// Waits until the account's condition Ready has this reason for the current generation; returns status and message.
+    /// Waits until the account's condition Ready has this reason for the current generation; returns status and
+    /// message.
     pub async fn account_told(&self, name: &str, reason: &str) -> (AWSAccount, String) {
         let end = Instant::now() + LIMIT;
         loop {
@@ -266,7 +267,7 @@ impl Lab {
         }
     }
 
-    /// Waits until `holds` says so of the object.
+    /// Waits until `holds` is true for the object.
     pub async fn until(&self, name: &str, what: &str, holds: impl Fn(&BucketConnection) -> bool) -> BucketConnection {
         let end = Instant::now() + LIMIT;
         loop {
@@ -314,7 +315,7 @@ impl Lab {
         }
     }
 
-    /// Asks for a check and waits until it has been made.
+    /// Requests a reconcile and waits until it has ended.
     pub async fn check(&self, name: &str) -> BucketConnection {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let stamp = format!("check {}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -351,18 +352,19 @@ impl Lab {
         events.into_iter().map(|event| (text(event.type_), text(event.reason), text(event.note))).collect()
     }
 
-    /// What the operator wrote to the API server about this namespace so far, from the server's own audit log: "verb resource".
+    /// The operator's writes to the API server in this namespace so far, from the server's own audit log: "verb
+    /// resource".
     pub fn api_writes(&self) -> Vec<String> {
         self.api_requests().into_iter().filter(|request| !request.starts_with("get ")).collect()
     }
 
-    /// What it read there by name, other than the connections themselves: "get resource".
+    /// Its reads there by name, other than the connections themselves: "get resource".
     pub fn api_reads(&self) -> Vec<String> {
         let reads = |request: &String| request.starts_with("get ") && request != "get bucketconnections";
         self.api_requests().into_iter().filter(reads).collect()
     }
 
-    /// The address of each request to the API server.
+    /// The path of each request to the API server.
     pub fn api_addresses(&self) -> Vec<String> {
         self.audit().into_iter().map(|entry| entry["requestURI"].as_str().unwrap_or_default().to_owned()).collect()
     }
@@ -387,7 +389,7 @@ impl Lab {
         .collect()
     }
 
-    /// The emulator as its administrator sees it, past the proxy.
+    /// The emulator with the administrator's key, without the proxy.
     pub fn aws(&self, region: &str) -> SdkConfig {
         let (id, secret) = self.emulator.key("administrator");
         sdk(self.emulator.url(), region, &id, &secret)
@@ -401,13 +403,13 @@ impl Lab {
         aws_sdk_iam::Client::new(&self.aws("us-east-1"))
     }
 
-    /// S3 as whoever holds the key of the Secret.
+    /// S3 with the key of the Secret.
     pub async fn s3_with_key(&self, secret: &str, region: &str) -> aws_sdk_s3::Client {
         let data = self.secret(secret).await;
         s3(&sdk(self.emulator.url(), region, &data["AWS_ACCESS_KEY_ID"], &data["AWS_SECRET_ACCESS_KEY"]))
     }
 
-    /// STS as whoever holds the key of the Secret.
+    /// STS with the key of the Secret.
     pub async fn sts_with_key(&self, secret: &str) -> aws_sdk_sts::Client {
         let data = self.secret(secret).await;
         let config = sdk(self.emulator.url(), "us-east-1", &data["AWS_ACCESS_KEY_ID"], &data["AWS_SECRET_ACCESS_KEY"]);
@@ -443,7 +445,7 @@ impl Lab {
     }
 }
 
-/// An operator as a process: dropped, it is killed.
+/// An operator process; dropping it kills the process.
 pub struct Operator {
     child: Child,
     log: PathBuf,
@@ -454,7 +456,7 @@ impl Operator {
         self.child.id()
     }
 
-    /// Everything that it logged.
+    /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
@@ -467,7 +469,7 @@ impl Operator {
         get(address, path)
     }
 
-    /// Waits until it has logged this.
+    /// Waits until its log contains this.
     pub async fn logs(&self, text: &str) {
         let end = Instant::now() + LIMIT;
         while !self.log().contains(text) {
@@ -481,7 +483,7 @@ impl Operator {
         signal(self.pid(), name);
     }
 
-    /// Waits until it has ended by itself; returns whether it ended well.
+    /// Waits until it has ended without a signal; returns whether it exited with success.
     pub fn ended(mut self) -> bool {
         let end = Instant::now() + LIMIT;
         loop {

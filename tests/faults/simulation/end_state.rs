@@ -1,16 +1,16 @@
-//! The state in which a run ends, without what differs from run to run: ids, times, versions.
+//! The state at the end of a run, without what differs between runs: ids, times, versions.
 
 use std::collections::BTreeMap;
 
 use bucketconnection::desired::names::KEYS_TAG;
 use serde_json::{Value, json};
 
-use super::judge::{ACCOUNT, keys_of, works};
+use super::invariants::{ACCOUNT, keys_of, works};
 use crate::cluster::Store;
 use crate::model::state::State;
 
 /// Both servers.
-pub fn end(store: &Store, state: &State) -> Value {
+pub fn end_state(store: &Store, state: &State) -> Value {
     json!({ "kubernetes": kubernetes(store, state), "aws": aws(state) })
 }
 
@@ -43,7 +43,7 @@ fn metadata(object: &Value) -> Value {
 
 fn conditions(object: &Value) -> Vec<Value> {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    // One that is told only where another key was once on its way.
+    // A condition that is reported only after another key was once in progress.
     let conditions = conditions.filter(|c| c["type"] != "RotationComplete" || c["reason"] != "InSync");
     let mut shown: Vec<_> = conditions.map(|c| json!([c["type"], c["status"], c["reason"]])).collect();
     shown.sort_by_key(Value::to_string);
@@ -57,7 +57,7 @@ fn connection(object: &Value) -> Value {
     if let Some(fields) = spec.as_object_mut() {
         fields.remove("approvedPlan");
     }
-    // When it was created differs from run to run.
+    // Its creation time differs between runs.
     let mut bucket = status["bucket"].clone();
     if let Some(bucket) = bucket.as_object_mut() {
         bucket.remove("created");
@@ -100,14 +100,14 @@ fn aws(state: &State) -> Value {
         .users(ACCOUNT)
         .map(|user| {
             let keys: Vec<_> = state.keys_of(user).map(|key| json!([key.active(), key.created_by])).collect();
-            // The denial of earlier sessions tells when it was made.
+            // The denial of earlier sessions contains its time.
             let inline =
                 user.inline.iter().map(|(name, document)| match json!(document).to_string().split_once("TokenIssueTime") {
                     Some((until, _)) => (name, json!(until)),
                     None => (name, json!(document)),
                 });
             let mut tags = user.tags.clone();
-            // Which keys it records, by whether they are there; not their ids, which are random.
+            // Which keys it records, by whether they exist; not their ids, which are random.
             if let Some(record) = tags.get_mut(KEYS_TAG) {
                 for key in state.keys_of(user) {
                     *record = record.replace(&key.id, if key.active() { "(active)" } else { "(inactive)" });
@@ -129,7 +129,7 @@ fn aws(state: &State) -> Value {
     json!({ "policies": policies, "users": users, "buckets": buckets })
 }
 
-/// Where two ends differ, by path; empty where they do not.
+/// The differences between two end states, by path; empty if there are none.
 pub fn differences(expected: &Value, found: &Value) -> Vec<String> {
     fn walk(expected: &Value, found: &Value, path: &str, wrong: &mut Vec<String>) {
         match (expected, found) {

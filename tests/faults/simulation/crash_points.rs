@@ -1,4 +1,5 @@
-//! Every crash point: each call of each scenario is struck in each way, and the run must end as the undisturbed one does.
+//! Every crash point: each fault at each call of each scenario; the run must end in the same state as the undisturbed
+//! one.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::calls::{How, Strike};
-use super::end::differences;
+use super::end_state::differences;
 use super::run::Simulation;
 use super::scenarios::{self, Scenario, all, named};
 use super::tally::Tally;
 use crate::model::Behaviour;
 
-/// Runs a scenario with strikes, counted from its beginning; returns it at rest, and the calls that it took.
+/// Runs a scenario with faults, counted from its beginning; returns it at rest, and its calls.
 pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> (Simulation, Vec<String>) {
     let mut simulation = scenario.prepared(1, behaviour);
     let base = simulation.calls.count();
@@ -21,7 +22,7 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
     }
     scenario.act(&mut simulation);
     scenario.end(&mut simulation);
-    // A takeover that was broken off shows what is left of it, and waits for approval of that.
+    // An interrupted adoption shows the rest of its changes, and waits for approval of them.
     for _ in 0..3 {
         let rest = simulation.status("c")["adoption"]["planHash"].clone();
         if rest.is_null() {
@@ -34,12 +35,13 @@ pub fn played(scenario: &Scenario, strikes: &[Strike], behaviour: Behaviour) -> 
     (simulation, calls)
 }
 
-/// What is wrong with a run that was struck; `expected` is the end of the undisturbed one.
+/// The errors of a run with faults; `expected` is the end state of the undisturbed one.
 fn judged(scenario: &Scenario, strikes: &[Strike], expected: &Value, tally: &Tally) -> Option<String> {
     let (simulation, calls) = played(scenario, strikes, Behaviour::default());
     tally.add(&simulation);
     let mut wrong = simulation.wrong();
-    // Where a region does not answer, the number of attempts differs by one or two from run to run: the last ones may not be reached.
+    // If a region does not answer, the number of attempts differs by one or two between runs: the last ones may not be
+    // reached.
     let reached = strikes.iter().any(|strike| strike.call < calls.len());
     if reached && simulation.calls.struck().is_empty() {
         wrong.push("nothing was struck".to_owned());
@@ -58,7 +60,7 @@ fn judged(scenario: &Scenario, strikes: &[Strike], expected: &Value, tally: &Tal
     ))
 }
 
-/// Does all of `work` on as many threads as there are processors; each has a clock and random numbers of its own.
+/// Does all of `work` on as many threads as there are processors; each has its own clock and random numbers.
 pub fn in_parallel<T: Sync, R: Send>(work: &[T], each: impl Fn(&T) -> Option<R> + Sync) -> Vec<R> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -76,13 +78,13 @@ pub fn in_parallel<T: Sync, R: Send>(work: &[T], each: impl Fn(&T) -> Option<R> 
     found.into_inner().unwrap()
 }
 
-/// Fails with all that was found.
+/// Fails with all errors that were found.
 pub fn none(found: &[String]) {
     assert!(found.is_empty(), "{} runs ended otherwise than undisturbed:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
-fn undisturbed_runs_are_well_and_repeat() {
+fn undisturbed_runs_succeed_and_are_reproducible() {
     none(&in_parallel(&all(), |scenario| {
         let (simulation, calls) = played(scenario, &[], Behaviour::default());
         let (again, other) = played(scenario, &[], Behaviour::default());
@@ -93,7 +95,7 @@ fn undisturbed_runs_are_well_and_repeat() {
     }));
 }
 
-/// Strikes each call of each scenario in each way that `chosen` picks, by the number of the scenario.
+/// Injects each fault that `chosen` selects at each call of each scenario; it gets the number of the scenario.
 pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
     let ends = undisturbed();
     let points = ends
@@ -104,7 +106,7 @@ pub fn each_struck(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Ve
     in_parallel(&points, |(number, strike)| judged(&ends[*number].0, &[*strike], &ends[*number].1, tally))
 }
 
-/// Each scenario with its end when nothing strikes it, and the number of calls that it takes.
+/// Each scenario with its end state without faults, and the number of its calls.
 fn undisturbed() -> Vec<(Scenario, Value, usize)> {
     let mut ends = in_parallel(&all(), |scenario| {
         let (simulation, calls) = played(scenario, &[], Behaviour::default());
@@ -115,7 +117,7 @@ fn undisturbed() -> Vec<(Scenario, Value, usize)> {
     ends
 }
 
-/// Two strikes in one run, so many times: the second often at a call that only the first one's aftermath makes.
+/// Two faults in one run, so many times: the second is often at a call that only happens after the first one.
 pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
     let ends = undisturbed();
     let mut random = fastrand::Rng::with_seed(seed);
@@ -133,22 +135,22 @@ pub fn pairs_struck(tally: &Tally, seed: u64, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn struck_at_each_call() {
-    // One call in twelve is struck here, in one of the ways; over the scenarios in all of them.
+fn a_fault_at_each_call() {
+    // One call in twelve gets one of the faults here; over the scenarios, all of them.
     let ways = How::ALL.len();
     let chosen = |number: usize, strike: &Strike| strike.call % (12 * ways) == (12 * strike.how as usize + number) % (12 * ways);
     none(&each_struck(&Tally::default(), chosen));
 }
 
 #[test]
-fn struck_twice() {
+fn two_faults_in_one_run() {
     none(&pairs_struck(&Tally::default(), 1, 40));
 }
 
-/// Killed once the next key was published, before the status told so, and then the Secret could not be read at first: the key before
-/// has its time all the same.
+/// Killed after the pending key was published and before the status recorded it; then the Secret could not be read at
+/// first: the previous key still has its overlap.
 #[test]
-fn a_published_key_is_not_forgotten() {
+fn a_published_key_stays_recorded() {
     let scenario = &named("rotate");
     let (undisturbed, calls) = played(scenario, &[], Behaviour::default());
     let call = calls.iter().position(|call| call == "delete secrets").unwrap();

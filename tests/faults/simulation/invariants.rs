@@ -1,4 +1,4 @@
-//! What must be the case after every single write, whoever makes it, and in the end.
+//! What must hold after every single write, by the operator or a person, and in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,37 +15,37 @@ use super::clock;
 use crate::cluster::Store;
 use crate::model::state::{Bucket, Key, State};
 
-/// Account of the operator, and one of somebody else.
+/// Account of the operator, and a foreign one.
 pub const ACCOUNT: &str = "123456789012";
 const OPERATOR: &str = ":user/operator";
 pub const OWNER_TAG: &str = "bucketconnection.dev/owner";
-/// Whose a bucket is, by a tag that another team has put on it.
+/// The owner of a bucket, in a tag that another team has put on it.
 pub const THEIR_TAG: &str = "theirs/default/theirs";
 
 #[derive(Default)]
 struct Inner {
     violations: Vec<String>,
-    /// How many writes of the operator were followed by a look at both servers.
+    /// After how many writes of the operator both servers were checked.
     looks: usize,
     last_write: Timestamp,
-    /// Whether a person is at work: what they break is not the operator's fault.
+    /// Whether a person is at work: the operator is not responsible for what they break.
     person: bool,
     /// The objects whose Secret has held a working key since a person last broke it.
     held: BTreeSet<String>,
-    /// What is foreign, as it should stay.
+    /// The foreign resources, which must stay as they are.
     foreign: Option<Value>,
-    /// Keys that persons made on our users may go: `forceDestroy` says so.
+    /// Whether keys that people created on managed users may be deleted, because of `forceDestroy`.
     without_keys: bool,
-    /// Keys that somebody asked to cut off.
+    /// Keys for which a revocation was requested.
     cut_off: BTreeSet<String>,
     buckets: BTreeSet<String>,
 }
 
-/// Looks at both servers after each write. A copy is the same.
+/// Checks both servers after each write. A clone is the same.
 #[derive(Clone, Default)]
-pub struct Judge(Arc<Mutex<Inner>>);
+pub struct Invariants(Arc<Mutex<Inner>>);
 
-impl Judge {
+impl Invariants {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,32 +66,32 @@ impl Judge {
         self.lock().person = at_work;
     }
 
-    /// What is foreign stays as it is now.
+    /// Records the foreign resources, which must stay as they are now.
     pub fn keep(&self, store: &Store, state: &State) {
         let mut inner = self.lock();
         inner.foreign = Some(foreign(store, state, inner.without_keys));
     }
 
-    /// From now on keys that persons made on our users may go.
+    /// From now on keys that people created on managed users may be deleted.
     pub fn forget_foreign_keys(&self, store: &Store, state: &State) {
         self.lock().without_keys = true;
         self.keep(store, state);
     }
 
-    /// Every key of ours that works now is to be cut off: somebody asks for it.
+    /// Every managed key that works now must be revoked: a revocation is requested.
     pub fn revoke(&self, state: &State) {
         let ours = state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).filter(|key| is_ours(key));
         self.lock().cut_off.extend(ours.map(|key| key.id.clone()));
     }
 
-    /// Whether none of those keys works any more.
+    /// Whether none of those keys works anymore.
     pub fn is_cut_off(&self, state: &State) -> bool {
         let asked = self.lock().cut_off.clone();
         !asked.is_empty()
             && !state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).any(|key| key.active() && asked.contains(&key.id))
     }
 
-    /// The request went with the object that it was made of.
+    /// The request was deleted with its object.
     pub fn forget_revocation(&self) {
         self.lock().cut_off.clear();
     }
@@ -110,7 +110,7 @@ impl Judge {
                 deleting |= object["spec"]["deletionPolicy"] == "Delete";
                 continue;
             }
-            // The one in which the next key waits is nobody's to read. What somebody asked to cut off works no more.
+            // No consumer reads the Secret of the pending key. Revoked keys need not work anymore.
             let read = secrets_of(object, store).into_iter().filter(|secret| !is_waiting(secret));
             if revoking(object) {
             } else if read.flat_map(keys_of).any(|key| works(&key, state)) {
@@ -141,13 +141,14 @@ impl Judge {
         }
     }
 
-    /// What must be the case when nothing happens any more.
+    /// What must hold when nothing happens anymore.
     pub fn at_rest(&self, store: &Store, state: &State) -> Vec<String> {
         let mut wrong = self.violations();
         let mut explained = BTreeMap::new();
         for object in store.all("bucketconnections") {
             let (name, status) = (&object["metadata"]["name"], &object["status"]);
-            // Where the bucket is not ours nothing is done, and an attempt to issue a key is looked after once it is again.
+            // If the bucket is foreign, nothing is done, and an attempt to issue a key is handled once the bucket is
+            // managed again.
             let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
             let frozen = conditions.iter().any(|c| c["type"] == "BucketReady" && c["reason"] == "BucketNotOwned");
             if !status["credentials"]["intent"].is_null() && !frozen {
@@ -172,18 +173,18 @@ impl Judge {
         }
         for user in state.users(ACCOUNT) {
             let ours: Vec<_> = state.keys_of(user).filter(|key| is_ours(key)).collect();
-            // What no status knows, because nothing can be done for the object yet, AWS itself remembers.
+            // What no status records, because the object cannot be reconciled yet, AWS itself records.
             let recorded = || Ledger::parse(user.tags.get(KEYS_TAG).map_or("", String::as_str)).keys().collect();
             let expected = explained.get(&user.name).cloned().unwrap_or_else(recorded);
             let found: Vec<_> = ours.iter().map(|key| &key.id).collect();
-            // Keys that persons have deleted are missed once the object can be looked after again.
+            // The operator notices keys that people have deleted once the object can be reconciled again.
             let settled = store.all("bucketconnections").all(ready);
             let as_known = found.iter().all(|id| expected.contains(*id)) && (!settled || found.len() == expected.len());
             if !as_known && !retained(store, state, &found) {
-                wrong.push(format!("user {} has the keys {found:?} of ours, but {expected:?} are known", user.name));
+                wrong.push(format!("user {} has the managed keys {found:?}, but {expected:?} are recorded", user.name));
             }
             for key in ours.iter().filter(|key| key.active() && self.lock().cut_off.contains(&key.id)) {
-                wrong.push(format!("key {} works, and somebody asked to cut it off", key.id));
+                wrong.push(format!("key {} works, although its revocation was requested", key.id));
             }
         }
         wrong.extend(orphans(store, state));
@@ -192,7 +193,8 @@ impl Judge {
     }
 }
 
-/// Users, buckets and policies in AWS that neither persons made nor an object explains; `Retain` leaves those of an object that is gone.
+/// Users, buckets and policies in AWS that neither people created nor an object explains; `Retain` leaves those of a
+/// deleted object.
 fn orphans(store: &Store, state: &State) -> Vec<String> {
     let objects: Vec<_> = store.all("bucketconnections").collect();
     if objects.is_empty() {
@@ -214,7 +216,7 @@ fn orphans(store: &Store, state: &State) -> Vec<String> {
     users.chain(buckets).chain(policies.map(|arn| format!("orphaned: policy {arn}"))).collect()
 }
 
-/// What users of ours may do in a bucket that another team has created under the name of ours.
+/// What managed users may do in a bucket that another team has created with the name of the managed one.
 fn rights_on_foreign_buckets(state: &State) -> Vec<String> {
     let mut wrong = Vec::new();
     for bucket in state.buckets.values().filter(|bucket| is_theirs(bucket)) {
@@ -230,7 +232,7 @@ fn rights_on_foreign_buckets(state: &State) -> Vec<String> {
     wrong
 }
 
-/// Whether another team created the bucket, or says so by a tag.
+/// Whether another team created the bucket, or tagged it as its own.
 pub fn is_theirs(bucket: &Bucket) -> bool {
     let tags = bucket.tags();
     bucket.created_by.ends_with(":root") && tags.get("team").is_some_and(|team| team == "imaging")
@@ -241,7 +243,7 @@ fn is_ours(key: &Key) -> bool {
     key.created_by.ends_with(OPERATOR)
 }
 
-/// Keys of an object that is gone, which leaves its Secret behind.
+/// Keys of a deleted object that left its Secret behind.
 fn retained(store: &Store, state: &State, found: &[&String]) -> bool {
     let kept: Vec<_> = store.all("secrets").flat_map(keys_of).filter(|key| works(key, state)).collect();
     found.len() == 1
@@ -253,7 +255,7 @@ fn is_waiting(secret: &Value) -> bool {
     secret["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-pending"))
 }
 
-/// Whether somebody asked for all keys to be cut off, and that is not done yet.
+/// Whether a revocation is requested and not done yet.
 fn revoking(object: &Value) -> bool {
     let asked = &object["metadata"]["annotations"][REVOKE_AT];
     !asked.is_null() && *asked != object["status"]["credentials"]["lastHandledRevokeAt"]
@@ -263,7 +265,7 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
-/// Whether a condition is true for the spec as it is now.
+/// Whether a condition is true for the current spec.
 pub fn is_true(object: &Value, kind: &str) -> bool {
     let generation = &object["metadata"]["generation"];
     condition(object, kind).is_some_and(|found| found["status"] == "True" && found["observedGeneration"] == *generation)
@@ -288,13 +290,13 @@ pub fn keys_of(secret: &Value) -> Vec<KeyPair> {
     keys_in(&data.into_iter().map(|(name, value)| (name, text(value))).collect())
 }
 
-/// Whether AWS takes the key, or will once it has spread.
+/// Whether AWS accepts the key, or will once it has propagated.
 pub fn works(key: &KeyPair, state: &State) -> bool {
     let listed = state.users(ACCOUNT).flat_map(|user| &user.keys).any(|listed| listed.id == key.id && listed.active);
     listed && state.keys.get(&key.id).is_some_and(|known| known.secret == key.secret.reveal())
 }
 
-/// All that is called foreign-..., and what has no mark of ours.
+/// Everything that is called foreign-..., and everything without a mark of the operator.
 fn foreign(store: &Store, state: &State, without_keys: bool) -> Value {
     let named = |name: &str| name.starts_with("foreign");
     let objects: Vec<_> = store.objects().filter(|(key, _)| named(&key.2)).map(|(_, object)| object).collect();
@@ -305,7 +307,7 @@ fn foreign(store: &Store, state: &State, without_keys: bool) -> Value {
         .collect();
     let users = state.users(ACCOUNT).filter(|user| named(&user.name));
     let users: BTreeMap<_, _> = users.map(|user| (&user.name, format!("{user:?}"))).collect();
-    // Keys and tags that persons put on what is ours.
+    // Keys and tags that people put on managed resources.
     let keys: Vec<_> =
         state.users(ACCOUNT).flat_map(|user| state.keys_of(user)).filter(|key| key.created_by.ends_with(":root")).collect();
     let keys: Vec<_> = keys.into_iter().map(|key| json!([key.id, key.active()])).filter(|_| !without_keys).collect();

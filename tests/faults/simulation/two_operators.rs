@@ -1,14 +1,14 @@
-//! Two operators at once: one stands still at a call, another takes over and works, and then the first one wakes up and goes on
-//! where it was. A lease cannot rule that out: who stands still does not know that its time is over.
+//! Two operators at once: one pauses at a call, another acquires the lease and works, and then the first one wakes up
+//! and continues where it was. A lease cannot prevent that: a paused process does not know that its lease has expired.
 
 use super::calls::{How, Strike};
-use super::end::differences;
-use super::points::{in_parallel, none, played};
+use super::crash_points::{in_parallel, none, played};
+use super::end_state::differences;
 use super::scenarios::{Scenario, all};
 use super::tally::Tally;
 use crate::model::Behaviour;
 
-/// What is wrong once both have come to rest.
+/// The errors once both have come to rest.
 fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value, tally: &Tally) -> Option<String> {
     let mut simulation = scenario.prepared(1, Behaviour::default());
     let base = simulation.calls.count();
@@ -30,7 +30,7 @@ fn woken(scenario: &Scenario, strike: Strike, expected: &serde_json::Value, tall
     (!wrong.is_empty()).then(|| format!("{} at {strike}: {}", scenario.name, wrong.join("\n    ")))
 }
 
-/// Stops the first operator at each call that `chosen` picks, by the numbers of the scenario and of the call.
+/// Pauses the first operator at each call that `chosen` selects, by the numbers of the scenario and of the call.
 pub fn each_asleep(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (number, scenario) in all().iter().enumerate() {
@@ -47,6 +47,6 @@ pub fn each_asleep(tally: &Tally, chosen: impl Fn(usize, &Strike) -> bool) -> Ve
 }
 
 #[test]
-fn the_first_wakes_up_late() {
+fn the_first_operator_continues_late() {
     none(&each_asleep(&Tally::default(), |number, strike| (strike.call + strike.how as usize) % 48 == number));
 }

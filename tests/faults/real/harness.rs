@@ -1,5 +1,5 @@
-//! A lab whose operator has a proxy before the API server too. One rig serves many runs: each has a namespace, a bucket, a user and
-//! a start of the operator of its own, and foreign things beside them.
+//! A harness whose operator also has a proxy before the API server. One harness serves many runs: each run has its own
+//! namespace, bucket, user and start of the operator, and foreign resources next to them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,74 +12,74 @@ use serde_json::{Value, json};
 
 use super::watch::Watch;
 use crate::support::api_proxy::{ApiProxy, ApiRequest};
-use crate::support::lab::{LIMIT, Lab, told, writes};
+use crate::support::harness::{Harness, LIMIT, told, writes};
 use crate::support::merge::merge;
 use crate::support::proxy::{Fault, Request};
 use crate::support::stack::Stack;
 
-/// The request for a check that triggers of scenarios make.
+/// The value with which triggers of scenarios request a reconcile.
 pub const ASKED: &str = "asked";
 
-pub struct Rig {
-    pub lab: Lab,
+pub struct FaultHarness {
+    pub base: Harness,
     pub api: ApiProxy,
-    /// Part of every name of this run that AWS knows.
+    /// Part of every name of this run in AWS.
     pub token: String,
     pub watch: Arc<Watch>,
-    /// A key on the user that a person made.
+    /// A key on the user that a person created.
     pub foreign: String,
-    /// The operator's way to the API server past the proxy.
+    /// The operator's connection to the API server without the proxy.
     pub kubeconfig: String,
 }
 
-impl Rig {
+impl FaultHarness {
     pub async fn new(name: &str) -> Self {
-        let mut lab = Lab::idle(name, Stack::cluster(), &[]).await;
-        lab.log = "info";
-        let api = ApiProxy::start(&lab.operator_kubeconfig, &lab.directory);
-        let kubeconfig = std::mem::replace(&mut lab.operator_kubeconfig, api.kubeconfig.clone());
-        let watch = Watch::new(&lab);
-        foreign_in_aws(&lab).await;
-        Self { lab, api, token: String::new(), watch, foreign: String::new(), kubeconfig }
+        let mut base = Harness::idle(name, Stack::cluster(), &[]).await;
+        base.log = "info";
+        let api = ApiProxy::start(&base.operator_kubeconfig, &base.directory);
+        let kubeconfig = std::mem::replace(&mut base.operator_kubeconfig, api.kubeconfig.clone());
+        let watch = Watch::new(&base);
+        foreign_in_aws(&base).await;
+        Self { base, api, token: String::new(), watch, foreign: String::new(), kubeconfig }
     }
 
     /// Ends the operator and moves on to the next run.
     pub async fn fresh(&mut self, name: &str) {
-        self.lab.kill();
-        self.lab.moved(name).await;
+        self.base.kill();
+        self.base.moved(name).await;
         self.token = format!("{:08x}", fastrand::u32(..));
         self.foreign.clear();
         self.heal();
-        self.watch.begin(&self.lab.namespace, &self.user());
+        self.watch.begin(&self.base.namespace, &self.user());
         let other = json!({ "metadata": { "name": "other" }, "stringData": { "AWS_ACCESS_KEY_ID": "theirs" } });
         let other: Secret = serde_json::from_value(other).unwrap();
-        self.lab.secrets().create(&PostParams::default(), &other).await.unwrap();
+        self.base.secrets().create(&PostParams::default(), &other).await.unwrap();
     }
 
     /// Starts the operator and waits until it watches.
     pub async fn start(&mut self) {
         self.take();
-        self.lab.start();
+        self.base.start();
         let end = Instant::now() + LIMIT;
         while self.api.count("watch bucketconnections") == 0 || self.api.count("watch awsaccounts") == 0 {
-            assert!(Instant::now() < end, "the operator does not watch: {:?}\n{}", self.api.requests(), self.lab.log());
+            assert!(Instant::now() < end, "the operator does not watch: {:?}\n{}", self.api.requests(), self.base.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     pub fn heal(&self) {
-        self.lab.proxy.heal();
+        self.base.proxy.heal();
         self.api.heal();
     }
 
-    /// Requests to AWS and to the API server; forgets them.
+    /// Returns the requests to AWS and to the API server, and forgets them.
     pub fn take(&self) -> (Vec<Request>, Vec<ApiRequest>) {
-        (self.lab.proxy.take(), self.api.take())
+        (self.base.proxy.take(), self.api.take())
     }
 
-    /// From now on the invariants are checked after each write to AWS that has no other fault.
+    /// From now on, checks the invariants after each write to AWS that has no other fault.
     pub fn watched(&self) {
-        self.lab.proxy.fault("writes", Fault::CallAfter(self.watch.hook()), usize::MAX);
+        self.base.proxy.fault("writes", Fault::CallAfter(self.watch.hook()), usize::MAX);
     }
 
     pub fn bucket(&self) -> String {
@@ -99,39 +99,39 @@ impl Rig {
             "user": { "name": self.user() },
         });
         merge(&mut whole, spec);
-        self.lab.connection(&self.bucket(), whole)
+        self.base.connection(&self.bucket(), whole)
     }
 
-    /// Connects, and waits until nothing more is done.
+    /// Connects, and waits until nothing is left to do.
     pub async fn connected(&self, spec: Value) {
-        self.lab.apply(&self.connection(spec)).await;
-        self.lab.ready("c").await;
+        self.base.apply(&self.connection(spec)).await;
+        self.base.ready("c").await;
         self.quiet().await;
     }
 
-    /// A key that a person made on our user.
+    /// Creates a key on the managed user as a person does.
     pub async fn foreign_key(&mut self) {
-        let made = self.lab.iam().create_access_key().user_name(self.user()).send().await.unwrap();
+        let made = self.base.iam().create_access_key().user_name(self.user()).send().await.unwrap();
         self.foreign = made.access_key.unwrap().access_key_id;
         self.watch.foreign(&self.foreign);
     }
 
-    /// Asks for a check, and does not wait for it.
+    /// Requests a reconcile, and does not wait for it.
     pub async fn ask(&self) {
         self.annotate(REQUESTED_AT).await;
     }
 
-    /// Asks for what the annotation stands for.
+    /// Sets the annotation to a new value, which is a request.
     pub async fn annotate(&self, annotation: &str) {
-        self.lab.patch("c", json!({ "metadata": { "annotations": { annotation: ASKED } } })).await;
+        self.base.patch("c", json!({ "metadata": { "annotations": { annotation: ASKED } } })).await;
     }
 
-    /// Waits until that check has been made, and all is well.
+    /// Waits until that reconcile has ended with success.
     pub async fn answered(&self) {
-        self.lab
+        self.base
             .until("c", "answer", |object| {
                 let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
-                let ready = crate::support::lab::condition(object, "Ready").is_some_and(|ready| ready.status == "True");
+                let ready = crate::support::harness::condition(object, "Ready").is_some_and(|ready| ready.status == "True");
                 handled == Some(ASKED) && ready
             })
             .await;
@@ -139,28 +139,28 @@ impl Rig {
 
     /// What the operators have logged about this run.
     pub fn told(&self) -> String {
-        let log = self.lab.log();
-        let ours = |line: &&str| line.contains(&self.lab.namespace) || line.contains("overflow");
+        let log = self.base.log();
+        let ours = |line: &&str| line.contains(&self.base.namespace) || line.contains("overflow");
         let lines: Vec<_> = log.lines().filter(ours).collect();
         lines[lines.len().saturating_sub(4)..].join("\n")
     }
 
-    /// Checks until one changes nothing in AWS, and the connection is ready.
+    /// Reconciles until one changes nothing in AWS, and the connection is ready.
     pub async fn quiet(&self) {
         self.still().await;
-        self.lab.ready("c").await;
-        // A fault that struck one of these checks is over once it was tried again.
+        self.base.ready("c").await;
+        // A fault in one of these reconciles is over after a retry.
         let unavailable = |object: &BucketConnection| told(object, "Reconciling").1.ends_with("Unavailable");
-        self.lab.until("c", "answer from both servers", |object| !unavailable(object)).await;
+        self.base.until("c", "answer from both servers", |object| !unavailable(object)).await;
     }
 
-    /// Checks until one changes nothing in AWS.
+    /// Reconciles until one changes nothing in AWS.
     pub async fn still(&self) {
         let mut wrote = Vec::new();
         for _ in 0..5 {
-            let before = self.lab.proxy.len();
-            self.lab.check("c").await;
-            wrote = writes(&self.lab.proxy.since(before));
+            let before = self.base.proxy.len();
+            self.base.check("c").await;
+            wrote = writes(&self.base.proxy.since(before));
             if wrote.is_empty() {
                 return;
             }
@@ -171,8 +171,8 @@ impl Rig {
 
 const FOREIGN: &str = "somebody-elses";
 
-async fn foreign_in_aws(lab: &Lab) {
-    let (s3, iam) = (lab.s3(), lab.iam());
+async fn foreign_in_aws(base: &Harness) {
+    let (s3, iam) = (base.s3(), base.iam());
     s3.create_bucket().bucket(FOREIGN).send().await.unwrap();
     let tag = Tag::builder().key("cost").value("7").build().unwrap();
     s3.put_bucket_tagging().bucket(FOREIGN).tagging(Tagging::builder().tag_set(tag).build().unwrap()).send().await.unwrap();
@@ -182,19 +182,19 @@ async fn foreign_in_aws(lab: &Lab) {
     iam.put_user_policy().user_name(FOREIGN).policy_name("theirs").policy_document(document).send().await.unwrap();
 }
 
-/// What is somebody else's, as it is now.
-pub async fn foreign(lab: &Lab) -> Vec<String> {
-    let (s3, iam) = (lab.s3(), lab.iam());
+/// The foreign resources, as they are now.
+pub async fn foreign(base: &Harness) -> Vec<String> {
+    let (s3, iam) = (base.s3(), base.iam());
     let tags = s3.get_bucket_tagging().bucket(FOREIGN).send().await.unwrap().tag_set;
     let user = iam.get_user().user_name(FOREIGN).send().await.unwrap().user;
     let policies = iam.list_user_policies().user_name(FOREIGN).send().await.unwrap().policy_names;
-    let other = lab.secrets().get("other").await.unwrap();
+    let other = base.secrets().get("other").await.unwrap();
     let managers = other.metadata.managed_fields.unwrap_or_default().len();
     vec![
         format!("{tags:?}"),
         format!("{user:?}"),
         format!("{policies:?}"),
-        format!("{:?}", lab.keys(FOREIGN).await),
+        format!("{:?}", base.keys(FOREIGN).await),
         format!("{:?} {managers}", other.data),
     ]
 }
