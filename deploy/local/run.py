@@ -7,11 +7,12 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
 
-from stack import ROOT, TARGET, Failure, Stack, build, clean_environment, say, stop_on_signals
+from stack import ROOT, TARGET, Build, Failure, Stack, build, clean_environment, say, stop_on_signals
 
 EXAMPLE = ROOT / "examples" / "illumina-ica.yaml"
 NAME, NAMESPACE = "genomics", "default"
@@ -26,14 +27,12 @@ def main():
     if cluster and not cluster.is_file():
         raise Failure(f"CLUSTER={options.cluster}: no such file; name a kubeconfig")
     stop_on_signals()
-    build()
-    if not (target_directory() / "debug" / "bucketconnection").exists():
-        say("building the operator: about 5 minutes on 2 cores, the first time only")
+    build(beside=first_build())
     if subprocess.run(["cargo", "build"], cwd=ROOT).returncode:
         raise Failure("building the operator failed; see above")
     stack, operator = Stack(options.dir.resolve(), cluster=cluster), None
     try:
-        say("starting" + ("" if cluster else " etcd, kube-apiserver, kube-controller-manager and") + " the AWS emulator")
+        say("starting" + ("" if cluster else " etcd, kube-apiserver, controllers and") + " the AWS emulator")
         stack.start()
         if cluster:
             stack.install()
@@ -43,6 +42,16 @@ def main():
         wait_for_end(stack, operator)
     finally:
         end(stack, operator)
+
+
+def first_build():
+    """The build of an operator that was never built: it runs next to that of Kubernetes, and takes minutes."""
+    if (target_directory() / "debug" / "bucketconnection").exists():
+        return None
+    if not shutil.which("cargo"):
+        raise Failure("Rust is needed to build the operator (https://rustup.rs)")
+    say("building the operator from source, the first time only; all builds together take about 8 minutes on 2 cores")
+    return Build("crates", ["cargo", "build"], "building the operator failed:", lambda: None, mark="Compiling", cwd=ROOT)
 
 
 def start_operator(stack):
