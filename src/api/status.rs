@@ -283,7 +283,7 @@ pub struct DriftEntry {
     pub detected_at: Time,
     /// When the operator reverted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repaired_at: Option<Time>,
+    pub reverted_at: Option<Time>,
 }
 
 /// One field that differs.
@@ -343,13 +343,13 @@ pub const JOURNAL_LENGTH: usize = 10;
 
 impl DriftEntry {
     /// An entry for a field whose drift was found and reverted at `now`.
-    pub fn repaired(path: &str, live: Option<&Value>, desired: Option<&Value>, now: Timestamp) -> Self {
+    pub fn reverted(path: &str, live: Option<&Value>, desired: Option<&Value>, now: Timestamp) -> Self {
         Self {
             path: path.to_owned(),
             live: live.map(short),
             desired: desired.map(short),
             detected_at: Time(now),
-            repaired_at: Some(Time(now)),
+            reverted_at: Some(Time(now)),
         }
     }
 }

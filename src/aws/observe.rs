@@ -35,7 +35,7 @@ impl Aws {
             async {
                 match &asked.last_used {
                     Some(id) => reading(self.last_used(id).await),
-                    None => Reading::NotLooked,
+                    None => Reading::NotRead,
                 }
             },
             looked(asked.denial, async { reading(self.inline_policy(user_name, names::REVOKED).await) }),
@@ -79,11 +79,9 @@ impl Aws {
     async fn policy(&self, desired: &Desired, asked: Option<&PolicyQuestion>) -> (Reading<Value>, Reading<ManagedPolicy>) {
         match asked {
             None => Default::default(),
-            Some(PolicyQuestion::Inline(name)) => {
-                (reading(self.inline_policy(&desired.user.name, name).await), Reading::NotLooked)
-            }
+            Some(PolicyQuestion::Inline(name)) => (reading(self.inline_policy(&desired.user.name, name).await), Reading::NotRead),
             Some(PolicyQuestion::Managed(version)) => {
-                (Reading::NotLooked, reading(self.managed_policy(&desired.policy, version.as_deref()).await))
+                (Reading::NotRead, reading(self.managed_policy(&desired.policy, version.as_deref()).await))
             }
         }
     }
@@ -108,7 +106,7 @@ impl Aws {
 
 /// Reads only if `asked`.
 async fn looked<T>(asked: bool, look: impl Future<Output = Reading<T>>) -> Reading<T> {
-    if asked { look.await } else { Reading::NotLooked }
+    if asked { look.await } else { Reading::NotRead }
 }
 
 fn reading<T>(answer: Result<Option<T>, Problem>) -> Reading<T> {

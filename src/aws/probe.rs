@@ -32,7 +32,7 @@ impl Aws {
     pub async fn probe(&self, desired: &Desired, keys: &[KeyPair], known: Option<&String>) -> KeyProof {
         let mut first = KeyProof::NotTried;
         for key in keys.iter().cloned() {
-            let usual = desired.proofs.first.iter().copied().find(|proof| *proof == Proof::List);
+            let usual = desired.proofs.required.iter().copied().find(|proof| *proof == Proof::List);
             let proof = usual.filter(|_| known == Some(&key.id)).unwrap_or(Proof::Identity);
             let result = match self.prove(desired, &key, proof).await {
                 Ok(_) => return KeyProof::Works(key),
@@ -57,7 +57,7 @@ impl Aws {
     /// end.
     pub async fn verify(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Result<Vec<ProbeResult>, (Problem, bool)> {
         let end = Instant::now() + PATIENCE;
-        let first = &desired.proofs.first;
+        let first = &desired.proofs.required;
         let found = loop {
             let tried = try_join_all(first.iter().map(|proof| self.prove(desired, key, *proof))).await;
             let problem = match tried {
@@ -84,16 +84,16 @@ impl Aws {
             sleep(PAUSE).await;
         };
         let proven = first.iter().zip(found).map(|(proof, found)| ProbeResult { proof: *proof, found, problem: None });
-        Ok(proven.chain(self.further(desired, key, patient).await).collect())
+        Ok(proven.chain(self.optional(desired, key, patient).await).collect())
     }
 
     /// The optional verification calls, once the key works: S3 and STS now know its policy, or nearly.
-    async fn further(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<ProbeResult> {
+    async fn optional(&self, desired: &Desired, key: &KeyPair, patient: bool) -> Vec<ProbeResult> {
         let pauses: &[u64] = if patient { &FURTHER_PAUSES } else { &[0] };
         let mut tried = Vec::new();
-        for pause in pauses.iter().filter(|_| !desired.proofs.further.is_empty()) {
+        for pause in pauses.iter().filter(|_| !desired.proofs.optional.is_empty()) {
             sleep(Duration::from_secs(*pause)).await;
-            tried = self.try_further(desired, key).await;
+            tried = self.try_optional(desired, key).await;
             // The URL in the spec does not depend on propagation in AWS.
             if tried.iter().all(|tried| tried.problem.is_none() || tried.proof == Proof::GenomicsCloud) {
                 break;
@@ -102,8 +102,8 @@ impl Aws {
         tried
     }
 
-    async fn try_further(&self, desired: &Desired, key: &KeyPair) -> Vec<ProbeResult> {
-        let further = &desired.proofs.further;
+    async fn try_optional(&self, desired: &Desired, key: &KeyPair) -> Vec<ProbeResult> {
+        let further = &desired.proofs.optional;
         let (on_object, others): (Vec<Proof>, Vec<Proof>) =
             further.iter().partition(|proof| matches!(proof, Proof::Put | Proof::Get | Proof::Delete));
         let others = join_all(others.into_iter().map(|proof| async move {

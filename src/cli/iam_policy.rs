@@ -10,7 +10,7 @@ use super::file::{self, Contents};
 use super::{Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::desired::tenancy::{self, Labels};
-use crate::desired::{self, Account, Terms, names};
+use crate::desired::{self, Account, Grant, names};
 use crate::observed::{Remembered, distrust};
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 use crate::vocabulary::conditions::Reason;
@@ -88,24 +88,24 @@ impl IamPolicy {
         let mut granted = Vec::new();
         for entry in &contents.connections {
             let object = entry.object.clone();
-            match object.and_then(|object| self.terms(&object, &contents).map(|terms| (object, terms))) {
-                Ok((object, terms)) => granted.push(Granted { name: &entry.name, object, terms }),
+            match object.and_then(|object| self.authorize(&object, &contents).map(|grant| (object, grant))) {
+                Ok((object, grant)) => granted.push(Granted { name: &entry.name, object, grant }),
                 Err(text) => left_out(&entry.name, &text),
             }
         }
         let account_id = self.account_of(&granted, &contents).map_err(|text| Failure(format!("{shown}: {text}")))?;
         let mut connections = Vec::new();
         let mut boundaries: BTreeSet<_> = self.permissions_boundary.iter().cloned().map(Some).collect();
-        for Granted { name, object, terms } in &mut granted {
+        for Granted { name, object, grant } in &mut granted {
             let account = contents.account(&object.spec.account_ref.name).ok().flatten();
             let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
             let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
-            for doubt in distrust(object, &account, &terms.defaults) {
+            for doubt in distrust(object, &account, &grant.defaults) {
                 warn(&format!("status discarded: {name}: {doubt}"));
             }
-            match desired::resolve(object, "", &account, terms) {
+            match desired::resolve(object, "", &account, grant) {
                 Ok(desired) => {
-                    boundaries.insert(terms.defaults.permissions_boundary.clone());
+                    boundaries.insert(grant.defaults.permissions_boundary.clone());
                     connections.push((desired, Remembered::of(object)));
                 }
                 Err(errors) => left_out(name, &format!("cannot be carried out:{}", file::lines(&errors))),
@@ -131,27 +131,27 @@ impl IamPolicy {
         Ok(iam_policy::for_connections(&connections, boundary.as_deref()))
     }
 
-    /// The terms of the account, if it is in the file; or why the operator would refuse `object`.
-    fn terms(&self, object: &BucketConnection, contents: &Contents) -> Result<Terms, String> {
+    /// The grant of the account, if it is in the file; or why the operator would refuse `object`.
+    fn authorize(&self, object: &BucketConnection, contents: &Contents) -> Result<Grant, String> {
         let conditions = object.status.iter().flat_map(|status| &status.conditions);
         let refused = |reason: &str| REFUSED.iter().any(|refused| refused.to_string() == reason);
         if let Some(condition) = conditions.into_iter().find(|condition| refused(&condition.reason)) {
             return Err(format!("its status says {}: {}", condition.reason, condition.message));
         }
         let name = &object.spec.account_ref.name;
-        let mut terms = Terms::of_unknown_account();
+        let mut grant = Grant::of_unknown_account();
         if let Some(account) = contents.account(name)? {
             let namespace = object.namespace().unwrap_or_default();
             let labels = contents.labels.get(&namespace);
-            terms = tenancy::terms(object, labels.unwrap_or(&Labels::new()), account, 0).map_err(|refusal| {
+            grant = tenancy::authorize(object, labels.unwrap_or(&Labels::new()), account, 0).map_err(|refusal| {
                 let unknown = labels.is_none() && tenancy::asks_labels(&account.spec, &namespace);
                 let hint = if unknown { "; a selector decides: add the Namespace to the file, with its labels" } else { "" };
                 format!("{}{hint}", refusal.message)
             })?;
         }
-        let defaults = &mut terms.defaults;
+        let defaults = &mut grant.defaults;
         defaults.permissions_boundary = defaults.permissions_boundary.take().or_else(|| self.permissions_boundary.clone());
-        Ok(terms)
+        Ok(grant)
     }
 
     /// The account for the ARNs: without an account id the policy would not be least privilege, and one policy is for
@@ -201,7 +201,7 @@ fn account_id_of(account: &AWSAccount) -> Option<String> {
 struct Granted<'a> {
     name: &'a str,
     object: BucketConnection,
-    terms: Terms,
+    grant: Grant,
 }
 
 /// Reasons in the status of an object that the operator does not reconcile until its spec or its account changes.

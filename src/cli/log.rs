@@ -88,7 +88,7 @@ mod tests {
     }
 
     /// A value that a tenant can write into a spec, or that AWS can return.
-    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO pass{namespace=\"lab-b\"}: step step=\"delete bucket\" done=true\r\u{1b}[2K\u{202e}\u{2028}";
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO reconcile{namespace=\"lab-b\"}: step step=\"delete bucket\" done=true\r\u{1b}[2K\u{202e}\u{2028}";
 
     #[test]
     fn no_value_is_a_line_of_its_own() {

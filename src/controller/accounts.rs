@@ -1,4 +1,4 @@
-//! Accounts: opens a session in AWS for the account that a connection names, on the account's terms; and reconciles the
+//! Accounts: opens a session in AWS for the account that a connection names, by the account's grant; and reconciles the
 //! accounts themselves.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::aws::{Aws, Identity, Sessions};
 use crate::desired::tenancy::{self, Labels, Report};
-use crate::desired::{Account, Terms, names};
+use crate::desired::{Account, Grant, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
 use crate::status::{Finding, find, fold_account};
@@ -32,7 +32,7 @@ pub(super) struct Opened {
     /// The account.
     pub account: Account,
     /// What it allows.
-    pub terms: Terms,
+    pub grant: Grant,
     /// How the operator signed in.
     pub sign_in: SignIn,
 }
@@ -46,12 +46,12 @@ pub(super) async fn open(
     kubernetes: &Kubernetes,
 ) -> Result<Opened, NotOpened> {
     let account = account.ok_or_else(|| not_found(object))?;
-    let terms = tenancy::terms(object, &tenant.labels, account, tenant.earlier)
+    let grant = tenancy::authorize(object, &tenant.labels, account, tenant.earlier)
         .map_err(|refused| NotOpened { blocker: refusal(refused.reason, refused.message), report: refused.report })?;
     let (aws, identity) = sign_in(account, sessions, kubernetes, Fresh::No).await?;
     let sign_in = account.spec.sign_in.clone();
-    let terms = Terms { operator: names::principals(&identity.arn, &sign_in), namespace: tenant.namespace, ..terms };
-    Ok(Opened { aws, account: identity.account, terms, sign_in })
+    let grant = Grant { operator: names::principals(&identity.arn, &sign_in), namespace: tenant.namespace, ..grant };
+    Ok(Opened { aws, account: identity.account, grant, sign_in })
 }
 
 /// The facts about a namespace that an account's entries depend on.
@@ -118,8 +118,8 @@ pub(super) async fn open_remembered(
     let (aws, identity) = Box::pin(sign_in(&account, sessions, kubernetes, Fresh::No)).await?;
     // Without entries that allow it, nothing is destroyed.
     let Tenant { labels, namespace, .. } = tenant(object, Some(&account), 0, kubernetes).await.unwrap_or_default();
-    let terms = Terms { namespace, ..tenancy::deletion_terms(object, &labels, &account) };
-    Ok(Opened { aws, account: identity.account, terms, sign_in: account.spec.sign_in })
+    let grant = Grant { namespace, ..tenancy::deletion_grant(object, &labels, &account) };
+    Ok(Opened { aws, account: identity.account, grant, sign_in: account.spec.sign_in })
 }
 
 #[derive(PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
-use super::{Context, DeserializeGuard, pass};
+use super::{Context, DeserializeGuard, turn};
 use crate::api::{AWSAccount, BucketConnection, GROUP};
 
 /// Removes from an object what is never read, to save memory: foreign annotations, such as a copy of the whole object
@@ -28,7 +28,7 @@ impl Context {
                 let uid = gone.uid().unwrap_or_default();
                 self.backoff.forget(&uid);
                 self.kubernetes.forget(&uid);
-                self.progress.forget(&pass::id(gone.namespace().as_deref(), &gone.name_any()));
+                self.progress.forget(&turn::id(gone.namespace().as_deref(), &gone.name_any()));
                 if let Ok(gone) = &gone.0 {
                     self.account_left(&gone.spec.account_ref.name);
                 }
@@ -49,7 +49,7 @@ impl Context {
     pub(super) fn account_seen(&self, event: &Event<DeserializeGuard<AWSAccount>>) {
         if let Event::Delete(gone) = event {
             self.backoff.forget(&gone.uid().unwrap_or_default());
-            self.progress.forget(&pass::id(None, &gone.name_any()));
+            self.progress.forget(&turn::id(None, &gone.name_any()));
             self.account_left(&gone.name_any());
         }
     }
@@ -149,11 +149,11 @@ mod tests {
         }
 
         /// As a failed reconcile leaves it.
-        async fn pass(&mut self, name: &str, account: &str) {
+        async fn reconcile(&mut self, name: &str, account: &str) {
             self.connection(Event::Apply(connection(name, account)));
             let failed = Problem::new(Class::Unavailable, "s3:GetBucketTagging", "", "");
             self.context.backoff.broken(name, &failed);
-            self.context.progress.ends(&pass::id(Some("lab"), name), Some(std::time::Duration::from_secs(600)));
+            self.context.progress.ends(&turn::id(Some("lab"), name), Some(std::time::Duration::from_secs(600)));
             self.context.used.lock().unwrap().insert(account.to_owned(), 1);
             self.context.sessions.open(account, &SignIn::default(), Budget::default(), None).await;
         }
@@ -170,13 +170,13 @@ mod tests {
         world.account(Event::Apply(read("AWSAccount", "shared", json!({}))));
         for n in 0..10 {
             let (name, account) = (format!("c{n}"), format!("none{n}"));
-            world.pass(&name, &account).await;
+            world.reconcile(&name, &account).await;
             assert_eq!(world.kept(), (1, 1, 1));
             world.connection(Event::Delete(connection(&name, &account)));
             assert_eq!(world.kept(), (0, 0, 0));
         }
-        world.pass("a", "shared").await;
-        world.pass("b", "shared").await;
+        world.reconcile("a", "shared").await;
+        world.reconcile("b", "shared").await;
         world.connection(Event::Delete(connection("a", "shared")));
         world.connection(Event::Delete(connection("b", "shared")));
         assert_eq!(world.kept(), (0, 0, 1), "the account is there");
@@ -188,7 +188,7 @@ mod tests {
     async fn an_account_that_is_gone_is_signed_in_to_while_a_connection_needs_it() {
         let mut world = World::new().await;
         world.account(Event::Apply(read("AWSAccount", "shared", json!({}))));
-        world.pass("a", "shared").await;
+        world.reconcile("a", "shared").await;
         world.account(Event::Delete(read("AWSAccount", "shared", json!({}))));
         assert_eq!(world.kept().2, 1, "to delete a with");
         world.connection(Event::Delete(connection("a", "shared")));
@@ -198,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn what_went_while_nobody_watched_is_forgotten_too() {
         let mut world = World::new().await;
-        world.pass("a", "none").await;
+        world.reconcile("a", "none").await;
         for event in [Event::Init, Event::InitApply(connection("b", "other")), Event::InitDone] {
             world.connection(event);
         }

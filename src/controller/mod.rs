@@ -5,8 +5,8 @@ mod accounts;
 mod backoff;
 mod forget;
 mod metrics;
+mod observe;
 mod panics;
-mod pass;
 mod preview;
 mod progress;
 mod reconcile;
@@ -14,6 +14,7 @@ mod revoke;
 mod running;
 mod server;
 mod stages;
+mod turn;
 mod unreadable;
 mod watch;
 

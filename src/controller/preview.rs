@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::accounts::{self, NotOpened, Opened, Tenant};
-use super::reconcile::{Discovery, observe, rival};
+use super::observe::{Discovery, Observer};
+use super::reconcile::rival;
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Claim};
@@ -74,25 +75,26 @@ pub async fn preview(
         tenant => tenant.map_err(|problem| PreviewError::Refused(accounts::failed(&problem).into()))?,
     };
     let opened = accounts::open(&object, account, tenant, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
-    let Opened { aws, account, terms, .. } = opened;
-    let doubts = distrust(&mut object, &account, &terms.defaults);
-    if let Some(blocker) = rival(&object, others.beside(&object), &terms, |other| others.claim(other)) {
+    let Opened { aws, account, grant, .. } = opened;
+    let doubts = distrust(&mut object, &account, &grant.defaults);
+    if let Some(blocker) = rival(&object, others.beside(&object), &grant, |other| others.claim(other)) {
         return Err(PreviewError::Refused(blocker.into()));
     }
-    let desired = desired::resolve(&object, &kubernetes.cluster, &account, &terms).map_err(PreviewError::Invalid)?;
+    let desired = desired::resolve(&object, &kubernetes.cluster, &account, &grant).map_err(PreviewError::Invalid)?;
     let mut remembered = Remembered::of(&object);
     let now = Timestamp::now();
     if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
         let observed = aws.observe_user(&user.name).await;
         let plan = revocation::cut_off(&remembered, &observed, false, now);
-        return Ok(Preview { desired, plan, doubts, report: terms.report });
+        return Ok(Preview { desired, plan, doubts, report: grant.report });
     }
-    let observed = observe(&object, &desired, &mut remembered, &aws, kubernetes, (Discovery::Full, now)).await;
+    let observer = Observer { object: &object, desired: &desired, aws: &aws, kubernetes, now };
+    let observed = observer.observe(&mut remembered, Discovery::Full).await;
     remembered.recall(&mut object, &desired, &observed);
-    let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &terms);
+    let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &grant);
     let desired = adapted.map_err(PreviewError::Invalid)?;
     let plan = plan::plan(&desired, &observed, &remembered, now);
-    Ok(Preview { desired, plan, doubts, report: terms.report })
+    Ok(Preview { desired, plan, doubts, report: grant.report })
 }
 
 /// Why there is no plan.

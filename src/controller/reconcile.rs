@@ -3,25 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::{self, Opened};
+use super::observe::{Discovery, Observer, access};
 use super::panics::caught_async;
 use super::revoke::revoke;
 use super::stages::{Unfit, internal_error};
 use crate::api::{BucketConnection, BucketConnectionStatus, DeletionPolicy, FINALIZER};
-use crate::aws::Aws;
 use crate::desired::claims::{self, Claim, Conflict};
-use crate::desired::{self, Desired, Management, Terms};
+use crate::desired::{self, Desired, Grant, Management};
 use crate::execute::{Executed, Outcome, Ports, Report, execute};
-use crate::keys::waiting_secret;
-use crate::kubernetes::Kubernetes;
-use crate::observed::{self, Access, Observed, Remembered, Scope, Secret};
+use crate::observed::Remembered;
 use crate::plan::{self, Action, Blocker, Plan, deletion};
-use crate::settings::Reading;
-use crate::status::{self, Checked, Pass, Stage, fold, intend, notes, worth_writing};
+use crate::status::{self, Checked, Reconcile, Stage, fold, intend, notes, worth_writing};
 use crate::vocabulary::conditions::Reason;
 use crate::vocabulary::problem::{Class, Problem};
 
@@ -29,7 +25,7 @@ use crate::vocabulary::problem::{Class, Problem};
 /// panic.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     // Boxed, as every stage is: together in one future they would take a large part of a thread's stack.
-    match caught_async(Box::pin(pass(object, context))).await {
+    match caught_async(Box::pin(stages(object, context))).await {
         Ok(ended) => ended,
         Err(place) => {
             // The current object: the reconcile may have recorded what it was about to do.
@@ -40,7 +36,7 @@ pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> R
     }
 }
 
-async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
+async fn stages(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let mut object = match context.kubernetes.fresh(object).await {
         // The object was deleted in the meantime.
@@ -80,13 +76,13 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Discovery::Optimistic } else { Discovery::Full };
     let now = (context.clock)();
-    let looked = observe(object, &desired, &mut remembered, &opened.aws, &context.kubernetes, (creation, now));
-    let observed = Box::pin(looked).await;
+    let observer = Observer { object, desired: &desired, aws: &opened.aws, kubernetes: &context.kubernetes, now };
+    let observed = Box::pin(observer.observe(&mut remembered, creation)).await;
     remembered.recall(object, &desired, &observed);
-    let (own, cluster, terms) = (object.clone(), context.kubernetes.cluster.clone(), opened.terms.clone());
+    let (own, cluster, grant) = (object.clone(), context.kubernetes.cluster.clone(), opened.grant.clone());
     let now = (context.clock)();
     let planned = context.stages.run(object, move || {
-        let desired = desired::adapted(desired, observed.versioned(), &own, &cluster, &terms)?;
+        let desired = desired::adapted(desired, observed.versioned(), &own, &cluster, &grant)?;
         let plan = plan::plan(&desired, &observed, &remembered, now);
         Ok((desired, observed, remembered, plan))
     });
@@ -108,7 +104,7 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
     let sign_in = &opened.sign_in;
     let checked =
         Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
-    let known = fold(&Pass { object, now: (context.clock)(), stage: Stage::Checked(checked) });
+    let known = fold(&Reconcile { object, now: (context.clock)(), stage: Stage::Checked(checked) });
     if let Some(step) = status::record(&known, &checked) {
         let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
         report.steps.extend(execute(&ports, &desired, &bookkeeping).await.steps);
@@ -121,8 +117,8 @@ async fn pass(object: &BucketConnection, context: &Context) -> Result<Option<Dur
 /// Resolves the spec, with a copy of everything that this needs.
 async fn resolve(object: &BucketConnection, opened: &Opened, context: &Context) -> Result<Desired, Unfit> {
     let (own, cluster) = (object.clone(), context.kubernetes.cluster.clone());
-    let (account, terms) = (opened.account.clone(), opened.terms.clone());
-    context.stages.run(object, move || desired::resolve(&own, &cluster, &account, &terms)).await
+    let (account, grant) = (opened.account.clone(), opened.grant.clone());
+    context.stages.run(object, move || desired::resolve(&own, &cluster, &account, &grant)).await
 }
 
 /// Makes sure that the object has the operator's finalizer.
@@ -131,7 +127,7 @@ async fn hold(object: BucketConnection, context: &Context) -> Result<BucketConne
     if held { Ok(object) } else { context.kubernetes.add_finalizer(&object).await }
 }
 
-/// Opens the object's account on its terms, and makes sure that no other object owns or claims the same resources.
+/// Opens the object's account on its grant, and makes sure that no other object owns or claims the same resources.
 async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Blocker> {
     let account = context.account_of(object).await?;
     let others = context.connections.state();
@@ -141,7 +137,7 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
     let tenant = tenant.map_err(|problem| accounts::failed(&problem))?;
     let opened = accounts::open(object, account.as_ref(), tenant, &context.sessions, &context.kubernetes).await;
     let opened = opened.map_err(|not_opened| not_opened.blocker)?;
-    match rival(object, others(), &opened.terms, |other| context.claim(other)) {
+    match rival(object, others(), &opened.grant, |other| context.claim(other)) {
         Some(blocker) => Err(blocker),
         None => Ok(opened),
     }
@@ -151,117 +147,15 @@ async fn open(object: &BucketConnection, context: &Context) -> Result<Opened, Bl
 pub(super) fn rival<'a>(
     object: &BucketConnection,
     others: impl IntoIterator<Item = &'a BucketConnection>,
-    terms: &Terms,
+    grant: &Grant,
     claim: impl Fn(&BucketConnection) -> Claim,
 ) -> Option<Blocker> {
     if Management::of_spec(&object.spec.management).hands_off() {
         return None;
     }
-    let Conflict { part, message, holder } = claims::conflict_with(object, others, &terms.defaults, claim)?;
+    let Conflict { part, message, holder } = claims::conflict_with(object, others, &grant.defaults, claim)?;
     tracing::info!(holder, detail = message, "name taken");
     Some(Blocker { part, reason: Reason::NameTaken, message, stalled: true, problem: None })
-}
-
-#[derive(PartialEq, Eq)]
-pub(super) enum Discovery {
-    /// A new object is created without reading first; an "already exists" error ends that attempt, and the next
-    /// reconcile reads.
-    Optimistic,
-    /// Everything is read.
-    Full,
-}
-
-pub(super) async fn observe(
-    object: &BucketConnection,
-    desired: &Desired,
-    remembered: &mut Remembered,
-    aws: &Aws,
-    kubernetes: &Kubernetes,
-    (creation, now): (Discovery, Timestamp),
-) -> Observed {
-    let seen = Box::pin(beside(object, desired, remembered, kubernetes, now)).await;
-    if creation == Discovery::Optimistic && !remembered.seen && matches!(seen.secret, Secret::Absent) {
-        return seen;
-    }
-    let observed = Box::pin(look(object, desired, remembered, seen, aws, kubernetes, (Scope::Reconcile, now))).await;
-    let changes = desired.identity.is_managed() && observed.key_changes(remembered);
-    let workloads = if changes { kubernetes.workloads(object).await } else { Reading::NotLooked };
-    let versioning = match observed.asks_versioning(desired, remembered, now) {
-        true => aws.versioning(desired).await,
-        false => Reading::NotLooked,
-    };
-    Observed { workloads, versioning, ..observed }
-}
-
-/// Reads AWS, after `seen` was read from Kubernetes. Reads both again if AWS names a Secret that the status has no
-/// record of.
-async fn look(
-    object: &BucketConnection,
-    desired: &Desired,
-    remembered: &mut Remembered,
-    seen: Observed,
-    aws: &Aws,
-    kubernetes: &Kubernetes,
-    (scope, now): (Scope, Timestamp),
-) -> Observed {
-    let observed = aws.observe(desired, remembered, seen, scope).await;
-    if !remembered.recall_secret(desired, &observed) {
-        return observed;
-    }
-    let seen = beside(object, desired, remembered, kubernetes, now).await;
-    aws.observe(desired, remembered, seen, scope).await
-}
-
-/// Reads Kubernetes.
-async fn beside(
-    object: &BucketConnection,
-    desired: &Desired,
-    remembered: &Remembered,
-    kubernetes: &Kubernetes,
-    now: Timestamp,
-) -> Observed {
-    let seen = secrets(object, desired, remembered, kubernetes, now).await;
-    let access = access(object, remembered.access_names(desired, &seen.secret), kubernetes).await;
-    Observed { access, ..seen }
-}
-
-/// Reads the Secret, and related ones: rarely any.
-async fn secrets(
-    object: &BucketConnection,
-    desired: &Desired,
-    remembered: &Remembered,
-    kubernetes: &Kubernetes,
-    now: Timestamp,
-) -> Observed {
-    if let Some(name) = desired.identity.user_provided() {
-        return Observed { secret: kubernetes.user_provided_secret(object, name).await, ..Observed::default() };
-    }
-    let mut observed = Observed::default();
-    loop {
-        let pending = waiting_secret(desired, remembered, &observed.secret, now);
-        let asked = observed::secrets(desired, remembered, &observed, pending);
-        if asked.is_empty() {
-            return observed;
-        }
-        for (place, name) in asked {
-            let secret = kubernetes.secret(object, &name).await;
-            observed.put(&place, name, secret);
-        }
-    }
-}
-
-/// Who can read the Secret: two reads for each of `names`, which is empty for an object without groups.
-async fn access(
-    object: &BucketConnection,
-    names: impl IntoIterator<Item = String>,
-    kubernetes: &Kubernetes,
-) -> BTreeMap<String, Access> {
-    let mut found = BTreeMap::new();
-    for name in names {
-        let live = kubernetes.access(object, &name).await;
-        found.insert(name, live);
-    }
-    found
 }
 
 /// Reconciles an object that is being deleted.
@@ -284,18 +178,8 @@ async fn delete(object: &BucketConnection, context: &Context) -> Result<Option<D
         match resolve(object, &opened, context).await {
             Ok(desired) => {
                 let now = (context.clock)();
-                let (aws, kubernetes) = (&opened.aws, &context.kubernetes);
-                let seen = Box::pin(beside(object, &desired, &remembered, kubernetes, now)).await;
-                let scope = (Scope::Deletion, now);
-                let mut observed = Box::pin(look(object, &desired, &mut remembered, seen, aws, kubernetes, scope)).await;
-                remembered.recall(&mut object.clone(), &desired, &observed);
-                // From now on none of them counts as that of the pending or previous key.
-                let mut others = remembered.all_secrets(&desired, &observed);
-                others.retain(|name| !observed.earlier_secrets.contains_key(name));
-                for name in others {
-                    let live = context.kubernetes.secret(object, &name).await;
-                    observed.earlier_secrets.insert(name, live);
-                }
+                let observer = Observer { object, desired: &desired, aws: &opened.aws, kubernetes: &context.kubernetes, now };
+                let observed = Box::pin(observer.observe_for_deletion(&mut remembered)).await;
                 let plan = match object.spec.deletion_policy {
                     DeletionPolicy::Release => deletion::release(&desired, &observed, &remembered),
                     DeletionPolicy::Delete | DeletionPolicy::Retain => deletion::delete(&desired, &observed, &remembered),
@@ -388,7 +272,7 @@ async fn release(object: &BucketConnection, context: &Context, plan: &Plan) -> R
     for step in &plan.steps {
         let released = match &step.action {
             Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await,
-            Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await,
+            Action::ReleaseRbac { kind, name } => kubernetes.release_rbac(object, *kind, name).await,
             _ => continue,
         };
         let outcome = released.map_or_else(Outcome::Failed, |()| Outcome::DONE);
@@ -410,15 +294,15 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     context.fence.ensure_valid_for(Duration::ZERO)?;
     let suspended = matches!(stage, Stage::Suspended);
     let revoking = matches!(stage, Stage::Revoking(_));
-    let pass = Pass { object, now: (context.clock)(), stage };
+    let reconcile = Reconcile { object, now: (context.clock)(), stage };
     let before = object.status.clone().unwrap_or_default();
-    let mut after = fold(&pass);
+    let mut after = fold(&reconcile);
     context.seal.mark(object, &mut after);
-    let done = match &pass.stage {
+    let done = match &reconcile.stage {
         Stage::Checked(check) => Some((check.desired, check.plan, check.report)),
         _ => None,
     };
-    if worth_writing(&before, &after, pass.now) {
+    if worth_writing(&before, &after, reconcile.now) {
         context.kubernetes.write_status(object, &after).await.or_else(|problem| match problem.class {
             // The object was deleted in the meantime: nothing to report.
             Class::Missing => Ok(()),

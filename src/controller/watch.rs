@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::reconcile::has_begun;
 use super::running::Running;
 use super::stages::Stages;
-use super::{Context, DeserializeGuard, Metrics, pass};
+use super::{Context, DeserializeGuard, Metrics, turn};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP};
 use crate::aws::Sessions;
 use crate::execute::Clock;
@@ -93,7 +93,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let (of_seen, of_changed) = (context.clone(), context.clone());
     let stream = seen(of_connections, connection_writer, move |event| of_seen.connection_seen(event))
         .predicate_filter(|object: &_| worth_a_pass(object, lost_finalizer(object)), PredicateConfig::default())
-        .inspect_ok(move |object| pass::hurry(object, &of_changed));
+        .inspect_ok(move |object| turn::hurry(object, &of_changed));
     let of_woken = context.clone();
     let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|name| (name, woken)) })
         .flat_map(move |account| futures::stream::iter(of_woken.connections_of(&account)));
@@ -101,7 +101,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let on_connections = Controller::for_stream(stream, context.connections.clone())
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(pass::connection, never, context.clone())
+        .run(turn::connection, never, context.clone())
         .for_each(telling(&context));
     let on_connections = run_until_stopped(on_connections, &context.connections, &context.stop);
 
@@ -118,7 +118,7 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     }
     let on_accounts = Controller::for_stream(stream, context.accounts.clone())
         .graceful_shutdown_on(ended)
-        .run(pass::account, never, context.clone())
+        .run(turn::account, never, context.clone())
         .for_each(telling(&context));
     let on_accounts = run_until_stopped(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
@@ -198,7 +198,7 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
             Ok(_) => {}
             // Its next reconcile was due, but it was deleted.
             Err(controller::Error::ObjectNotFound(gone)) => {
-                context.progress.forget(&pass::id(gone.namespace.as_deref(), &gone.name));
+                context.progress.forget(&turn::id(gone.namespace.as_deref(), &gone.name));
             }
             Err(error) => tracing::warn!(%error, "watching the API server"),
         }

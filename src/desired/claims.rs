@@ -7,7 +7,7 @@
 use kube::ResourceExt;
 
 use super::management::Management;
-use super::tenancy::{self, Labels, Terms};
+use super::tenancy::{self, Grant, Labels};
 use super::{Account, names, resolve};
 use crate::api::{AWSAccount, AccountDefaults, BucketConnection, ManagementMode};
 use crate::vocabulary::conditions::ConditionType;
@@ -43,19 +43,19 @@ pub fn claim(object: &BucketConnection, account: Option<&AWSAccount>) -> Claim {
     let allowed = account.is_some_and(|account| {
         let namespace = object.namespace().unwrap_or_default();
         let known = !tenancy::asks_labels(&account.spec, &namespace);
-        known && tenancy::terms(object, &Labels::new(), account, 0).is_ok_and(|terms| is_valid(object, account, &terms))
+        known && tenancy::authorize(object, &Labels::new(), account, 0).is_ok_and(|grant| is_valid(object, account, &grant))
     });
     if wants(object) && allowed { Claim::Claimant } else { Claim::None }
 }
 
 /// Whether an object can be reconciled in its account, as far as that is known before the operator signs in. No
 /// connection has to wait for an object that can never be reconciled.
-fn is_valid(object: &BucketConnection, account: &AWSAccount, terms: &Terms) -> bool {
+fn is_valid(object: &BucketConnection, account: &AWSAccount, grant: &Grant) -> bool {
     let status = account.status.clone().unwrap_or_default();
     let Some(id) = status.account_id.or_else(|| account.spec.account_id.clone()) else { return true };
     let region = account.spec.sign_in.region.as_ref().unwrap_or(&object.spec.region);
     let partition = status.partition.unwrap_or_else(|| names::partition_of(region).to_owned());
-    resolve(object, "", &Account { id, partition }, terms).is_ok()
+    resolve(object, "", &Account { id, partition }, grant).is_ok()
 }
 
 /// How many connections of its namespace in the same account are older than `object`.

@@ -31,7 +31,7 @@ pub use management::Management;
 pub use proofs::{CheckPlan, Proof, Proofs};
 pub use resolve::{adapted, resolve};
 pub use rotation::DesiredRotation;
-pub use tenancy::Terms;
+pub use tenancy::Grant;
 #[cfg(test)]
 pub(crate) use validate::{DENIAL_RESERVE, characters};
 pub use validate::{SpecError, account_errors};

@@ -49,9 +49,9 @@ pub enum CheckPlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Proofs {
     /// The calls that verify the key itself. If one fails, the key is not used.
-    pub first: Vec<Proof>,
+    pub required: Vec<Proof>,
     /// The calls to make after these succeeded.
-    pub further: Vec<Proof>,
+    pub optional: Vec<Proof>,
     /// The capabilities, by name.
     pub capabilities: BTreeMap<&'static str, CheckPlan>,
     /// The URL to call.
@@ -93,8 +93,8 @@ impl Scope<'_> {
         let lists = self.document.allows("s3:ListBucket", self.bucket_arn, Some(self.prefix));
         let uploads = self.allows(&["s3:PutObject", "s3:AbortMultipartUpload"]);
         // Listing verifies the key, or else an upload that leaves nothing behind.
-        let mut first = vec![Proof::Identity];
-        first.extend(lists.then_some(Proof::List).or(uploads.then_some(Proof::Upload)));
+        let mut required = vec![Proof::Identity];
+        required.extend(lists.then_some(Proof::List).or(uploads.then_some(Proof::Upload)));
         let list = if lists { CheckPlan::Run(vec![Proof::List]) } else { not_granted("s3:ListBucket") };
         let mut capabilities = BTreeMap::from([("list", list)]);
         capabilities.extend(self.objects(uploads && !lists, uploads));
@@ -108,7 +108,7 @@ impl Scope<'_> {
             None => CheckPlan::Skip("not verified: set spec.verification.genomicsCloud to verify a URL".to_owned()),
         };
         capabilities.insert("genomicsCloud", cloud);
-        let mut further: Vec<_> = capabilities
+        let mut optional: Vec<_> = capabilities
             .values()
             .filter_map(|means| match means {
                 CheckPlan::Run(proofs) => Some(proofs.clone()),
@@ -116,13 +116,13 @@ impl Scope<'_> {
             })
             .flatten()
             .chain(self.cleans_up(&capabilities))
-            .filter(|proof| !first.contains(proof))
+            .filter(|proof| !required.contains(proof))
             .collect();
-        further.sort();
-        further.dedup();
+        optional.sort();
+        optional.dedup();
         Proofs {
-            first,
-            further,
+            required,
+            optional,
             capabilities,
             genomics_cloud,
             object: names::probe(self.prefix, self.owner),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::presets::{self, Parts};
 use super::{
     Account, Approval, Desired, DesiredAccess, DesiredBucket, DesiredNamespace, DesiredPolicy, DesiredRotation, DesiredSecret,
-    DesiredUser, Destroy, Document, Identity, Management, Proofs, SpecError, Terms, marks, names, proofs, statements, validate,
+    DesiredUser, Destroy, Document, Grant, Identity, Management, Proofs, SpecError, marks, names, proofs, statements, validate,
 };
 use crate::api::{
     AccountDefaults, BucketConnection, BucketConnectionSpec, ManagementMode, Memory, PolicyScope, PolicySpec, PolicyType, Preset,
@@ -16,10 +16,10 @@ use crate::settings::{self, BucketSettings, SettingId, Specs};
 
 /// The desired state of `object` in `account`, or every error of its spec.
 ///
-/// `cluster` distinguishes this Kubernetes cluster from others that work on the same account; `terms` are what the account allows.
-pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, terms: &Terms) -> Result<Desired, Vec<SpecError>> {
+/// `cluster` distinguishes this Kubernetes cluster from others that work on the same account; `grant` are what the account allows.
+pub fn resolve(object: &BucketConnection, cluster: &str, account: &Account, grant: &Grant) -> Result<Desired, Vec<SpecError>> {
     let known = object.status.as_ref().and_then(|status| status.memory.versioning.as_ref());
-    resolve_on(object, cluster, account, terms, known.is_some_and(|known| known.versioned))
+    resolve_on(object, cluster, account, grant, known.is_some_and(|known| known.versioned))
 }
 
 /// `desired` for a bucket that was read and has versions, or has none: some of ICA's permissions depend on it.
@@ -28,11 +28,11 @@ pub fn adapted(
     versioned: Option<bool>,
     object: &BucketConnection,
     cluster: &str,
-    terms: &Terms,
+    grant: &Grant,
 ) -> Result<Desired, Vec<SpecError>> {
     match versioned {
         Some(found) if desired.versioned.is_some_and(|taken| taken != found) => {
-            resolve_on(object, cluster, &desired.account, terms, found)
+            resolve_on(object, cluster, &desired.account, grant, found)
         }
         _ => Ok(desired),
     }
@@ -42,11 +42,11 @@ fn resolve_on(
     object: &BucketConnection,
     cluster: &str,
     account: &Account,
-    terms: &Terms,
+    grant: &Grant,
     versioned: bool,
 ) -> Result<Desired, Vec<SpecError>> {
     let mut errors = validate::schema(object);
-    let from = Source::new(object, cluster, account, terms, &mut errors);
+    let from = Source::new(object, cluster, account, grant, &mut errors);
     let spec = from.spec;
     let scope = from.scope(versioned);
     let preset = presets::parts(spec.preset, &scope).unwrap_or_else(|error| {
@@ -55,7 +55,7 @@ fn resolve_on(
     });
     let management = from.management(&mut errors);
     let bucket = from.bucket(&preset, &management, &mut errors);
-    let statements = statements::all(preset.statements, &from.policy.statements, &scope, spec.preset, terms, &mut errors);
+    let statements = statements::all(preset.statements, &from.policy.statements, &scope, spec.preset, grant, &mut errors);
     let document = Document { statements };
     errors.extend(validate::document_size(&document, from.policy.kind));
     let user = from.user();
@@ -84,9 +84,9 @@ fn resolve_on(
         rotation,
         proofs,
         management,
-        approval: Approval::of(spec.approved_plan.as_ref(), &terms.adoption),
+        approval: Approval::of(spec.approved_plan.as_ref(), &grant.adoption),
         deletion: spec.deletion_policy,
-        force_destroy: Destroy::of(spec.force_destroy, terms.force_destroy),
+        force_destroy: Destroy::of(spec.force_destroy, grant.force_destroy),
         versioned: (spec.preset == Preset::IlluminaICA && spec.bucket.settings.versioning.is_none()).then_some(versioned),
         limits: limits(spec.preset, &spec.region),
         namespace: from.namespace,
@@ -94,12 +94,12 @@ fn resolve_on(
     })
 }
 
-/// What the desired state is made of: the object, the account and its terms, and the names that follow from them.
+/// What the desired state is made of: the object, the account and its grant, and the names that follow from them.
 struct Source<'a> {
     object: &'a BucketConnection,
     spec: &'a BucketConnectionSpec,
     account: &'a Account,
-    terms: &'a Terms,
+    grant: &'a Grant,
     /// The recorded state.
     memory: Memory,
     owner: String,
@@ -121,7 +121,7 @@ impl<'a> Source<'a> {
         object: &'a BucketConnection,
         cluster: &str,
         account: &'a Account,
-        terms: &'a Terms,
+        grant: &'a Grant,
         errors: &mut Vec<SpecError>,
     ) -> Self {
         let spec = &object.spec;
@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
             errors.push(SpecError::new("spec.region", text));
         }
         let owner = names::owner(object, cluster);
-        let namespace = DesiredNamespace { id: terms.namespace.clone(), inherits: terms.inherits };
+        let namespace = DesiredNamespace { id: grant.namespace.clone(), inherits: grant.inherits };
         let bucket_arn = format!("arn:{}:s3:::{bucket_name}", account.partition);
         let prefix = spec.bucket.prefix.as_deref().unwrap_or_default();
         let policy = spec.policy.clone().unwrap_or_default();
@@ -151,11 +151,11 @@ impl<'a> Source<'a> {
         Self {
             marks: marks(&owner, &namespace),
             memory: object.status.as_ref().map(|status| status.memory.clone()).unwrap_or_default(),
-            settings: with_defaults(&spec.bucket.settings, &terms.defaults, &spec.region),
+            settings: with_defaults(&spec.bucket.settings, &grant.defaults, &spec.region),
             object,
             spec,
             account,
-            terms,
+            grant,
             owner,
             namespace,
             bucket_name,
@@ -206,7 +206,7 @@ impl<'a> Source<'a> {
             account_id: &account.id,
             partition: &account.partition,
             region: &spec.region,
-            operator: &self.terms.operator,
+            operator: &self.grant.operator,
         };
         let mut setting_errors = Vec::new();
         let specs = Specs { spec: &spec.settings, bucket: &self.settings };
@@ -223,12 +223,12 @@ impl<'a> Source<'a> {
             prefix: self.prefix.to_owned(),
             settings,
             allow_weaker: spec.bucket.allow_weaker.iter().filter_map(|name| SettingId::named(name)).collect(),
-            adopt: spec.bucket.adopt && self.terms.adoption.buckets,
+            adopt: spec.bucket.adopt && self.grant.adoption.buckets,
         }
     }
 
     fn user(&self) -> DesiredUser {
-        let (spec, defaults) = (self.spec.user.clone().unwrap_or_default(), &self.terms.defaults);
+        let (spec, defaults) = (self.spec.user.clone().unwrap_or_default(), &self.grant.defaults);
         // A user keeps its name and path when the account's defaults change.
         let known = self.memory.user.as_ref().and_then(|user| names::path_and_name(&user.arn));
         let name = spec.name.or(known.map(|(_, name)| name.to_owned()));
@@ -243,7 +243,7 @@ impl<'a> Source<'a> {
             tags: DesiredTags::new(&tags, &self.marks, &earlier),
             boundary: defaults.permissions_boundary.clone().or(spec.permissions_boundary),
             boundary_of_account: defaults.permissions_boundary.is_some(),
-            adopt: spec.adopt && self.terms.adoption.users,
+            adopt: spec.adopt && self.grant.adoption.users,
             name,
             path,
         }
@@ -258,7 +258,7 @@ impl<'a> Source<'a> {
             kind: self.policy.kind,
             arn: format!("{}:policy{}{name}", self.iam(), user.path),
             path: user.path.clone(),
-            adopt: self.policy.adopt && self.terms.adoption.policies,
+            adopt: self.policy.adopt && self.grant.adoption.policies,
             name,
             document,
         }

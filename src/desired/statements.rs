@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::presets::{Scope, through_s3};
-use super::{SpecError, Terms};
+use super::{Grant, SpecError};
 use crate::api::{Effect, PolicyStatement, Preset};
 use crate::settings::reserved;
 use crate::settings::wrong_fields;
@@ -38,10 +38,10 @@ pub(super) fn all(
     of_spec: &[PolicyStatement],
     scope: &Scope<'_>,
     preset: Preset,
-    terms: &Terms,
+    grant: &Grant,
     errors: &mut Vec<SpecError>,
 ) -> Vec<PolicyStatement> {
-    let denied = denied(&of_preset, of_spec, scope, terms);
+    let denied = denied(&of_preset, of_spec, scope, grant);
     errors.extend(sids(of_preset.iter().chain(&denied), of_spec, preset));
     for (index, statement) in of_spec.iter().enumerate() {
         errors.extend(wrong(index, statement, scope, preset));
@@ -73,12 +73,12 @@ fn denied(
     of_preset: &[PolicyStatement],
     of_spec: &[PolicyStatement],
     scope: &Scope<'_>,
-    terms: &Terms,
+    grant: &Grant,
 ) -> Option<PolicyStatement> {
     let allowing = of_spec.iter().filter(|statement| statement.effect == Effect::Allow);
     let actions: Vec<_> = allowing.flat_map(|statement| &statement.actions).map(String::as_str).collect();
     let granted: Vec<_> = of_preset.iter().flat_map(|statement| &statement.actions).collect();
-    let actions = reserved::denied(&actions, |action| terms.allows_action(action) || granted.iter().any(|own| *own == action));
+    let actions = reserved::denied(&actions, |action| grant.allows_action(action) || granted.iter().any(|own| *own == action));
     (!actions.is_empty()).then(|| PolicyStatement {
         sid: Some(RESERVED.to_owned()),
         effect: Effect::Deny,
@@ -197,9 +197,9 @@ mod tests {
         };
         let of_preset = super::super::presets::parts(preset, &scope).unwrap_or_default().statements;
         let statements: Vec<PolicyStatement> = serde_json::from_value(statements).unwrap();
-        let terms = Terms { actions: allowed.iter().map(|&action| action.to_owned()).collect(), ..Terms::default() };
+        let grant = Grant { actions: allowed.iter().map(|&action| action.to_owned()).collect(), ..Grant::default() };
         let mut errors = Vec::new();
-        let all = all(of_preset, &statements, &scope, preset, &terms, &mut errors);
+        let all = all(of_preset, &statements, &scope, preset, &grant, &mut errors);
         errors.first().map_or(Ok(all), |error| Err(error.to_string()))
     }
 

@@ -21,7 +21,7 @@ fn object(name: &str, spec: Value) -> BucketConnection {
 }
 
 fn resolved(spec: Value) -> Desired {
-    resolve(&object("genomics", spec), "cluster", &account(), &Terms::default()).unwrap()
+    resolve(&object("genomics", spec), "cluster", &account(), &Grant::default()).unwrap()
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn only_settings_can_be_made_weaker() {
         &object("genomics", json!({ "bucket": { "name": "lab-bucket", "prefix": "runs/", "allowWeaker": ["all"] } })),
         "cluster",
         &account(),
-        &Terms::default(),
+        &Grant::default(),
     );
     let text = errors.unwrap_err()[0].to_string();
     assert!(text.starts_with("spec.bucket.allowWeaker: all is no setting; it takes publicAccessBlock, ownership, "), "{text}");
@@ -52,7 +52,7 @@ fn only_settings_can_be_made_weaker() {
 fn long_names_are_cut_and_stay_apart() {
     let name = "n".repeat(253);
     let long = |last: &str, spec: Value| {
-        resolve(&object(&format!("{}{last}", &name[..252]), spec), "cluster", &account(), &Terms::default())
+        resolve(&object(&format!("{}{last}", &name[..252]), spec), "cluster", &account(), &Grant::default())
     };
     // A Secret cannot have a name that long.
     let error = long("a", json!({})).unwrap_err().remove(0);
@@ -90,7 +90,7 @@ fn the_ica_document_in_both_scopes() {
 
 #[test]
 fn proofs_are_what_the_policy_lets_us_try() {
-    let proofs = |spec: Value| resolved(spec).proofs.first;
+    let proofs = |spec: Value| resolved(spec).proofs.required;
     assert_eq!(proofs(json!({ "preset": "ReadOnly" })), [Proof::Identity, Proof::List]);
     assert_eq!(proofs(json!({ "preset": "WriteOnly" })), [Proof::Identity, Proof::Upload]);
     let custom = |actions: Value| json!({ "preset": "Custom", "policy": { "statements": [{ "actions": actions }] } });
@@ -153,7 +153,7 @@ fn ica_with_versions_tags_and_copies() {
     assert_eq!(copy(given), (role, 5));
 
     let unknown = json!({ "preset": "IlluminaICA", "region": "eu-west-2", "illuminaICA": { "crossAccountCopy": {} } });
-    let errors = resolve(&object("genomics", unknown), "cluster", &account(), &Terms::default()).unwrap_err();
+    let errors = resolve(&object("genomics", unknown), "cluster", &account(), &Grant::default()).unwrap_err();
     assert_eq!(errors.len(), 1);
     assert!(errors[0].to_string().starts_with("spec.illuminaICA.crossAccountCopy: give roleArn"), "{}", errors[0]);
 }
@@ -168,7 +168,7 @@ fn a_deny_is_checked_too() {
             statement[field] = value.clone();
         }
         let object = object("genomics", json!({ "policy": { "statements": [statement] } }));
-        resolve(&object, "cluster", &account(), &Terms::default()).err().map(|errors| errors[0].to_string())
+        resolve(&object, "cluster", &account(), &Grant::default()).err().map(|errors| errors[0].to_string())
     };
     let conditions = |operator: &str| error(json!({ "conditions": { operator: { "aws:SourceIp": ["10.0.0.0/8"] } } }));
     for operator in ["NotIpAddress", "ForAnyValue:StringLike", "ForAllValues:StringEqualsIfExists", "bool"] {
@@ -189,7 +189,7 @@ fn a_deny_is_checked_too() {
 fn a_date_is_a_day_of_the_calendar() {
     let error = |rule: Value| {
         let bucket = json!({ "name": "lab-bucket", "prefix": "runs/", "lifecycle": { "rules": [rule] } });
-        resolve(&object("genomics", json!({ "bucket": bucket })), "cluster", &account(), &Terms::default()).err()
+        resolve(&object("genomics", json!({ "bucket": bucket })), "cluster", &account(), &Grant::default()).err()
     };
     for date in ["2028-02-29", "2030-01-31T00:00:00Z"] {
         assert_eq!(error(json!({ "id": "tidy", "expiration": { "date": date } })), None, "{date}");
@@ -228,7 +228,7 @@ fn nothing_in_a_name_widens_a_policy() {
         json!({ "region": "us-east-1/*" }),
     ];
     for spec in bad {
-        let result = resolve(&object("genomics", spec.clone()), "cluster", &account(), &Terms::default());
+        let result = resolve(&object("genomics", spec.clone()), "cluster", &account(), &Grant::default());
         assert!(result.is_err(), "{spec}");
     }
 }
@@ -240,14 +240,14 @@ fn an_action_of_many_stars_is_resolved_like_any_other() {
     let statements =
         json!([{ "actions": [action], "conditions": { "StringLike": { "s3:prefix": [format!("{}z", "*".repeat(200))] } } }]);
     let desired = resolved(json!({ "preset": "Custom", "policy": { "statements": statements } }));
-    assert_eq!(desired.proofs.first, [Proof::Identity], "it allows nothing that could be tried");
+    assert_eq!(desired.proofs.required, [Proof::Identity], "it allows nothing that could be tried");
 }
 
 /// Without strict validation the API server would silently drop such a field, and the rest would allow more.
 #[test]
 fn what_no_type_knows_is_refused() {
     let error = |spec: Value| {
-        let errors = resolve(&object("genomics", spec), "cluster", &account(), &Terms::default()).unwrap_err();
+        let errors = resolve(&object("genomics", spec), "cluster", &account(), &Grant::default()).unwrap_err();
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let deny = json!({ "effect": "Deny", "actions": ["s3:DeleteObject"], "notResources": ["arn:aws:s3:::lab-bucket/x"] });
@@ -274,7 +274,7 @@ fn each_sid_is_there_once() {
         let statement = |sid: &&str| json!({ "sid": sid, "actions": ["s3:GetObject"] });
         let statements: Vec<_> = sids.iter().map(statement).collect();
         let object = object("genomics", json!({ "preset": preset, "policy": { "statements": statements } }));
-        let errors = resolve(&object, "cluster", &account(), &Terms::default()).err().unwrap_or_default();
+        let errors = resolve(&object, "cluster", &account(), &Grant::default()).err().unwrap_or_default();
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(errors("ReadWrite", &["One", "Two", "one"]), [""; 0], "case counts");

@@ -152,8 +152,8 @@ async fn run(ports: &Ports<'_>, desired: &Desired, step: &Step, issued: Option<I
         Action::ReleaseSecret { name } => kubernetes.release_secret(object, name).await.into(),
         Action::WriteRole { name, secrets } => kubernetes.write_role(object, name, secrets).await.into(),
         Action::WriteRoleBinding { name, groups } => kubernetes.write_role_binding(object, name, groups).await.into(),
-        Action::DeleteGrant { kind, name } => kubernetes.delete_grant(object, *kind, name).await.into(),
-        Action::ReleaseGrant { kind, name } => kubernetes.release_grant(object, *kind, name).await.into(),
+        Action::DeleteRbac { kind, name } => kubernetes.delete_rbac(object, *kind, name).await.into(),
+        Action::ReleaseRbac { kind, name } => kubernetes.release_rbac(object, *kind, name).await.into(),
         Action::Verify { key, patient } => match key.clone().or(issued.map(|issued| issued.key)) {
             Some(key) => tokio::select! {
                 proven = aws.verify(desired, &key, *patient) => match proven {

@@ -222,7 +222,7 @@ impl Ring {
             Waiting::Holds(key, Health::Works | Health::Denied(_) | Health::Propagating) => {
                 return vec![Move::Publish { key: key.clone(), proven: false }];
             }
-            Waiting::NotLooked | Waiting::Foreign(_) | Waiting::Empty { .. } | Waiting::Published { .. } => {}
+            Waiting::NotRead | Waiting::Foreign(_) | Waiting::Empty { .. } | Waiting::Published { .. } => {}
             Waiting::Holds(_, Health::Broken) => {}
         }
         let mut obsolete = self.of_no_use(listed);
@@ -263,7 +263,7 @@ impl Ring {
     /// that report what blocks a rotation.
     fn rotatable(&self) -> Result<&[AccessKey], Vec<Move>> {
         match &self.waiting {
-            Waiting::NotLooked => Err(Vec::new()),
+            Waiting::NotRead => Err(Vec::new()),
             Waiting::Unreadable(problem) => Err(vec![unreadable(ConditionType::RotationComplete, problem)]),
             Waiting::Foreign(why) => Err(vec![Move::Block(Obstacle::WaitingSecretNotOwned(why.clone()))]),
             Waiting::Empty { .. } | Waiting::Published { .. } | Waiting::Holds(..) => {

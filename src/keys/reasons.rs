@@ -31,7 +31,7 @@ impl fmt::Display for Because {
         f.write_str(match self {
             Self::Replaced => "another key has replaced it",
             Self::NeverPublished => "it does not work, and was never published",
-            Self::Unused => "its overlap has ended, and nobody has used it since it was replaced",
+            Self::Unused => "its overlap has ended, and it was not used since it was replaced",
         })
     }
 }

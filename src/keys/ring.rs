@@ -146,7 +146,7 @@ pub enum Rotation {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Waiting {
     /// It was not read.
-    NotLooked,
+    NotRead,
     /// It is foreign: why.
     Foreign(String),
     /// It could not be read.
@@ -257,7 +257,7 @@ impl List {
                 Self::Keys(keys.iter().filter(cut_off).cloned().collect())
             }
             Reading::Unset => Self::Keys(Vec::new()),
-            Reading::NotLooked => Self::NotAsked,
+            Reading::NotRead => Self::NotAsked,
             Reading::Unreadable(problem) => Self::Unreadable(problem.clone()),
         }
     }
@@ -278,7 +278,7 @@ impl List {
 impl Slot {
     fn of(secret: &Secret) -> Self {
         match secret {
-            Secret::NotLooked | Secret::UserProvided(_) => Self::None,
+            Secret::NotRead | Secret::UserProvided(_) => Self::None,
             Secret::Absent | Secret::Ours(_) => Self::Writable,
             Secret::Foreign(why) => Self::Foreign(why.clone()),
             Secret::Unreadable(problem) => Self::Unreadable(problem.clone()),
@@ -361,7 +361,7 @@ impl Facts<'_> {
 
     fn waiting(&self, current: Option<&KeyPair>) -> Waiting {
         let secret = match &self.observed.pending {
-            Secret::NotLooked | Secret::UserProvided(_) => return Waiting::NotLooked,
+            Secret::NotRead | Secret::UserProvided(_) => return Waiting::NotRead,
             Secret::Foreign(why) => return Waiting::Foreign(why.clone()),
             Secret::Unreadable(problem) => return Waiting::Unreadable(problem.clone()),
             Secret::Absent => return Waiting::Empty { ours: false },
@@ -415,7 +415,7 @@ impl Facts<'_> {
             (Some(_), Some(_)) => match &self.observed.last_used {
                 Reading::Unreadable(problem) => PreviousState::Unreadable(problem.clone()),
                 Reading::Set(used) if used.at.as_ref().is_some_and(|at| at.0 > known.replaced_at.0) => PreviousState::Rests,
-                Reading::NotLooked => PreviousState::Rests,
+                Reading::NotRead => PreviousState::Rests,
                 Reading::Set(_) | Reading::Unset => PreviousState::Unused,
             },
         };

@@ -40,7 +40,7 @@ fn currents() -> Vec<Current> {
 fn waitings() -> Vec<Waiting> {
     let health = [Health::Works, Health::Propagating, Health::Denied(problem()), Health::Unclear(problem()), Health::Broken];
     let mut all = vec![
-        Waiting::NotLooked,
+        Waiting::NotRead,
         Waiting::Foreign("exists".into()),
         Waiting::Unreadable(problem()),
         Waiting::Empty { ours: false },
@@ -290,7 +290,7 @@ fn rest() -> Ring {
         known_current: Some(CURRENT.into()),
         own_secret: Slot::None,
         noted: None,
-        waiting: Waiting::NotLooked,
+        waiting: Waiting::NotRead,
         previous: None,
         obsolete: Vec::new(),
         interrupted: false,
@@ -382,7 +382,7 @@ fn the_tables_are_the_code() {
     for current in currents() {
         assert!(has(0, format!("{current:?}")), "{current:?} has no row");
     }
-    for waiting in waitings().into_iter().filter(|waiting| *waiting != Waiting::NotLooked) {
+    for waiting in waitings().into_iter().filter(|waiting| *waiting != Waiting::NotRead) {
         assert!(has(1, format!("{waiting:?}")), "{waiting:?} has no row");
     }
     for previous in previouses().into_iter().flatten() {

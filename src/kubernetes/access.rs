@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::owned::Whose;
 use super::{Kubernetes, MANAGER, call, find, named};
 use crate::api::BucketConnection;
-use crate::observed::{Access, Grant, Held, OwnBinding, OwnRole};
+use crate::observed::{Access, Held, OwnBinding, OwnRole, RbacKind};
 use crate::vocabulary::problem::Problem;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -27,8 +27,8 @@ impl Kubernetes {
     /// Reads Role and RoleBinding `name`, and determines their owner.
     pub async fn access(&self, object: &BucketConnection, name: &str) -> Access {
         let (role, binding) = futures::join!(
-            self.held(object, Grant::Role, name, |role: Role, claimed| OwnRole { rules: json!(role.rules), claimed }),
-            self.held(object, Grant::RoleBinding, name, |binding: RoleBinding, claimed| {
+            self.held(object, RbacKind::Role, name, |role: Role, claimed| OwnRole { rules: json!(role.rules), claimed }),
+            self.held(object, RbacKind::RoleBinding, name, |binding: RoleBinding, claimed| {
                 let (groups, others): (Vec<_>, Vec<_>) =
                     binding.subjects.unwrap_or_default().into_iter().partition(|subject| subject.kind == GROUP);
                 let mut groups: Vec<_> = groups.into_iter().map(|group| group.name).collect();
@@ -40,7 +40,7 @@ impl Kubernetes {
         Access { role, binding }
     }
 
-    async fn held<K, T>(&self, object: &BucketConnection, kind: Grant, name: &str, own: impl Fn(K, bool) -> T) -> Held<T>
+    async fn held<K, T>(&self, object: &BucketConnection, kind: RbacKind, name: &str, own: impl Fn(K, bool) -> T) -> Held<T>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -58,21 +58,21 @@ impl Kubernetes {
     /// Writes the Role that allows reading these `secrets`, and marks it as managed.
     pub async fn write_role(&self, object: &BucketConnection, name: &str, secrets: &[String]) -> Result<(), Problem> {
         let rest = json!({ "rules": OwnRole::rules_for(secrets) });
-        self.apply_grant::<Role>(object, Grant::Role, name, rest).await
+        self.apply_grant::<Role>(object, RbacKind::Role, name, rest).await
     }
 
     /// Binds `groups`, and no one else, to the Role of the same name.
     pub async fn write_role_binding(&self, object: &BucketConnection, name: &str, groups: &[String]) -> Result<(), Problem> {
         let subject = |group: &String| json!({ "apiGroup": RBAC, "kind": GROUP, "name": group });
         let rest = json!({
-            "roleRef": { "apiGroup": RBAC, "kind": Grant::Role.to_string(), "name": name },
+            "roleRef": { "apiGroup": RBAC, "kind": RbacKind::Role.to_string(), "name": name },
             "subjects": groups.iter().map(subject).collect::<Vec<_>>(),
         });
-        self.apply_grant::<RoleBinding>(object, Grant::RoleBinding, name, rest).await
+        self.apply_grant::<RoleBinding>(object, RbacKind::RoleBinding, name, rest).await
     }
 
     /// Server-side apply: foreign labels and annotations stay.
-    async fn apply_grant<K>(&self, object: &BucketConnection, kind: Grant, name: &str, rest: Value) -> Result<(), Problem>
+    async fn apply_grant<K>(&self, object: &BucketConnection, kind: RbacKind, name: &str, rest: Value) -> Result<(), Problem>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
     {
@@ -89,18 +89,18 @@ impl Kubernetes {
     }
 
     /// Deletes a Role or RoleBinding, if it is still managed.
-    pub async fn delete_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
+    pub async fn delete_rbac(&self, object: &BucketConnection, kind: RbacKind, name: &str) -> Result<(), Problem> {
         match kind {
-            Grant::Role => self.delete::<Role>(&self.beside(object), resource(kind), object, name).await,
-            Grant::RoleBinding => self.delete::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
+            RbacKind::Role => self.delete::<Role>(&self.beside(object), resource(kind), object, name).await,
+            RbacKind::RoleBinding => self.delete::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
         }
     }
 
     /// Marks a Role or RoleBinding as released: it outlives the object.
-    pub async fn release_grant(&self, object: &BucketConnection, kind: Grant, name: &str) -> Result<(), Problem> {
+    pub async fn release_rbac(&self, object: &BucketConnection, kind: RbacKind, name: &str) -> Result<(), Problem> {
         match kind {
-            Grant::Role => self.release::<Role>(&self.beside(object), resource(kind), object, name).await,
-            Grant::RoleBinding => self.release::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
+            RbacKind::Role => self.release::<Role>(&self.beside(object), resource(kind), object, name).await,
+            RbacKind::RoleBinding => self.release::<RoleBinding>(&self.beside(object), resource(kind), object, name).await,
         }
     }
 
@@ -113,9 +113,9 @@ impl Kubernetes {
 }
 
 /// The resource as RBAC spells it.
-fn resource(kind: Grant) -> &'static str {
+fn resource(kind: RbacKind) -> &'static str {
     match kind {
-        Grant::Role => "roles",
-        Grant::RoleBinding => "rolebindings",
+        RbacKind::Role => "roles",
+        RbacKind::RoleBinding => "rolebindings",
     }
 }

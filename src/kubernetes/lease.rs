@@ -180,7 +180,7 @@ impl Lease {
             return Ok(Some("it was deleted".to_owned()));
         };
         if holder(&live) != Some(&self.identity) {
-            return Ok(Some(format!("{} holds it", holder(&live).unwrap_or("nobody"))));
+            return Ok(Some(format!("{} holds it", holder(&live).unwrap_or("no one"))));
         }
         let lease = self.record(live);
         let lease = self.write(&lease).await?;

@@ -8,7 +8,7 @@ use crate::vocabulary::problem::Problem;
 /// One of the two objects of a grant, which have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[allow(missing_docs, reason = "each name says it")]
-pub enum Grant {
+pub enum RbacKind {
     Role,
     RoleBinding,
 }
@@ -35,7 +35,7 @@ impl Access {
 pub enum Held<T> {
     /// It was not read.
     #[default]
-    NotLooked,
+    NotRead,
     /// There is none of that name.
     Absent,
     /// It exists and is foreign: why.
@@ -80,6 +80,6 @@ pub struct OwnBinding {
 impl OwnBinding {
     /// The role that a RoleBinding to the Role `name` grants.
     pub fn role_of(name: &str) -> String {
-        format!("{} {name}", Grant::Role)
+        format!("{} {name}", RbacKind::Role)
     }
 }

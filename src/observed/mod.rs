@@ -25,7 +25,7 @@ use crate::settings::tags::{StoredTags, Tags};
 use crate::settings::{self, Reading};
 use crate::vocabulary::problem::{Class, Problem};
 
-pub use access::{Access, Grant, Held, OwnBinding, OwnRole};
+pub use access::{Access, Held, OwnBinding, OwnRole, RbacKind};
 pub use ledger::{Ledger, announcement, recall};
 pub use partial::Partial;
 pub use probe_result::ProbeResult;
@@ -134,7 +134,7 @@ impl Observed {
         match &self.versioning {
             Reading::Set(_) => Some(true),
             Reading::Unset => Some(false),
-            Reading::NotLooked | Reading::Unreadable(_) => None,
+            Reading::NotRead | Reading::Unreadable(_) => None,
         }
     }
 
@@ -190,7 +190,7 @@ impl Observed {
             && remembered.credentials.intent.is_none()
             && remembered.credentials.previous.is_none()
             && remembered.user.is_some()
-            && self.pending == Secret::NotLooked;
+            && self.pending == Secret::NotRead;
         matches!(self.user, Reading::Set(_)) && (!settled || deletion || self.lacks_rights(desired))
     }
 
@@ -213,7 +213,7 @@ impl Observed {
     pub fn key_changes(&self, remembered: &Remembered) -> bool {
         let known = &remembered.credentials;
         let rests = matches!(&self.proof, KeyProof::Works(key) if known.access_key_id.as_ref() == Some(&key.id));
-        let rotates = known.previous.is_some() || self.pending != Secret::NotLooked || !known.revoked.is_empty();
+        let rotates = known.previous.is_some() || self.pending != Secret::NotRead || !known.revoked.is_empty();
         (known.access_key_id.is_some() || !known.revoked.is_empty()) && (rotates || !rests)
     }
 }
@@ -223,7 +223,7 @@ impl Observed {
 pub enum Bucket {
     /// It was not read.
     #[default]
-    NotLooked,
+    NotRead,
     /// S3 finds no bucket with that name.
     Absent,
     /// It is in another region, named here if AWS names it.
@@ -362,7 +362,7 @@ pub struct AccessKey {
 pub enum Secret {
     /// It was not read.
     #[default]
-    NotLooked,
+    NotRead,
     /// There is none of that name.
     Absent,
     /// It exists and is foreign: why.
@@ -433,7 +433,7 @@ impl Secret {
         match self {
             Self::Ours(secret) => keys_in(&secret.data),
             Self::UserProvided(data) => written_key(data).into_iter().collect(),
-            Self::NotLooked | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
+            Self::NotRead | Self::Absent | Self::Foreign(_) | Self::Unreadable(_) => Vec::new(),
         }
     }
 

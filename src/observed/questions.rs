@@ -33,14 +33,14 @@ pub enum Place {
 /// The Secrets to read next, by name: those of a connection that manages its key. Call it again with the answers in
 /// `observed` until it returns nothing more.
 pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, pending: Option<String>) -> Vec<(Place, String)> {
-    if observed.secret == Secret::NotLooked {
+    if observed.secret == Secret::NotRead {
         return vec![(Place::Main, desired.secret.name.clone())];
     }
     let earlier = remembered.earlier_secrets(desired, &observed.secret);
     // A key's own Secret is found through the annotation on the Secret that an earlier spec named.
     let own_of_earlier = observed.earlier_secrets.iter().filter_map(|(name, secret)| secret.own_of(name));
     let earlier = earlier.into_iter().chain(own_of_earlier).filter(|name| !observed.earlier_secrets.contains_key(name));
-    let unread = |secret: &Secret| *secret == Secret::NotLooked;
+    let unread = |secret: &Secret| *secret == Secret::NotRead;
     let own = remembered.own_secret(desired, &observed.secret).filter(|_| unread(&observed.version));
     let pending = pending.filter(|_| unread(&observed.pending));
     let earlier = earlier.map(|name| (Place::Earlier, name));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Planner, keys, presence_diff};
 use crate::desired::Desired;
-use crate::observed::{Access, Grant, Held, Observed, OwnBinding, OwnRole, Secret};
+use crate::observed::{Access, Held, Observed, OwnBinding, OwnRole, RbacKind, Secret};
 use crate::settings::FieldDiff;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Class;
@@ -41,7 +41,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
             return None;
         }
         // Once the Secret exists.
-        Secret::Absent | Secret::NotLooked | Secret::UserProvided(_) | Secret::Unreadable(_) => {
+        Secret::Absent | Secret::NotRead | Secret::UserProvided(_) | Secret::Unreadable(_) => {
             let writes = |action: &Action| matches!(action, Action::IssueKey { .. } | Action::WriteSecret { .. });
             let steps = planner.plan.steps.iter().enumerate();
             let written: Vec<_> = steps.filter(|(_, step)| writes(&step.action)).map(|(index, _)| index).collect();
@@ -52,7 +52,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         }
     };
     let live = observed.access.get(name)?;
-    let foreign = [(Grant::Role, why_foreign(&live.role)), (Grant::RoleBinding, why_foreign(&live.binding))];
+    let foreign = [(RbacKind::Role, why_foreign(&live.role)), (RbacKind::RoleBinding, why_foreign(&live.binding))];
     if let Some((kind, why)) = foreign.into_iter().find_map(|(kind, why)| Some((kind, why?))) {
         let message = format!(
             "{kind} {name} {why}: the operator does not change it, and gives no one access to Secret {secret}; delete that {kind}, or choose another credentials.secret.name"
@@ -80,7 +80,7 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         Held::Ours(live) if live.claimed => return None,
         Held::Ours(_) => released(&format!("role({name})")),
         Held::Absent => presence_diff(&format!("role({name})"), false),
-        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
+        Held::NotRead | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
     Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))
 }
@@ -91,7 +91,7 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
         Held::Ours(live) => {
             if live.role != OwnBinding::role_of(name) {
                 // Kubernetes does not allow changing it, only replacing it.
-                let action = Action::DeleteGrant { kind: Grant::RoleBinding, name: name.to_owned() };
+                let action = Action::DeleteRbac { kind: RbacKind::RoleBinding, name: name.to_owned() };
                 let (path, role) = (format!("roleBinding({name}).roleRef"), OwnBinding::role_of(name));
                 diffs.push(FieldDiff::new(path, Some(json!(live.role)), Some(json!(role))));
                 after = vec![planner.step(PART, action, Vec::new(), &after)];
@@ -107,7 +107,7 @@ fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held
             }
         }
         Held::Absent => diffs.push(FieldDiff::new(GROUPS, None, Some(json!(groups)))),
-        Held::NotLooked | Held::Unreadable(_) | Held::Foreign(_) => return None,
+        Held::NotRead | Held::Unreadable(_) | Held::Foreign(_) => return None,
     }
     let action = Action::WriteRoleBinding { name: name.to_owned(), groups: groups.to_vec() };
     Some(planner.step(PART, action, diffs, &after))
@@ -123,9 +123,9 @@ pub(super) fn remove(planner: &mut Planner<'_>, name: &String, live: &Access, af
         Held::Ours(_) => Some(FieldDiff::new(format!("role({name})"), Some(json!("present")), None)),
         other => unreadable(planner, name, other),
     };
-    for (kind, diff) in [(Grant::RoleBinding, bound), (Grant::Role, role)] {
+    for (kind, diff) in [(RbacKind::RoleBinding, bound), (RbacKind::Role, role)] {
         if let Some(diff) = diff {
-            let step = planner.step(PART, Action::DeleteGrant { kind, name: name.clone() }, vec![diff], after);
+            let step = planner.step(PART, Action::DeleteRbac { kind, name: name.clone() }, vec![diff], after);
             // It was managed until the spec changed.
             planner.plan.steps[step].drift = false;
         }
@@ -145,9 +145,9 @@ pub(super) fn release(planner: &mut Planner<'_>, readers: &BTreeMap<String, Acce
             Held::Ours(_) => Some(released("roleBinding")),
             other => unreadable(planner, name, other),
         };
-        for (kind, diff) in [(Grant::Role, role), (Grant::RoleBinding, bound)] {
+        for (kind, diff) in [(RbacKind::Role, role), (RbacKind::RoleBinding, bound)] {
             if let Some(diff) = diff {
-                planner.step(PART, Action::ReleaseGrant { kind, name: name.clone() }, vec![diff], &[]);
+                planner.step(PART, Action::ReleaseRbac { kind, name: name.clone() }, vec![diff], &[]);
             }
         }
     }
@@ -158,7 +158,7 @@ fn known<T>(planner: &mut Planner<'_>, live: &Held<T>) -> bool {
     if let Held::Unreadable(problem) = live {
         planner.unreadable(PART, problem);
     }
-    !matches!(live, Held::NotLooked | Held::Unreadable(_))
+    !matches!(live, Held::NotRead | Held::Unreadable(_))
 }
 
 /// Reports what could not be read and may be managed. An operator without permission to read Roles has written none,
@@ -167,7 +167,7 @@ fn unreadable<T>(planner: &mut Planner<'_>, name: &String, live: &Held<T>) -> Op
     match live {
         Held::Unreadable(problem) if problem.class == Class::Denied && !planner.remembered.roles.contains(name) => {}
         Held::Unreadable(problem) => planner.unreadable(PART, problem),
-        Held::NotLooked | Held::Absent | Held::Foreign(_) | Held::Ours(_) => {}
+        Held::NotRead | Held::Absent | Held::Foreign(_) | Held::Ours(_) => {}
     }
     None
 }

@@ -17,8 +17,8 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
     let name = &desired.bucket.name;
     let remembered = planner.remembered.bucket.as_ref().is_some_and(|known| known.arn == desired.bucket.arn);
     match &observed.bucket {
-        Bucket::NotLooked if planner.remembered.seen => None,
-        Bucket::NotLooked | Bucket::Absent => {
+        Bucket::NotRead if planner.remembered.seen => None,
+        Bucket::NotRead | Bucket::Absent => {
             let tags = desired.bucket.settings.tags.as_ref().map(|tags| tags.ours.clone()).unwrap_or_default();
             let new = settings::Live { tags: Reading::Set(tags.clone().into()), ..settings::Live::of_new_bucket() };
             let create = planner.step(BucketReady, Action::CreateBucket { tags }, presence_diff("bucket", false), &[]);
@@ -146,7 +146,7 @@ fn identity<'a>(planner: &Planner<'_>, desired: &Desired, observed: &'a Observed
         (Reading::Set(at), Some(created)) if created.fits(*at) => Identity::Same,
         (Reading::Set(_) | Reading::Unset, Some(_)) => Identity::Another,
         (_, None) => Identity::Undated,
-        (Reading::NotLooked, Some(_)) => Identity::Unknown,
+        (Reading::NotRead, Some(_)) => Identity::Unknown,
     }
 }
 

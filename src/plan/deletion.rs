@@ -29,7 +29,7 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
                 planner.step(ConditionType::CredentialsReady, action, vec![diff], &[]);
             }
             Secret::Unreadable(problem) => planner.unreadable(ConditionType::CredentialsReady, problem),
-            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
+            Secret::NotRead | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
     access::release(&mut planner, readers);
@@ -143,7 +143,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             planner.unreadable(UserReady, problem);
             false
         }
-        Reading::NotLooked | Reading::Unset => false,
+        Reading::NotRead | Reading::Unset => false,
     };
     let mut foreign = Vec::new();
     if has_user {
@@ -160,7 +160,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
                 }
             }
             Reading::Unreadable(problem) => planner.unreadable(CredentialsReady, problem),
-            Reading::NotLooked | Reading::Unset => {}
+            Reading::NotRead | Reading::Unset => {}
         }
         match &observed.inline_policy {
             Reading::Set(live) if policy::owns_inline(planner, desired, live) => {
@@ -168,7 +168,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
                 rights.push(planner.step(PolicyInSync, action, absence_diff("policy"), &keys));
             }
             Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
-            Reading::NotLooked | Reading::Unset | Reading::Set(_) => {}
+            Reading::NotRead | Reading::Unset | Reading::Set(_) => {}
         }
     }
     let denied = planner.remembered.credentials.revocation.is_some() || matches!(observed.denial, Reading::Set(_));
@@ -184,7 +184,7 @@ fn identity(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -
             }
         }
         Reading::Unreadable(problem) => planner.unreadable(PolicyInSync, problem),
-        Reading::NotLooked | Reading::Unset => {}
+        Reading::NotRead | Reading::Unset => {}
     }
     rights.extend(policy::remove_earlier(planner, desired, observed, has_user, &keys));
     if has_user && !foreign.is_empty() {
@@ -210,7 +210,7 @@ fn secrets(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ke
                 planner.step(part, Action::DeleteSecret { name: name.clone() }, absence_diff(&format!("secret({name})")), keys);
             }
             Secret::Unreadable(problem) => planner.unreadable(part, problem),
-            Secret::NotLooked | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
+            Secret::NotRead | Secret::Absent | Secret::UserProvided(_) | Secret::Foreign(_) => {}
         }
     }
 }
@@ -257,7 +257,7 @@ fn bucket(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, key
                 }
             }
         }
-        Bucket::NotLooked | Bucket::Absent | Bucket::Elsewhere(_) | Bucket::There(_) => {}
+        Bucket::NotRead | Bucket::Absent | Bucket::Elsewhere(_) | Bucket::There(_) => {}
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Obse
             return planner.stall(PART, Reason::SecretMissing, message);
         }
         Secret::Unreadable(problem) => return planner.unreadable(PART, problem),
-        Secret::UserProvided(_) | Secret::NotLooked | Secret::Foreign(_) | Secret::Ours(_) => {}
+        Secret::UserProvided(_) | Secret::NotRead | Secret::Foreign(_) | Secret::Ours(_) => {}
     }
     match &observed.proof {
         KeyProof::NotTried => {

@@ -31,7 +31,7 @@ impl Action {
             | Self::DeleteSecret { .. }
             | Self::ReleaseSecret { .. }
             | Self::Verify { .. } => "credentials",
-            Self::WriteRole { .. } | Self::WriteRoleBinding { .. } | Self::DeleteGrant { .. } | Self::ReleaseGrant { .. } => {
+            Self::WriteRole { .. } | Self::WriteRoleBinding { .. } | Self::DeleteRbac { .. } | Self::ReleaseRbac { .. } => {
                 "access"
             }
         }

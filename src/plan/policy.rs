@@ -67,7 +67,7 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
     let diffs = match &observed.inline_policy {
         _ if new_user => whole(),
         Reading::Unset => whole(),
-        Reading::NotLooked => return Vec::new(),
+        Reading::NotRead => return Vec::new(),
         Reading::Unreadable(problem) => {
             planner.unreadable(PART, problem);
             return Vec::new();
@@ -108,8 +108,8 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
     let document = policy.document.clone();
     let mut steps = Vec::new();
     match &observed.managed_policy {
-        Reading::NotLooked if planner.remembered.seen => {}
-        Reading::NotLooked | Reading::Unset => {
+        Reading::NotRead if planner.remembered.seen => {}
+        Reading::NotRead | Reading::Unset => {
             let diff = FieldDiff::new("policy", None, Some(document.to_json()));
             steps.push(planner.step(PART, Action::CreatePolicy { document, tags: desired.marks() }, vec![diff], base));
         }
@@ -152,7 +152,7 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
         _ if new_user => false,
         Reading::Set(arns) => arns.contains(&policy.arn),
         Reading::Unset => false,
-        Reading::NotLooked => true,
+        Reading::NotRead => true,
         Reading::Unreadable(problem) => {
             planner.unreadable(PART, problem);
             true

@@ -135,7 +135,7 @@ pub(super) fn keep(planner: &mut Planner<'_>, observed: &Observed, now: Timestam
             let diff = FieldDiff::new("denial", None, Some(wanted.to_json()));
             planner.step(PART, Action::DenyAllAccess { sessions_before: Some(before) }, vec![diff], &[]);
         }
-        Reading::NotLooked => {}
+        Reading::NotRead => {}
     }
 }
 

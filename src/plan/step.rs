@@ -8,7 +8,7 @@ use super::Adoption;
 use crate::credentials::KeyPair;
 use crate::desired::Document;
 use crate::keys::Move;
-use crate::observed::{Grant, Ledger, WorkloadKind};
+use crate::observed::{Ledger, RbacKind, WorkloadKind};
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 use crate::vocabulary::conditions::{ConditionType, Reason};
@@ -230,16 +230,16 @@ pub enum Action {
         groups: Vec<String>,
     },
     /// Deletes a Role or RoleBinding.
-    DeleteGrant {
+    DeleteRbac {
         /// Which of the two.
-        kind: Grant,
+        kind: RbacKind,
         /// Its name.
         name: String,
     },
     /// Marks a Role or RoleBinding as retained: it stays, and no connection owns it.
-    ReleaseGrant {
+    ReleaseRbac {
         /// Which of the two.
-        kind: Grant,
+        kind: RbacKind,
         /// Its name.
         name: String,
     },

@@ -16,8 +16,8 @@ const PART: ConditionType = ConditionType::UserReady;
 pub(super) fn plan(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> Option<usize> {
     let name = &desired.user.name;
     match &observed.user {
-        Reading::NotLooked if planner.remembered.seen => None,
-        Reading::NotLooked | Reading::Unset => {
+        Reading::NotRead if planner.remembered.seen => None,
+        Reading::NotRead | Reading::Unset => {
             let tags = desired.user.tags.ours.clone();
             Some(planner.step(PART, Action::CreateUser { tags }, presence_diff("user", false), &[]))
         }

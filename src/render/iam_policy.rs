@@ -351,7 +351,7 @@ impl<'a> Grants<'a> {
 mod tests {
     use super::*;
     use crate::api::BucketConnection;
-    use crate::desired::{Account, Terms, resolve};
+    use crate::desired::{Account, Grant, resolve};
 
     fn connection(spec: Value, status: Value) -> (Desired, Remembered) {
         let mut object = json!({
@@ -366,7 +366,7 @@ mod tests {
         }
         let object: BucketConnection = serde_json::from_value(object).unwrap();
         let account = Account { id: "123456789012".into(), partition: names::partition_of(&object.spec.region).to_owned() };
-        (resolve(&object, "", &account, &Terms::of_unknown_account()).unwrap(), Remembered::of(&object))
+        (resolve(&object, "", &account, &Grant::of_unknown_account()).unwrap(), Remembered::of(&object))
     }
 
     /// Each action, with its resources and the condition of its statement.

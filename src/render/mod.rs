@@ -100,9 +100,9 @@ fn sign(action: &Action) -> char {
         | Action::WriteSecret { .. }
         | Action::WriteRole { .. }
         | Action::WriteRoleBinding { .. }
-        | Action::ReleaseGrant { .. }
+        | Action::ReleaseRbac { .. }
         | Action::ReleaseSecret { .. } => '~',
-        Action::DeleteGrant { .. }
+        Action::DeleteRbac { .. }
         | Action::DeleteInlinePolicy { .. }
         | Action::RemovePolicy { .. }
         | Action::DeleteKey { .. }
@@ -174,10 +174,10 @@ pub fn summary(step: &Step, desired: &Desired) -> String {
         Action::WriteRoleBinding { name, groups } => {
             format!("let {} read Secret {}, by RoleBinding {name}", groups.join(", "), desired.secret.name)
         }
-        Action::DeleteGrant { kind, name } => format!("delete {kind} {name}"),
-        Action::ReleaseGrant { kind, name } => format!("release {kind} {name}"),
+        Action::DeleteRbac { kind, name } => format!("delete {kind} {name}"),
+        Action::ReleaseRbac { kind, name } => format!("release {kind} {name}"),
         Action::Verify { .. } => {
-            let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
+            let proofs = desired.proofs.required.iter().chain(&desired.proofs.optional);
             format!("verify the key: {}", proofs.map(|proof| proof.to_string()).collect::<Vec<_>>().join(", "))
         }
         Action::EmptyBucket => format!("delete every object, version and upload in bucket {bucket}"),

@@ -80,7 +80,7 @@ impl FieldDiff {
 pub enum Reading<T> {
     /// It was not read.
     #[default]
-    NotLooked,
+    NotRead,
     /// It is not set.
     Unset,
     /// It is set to this.
@@ -94,7 +94,7 @@ impl<T> Reading<T> {
     pub fn set(&self) -> Option<&T> {
         match self {
             Self::Set(value) => Some(value),
-            Self::NotLooked | Self::Unset | Self::Unreadable(_) => None,
+            Self::NotRead | Self::Unset | Self::Unreadable(_) => None,
         }
     }
 }

@@ -149,7 +149,7 @@ macro_rules! settings {
                 $($(
                     if let Some(desired) = &self.$name {
                         let change = match &live.$name {
-                            Reading::NotLooked => None,
+                            Reading::NotRead => None,
                             Reading::Unset => <$name::$variant as Setting>::change(desired, None),
                             Reading::Set(live) => <$name::$variant as Setting>::change(desired, Some(live)),
                             Reading::Unreadable(problem) => {
@@ -179,7 +179,7 @@ macro_rules! settings {
 
             /// The same with only the managed settings, as one read of the bucket returns them.
             pub fn managed(&self, desired: &Desired) -> Self {
-                Self { $($($name: desired.$name.as_ref().map_or(Reading::NotLooked, |_| self.$name.clone()),)*)* }
+                Self { $($($name: desired.$name.as_ref().map_or(Reading::NotRead, |_| self.$name.clone()),)*)* }
             }
         }
 
@@ -193,7 +193,7 @@ macro_rules! settings {
                 $($(
                     let $name = async {
                         if !settings.contains(&SettingId::$variant) {
-                            return Reading::NotLooked;
+                            return Reading::NotRead;
                         }
                         $name::wire::read(bucket).await.map_or_else(Reading::Unreadable, Reading::from)
                     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Checked;
 use crate::api::AccessStatus;
-use crate::observed::{Access, Grant, Held};
+use crate::observed::{Access, Held, RbacKind};
 use crate::plan::Action;
 
 /// The access in the status after a reconcile.
@@ -16,8 +16,8 @@ pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Optio
     let before = before.unwrap_or_default();
     let wanted = &desired.access.name;
     let report = check.report;
-    let deleted = |name: &str, kind: Grant| {
-        report.did(|action| matches!(action, Action::DeleteGrant { kind: k, name: n } if *k == kind && n == name))
+    let deleted = |name: &str, kind: RbacKind| {
+        report.did(|action| matches!(action, Action::DeleteRbac { kind: k, name: n } if *k == kind && n == name))
     };
     let written = |name: &str| {
         let writes = |action: &Action| match action {
@@ -29,15 +29,15 @@ pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Optio
     let bound = report.did(|action| matches!(action, Action::WriteRoleBinding { .. }));
     let groups = match observed.access.get(wanted).map(|live| &live.binding) {
         _ if bound => desired.access.groups.clone(),
-        Some(Held::Ours(_)) if deleted(wanted, Grant::RoleBinding) => Vec::new(),
+        Some(Held::Ours(_)) if deleted(wanted, RbacKind::RoleBinding) => Vec::new(),
         Some(Held::Ours(live)) => live.groups.clone(),
         Some(Held::Absent | Held::Foreign(_)) => Vec::new(),
         // Until the new grant is in place, the groups of the earlier one read the earlier Secret.
-        Some(Held::Unreadable(_) | Held::NotLooked) | None => before.groups,
+        Some(Held::Unreadable(_) | Held::NotRead) | None => before.groups,
     };
     let left = |name: &str, live: &Access| {
-        let role = still(&live.role) && !deleted(name, Grant::Role);
-        role || (still(&live.binding) && !deleted(name, Grant::RoleBinding))
+        let role = still(&live.role) && !deleted(name, RbacKind::Role);
+        role || (still(&live.binding) && !deleted(name, RbacKind::RoleBinding))
     };
     let names: BTreeSet<_> = remembered.roles.iter().chain(observed.access.keys()).collect();
     let roles: Vec<_> = names
@@ -51,5 +51,5 @@ pub(super) fn access(before: Option<AccessStatus>, check: &Checked<'_>) -> Optio
 }
 
 fn still<T>(live: &Held<T>) -> bool {
-    matches!(live, Held::Ours(_) | Held::Unreadable(_) | Held::NotLooked)
+    matches!(live, Held::Ours(_) | Held::Unreadable(_) | Held::NotRead)
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Checked;
-use super::parts::Verdict;
+use super::verdict::Verdict;
 use crate::api::{Capability, CapabilityState};
 use crate::desired::{CheckPlan, Proof};
 use crate::execute::StepOutput;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Checked, Pass};
+use super::{Checked, Reconcile};
 use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
 use crate::execute::{Executed, Outcome, StepOutput};
@@ -50,9 +50,13 @@ pub(super) fn before(status: &mut CredentialsStatus, plan: &Plan, desired: &Desi
     status.intent = Some(KeyIntent { since, until, known_keys });
 }
 
-/// The recorded state after `pass`.
-pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &Checked<'_>) -> Option<CredentialsStatus> {
-    let mut fold = Keys { pass, check, status: before.unwrap_or_default() };
+/// The recorded state after `reconcile`.
+pub(super) fn after(
+    before: Option<CredentialsStatus>,
+    reconcile: &Reconcile<'_>,
+    check: &Checked<'_>,
+) -> Option<CredentialsStatus> {
+    let mut fold = Keys { reconcile, check, status: before.unwrap_or_default() };
     fold.seen();
     fold.done();
     fold.secrets();
@@ -64,7 +68,7 @@ pub(super) fn after(before: Option<CredentialsStatus>, pass: &Pass<'_>, check: &
 }
 
 struct Keys<'a> {
-    pass: &'a Pass<'a>,
+    reconcile: &'a Reconcile<'a>,
     check: &'a Checked<'a>,
     status: CredentialsStatus,
 }
@@ -75,7 +79,7 @@ impl Keys<'_> {
     }
 
     fn request(&self, annotation: &str) -> Option<String> {
-        self.pass.object.metadata.annotations.as_ref()?.get(annotation).cloned()
+        self.reconcile.object.metadata.annotations.as_ref()?.get(annotation).cloned()
     }
 
     fn did(&self, is: impl Fn(&Action) -> bool) -> bool {
@@ -109,8 +113,8 @@ impl Keys<'_> {
                 self.status.previous = Some(PreviousKey {
                     access_key_id: old,
                     secret_name: own,
-                    replaced_at: Time(self.pass.now),
-                    works_until: Time(self.pass.now),
+                    replaced_at: Time(self.reconcile.now),
+                    works_until: Time(self.reconcile.now),
                     inactive_since: None,
                     last_used: None,
                 });
@@ -194,7 +198,7 @@ impl Keys<'_> {
                         self.replaced(id, *version, self.own());
                         // It was verified before.
                         let proven = rotates(step);
-                        self.status.verified_at = proven.then_some(Time(self.pass.now));
+                        self.status.verified_at = proven.then_some(Time(self.reconcile.now));
                     }
                     self.status.version = *version;
                     self.status.created_at = created_at.map(Time).or(self.status.created_at.take());
@@ -203,7 +207,7 @@ impl Keys<'_> {
                 (Action::Verify { .. }, _) if rotates(step) => {}
                 (Action::Verify { .. }, Outcome::Done(_)) => {
                     self.status.phase = Some(KeyPhase::Verified);
-                    self.status.verified_at = Some(Time(self.pass.now));
+                    self.status.verified_at = Some(Time(self.reconcile.now));
                 }
                 (Action::Verify { .. }, Outcome::Pending(_)) => self.status.phase = Some(KeyPhase::Propagating),
                 (Action::Verify { .. }, Outcome::Failed(problem)) if problem.is_permanent() => {
@@ -284,7 +288,7 @@ impl Keys<'_> {
         let known = Some(&key.id) == ours.access_key_id.as_ref()
             || ours.obsolete_keys.contains(&key.id)
             || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
-        let name = waiting_secret(desired, remembered, &observed.secret, self.pass.now);
+        let name = waiting_secret(desired, remembered, &observed.secret, self.reconcile.now);
         if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
             self.status.pending = Some(PendingKey { secret_name: name, access_key_id: Some(key.id.clone()) });
         }
@@ -343,7 +347,7 @@ impl Keys<'_> {
             _ => false,
         };
         if previous.inactive_since.is_none() && (deactivated || inactive) {
-            previous.inactive_since = Some(Time(self.pass.now));
+            previous.inactive_since = Some(Time(self.reconcile.now));
         }
         if let Reading::Set(used) = &observed.last_used
             && previous.last_used.as_ref().is_none_or(|known| is_news(known, used))
@@ -367,7 +371,7 @@ impl Keys<'_> {
         let unnoted = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.is_none());
         let several = blocked(Reason::ForeignAccessKeys);
         let looked = works || about_keys.peek().is_some() || several;
-        let over = several || self.pass.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
+        let over = several || self.reconcile.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
         if over
             && !unnoted
             && matches!(observed.keys, Reading::Set(_))
@@ -387,7 +391,7 @@ impl Keys<'_> {
         let rotation = &self.check.desired.rotation;
         status.next_rotation_at =
             status.access_key_id.as_ref().zip(created).and_then(|(id, created)| rotation.next(id, created)).map(Time);
-        let ended = status.revocation.as_ref().is_some_and(|revoked| self.pass.now >= revoked.ends_at.0);
+        let ended = status.revocation.as_ref().is_some_and(|revoked| self.reconcile.now >= revoked.ends_at.0);
         if ended && self.check.observed.denial == Reading::Unset {
             status.revocation = None;
         }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Checked;
 use super::capabilities::tried;
-use super::parts::Verdict;
+use super::verdict::Verdict;
 use crate::api::{CredentialsStatus, KeyPhase};
 use crate::execute::Outcome;
 use crate::observed::{KeyProof, Secret};

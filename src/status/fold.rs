@@ -10,12 +10,13 @@ use super::deletion::deletion_trouble;
 use super::denials::denials;
 use super::existing;
 use super::ineffective::ineffective_writes;
-use super::parts::{Verdict, verdict};
+use super::parts::verdict;
 use super::revocation;
 use super::rotation::rotation;
 use super::silence::{GRACE_SECONDS, silent};
+use super::verdict::Verdict;
 use super::written::written;
-use super::{Checked, Pass, Stage};
+use super::{Checked, Reconcile, Stage};
 use crate::api::{
     AdoptionStatus, BucketConnectionStatus, BucketStatus, Created, DriftDifference, DriftEntry, DriftStatus, JOURNAL_LENGTH,
     ManagementMode, PolicyStatus, REQUESTED_AT, ROTATE_AT, SignIn, UserStatus, VersioningStatus,
@@ -27,18 +28,18 @@ use crate::settings::bucket_policy::OUR_PREFIX;
 use crate::settings::{FieldDiff, Reading, SettingId};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
-/// Folds `pass` into the new status of the object.
-pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
-    let mut status = pass.object.status.clone().unwrap_or_default();
+/// Folds `reconcile` into the new status of the object.
+pub fn fold(reconcile: &Reconcile<'_>) -> BucketConnectionStatus {
+    let mut status = reconcile.object.status.clone().unwrap_or_default();
     // A suspended object is not read, so its requests wait.
-    if !matches!(pass.stage, Stage::Suspended) {
-        status.last_handled_reconcile_at = pass.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
+    if !matches!(reconcile.stage, Stage::Suspended) {
+        status.last_handled_reconcile_at = reconcile.object.request(REQUESTED_AT).or(status.last_handled_reconcile_at);
     }
-    status.last_checked_at = Some(Time(pass.now));
+    status.last_checked_at = Some(Time(reconcile.now));
     let seen = status.observed_generation.is_some();
-    status.observed_generation = pass.object.metadata.generation;
-    let mut fold = Fold { pass, status };
-    match &pass.stage {
+    status.observed_generation = reconcile.object.metadata.generation;
+    let mut fold = Fold { reconcile, status };
+    match &reconcile.stage {
         Stage::Suspended => fold.suspended(),
         Stage::Invalid(errors) => {
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -47,16 +48,16 @@ pub fn fold(pass: &Pass<'_>) -> BucketConnectionStatus {
         Stage::Refused(blocker) => fold.refused(blocker),
         Stage::Checked(check) => fold.checked(check),
         Stage::Deleting(plan, report) => fold.deleting(plan, report),
-        Stage::Revoking(cut) => revocation::revoked(&mut fold.status, pass, cut),
+        Stage::Revoking(cut) => revocation::revoked(&mut fold.status, reconcile, cut),
     }
-    if !matches!(pass.stage, Stage::Revoking(_)) {
-        revocation::unbegun(&mut fold.status, pass, seen);
+    if !matches!(reconcile.stage, Stage::Revoking(_)) {
+        revocation::unbegun(&mut fold.status, reconcile, seen);
     }
     fold.status
 }
 
 struct Fold<'a> {
-    pass: &'a Pass<'a>,
+    reconcile: &'a Reconcile<'a>,
     status: BucketConnectionStatus,
 }
 
@@ -64,8 +65,8 @@ impl Fold<'_> {
     fn set(&mut self, kind: ConditionType, value: impl Into<Option<bool>>, reason: Reason, message: &str) {
         set(
             &mut self.status.conditions,
-            self.pass.object.metadata.generation,
-            self.pass.now,
+            self.reconcile.object.metadata.generation,
+            self.reconcile.now,
             kind,
             value.into(),
             reason,
@@ -75,7 +76,7 @@ impl Fold<'_> {
 
     /// The status at the start of the reconcile.
     fn before(&self) -> BucketConnectionStatus {
-        self.pass.object.status.clone().unwrap_or_default()
+        self.reconcile.object.status.clone().unwrap_or_default()
     }
 
     /// Ready=False and Stalled=True for one cause, which `part` shows too.
@@ -92,7 +93,7 @@ impl Fold<'_> {
         let handled = self.status.last_handled_reconcile_at.as_ref();
         let rotated = self.status.memory.credentials.as_ref().and_then(|credentials| credentials.last_handled_rotate_at.as_ref());
         let waits = |annotation, handled: Option<&String>| {
-            let request = self.pass.object.request(annotation);
+            let request = self.reconcile.object.request(annotation);
             request.is_some() && request.as_ref() != handled
         };
         let requests = [("a reconcile", REQUESTED_AT, handled), ("another access key", ROTATE_AT, rotated)];
@@ -150,17 +151,17 @@ impl Fold<'_> {
         self.identities(check);
         let before = self.status.memory.credentials.take();
         self.status.memory.credentials = match check.desired.identity.user_provided() {
-            Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.pass.now)),
-            None => credentials::after(before, self.pass, check),
+            Some(secret) => Some(existing::credentials(before.unwrap_or_default(), secret, check, self.reconcile.now)),
+            None => credentials::after(before, self.reconcile, check),
         };
-        if let Some(verdict) = rotation(&self.status, self.pass, check) {
+        if let Some(verdict) = rotation(&self.status, self.reconcile, check) {
             self.set(ConditionType::RotationComplete, verdict.holds, verdict.reason, &verdict.message);
         }
         self.status.memory.access = access(self.status.memory.access.take(), check);
         self.status.memory.written = written(std::mem::take(&mut self.status.memory.written), check);
         self.versioning(check);
         self.drift(check);
-        self.status.ineffective_writes = ineffective_writes(check, self.pass.now);
+        self.status.ineffective_writes = ineffective_writes(check, self.reconcile.now);
         self.sum_up(&verdicts, denials(check.plan, check.report, Some(check)));
         let verified = verdicts.iter().find(|(part, _)| *part == ConditionType::Verified);
         if let Some((_, verdict)) = verified {
@@ -175,14 +176,14 @@ impl Fold<'_> {
     fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)], denied: Option<String>) {
         let before = self.before();
         let told = |(part, verdict): &(ConditionType, Verdict)| {
-            let silent = silent(self.pass.object, *part, verdict, self.pass.now);
+            let silent = silent(self.reconcile.object, *part, verdict, self.reconcile.now);
             (*part, silent.unwrap_or_else(|| verdict.clone()))
         };
         let verdicts: &[_] = &verdicts.iter().map(told).collect::<Vec<_>>();
         let troubled_since = condition(&before, ConditionType::Reconciling)
             .filter(|condition| condition.status == "True")
-            .map_or(self.pass.now, |condition| condition.last_transition_time.0);
-        let patience = self.pass.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
+            .map_or(self.reconcile.now, |condition| condition.last_transition_time.0);
+        let patience = self.reconcile.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
         // A part that waits for another explains less than that other part.
         let observed = |reason: &str| reason == Reason::Observed.to_string();
         let unsure = || {
@@ -241,9 +242,9 @@ impl Fold<'_> {
             None => {
                 let arn = self.status.memory.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
                 let bucket = arn.rsplit(':').next().unwrap_or_default();
-                let part = self.pass.object.spec.bucket.prefix.as_deref().unwrap_or_default();
+                let part = self.reconcile.object.spec.bucket.prefix.as_deref().unwrap_or_default();
                 let verified = condition(&self.status, ConditionType::Verified);
-                let existing = self.pass.object.spec.existing_secret();
+                let existing = self.reconcile.object.spec.existing_secret();
                 let key = existing.map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"));
                 let (reason, message) = if verified.is_some_and(|verified| verified.reason == Reason::InSync.to_string()) {
                     (Reason::Connected, format!("{key} works on s3://{bucket}/{part}"))
@@ -326,11 +327,11 @@ impl Fold<'_> {
     /// Whether the bucket has versions, as read now or before.
     fn versioning(&mut self, check: &Checked<'_>) {
         let memory = &mut self.status.memory;
-        let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.pass.now) });
+        let found = check.observed.versioned().map(|versioned| VersioningStatus { versioned, read_at: Time(self.reconcile.now) });
         // If nothing is verified, versioning is read in each reconcile; an unchanged value is not news.
         let stands = |known: &VersioningStatus| {
             let same = found.as_ref().is_none_or(|found| found.versioned == known.versioned);
-            same && (found.is_none() || is_fresh(known, self.pass.now))
+            same && (found.is_none() || is_fresh(known, self.reconcile.now))
         };
         let known = memory.versioning.take().filter(stands);
         memory.versioning = known.or(found).filter(|_| check.desired.versioned.is_some());
@@ -383,9 +384,9 @@ impl Fold<'_> {
         if !found.is_empty() {
             let drift = self.status.drift.get_or_insert_default();
             drift.count = drift.count.saturating_add(i64::try_from(found.len()).unwrap_or(i64::MAX));
-            drift.last_detected_at = Some(Time(self.pass.now));
+            drift.last_detected_at = Some(Time(self.reconcile.now));
             let entry = |diff: &&crate::settings::FieldDiff| {
-                DriftEntry::repaired(&diff.path, diff.live.as_ref(), diff.desired.as_ref(), self.pass.now)
+                DriftEntry::reverted(&diff.path, diff.live.as_ref(), diff.desired.as_ref(), self.reconcile.now)
             };
             let journal: Vec<_> = found.iter().map(entry).chain(drift.journal.drain(..)).take(JOURNAL_LENGTH).collect();
             drift.journal = journal;
@@ -402,7 +403,7 @@ impl Fold<'_> {
             self.set(ConditionType::DriftDetected, false, Reason::NoDrift, "nothing differs from the spec");
         } else {
             let message = format!("drift, not reverted yet: {}", paths.join(", "));
-            self.set(ConditionType::DriftDetected, true, Reason::NotRepaired, &message);
+            self.set(ConditionType::DriftDetected, true, Reason::NotReverted, &message);
         }
     }
 

@@ -20,6 +20,7 @@ mod record;
 mod revocation;
 mod rotation;
 mod silence;
+mod verdict;
 mod written;
 
 pub use account::{Finding, fold_account};
@@ -28,10 +29,10 @@ pub use deletion::deletion_trouble;
 pub use fold::fold;
 pub use intent::intend;
 pub use notes::{Note, notes};
-pub use parts::Verdict;
 pub use record::record;
 pub use revocation::pending as pending_revocation;
 pub use rotation::{due, rotates};
+pub use verdict::Verdict;
 
 use jiff::Timestamp;
 
@@ -46,7 +47,7 @@ use crate::vocabulary::conditions::{ConditionType, Reason};
 pub const HEARTBEAT_SECONDS: i64 = 3_600;
 
 /// One reconcile of one object, up to the point that it reached.
-pub struct Pass<'a> {
+pub struct Reconcile<'a> {
     /// The object, with the status at the start of the reconcile.
     pub object: &'a BucketConnection,
     /// The end of the reconcile.

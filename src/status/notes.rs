@@ -60,11 +60,11 @@ pub fn notes(
 ) -> Vec<Note> {
     let mut notes = Vec::new();
     if let Some((desired, plan, report)) = done {
-        let repaired = report.done().filter(|step| step.drift).flat_map(|step| &step.diffs);
-        let repaired: Vec<_> = repaired.map(|diff| diff.path.as_str()).collect();
-        if !repaired.is_empty() {
-            let text = format!("reverted drift: {}", repaired.join(", "));
-            notes.push(Note { warning: true, reason: Reason::Repaired, text });
+        let reverted = report.done().filter(|step| step.drift).flat_map(|step| &step.diffs);
+        let reverted: Vec<_> = reverted.map(|diff| diff.path.as_str()).collect();
+        if !reverted.is_empty() {
+            let text = format!("reverted drift: {}", reverted.join(", "));
+            notes.push(Note { warning: true, reason: Reason::Reverted, text });
         }
         notes.extend(report.steps.iter().filter_map(|executed| about_key(plan, executed, desired)));
     }

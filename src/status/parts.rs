@@ -3,6 +3,7 @@
 use super::Checked;
 use super::capabilities::{tried, why};
 use super::existing;
+use super::verdict::Verdict;
 use crate::api::{ManagementMode, PolicyType};
 use crate::desired::Proof;
 use crate::execute::{Executed, Outcome};
@@ -10,50 +11,7 @@ use crate::observed::{Access, Bucket, Held, KeyProof};
 use crate::plan::{Action, Step};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason};
-use crate::vocabulary::problem::{Class, DENIERS, Problem};
-
-/// What a reconcile says about a part.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// True, False, or unknown.
-    pub holds: Option<bool>,
-    /// The cause.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-    /// Only a person can fix it.
-    pub stalled: bool,
-    /// The read failed transiently: nothing new is known about the part.
-    pub transient: bool,
-}
-
-impl Verdict {
-    pub(super) fn holds(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: Some(true), reason, message: message.into(), stalled: false, transient: false }
-    }
-
-    pub(super) fn unknown(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: None, reason, message: message.into(), stalled: false, transient: false }
-    }
-
-    /// A step that was not done: the part is known to differ.
-    fn of_problem(step: &Step, problem: &Problem, check: &Checked<'_>) -> Self {
-        let what = crate::render::summary(step, check.desired);
-        let (reason, text) = problem.describe(&check.desired.place());
-        let hint = match &step.action {
-            Action::WriteSetting(write) => write.hint(problem),
-            _ => None,
-        };
-        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        Self {
-            holds: Some(false),
-            reason,
-            message: format!("{what}: {text}{hint}"),
-            stalled: problem.is_permanent(),
-            transient: false,
-        }
-    }
-}
+use crate::vocabulary::problem::{Class, DENIERS};
 
 /// What the reconcile says about `part`.
 pub(super) fn verdict(check: &Checked<'_>, part: ConditionType) -> Verdict {

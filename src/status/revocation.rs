@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 
 use super::conditions::set;
-use super::{CutOff, Pass};
+use super::{CutOff, Reconcile};
 use crate::api::{BucketConnection, BucketConnectionStatus, REVOKE_AT};
 use crate::plan::{Action, revocation};
 use crate::vocabulary::conditions::{ConditionType, Reason};
@@ -39,10 +39,10 @@ fn open(cut: &CutOff<'_>) -> Option<(Reason, String, bool)> {
 }
 
 /// Folds a revocation into `status`: its own condition, `Ready`, and the recorded state of the keys.
-pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut: &CutOff<'_>) {
-    let generation = pass.object.metadata.generation;
+pub(super) fn revoked(status: &mut BucketConnectionStatus, reconcile: &Reconcile<'_>, cut: &CutOff<'_>) {
+    let generation = reconcile.object.metadata.generation;
     let mut tell = |kind, value, reason, text: &str| {
-        set(&mut status.conditions, generation, pass.now, kind, Some(value), reason, text);
+        set(&mut status.conditions, generation, reconcile.now, kind, Some(value), reason, text);
     };
     if let Some((reason, message, person)) = open(cut) {
         tell(KIND, false, reason, &message);
@@ -67,10 +67,10 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, pass: &Pass<'_>, cut:
     }
     if super::condition(status, ConditionType::RotationComplete).is_some() {
         let text = "no key is being replaced";
-        set(&mut status.conditions, generation, pass.now, ConditionType::RotationComplete, Some(true), Reason::InSync, text);
+        set(&mut status.conditions, generation, reconcile.now, ConditionType::RotationComplete, Some(true), Reason::InSync, text);
     }
     let credentials = status.memory.credentials.get_or_insert_default();
-    credentials.last_handled_revoke_at = pass.object.annotations().get(REVOKE_AT).cloned();
+    credentials.last_handled_revoke_at = reconcile.object.annotations().get(REVOKE_AT).cloned();
     let before = cut.plan.steps.iter().find_map(|step| match step.action {
         Action::DenyAllAccess { sessions_before } => sessions_before,
         _ => None,
@@ -97,14 +97,14 @@ fn deleted(step: &crate::plan::Step) -> Option<String> {
 }
 
 /// Reports why a requested revocation could not begin. Called if a reconcile ended without a revocation.
-pub(super) fn unbegun(status: &mut BucketConnectionStatus, pass: &Pass<'_>, seen: bool) {
-    if pending(pass.object, status).is_none() || !seen {
+pub(super) fn unbegun(status: &mut BucketConnectionStatus, reconcile: &Reconcile<'_>, seen: bool) {
+    if pending(reconcile.object, status).is_none() || !seen {
         return;
     }
-    let (generation, now) = (pass.object.metadata.generation, pass.now);
+    let (generation, now) = (reconcile.object.metadata.generation, reconcile.now);
     let mut tell =
         |kind, value, reason, text: &str| set(&mut status.conditions, generation, now, kind, Some(value), reason, text);
-    if pass.object.spec.existing_secret().is_some() {
+    if reconcile.object.spec.existing_secret().is_some() {
         let text = "credentials.source is Existing: this operator did not issue the key and cannot revoke it; revoke it where it was issued";
         return tell(KIND, false, Reason::RevocationBlocked, text);
     }

@@ -3,15 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::credentials::LATE_SECONDS;
-use super::parts::{Verdict, undone_step};
-use super::{Checked, Pass};
+use super::parts::undone_step;
+use super::verdict::Verdict;
+use super::{Checked, Reconcile};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, PreviousKey, ROTATE_AT};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Class;
 
 /// The rotation in the status, if there is anything to report.
-pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Option<Verdict> {
+pub(super) fn rotation(status: &BucketConnectionStatus, reconcile: &Reconcile<'_>, check: &Checked<'_>) -> Option<Verdict> {
     const PART: ConditionType = ConditionType::RotationComplete;
     let credentials = status.memory.credentials.as_ref()?;
     let told = |reason, message: String| Verdict { holds: Some(false), reason, message, stalled: false, transient: false };
@@ -25,7 +26,7 @@ pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: 
         return Some(told(Reason::Rotating, "the pending access key is being issued and verified".to_owned()));
     }
     if let Some(previous) = &credentials.previous {
-        return Some(told_of(previous, credentials, pass, check));
+        return Some(told_of(previous, credentials, reconcile, check));
     }
     let known = super::condition(status, PART).is_some();
     (known || check.desired.rotation.interval.is_some()).then(|| {
@@ -35,10 +36,10 @@ pub(super) fn rotation(status: &BucketConnectionStatus, pass: &Pass<'_>, check: 
     })
 }
 
-fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<'_>, check: &Checked<'_>) -> Verdict {
+fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, reconcile: &Reconcile<'_>, check: &Checked<'_>) -> Verdict {
     let id = &previous.access_key_id;
     let by = previous.used_since().map(|used| format!("used by {} in {} since it was replaced", used.service, used.region));
-    let over = pass.now >= previous.works_until.0;
+    let over = reconcile.now >= previous.works_until.0;
     let known = check.remembered.credentials.previous.as_ref();
     let active = match &check.observed.keys {
         // Not a key that only this reconcile deactivated.
@@ -67,7 +68,7 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, pass: &Pass<
             (Reason::Overlapping, format!("the previous access key {id} {state}{by}"))
         }
     };
-    let request = pass.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
+    let request = reconcile.object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ROTATE_AT));
     if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
         message += "; another rotation was requested, and waits for it";
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::find;
-use super::parts::Verdict;
+use super::verdict::Verdict;
 use crate::api::BucketConnection;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 

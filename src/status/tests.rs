@@ -6,7 +6,7 @@ use super::*;
 use crate::api::{
     AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, IneffectiveWrite, REQUESTED_AT, ROTATE_AT,
 };
-use crate::desired::{Account, SpecError, Terms, resolve};
+use crate::desired::{Account, Grant, SpecError, resolve};
 use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
@@ -28,7 +28,7 @@ fn object() -> BucketConnection {
 }
 
 fn folded(object: &BucketConnection, seconds: i64, stage: Stage<'_>) -> BucketConnectionStatus {
-    fold(&Pass { object, now: at(seconds), stage })
+    fold(&Reconcile { object, now: at(seconds), stage })
 }
 
 fn told(status: &BucketConnectionStatus, kind: ConditionType) -> (String, String) {
@@ -44,7 +44,7 @@ fn checked(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>) -> B
 /// The same, with observed state.
 fn seen(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>, observed: &Observed) -> BucketConnectionStatus {
     let account = Account { id: "123456789012".into(), partition: "aws".into() };
-    let desired = resolve(object, "cluster", &account, &Terms::default()).unwrap();
+    let desired = resolve(object, "cluster", &account, &Grant::default()).unwrap();
     let (remembered, report) = (Remembered::of(object), Report::default());
     let plan = Plan { blockers, ..Plan::default() };
     folded(

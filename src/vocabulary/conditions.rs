@@ -63,9 +63,9 @@ pub enum Reason {
     /// The operator found no drift.
     NoDrift,
     /// The operator found drift and reverted it.
-    Repaired,
+    Reverted,
     /// The operator found drift and could not revert it yet.
-    NotRepaired,
+    NotReverted,
     /// No action required.
     NotStalled,
     /// Nothing is in progress.

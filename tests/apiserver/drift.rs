@@ -27,9 +27,9 @@ async fn connected(name: &str, spec: Value) -> Harness {
 }
 
 /// After someone else's change: one reconcile reverts it, and a further one writes nothing anywhere.
-async fn repaired(harness: &Harness, what: &str, path: &str) {
+async fn reverted(harness: &Harness, what: &str, path: &str) {
     let before = drift_count(&harness.get("c").await);
-    let events = harness.events("c").await.into_iter().filter(|(_, reason, _)| reason == "Repaired").count();
+    let events = harness.events("c").await.into_iter().filter(|(_, reason, _)| reason == "Reverted").count();
     let object = harness.check("c").await;
     assert_eq!(told(&object, "Ready").0, "True", "{what}: {:?}", told(&object, "Ready"));
     assert!(drift_count(&object) > before, "{what}: not counted");
@@ -46,7 +46,7 @@ async fn repaired(harness: &Harness, what: &str, path: &str) {
     assert_eq!(writes(&harness.proxy.take()), [""; 0], "{what}: a further check writes");
     assert_eq!(harness.api_writes()[api..], ["patch bucketconnections/status"], "{what}: only the request is answered");
     assert_eq!(object.status.unwrap().drift.unwrap().journal, journal, "{what}");
-    let now: Vec<_> = harness.events("c").await.into_iter().filter(|(_, reason, _)| reason == "Repaired").collect();
+    let now: Vec<_> = harness.events("c").await.into_iter().filter(|(_, reason, _)| reason == "Reverted").collect();
     assert_eq!(now.len(), events + 1, "{what}: one Event: {now:?}");
     assert!(now[events].2.contains(path), "{what}: {now:?}");
 }
@@ -56,21 +56,21 @@ async fn settings_of_the_bucket() {
     let harness = connected("settings", json!({})).await;
     let s3 = harness.s3();
     s3.delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "CORS deleted", "cors.rules[0]").await;
+    reverted(&harness, "CORS deleted", "cors.rules[0]").await;
 
     let rule = CorsRule::builder().allowed_methods("GET").allowed_origins("*").build().unwrap();
     let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
     s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
-    repaired(&harness, "CORS edited", "cors.rules[0].allowedOrigins").await;
+    reverted(&harness, "CORS edited", "cors.rules[0].allowedOrigins").await;
 
     let kms = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).build().unwrap();
     let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(kms).build();
     let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().unwrap();
     s3.put_bucket_encryption().bucket(BUCKET).server_side_encryption_configuration(encryption).send().await.unwrap();
-    repaired(&harness, "encryption edited", "bucket.encryption.type").await;
+    reverted(&harness, "encryption edited", "bucket.encryption.type").await;
 
     s3.delete_public_access_block().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "public access block deleted", "bucket.publicAccessBlock").await;
+    reverted(&harness, "public access block deleted", "bucket.publicAccessBlock").await;
 
     let open = PublicAccessBlockConfiguration::builder()
         .block_public_acls(true)
@@ -78,12 +78,12 @@ async fn settings_of_the_bucket() {
         .block_public_policy(true)
         .build();
     s3.put_public_access_block().bucket(BUCKET).public_access_block_configuration(open).send().await.unwrap();
-    repaired(&harness, "public access block edited", "bucket.publicAccessBlock.restrictPublicBuckets").await;
+    reverted(&harness, "public access block edited", "bucket.publicAccessBlock.restrictPublicBuckets").await;
 
     s3.delete_bucket_tagging().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "tags deleted", "bucket.tags[team]").await;
+    reverted(&harness, "tags deleted", "bucket.tags[team]").await;
     let events = harness.events("c").await;
-    let repairs: Vec<_> = events.iter().filter(|(_, reason, _)| reason == "Repaired").collect();
+    let repairs: Vec<_> = events.iter().filter(|(_, reason, _)| reason == "Reverted").collect();
     assert!(repairs.iter().all(|(kind, _, note)| kind == "Warning" && note.starts_with("reverted drift: ")), "{repairs:?}");
 }
 
@@ -93,7 +93,7 @@ async fn foreign_tags_stay() {
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
     let tags = Tagging::builder().tag_set(tag("foreign", "stays")).tag_set(tag("team", "wrong")).build().unwrap();
     harness.s3().put_bucket_tagging().bucket(BUCKET).tagging(tags).send().await.unwrap();
-    repaired(&harness, "tags replaced", "bucket.tags[team]").await;
+    reverted(&harness, "tags replaced", "bucket.tags[team]").await;
     let tags = harness.s3().get_bucket_tagging().bucket(BUCKET).send().await.unwrap();
     let value = |key: &str| tags.tag_set().iter().find(|tag| tag.key() == key).map(|tag| tag.value().to_owned());
     assert_eq!((value("foreign").as_deref(), value("team").as_deref()), (Some("stays"), Some("a")));
@@ -101,7 +101,7 @@ async fn foreign_tags_stay() {
     let iam_tag = aws_sdk_iam::types::Tag::builder().key("foreign").value("stays").build().unwrap();
     harness.iam().tag_user().user_name("drifter").tags(iam_tag).send().await.unwrap();
     harness.iam().untag_user().user_name("drifter").tag_keys("team").tag_keys("bucketconnection.dev/owner").send().await.unwrap();
-    repaired(&harness, "user untagged", "user.tags[team]").await;
+    reverted(&harness, "user untagged", "user.tags[team]").await;
     let user = harness.iam().get_user().user_name("drifter").send().await.unwrap().user.unwrap();
     assert_eq!(user.tags().len(), 8);
 }
@@ -113,9 +113,9 @@ async fn an_inline_policy() {
     let put = iam.put_user_policy().user_name("drifter").policy_name("bucketconnection");
     let wide = json!({ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": "s3:*", "Resource": "*" } });
     put.policy_document(wide.to_string()).send().await.unwrap();
-    repaired(&harness, "policy edited", "policy.statements[0].action").await;
+    reverted(&harness, "policy edited", "policy.statements[0].action").await;
     iam.delete_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
-    repaired(&harness, "policy deleted", "policy").await;
+    reverted(&harness, "policy deleted", "policy").await;
 
     // The same in another form is no difference.
     let live = iam.get_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
@@ -146,7 +146,7 @@ async fn a_managed_policy() {
     for _ in 0..3 {
         let version = iam.create_policy_version().policy_arn(arn).policy_document(&wide);
         version.set_as_default(true).send().await.unwrap();
-        repaired(&harness, "new default version", "policy.statements[0].action").await;
+        reverted(&harness, "new default version", "policy.statements[0].action").await;
         let versions = iam.list_policy_versions().policy_arn(arn).send().await.unwrap();
         if versions.versions().len() == 5 {
             let oldest = versions.versions().iter().find(|version| !version.is_default_version).unwrap();
@@ -160,11 +160,11 @@ async fn a_managed_policy() {
     let switched = iam.get_policy().policy_arn(arn).send().await.unwrap().policy.unwrap().default_version_id.unwrap();
     let document = iam.get_policy_version().policy_arn(arn).version_id(switched).send().await.unwrap().policy_version.unwrap();
     if document.document().unwrap().contains("s3%3A%2A") {
-        repaired(&harness, "another version made default", "policy.statements[0].action").await;
+        reverted(&harness, "another version made default", "policy.statements[0].action").await;
     }
 
     iam.detach_user_policy().user_name("drifter").policy_arn(arn).send().await.unwrap();
-    repaired(&harness, "policy detached", "policy.attachment").await;
+    reverted(&harness, "policy detached", "policy.attachment").await;
 
     iam.detach_user_policy().user_name("drifter").policy_arn(arn).send().await.unwrap();
     for version in iam.list_policy_versions().policy_arn(arn).send().await.unwrap().versions() {
@@ -173,7 +173,7 @@ async fn a_managed_policy() {
         }
     }
     iam.delete_policy().policy_arn(arn).send().await.unwrap();
-    repaired(&harness, "policy deleted", "policy").await;
+    reverted(&harness, "policy deleted", "policy").await;
 }
 
 #[tokio::test]
@@ -184,11 +184,11 @@ async fn the_key_the_user_and_the_bucket() {
     let first = key().await;
     let inactive = aws_sdk_iam::types::StatusType::Inactive;
     iam.update_access_key().user_name("drifter").access_key_id(&first).status(inactive).send().await.unwrap();
-    repaired(&harness, "key inactive", "accessKey").await;
+    reverted(&harness, "key inactive", "accessKey").await;
     assert_eq!(harness.keys("drifter").await, std::slice::from_ref(&first), "the key itself is kept");
 
     iam.delete_access_key().user_name("drifter").access_key_id(&first).send().await.unwrap();
-    repaired(&harness, "key deleted", "accessKey").await;
+    reverted(&harness, "key deleted", "accessKey").await;
     let second = key().await;
     assert_ne!(first, second);
     assert_eq!(harness.secret("c-s3").await["AWS_ACCESS_KEY_ID"], second);
@@ -196,11 +196,11 @@ async fn the_key_the_user_and_the_bucket() {
     iam.delete_access_key().user_name("drifter").access_key_id(&second).send().await.unwrap();
     iam.delete_user_policy().user_name("drifter").policy_name("bucketconnection").send().await.unwrap();
     iam.delete_user().user_name("drifter").send().await.unwrap();
-    repaired(&harness, "user deleted", "user").await;
+    reverted(&harness, "user deleted", "user").await;
     assert_eq!(harness.secret("c-s3").await["AWS_ACCESS_KEY_ID"], key().await);
 
     harness.s3().delete_bucket().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "bucket deleted", "bucket").await;
+    reverted(&harness, "bucket deleted", "bucket").await;
     assert_eq!(harness.s3().get_bucket_cors().bucket(BUCKET).send().await.unwrap().cors_rules().len(), 1);
 }
 
@@ -216,22 +216,22 @@ async fn the_secret() {
     let first = harness.keys("drifter").await;
 
     edit(json!({ "stringData": { "BUCKET": "another" } })).await;
-    repaired(&harness, "open field edited", "secret[BUCKET]").await;
+    reverted(&harness, "open field edited", "secret[BUCKET]").await;
     edit(json!({ "data": { "AWS_REGION": null } })).await;
-    repaired(&harness, "open field removed", "secret[AWS_REGION]").await;
+    reverted(&harness, "open field removed", "secret[AWS_REGION]").await;
     edit(json!({ "data": { "AWS_SECRET_ACCESS_KEY": null } })).await;
-    repaired(&harness, "secret field removed", "secret[AWS_SECRET_ACCESS_KEY]").await;
+    reverted(&harness, "secret field removed", "secret[AWS_SECRET_ACCESS_KEY]").await;
     edit(json!({ "stringData": { "AWS_ACCESS_KEY_ID": "AKIANOSUCHKEY", "AWS_SECRET_ACCESS_KEY": "wrong" } })).await;
-    repaired(&harness, "both fields edited", "secret[AWS_ACCESS_KEY_ID]").await;
+    reverted(&harness, "both fields edited", "secret[AWS_ACCESS_KEY_ID]").await;
     assert_eq!(harness.keys("drifter").await, first, "the credentials file still had the key: none was issued");
 
     edit(json!({ "stringData": { "AWS_SECRET_ACCESS_KEY": "wrong", "credentials": "wrong" } })).await;
-    repaired(&harness, "the secret part is lost", "secret[AWS_SECRET_ACCESS_KEY]").await;
+    reverted(&harness, "the secret part is lost", "secret[AWS_SECRET_ACCESS_KEY]").await;
     let second = harness.keys("drifter").await;
     assert!(second.len() == 1 && second != first, "one key, and a new one: {first:?} {second:?}");
 
     harness.secrets().delete("c-s3", &Default::default()).await.unwrap();
-    repaired(&harness, "Secret deleted", "secret(c-s3)").await;
+    reverted(&harness, "Secret deleted", "secret(c-s3)").await;
     let third = harness.keys("drifter").await;
     assert!(third.len() == 1 && third != second, "{second:?} {third:?}");
     assert_eq!(harness.secret("c-s3").await["AWS_ACCESS_KEY_ID"], third[0]);
@@ -239,7 +239,7 @@ async fn the_secret() {
     // A foreign field of the Secret stays, and so do foreign labels.
     edit(json!({ "stringData": { "theirs": "stays" }, "metadata": { "labels": { "theirs": "stays" } } })).await;
     edit(json!({ "data": { "PREFIX": null } })).await;
-    repaired(&harness, "field removed next to a foreign one", "secret[PREFIX]").await;
+    reverted(&harness, "field removed next to a foreign one", "secret[PREFIX]").await;
     assert_eq!(harness.secret("c-s3").await["theirs"], "stays");
     let secret = harness.secrets().get("c-s3").await.unwrap();
     assert_eq!(secret.metadata.labels.unwrap()["theirs"], "stays");
@@ -257,7 +257,7 @@ async fn the_platforms_parts_stay() {
     let put = harness.s3().put_bucket_notification_configuration().bucket(BUCKET).notification_configuration(configuration);
     put.skip_destination_validation(true).send().await.unwrap();
     harness.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "CORS deleted", "cors.rules[0]").await;
+    reverted(&harness, "CORS deleted", "cors.rules[0]").await;
     let live = harness.s3().get_bucket_notification_configuration().bucket(BUCKET).send().await.unwrap();
     assert_eq!(live.queue_configurations().len(), 1);
 }

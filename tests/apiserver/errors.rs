@@ -33,7 +33,7 @@ async fn a_denied_call_names_the_missing_permission() {
     assert!(message.contains("allow the operator s3:PutBucketCORS"), "{message}");
     assert_eq!(
         told(&object, "DriftDetected"),
-        ("True".into(), "NotRepaired".into(), "drift, not reverted yet: cors.rules[0]".into())
+        ("True".into(), "NotReverted".into(), "drift, not reverted yet: cors.rules[0]".into())
     );
     assert_eq!(told(&object, "BucketReady").0, "True", "the other parts hold");
     assert_eq!(drift_count(&object), 0);

@@ -15,7 +15,7 @@ async fn the_interval_of_an_object() {
     harness.apply(&harness.connection(BUCKET, json!({ "preset": "IlluminaICA", "resyncInterval": "10s" }))).await;
     harness.ready("c").await;
     harness.s3().delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
-    harness.until("c", "repaired drift", |object| crate::support::harness::drift_count(object) == 1).await;
+    harness.until("c", "reverted drift", |object| crate::support::harness::drift_count(object) == 1).await;
     harness.ready("c").await;
 
     // Two further reconciles that no one requested: not one write, to AWS or to the API server.

@@ -44,7 +44,7 @@ async fn policy(harness: &Harness) -> String {
 }
 
 /// The next reconcile changes only this, and the one after it nothing.
-async fn repaired(harness: &Harness, action: &str, path: &str) {
+async fn reverted(harness: &Harness, action: &str, path: &str) {
     harness.proxy.take();
     let object = harness.check("c").await;
     assert_eq!(told(&object, "Ready").0, "True", "{:?}", told(&object, "Ready"));
@@ -84,11 +84,11 @@ async fn all_of_them() {
         .rule(sdk::ObjectLockRule::builder().default_retention(retention).build())
         .build();
     s3.put_object_lock_configuration().bucket(BUCKET).object_lock_configuration(lock).send().await.unwrap();
-    repaired(&harness, "s3:PutBucketObjectLockConfiguration", "bucket.objectLock.days").await;
+    reverted(&harness, "s3:PutBucketObjectLockConfiguration", "bucket.objectLock.days").await;
 
     let accelerate = sdk::AccelerateConfiguration::builder().status(sdk::BucketAccelerateStatus::Enabled).build();
     s3.put_bucket_accelerate_configuration().bucket(BUCKET).accelerate_configuration(accelerate).send().await.unwrap();
-    repaired(&harness, "s3:PutAccelerateConfiguration", "bucket.acceleration").await;
+    reverted(&harness, "s3:PutAccelerateConfiguration", "bucket.acceleration").await;
 
     s3.put_bucket_logging()
         .bucket(BUCKET)
@@ -96,13 +96,13 @@ async fn all_of_them() {
         .send()
         .await
         .unwrap();
-    repaired(&harness, "s3:PutBucketLogging", "bucket.logging").await;
+    reverted(&harness, "s3:PutBucketLogging", "bucket.logging").await;
 
     s3.delete_bucket_lifecycle().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
+    reverted(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
 
     s3.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();
-    repaired(&harness, "s3:PutBucketPolicy", "bucket.tls.minimumVersion").await;
+    reverted(&harness, "s3:PutBucketPolicy", "bucket.tls.minimumVersion").await;
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn foreign_parts_stay() {
         .send()
         .await
         .unwrap();
-    repaired(&harness, "s3:PutBucketVersioning", "bucket.versioning").await;
+    reverted(&harness, "s3:PutBucketVersioning", "bucket.versioning").await;
 
     // Others add foreign parts, and break managed ones.
     let mut statements: Vec<Value> =
@@ -131,7 +131,7 @@ async fn foreign_parts_stay() {
     let ours: Vec<_> = statements.iter().map(Value::to_string).collect();
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{FOREIGN},{}]}}"#, ours.join(","));
     s3.put_bucket_policy().bucket(BUCKET).policy(text).send().await.unwrap();
-    repaired(&harness, "s3:PutBucketPolicy", "bucket.policyStatements[Guard]").await;
+    reverted(&harness, "s3:PutBucketPolicy", "bucket.policyStatements[Guard]").await;
     assert!(policy(&harness).await.contains(FOREIGN), "{}", policy(&harness).await);
 
     let rules = s3.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await.unwrap().rules.unwrap();
@@ -150,7 +150,7 @@ async fn foreign_parts_stay() {
     let size = sdk::TransitionDefaultMinimumObjectSize::VariesByStorageClass;
     let call = s3.put_bucket_lifecycle_configuration().bucket(BUCKET).lifecycle_configuration(all);
     call.transition_default_minimum_object_size(size.clone()).send().await.unwrap();
-    repaired(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
+    reverted(&harness, "s3:PutLifecycleConfiguration", "bucket.lifecycle.rules[versions]").await;
 
     let queue = sdk::QueueConfiguration::builder()
         .id("theirs")

@@ -1,6 +1,6 @@
 //! IAM and STS: users, policies, keys, sign-in.
 
-use bucketconnection::desired::{Account, Desired, Terms, resolve};
+use bucketconnection::desired::{Account, Desired, Grant, resolve};
 use bucketconnection::fence::Fence;
 use bucketconnection::vocabulary::problem::Class;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn desired(policy: Value) -> Desired {
         &serde_json::from_value(object).unwrap(),
         "cluster",
         &Account { id: "123456789012".into(), partition: "aws".into() },
-        &Terms::default(),
+        &Grant::default(),
     )
     .unwrap()
 }

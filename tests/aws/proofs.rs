@@ -16,7 +16,7 @@ const LISTED: &str = "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult
 async fn tried(proofs: &[Proof], answers: Vec<Answer>) -> (Vec<String>, Vec<(Proof, Option<Class>)>) {
     let script = Script::new(answers);
     let mut desired = desired(json!({ "verification": { "objects": true } }));
-    (desired.proofs.first, desired.proofs.further) = (Vec::new(), proofs.to_vec());
+    (desired.proofs.required, desired.proofs.optional) = (Vec::new(), proofs.to_vec());
     let key = KeyPair { id: "AKIAISSUED".into(), secret: Sensitive::new("secret".into()) };
     let tried = script.aws.verify(&desired, &key, false).await.unwrap();
     let found = tried.into_iter().map(|tried| (tried.proof, tried.problem.map(|problem| problem.class))).collect();

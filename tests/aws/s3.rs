@@ -1,6 +1,6 @@
 //! S3: the bucket and its settings.
 
-use bucketconnection::desired::{Account, Desired, Terms, resolve};
+use bucketconnection::desired::{Account, Desired, Grant, resolve};
 use bucketconnection::observed::{Bucket, Contents};
 use bucketconnection::settings::cors::CorsRule;
 use bucketconnection::settings::encryption::EncryptionRule;
@@ -25,7 +25,7 @@ pub(crate) fn desired(spec: Value) -> Desired {
         &serde_json::from_value(object).unwrap(),
         "cluster",
         &Account { id: ACCOUNT.into(), partition: "aws".into() },
-        &Terms::default(),
+        &Grant::default(),
     )
     .unwrap()
 }

@@ -3,7 +3,7 @@
 use bucketconnection::settings::bucket_policy::PolicyText;
 use bucketconnection::settings::intelligent_tiering::TieringWrite;
 use bucketconnection::settings::lifecycle::{Form, LifecycleRule, Rules, StoredRule};
-use bucketconnection::settings::logging::{Grant, KeyFormat, LiveLogging};
+use bucketconnection::settings::logging::{KeyFormat, LiveLogging, Grant};
 use bucketconnection::settings::object_lock::Retention;
 use bucketconnection::settings::{self, Example, Live, Reading, SettingId, Unset, Write};
 use bucketconnection::vocabulary::problem::Problem;
@@ -71,7 +71,7 @@ async fn every_setting_is_written_and_read_back() {
 /// The value of the only setting that was read.
 fn told(live: &Live) -> String {
     let live = serde_json::to_value(live).unwrap();
-    let mut read = live.as_object().unwrap().values().filter(|reading| **reading != "NotLooked");
+    let mut read = live.as_object().unwrap().values().filter(|reading| **reading != "NotRead");
     let one = read.next().unwrap();
     assert!(read.next().is_none());
     one.as_str().map_or_else(|| one.to_string(), str::to_owned)

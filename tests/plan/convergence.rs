@@ -79,7 +79,7 @@ enum Event {
     /// Someone requests a rotation or a revocation.
     Ask(&'static str),
     /// A reconcile; the numbered step fails, its answer is lost, or neither.
-    Pass(Option<(usize, bool)>),
+    Reconcile(Option<(usize, bool)>),
     /// A reconcile that is killed after so many steps.
     Killed(usize),
     /// The cluster is rebuilt: object, status and Secrets are lost, and the same YAML is applied. Or only the status is
@@ -94,7 +94,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop_oneof![2 => Just(ROTATE_AT), 1 => Just(REVOKE_AT)].prop_map(Event::Ask),
         1 => (0..8_usize).prop_map(Event::Killed),
         1 => any::<bool>().prop_map(Event::Forget),
-        3 => prop_oneof![2 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Pass),
+        3 => prop_oneof![2 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Reconcile),
     ]
 }
 
@@ -192,10 +192,10 @@ proptest! {
                         world.access.clear();
                     }
                 }
-                Event::Killed(steps) => world.killed_pass(&mut object, steps),
-                Event::Pass(fault) => {
+                Event::Killed(steps) => world.killed_reconcile(&mut object, steps),
+                Event::Reconcile(fault) => {
                     let mut step = 0;
-                    world.pass(&mut object, |_| {
+                    world.reconcile(&mut object, |_| {
                         step += 1;
                         let (at, lost) = fault?;
                         let problem = Problem::new(Class::Unavailable, "test:Action", "Injected", "");
@@ -214,21 +214,21 @@ proptest! {
             for _ in 0..6 * 25 {
                 world.wait();
             }
-            let passed = world.pass(&mut object, |_| None);
+            let done = world.reconcile(&mut object, |_| None);
             let credentials = object.status.as_ref().unwrap().memory.credentials.clone().unwrap_or_default();
             let revoked = !credentials.revoked.is_empty() || credentials.revocation.is_some();
-            if passed.plan.in_sync() && passed.report.steps.is_empty() && credentials.previous.is_none() && !revoked {
+            if done.plan.in_sync() && done.report.steps.is_empty() && credentials.previous.is_none() && !revoked {
                 break;
             }
             let mut keys = world.user.as_mut().map(|user| &mut user.keys);
-            for blocker in passed.plan.blockers.iter().filter(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
+            for blocker in done.plan.blockers.iter().filter(|blocker| blocker.reason == Reason::ForeignAccessKeys) {
                 // If the lost key cannot be distinguished from a foreign one, a person deletes the foreign key; also a
                 // foreign key that blocks a rotation, or that would get the permissions of the policy.
                 let in_the_way = matches!(blocker.part, ConditionType::RotationComplete | ConditionType::PolicyInSync);
                 keys.iter_mut().for_each(|keys| keys.retain(|key| (key.id == "AKIAFOREIGN") != in_the_way));
             }
             // For changes that were made while the owner was not recorded, a person has the resource adopted.
-            for blocker in &passed.plan.blockers {
+            for blocker in &done.plan.blockers {
                 let approved = blocker.message.split([' ', ';']).find(|word| word.starts_with("plan-")).map(str::to_owned);
                 match blocker.reason {
                     Reason::RuleNotOwned => object.spec.bucket.adopt = true,
@@ -248,7 +248,7 @@ proptest! {
                 object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
             }
             passes += 1;
-            prop_assert!(passes < 12, "no end: {:#?} {:#?}", passed.plan, object.status.as_ref().unwrap().memory.credentials);
+            prop_assert!(passes < 12, "no end: {:#?} {:#?}", done.plan, object.status.as_ref().unwrap().memory.credentials);
         }
         let foreign_key = foreign_key && world.user.as_ref().is_some_and(|user| user.keys.iter().any(|key| key.id == "AKIAFOREIGN"));
         let status = object.status.clone().unwrap();
@@ -284,8 +284,8 @@ proptest! {
         // A reconcile that finds the same state writes nothing, neither to AWS nor to the API server.
         let before = object.status.clone().unwrap();
         world.wait();
-        let passed = world.pass(&mut object, |_| None);
-        prop_assert!(passed.plan.in_sync() && passed.report.steps.is_empty(), "{:#?}", passed);
+        let done = world.reconcile(&mut object, |_| None);
+        prop_assert!(done.plan.in_sync() && done.report.steps.is_empty(), "{:#?}", done);
         prop_assert!(!worth_writing(&before, object.status.as_ref().unwrap(), world.now));
         prop_assert!(HEARTBEAT_SECONDS > 600);
 

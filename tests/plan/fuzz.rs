@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bucketconnection::api::{AWSAccount, BucketConnection, Period};
 use bucketconnection::credentials::{AccountKey, Sensitive, keys_in, written_key};
 use bucketconnection::desired::tenancy::{self, Labels};
-use bucketconnection::desired::{self, Desired, Terms, names};
+use bucketconnection::desired::{self, Desired, Grant, names};
 use bucketconnection::observed::{Ledger, Partial};
 use bucketconnection::plan::Action;
 use bucketconnection::render;
@@ -121,7 +121,7 @@ fn some_specs_are_good_and_some_are_not() {
     let mut runner = TestRunner::deterministic();
     let specs: Vec<_> = (0..150).map(|_| spec().new_tree(&mut runner).unwrap().current()).collect();
     let readable: Vec<BucketConnection> = specs.iter().filter_map(|spec| serde_json::from_value(object(spec)).ok()).collect();
-    let resolved = readable.iter().filter(|object| desired::resolve(object, CLUSTER, &account(), &Terms::default()).is_ok());
+    let resolved = readable.iter().filter(|object| desired::resolve(object, CLUSTER, &account(), &Grant::default()).is_ok());
     let (readable, resolved) = (readable.len(), resolved.count());
     assert!(readable > 120 && (25..=125).contains(&resolved), "of 150 specs {readable} can be read and {resolved} carried out");
     let longest = specs.iter().map(|spec| spec.to_string().len()).max();
@@ -141,14 +141,14 @@ proptest! {
         let Ok(object) = serde_json::from_value::<BucketConnection>(stored) else { return Ok(()) };
         // If the whole object can be read, the partial reader returns all of it.
         prop_assert_eq!(&partial.object.spec, &object.spec);
-        let terms = Terms::default();
-        let Ok(desired) = desired::resolve(&object, CLUSTER, &account(), &terms) else { return Ok(()) };
+        let grant = Grant::default();
+        let Ok(desired) = desired::resolve(&object, CLUSTER, &account(), &grant) else { return Ok(()) };
         reaches_no_further(&desired)?;
         // Nothing grows beyond what was written, or beyond what AWS accepts.
         let (written, wanted) = (spec.to_string().len(), desired.policy.document.to_json().to_string().len());
         prop_assert!(wanted <= 7_000 && json!(desired.bucket.settings).to_string().len() <= 30_000 + 4 * written);
         for versioned in [None, Some(true), Some(false)] {
-            if let Ok(adapted) = desired::adapted(desired.clone(), versioned, &object, CLUSTER, &terms) {
+            if let Ok(adapted) = desired::adapted(desired.clone(), versioned, &object, CLUSTER, &grant) {
                 reaches_no_further(&adapted)?;
             }
         }
@@ -163,9 +163,9 @@ proptest! {
             "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "AWSAccount", "metadata": { "name": "default" },
             "spec": { "allowedNamespaces": [rule] },
         })).unwrap();
-        let Ok(terms) = tenancy::terms(&object, &Labels::new(), &plain, 0) else { return Ok(()) };
+        let Ok(grant) = tenancy::authorize(&object, &Labels::new(), &plain, 0) else { return Ok(()) };
         let spec = &object.spec;
-        let Ok(desired) = desired::resolve(&object, CLUSTER, &account(), &terms) else { return Ok(()) };
+        let Ok(desired) = desired::resolve(&object, CLUSTER, &account(), &grant) else { return Ok(()) };
         prop_assert!(desired.bucket.name.starts_with("lab-") && desired.region == "us-east-1");
         prop_assert!(spec.bucket.settings.tags.as_ref().is_none_or(BTreeMap::is_empty) && spec.bucket.allow_weaker.is_empty());
         prop_assert!(desired.user.arn.starts_with("arn:aws:iam::123456789012:user/bucketconnection/lab.genomics"), "{}", desired.user.arn);
@@ -193,7 +193,7 @@ proptest! {
             "policyStatements": [{ "sid": "Auditors", "effect": "Allow", "principals": { "AWS": ["210987654321"] }, "actions": ["s3:ListBucket"] }],
         } });
         let mut known = connection(start);
-        world.pass(&mut known, |_| None);
+        world.reconcile(&mut known, |_| None);
         edits.iter().for_each(|what| edit(&mut world, what));
         let Ok(mut changed) = serde_json::from_value::<BucketConnection>(object(&spec)) else { return Ok(()) };
         changed.spec.bucket.adopt = false;
@@ -214,7 +214,7 @@ proptest! {
                     prop_assert!(tags.contains_key(names::OWNER_TAG));
                 }
             }
-            world.pass(&mut changed, |_| None);
+            world.reconcile(&mut changed, |_| None);
             world.wait();
         }
         if world.bucket.is_some() && !edits.contains(&"bucket deleted") {

@@ -85,9 +85,9 @@ impl World {
         let user = self.user.as_ref().filter(|_| asked.user);
         let inline = |name: &str| user.and_then(|user| user.inline.get(name).cloned()).map_or(Reading::Unset, Reading::Set);
         let (inline_policy, managed_policy) = match &asked.policy {
-            None => (Reading::NotLooked, Reading::NotLooked),
-            Some(PolicyQuestion::Inline(name)) => (inline(name), Reading::NotLooked),
-            Some(PolicyQuestion::Managed(version)) => (Reading::NotLooked, self.managed(desired, version.as_deref())),
+            None => (Reading::NotRead, Reading::NotRead),
+            Some(PolicyQuestion::Inline(name)) => (inline(name), Reading::NotRead),
+            Some(PolicyQuestion::Managed(version)) => (Reading::NotRead, self.managed(desired, version.as_deref())),
         };
         let mut observed = Observed {
             bucket: self.bucket.as_ref().map_or(Bucket::Absent, |bucket| Bucket::There(managed(bucket, desired))),
@@ -98,8 +98,8 @@ impl World {
             attached: user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone())),
             proof: self.proof(desired, asked.keys),
             pending_proof: self.proof(desired, asked.pending),
-            last_used: asked.last_used.map_or(Reading::NotLooked, |id| self.last_used(&id)),
-            denial: if asked.denial { inline(names::REVOKED) } else { Reading::NotLooked },
+            last_used: asked.last_used.map_or(Reading::NotRead, |id| self.last_used(&id)),
+            denial: if asked.denial { inline(names::REVOKED) } else { Reading::NotRead },
             access: self.readers(desired, remembered),
             ..seen
         };
@@ -189,7 +189,7 @@ impl World {
 
     /// Whether the user's policies are managed, which is enough for listing.
     pub(super) fn permitted(&self, desired: &Desired) -> bool {
-        if !desired.proofs.first.contains(&Proof::List) {
+        if !desired.proofs.required.contains(&Proof::List) {
             return true;
         }
         let Some(user) = &self.user else { return false };

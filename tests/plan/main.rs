@@ -8,7 +8,7 @@
 //! | `> object` | sets the spec, as YAML over a small default; a change raises the generation |
 //! | `> defaults` | sets the defaults of the account, as YAML |
 //! | `> plan` | reads, and prints what the next reconcile would do |
-//! | `> pass` | reconciles, as the controller does; prints the steps that were not done, and the conditions |
+//! | `> reconcile` | reconciles, as the controller does; prints the steps that were not done, and the conditions |
 //! | `> killed <n>` | reconciles, and is killed after n steps |
 //! | `> fail <Action> <Class> <code> [<IAM action>]` | the next such step fails; with `lose` instead of `fail` it is executed, and its answer is lost |
 //! | `> edit <what>` | someone changes something: see `edit()` |
@@ -138,6 +138,8 @@ impl Story {
                 }
             }
         }
+        let unused: Vec<_> = self.failures.iter().map(|(action, _)| action).collect();
+        assert!(unused.is_empty(), "the script lets {unused:?} fail, and no plan has such a step");
         replayed.trim_end().to_owned() + "\n"
     }
 
@@ -223,13 +225,13 @@ impl Story {
                 Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),
                 Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
             },
-            ["pass"] => {
+            ["reconcile"] => {
                 let failures = &mut self.failures;
-                let passed = self.world.pass(&mut self.object, |action| failure(failures, action));
+                let done = self.world.reconcile(&mut self.object, |action| failure(failures, action));
                 let mut text = String::new();
-                for Executed { step, outcome } in passed.report.undone() {
+                for Executed { step, outcome } in done.report.undone() {
                     let why = outcome.problem().map_or_else(|| "skipped".to_owned(), |problem| problem.code.clone());
-                    let _ = writeln!(text, "not done: {} ({why})", render::summary(step, &passed.desired));
+                    let _ = writeln!(text, "not done: {} ({why})", render::summary(step, &done.desired));
                 }
                 text + &self.conditions()
             }
@@ -248,7 +250,7 @@ impl Story {
                 String::new()
             }
             ["killed", steps] => {
-                self.world.killed_pass(&mut self.object, steps.parse().unwrap());
+                self.world.killed_reconcile(&mut self.object, steps.parse().unwrap());
                 String::new()
             }
             ["retain"] => {

@@ -26,7 +26,7 @@ enum Event {
     Retain,
     Wait(i64),
     Killed(usize),
-    Pass(Option<(usize, bool)>),
+    Reconcile(Option<(usize, bool)>),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -36,7 +36,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Retain),
         1 => prop_oneof![Just(60), Just(1_800), Just(4_000), Just(20_000)].prop_map(Event::Wait),
         2 => (0..8_usize).prop_map(Event::Killed),
-        4 => prop_oneof![1 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Pass),
+        4 => prop_oneof![1 => Just(None), 1 => (0..8_usize, any::<bool>()).prop_map(Some)].prop_map(Event::Reconcile),
     ]
 }
 
@@ -73,7 +73,7 @@ proptest! {
             json!({ "preset": "ReadOnly", "credentials": credentials })
         };
         let mut object = connection(spec("k", false, false));
-        world.pass(&mut object, |_| None);
+        world.reconcile(&mut object, |_| None);
         // Until when each key was in the Secret.
         let mut published: BTreeMap<String, Timestamp> = BTreeMap::new();
         let mut retained = false;
@@ -84,7 +84,7 @@ proptest! {
                 published.insert(id.clone(), world.now);
             }
             let keys: Vec<_> = world.user.iter().flat_map(|user| user.keys.clone()).collect();
-            let mut passed = false;
+            let mut done = false;
             match event {
                 // Nothing records the name of a Secret that a retained object left under another name.
                 Event::Spec(which, versioned, due) => {
@@ -103,16 +103,16 @@ proptest! {
                     world.retain(&object);
                     // The only ambiguous case: a key that was issued just before an intent that does not know it.
                     world.wait();
-                    passed = true;
+                    done = true;
                     object.status = None;
                     retained = true;
                 }
                 Event::Wait(seconds) => world.now = Timestamp::from_second(world.now.as_second() + seconds).unwrap(),
-                Event::Killed(steps) => { world.killed_pass(&mut object, steps); passed = true }
-                Event::Pass(fault) => {
-                    passed = true;
+                Event::Killed(steps) => { world.killed_reconcile(&mut object, steps); done = true }
+                Event::Reconcile(fault) => {
+                    done = true;
                     let mut step = 0;
-                    world.pass(&mut object, |action| {
+                    world.reconcile(&mut object, |action| {
                         step += 1;
                         let (at, lost) = fault?;
                         // A lost call to the API server was executed or not: the events cover both already.
@@ -123,11 +123,11 @@ proptest! {
                 }
                 _ => {}
             }
-            if let Some(id) = before.as_ref().filter(|_| passed) {
+            if let Some(id) = before.as_ref().filter(|_| done) {
                 let now = works(&world, &name);
                 prop_assert!(now.is_some(), "Secret {name} had {id} and has {:?}; {:#?}", world.secret.get(&name), object.status.as_ref().and_then(|s| s.memory.credentials.clone()));
             }
-            for key in keys.iter().filter(|key| key.active && passed) {
+            for key in keys.iter().filter(|key| key.active && done) {
                 let Some(at) = published.get(&key.id).filter(|at| world.now.as_second() - at.as_second() < OVERLAP) else { continue };
                 let lives = world.user.iter().flat_map(|user| &user.keys).any(|live| live.id == key.id && live.active);
                 prop_assert!(lives, "{} was published until {at}, and is gone at {}; {:#?}", key.id, world.now, object.status.as_ref().and_then(|s| s.memory.credentials.clone()));

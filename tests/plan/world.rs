@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use bucketconnection::api::{AccountDefaults, ApprovedBy, BucketConnection, BucketConnectionStatus, SignIn};
 use bucketconnection::credentials::{KeyPair, Sensitive, secret_data};
-use bucketconnection::desired::{self, Account, Desired, Proof, SpecError, Terms, names};
+use bucketconnection::desired::{self, Account, Desired, Grant, Proof, SpecError, names};
 use bucketconnection::execute::{Executed, Outcome, Report, StepOutput};
 use bucketconnection::observed::{
-    Access, Grant, Held, KeyProof, Observed, OwnBinding, OwnRole, ProbeResult, Remembered, Scope, Secret, User, Workload,
+    Access, Held, KeyProof, Observed, OwnBinding, OwnRole, ProbeResult, RbacKind, Remembered, Scope, Secret, User, Workload,
 };
 use bucketconnection::plan::{self, Action, Plan, deletion};
 use bucketconnection::settings::tags::Tags;
 use bucketconnection::settings::{Live, Reading, Write};
-use bucketconnection::status::{Checked, CutOff, Pass, Stage, condition, fold, intend, record};
+use bucketconnection::status::{Checked, CutOff, Reconcile, Stage, condition, fold, intend, record};
 use bucketconnection::vocabulary::conditions::ConditionType;
 use bucketconnection::vocabulary::problem::{Class, Problem};
 use jiff::{Timestamp, ToSpan};
@@ -112,7 +112,7 @@ pub struct TheSecret {
 
 /// The results of a reconcile.
 #[derive(Debug)]
-pub struct Passed {
+pub struct Reconciled {
     pub desired: Desired,
     pub plan: Plan,
     pub report: Report,
@@ -129,19 +129,19 @@ impl World {
     }
 
     pub fn resolve(&self, object: &BucketConnection) -> Result<Desired, Vec<SpecError>> {
-        desired::resolve(object, CLUSTER, &account(), &self.terms())
+        desired::resolve(object, CLUSTER, &account(), &self.authorize())
     }
 
     /// Everything that an account can allow; the spec approves adoptions, unless only the account can.
-    fn terms(&self) -> Terms {
-        let mut terms = Terms { defaults: self.defaults.clone(), ..Terms::of_unknown_account() };
-        terms.adoption.approval = ApprovedBy::Connection;
-        (terms.namespace, terms.inherits) = (self.namespace.clone(), self.inherits);
+    fn authorize(&self) -> Grant {
+        let mut grant = Grant { defaults: self.defaults.clone(), ..Grant::of_unknown_account() };
+        grant.adoption.approval = ApprovedBy::Connection;
+        (grant.namespace, grant.inherits) = (self.namespace.clone(), self.inherits);
         if let Some(plans) = &self.approved {
-            terms.adoption.approval = ApprovedBy::Account;
-            terms.adoption.approved_plans.clone_from(plans);
+            grant.adoption.approval = ApprovedBy::Account;
+            grant.adoption.approved_plans.clone_from(plans);
         }
-        terms
+        grant
     }
 
     /// The plan of the next reconcile.
@@ -165,17 +165,17 @@ impl World {
         remembered.recall(object, &desired, &observed);
         let versioning = match &self.bucket {
             Some(bucket) if observed.asks_versioning(&desired, &remembered, self.now) => bucket.live.versioning.clone(),
-            _ => Reading::NotLooked,
+            _ => Reading::NotRead,
         };
         let observed = Observed { versioning, ..observed };
-        let terms = self.terms();
-        let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &terms)?;
+        let grant = self.authorize();
+        let desired = desired::adapted(desired, observed.versioned(), object, CLUSTER, &grant)?;
         let plan = plan::plan(&desired, &observed, &remembered, self.now);
         Ok((desired, observed, remembered, plan))
     }
 
     /// One reconcile; `fails` may make a step fail.
-    pub fn pass(&mut self, object: &mut BucketConnection, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+    pub fn reconcile(&mut self, object: &mut BucketConnection, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Reconciled {
         self.now = self.now.checked_add(6.seconds()).unwrap();
         if Remembered::of(object).revoke {
             return self.revoke(object, fails);
@@ -188,15 +188,15 @@ impl World {
         let sign_in = &SignIn::default();
         let (desired, observed, remembered) = (&desired, &observed, &remembered);
         let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
-        let known = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
+        let known = fold(&Reconcile { object, now: self.now, stage: Stage::Checked(checked) });
         if let Some(step) = record(&known, &checked) {
             let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
             report.steps.extend(self.execute(desired, &bookkeeping, fails).steps);
         }
         let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
-        let status = fold(&Pass { object, now: self.now, stage: Stage::Checked(checked) });
+        let status = fold(&Reconcile { object, now: self.now, stage: Stage::Checked(checked) });
         object.status = Some(status);
-        Passed { desired: desired.clone(), plan, report }
+        Reconciled { desired: desired.clone(), plan, report }
     }
 
     /// The plan of a revocation.
@@ -209,19 +209,19 @@ impl World {
     }
 
     /// A reconcile that executes a revocation, and nothing else.
-    fn revoke(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Passed {
+    fn revoke(&mut self, object: &mut BucketConnection, fails: impl FnMut(&Action) -> Option<Outcome>) -> Reconciled {
         let (remembered, plan) = self.plan_revocation(object);
         let desired = self.resolve(object).expect("a good spec");
         let foreign = plan::revocation::foreign(&remembered, &self.look_at_user());
         let report = self.execute(&desired, &plan, fails);
         let user = &remembered.user.unwrap().name;
         let cut = CutOff { user, plan: &plan, report: &report, foreign: &foreign };
-        object.status = Some(fold(&Pass { object, now: self.now, stage: Stage::Revoking(&cut) }));
-        Passed { desired, plan, report }
+        object.status = Some(fold(&Reconcile { object, now: self.now, stage: Stage::Revoking(&cut) }));
+        Reconciled { desired, plan, report }
     }
 
     /// A reconcile that is killed after `steps` steps: they are executed, and no status records them.
-    pub fn killed_pass(&mut self, object: &mut BucketConnection, steps: usize) {
+    pub fn killed_reconcile(&mut self, object: &mut BucketConnection, steps: usize) {
         if Remembered::of(object).revoke {
             let mut done = 0;
             let before = object.status.clone();
@@ -269,7 +269,7 @@ impl World {
     }
 
     pub fn fold_deletion(&self, object: &BucketConnection, plan: &Plan, report: &Report) -> BucketConnectionStatus {
-        fold(&Pass { object, now: self.now, stage: Stage::Deleting(plan, report) })
+        fold(&Reconcile { object, now: self.now, stage: Stage::Deleting(plan, report) })
     }
 
     pub fn execute(&mut self, desired: &Desired, plan: &Plan, mut fails: impl FnMut(&Action) -> Option<Outcome>) -> Report {
@@ -304,7 +304,7 @@ impl World {
 
     /// The result of each verification call.
     fn tried(&self, desired: &Desired) -> Vec<ProbeResult> {
-        let proofs = desired.proofs.first.iter().chain(&desired.proofs.further);
+        let proofs = desired.proofs.required.iter().chain(&desired.proofs.optional);
         let problem = |proof: &Proof| self.failing.get(proof).cloned();
         proofs.map(|proof| ProbeResult { proof: *proof, found: self.whose(desired, proof), problem: problem(proof) }).collect()
     }
@@ -435,14 +435,14 @@ impl World {
                 assert!(!matches!(live.binding, Held::Foreign(_)), "a foreign RoleBinding is overwritten");
                 live.binding = Held::Ours(OwnBinding { groups: groups.clone(), others: Vec::new(), role, claimed: true });
             }
-            Action::DeleteGrant { kind, name } => {
+            Action::DeleteRbac { kind, name } => {
                 let live = self.access.get_mut(name).unwrap();
                 match kind {
-                    Grant::Role => live.role = Held::Absent,
-                    Grant::RoleBinding => live.binding = Held::Absent,
+                    RbacKind::Role => live.role = Held::Absent,
+                    RbacKind::RoleBinding => live.binding = Held::Absent,
                 }
             }
-            Action::ReleaseGrant { .. } | Action::DryRunSecret { .. } => {}
+            Action::ReleaseRbac { .. } | Action::DryRunSecret { .. } => {}
             Action::Verify { key, .. } => {
                 let tried = key.clone().or(issued.clone());
                 match self.proof(desired, tried.into_iter().collect()) {

@@ -28,7 +28,7 @@ const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What an account allows one connection, and the defaults that it gives to all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Terms {
+pub struct Grant {
     /// Defaults for connections that do not set a value.
     pub defaults: AccountDefaults,
     /// Which existing resources may be adopted.
@@ -48,7 +48,7 @@ pub struct Terms {
     pub report: Report,
 }
 
-impl Terms {
+impl Grant {
     fn of(rule: &NamespaceRule, account: &AWSAccountSpec, report: Report) -> Self {
         Self {
             defaults: account.defaults.clone(),
@@ -62,7 +62,7 @@ impl Terms {
         }
     }
 
-    /// Terms for an account that is not known: everything is assumed to be allowed.
+    /// Grant for an account that is not known: everything is assumed to be allowed.
     pub fn of_unknown_account() -> Self {
         let adoption = AdoptionRule { buckets: true, users: true, policies: true, ..AdoptionRule::default() };
         Self { adoption, actions: vec!["*".to_owned()], force_destroy: true, ..Self::default() }
@@ -137,9 +137,9 @@ pub fn admits(account: &AWSAccountSpec, namespace: &str) -> bool {
     account.allowed_namespaces.iter().any(|rule| named(rule, namespace))
 }
 
-/// The terms on which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`, or
+/// The grant by which `object`, in a namespace with `labels` and so many `earlier` connections, may use `account`, or
 /// why it may not. One entry must allow everything. Trusts the status of `object`.
-pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Terms, Refusal> {
+pub fn authorize(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Grant, Refusal> {
     let (name, namespace) = (account.name_any(), object.namespace().unwrap_or_default());
     // Otherwise the account could never be deleted.
     if account.metadata.deletion_timestamp.is_some() && !claims::has(object) {
@@ -155,13 +155,13 @@ pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, e
         let report = Report { account: name.clone(), rule: place, decisions: decisions.chain(misspelled(rule)).collect() };
         let refused = report.refused().count();
         if refused == 0 {
-            return Ok(Terms::of(rule, &account.spec, report));
+            return Ok(Grant::of(rule, &account.spec, report));
         }
         if nearest.as_ref().is_none_or(|nearest| refused < nearest.refused().count()) {
             nearest = Some(report);
         }
     }
-    let ask = format!("whoever keeps AWSAccount {name} can allow it in spec.allowedNamespaces");
+    let ask = "ask the platform team to allow it in spec.allowedNamespaces";
     let report = nearest.unwrap_or_default();
     let refused: Vec<_> = report.refused().map(|refused| format!("{} ({})", refused.reach, refused.why)).collect();
     let message = if refused.is_empty() {
@@ -176,12 +176,12 @@ pub fn terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount, e
     Err(Refusal { reason: Reason::NotAllowed, message, report })
 }
 
-/// The terms on which `object` is deleted. Deletion ignores the entries, because otherwise keys could stay behind that
+/// The grant by which `object` is deleted. Deletion ignores the entries, because otherwise keys could stay behind that
 /// no one can delete. Only destroying the contents of the bucket needs an entry.
-pub fn deletion_terms(object: &BucketConnection, labels: &Labels, account: &AWSAccount) -> Terms {
+pub fn deletion_grant(object: &BucketConnection, labels: &Labels, account: &AWSAccount) -> Grant {
     let namespace = object.namespace().unwrap_or_default();
     let force_destroy = rules_for(&account.spec, &namespace, labels).any(|(_, rule)| rule.force_destroy);
-    Terms { defaults: account.spec.defaults.clone(), force_destroy, ..Terms::default() }
+    Grant { defaults: account.spec.defaults.clone(), force_destroy, ..Grant::default() }
 }
 
 /// The entries that apply to a namespace, with their indexes.

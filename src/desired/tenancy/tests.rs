@@ -28,9 +28,9 @@ fn rule(change: Value) -> AWSAccountSpec {
     account(json!([rule]))
 }
 
-fn asked(object: &BucketConnection, account: &AWSAccountSpec) -> Result<Terms, String> {
+fn asked(object: &BucketConnection, account: &AWSAccountSpec) -> Result<Grant, String> {
     let account = AWSAccount::new("research", account.clone());
-    terms(object, &Labels::from([("team".to_owned(), "a".to_owned())]), &account, 0).map_err(|refusal| refusal.message)
+    authorize(object, &Labels::from([("team".to_owned(), "a".to_owned())]), &account, 0).map_err(|refusal| refusal.message)
 }
 
 fn bucket(settings: Value) -> Value {
@@ -231,7 +231,7 @@ fn what_was_taken_over_is_ours_by_now() {
 #[test]
 fn a_namespace_has_so_many_connections() {
     let account = |most: Value| AWSAccount::new("research", rule(json!({ "maxConnections": most })));
-    let asked = |account: &AWSAccount, earlier| terms(&object(json!({})), &Labels::new(), account, earlier).is_ok();
+    let asked = |account: &AWSAccount, earlier| authorize(&object(json!({})), &Labels::new(), account, earlier).is_ok();
     assert!(asked(&account(json!(2)), 1) && !asked(&account(json!(2)), 2));
     assert!(asked(&account(json!(null)), 99) && !asked(&account(json!(null)), 100));
 }
@@ -241,7 +241,7 @@ fn a_namespace_has_so_many_connections() {
 fn what_is_destroyed_on_deletion_is_for_the_rules_to_say() {
     let allowed = |change: Value| {
         let account = AWSAccount::new("research", rule(change));
-        deletion_terms(&object(json!({ "region": "us-east-1" })), &Labels::new(), &account).force_destroy
+        deletion_grant(&object(json!({ "region": "us-east-1" })), &Labels::new(), &account).force_destroy
     };
     assert!(!allowed(json!({})));
     assert!(allowed(json!({ "forceDestroy": true })), "whatever else is not allowed any more");
@@ -257,7 +257,7 @@ fn the_report_says_which_rule_allowed_what() {
             { "names": ["lab-*"], "buckets": ["lab-b-*", "lab-a-*"], "regions": ["eu-*"], "presets": ["ReadWrite"] },
         ])),
     );
-    let allowed = terms(&object(json!({})), &Labels::new(), &account, 3).unwrap().report.to_string();
+    let allowed = authorize(&object(json!({})), &Labels::new(), &account, 3).unwrap().report.to_string();
     let expected = "AWSAccount research, spec.allowedNamespaces[1]:
     allowed: bucket.name lab-a-data (buckets: lab-a-*)
     allowed: region eu-west-1 (regions: eu-*)
@@ -266,12 +266,12 @@ fn the_report_says_which_rule_allowed_what() {
     allowed: resyncInterval 600s (minResyncInterval: 60s)
 ";
     assert_eq!(allowed, expected);
-    let refusal = terms(&object(json!({ "forceDestroy": true })), &Labels::new(), &account, 0).unwrap_err();
-    let which = "can allow it in spec.allowedNamespaces[1], the entry that allows most of it";
+    let refusal = authorize(&object(json!({ "forceDestroy": true })), &Labels::new(), &account, 0).unwrap_err();
+    let which = "ask the platform team to allow it in spec.allowedNamespaces[1], the entry that allows most of it";
     assert!(refusal.message.ends_with(which), "{}", refusal.message);
     assert!(refusal.report.to_string().contains("    refused: forceDestroy (needs forceDestroy: true)\n"));
-    let nobody = terms(&object(json!({})), &Labels::new(), &AWSAccount::default(), 0).unwrap_err();
-    assert!(nobody.message.ends_with("can allow it in spec.allowedNamespaces"), "{}", nobody.message);
+    let nobody = authorize(&object(json!({})), &Labels::new(), &AWSAccount::default(), 0).unwrap_err();
+    assert!(nobody.message.ends_with("; ask the platform team to allow it in spec.allowedNamespaces"), "{}", nobody.message);
 }
 
 #[test]
@@ -309,15 +309,15 @@ fn the_accounts_boundary_cannot_be_replaced() {
 fn an_account_that_is_being_deleted_takes_no_new_connections() {
     let mut account = AWSAccount::new("research", rule(json!({})));
     let mut object = object(json!({}));
-    assert!(terms(&object, &Labels::new(), &account, 0).is_ok());
+    assert!(authorize(&object, &Labels::new(), &account, 0).is_ok());
     account.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    let refusal = terms(&object, &Labels::new(), &account, 0).unwrap_err();
+    let refusal = authorize(&object, &Labels::new(), &account, 0).unwrap_err();
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.starts_with("AWSAccount research is being deleted and takes no new connections: "));
     // A connection that owns something continues until it is deleted itself.
     object.status =
         serde_json::from_value(json!({ "bucket": { "arn": "arn:aws:s3:::lab-a-data", "region": "eu-west-1" } })).unwrap();
-    assert!(terms(&object, &Labels::new(), &account, 0).is_ok());
+    assert!(authorize(&object, &Labels::new(), &account, 0).is_ok());
 }
 
 #[test]

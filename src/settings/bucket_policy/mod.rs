@@ -272,7 +272,7 @@ fn wrong(statement: &BucketStatement, context: &Context<'_>) -> Option<String> {
     let operator = Operator { account_id: context.account_id, arns: context.operator };
     if locks_out(statement, context.bucket_arn, &operator) {
         return Some(format!(
-            "{sid} may deny the operator the bucket's policy, and then nobody but the account's root user could take it back: list actions without s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy, or add the condition {}",
+            "{sid} may deny the operator access to the bucket policy, and then only the account's root user can remove the statement; list actions without s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy, or add the condition {}",
             operator.exception()
         ));
     }

@@ -159,7 +159,7 @@ fn what_no_statement_may_say() {
         }
         resolved(json!({ "policyStatements": [statement] }), &[]).err()
     };
-    let locked = "Guard may deny the operator the bucket's policy";
+    let locked = "Guard may deny the operator access to the bucket policy";
     let table = [
         (json!({}), Some(locked)),
         (json!({ "conditions": { "Bool": { "aws:SecureTransport": ["false"] } } }), None),

@@ -183,7 +183,7 @@ async fn no_statement_locks_the_operator_out() {
                 Err(message) => message,
             };
             let expected =
-                if action == "*" { "actions must be written like" } else { "may deny the operator the bucket's policy" };
+                if action == "*" { "actions must be written like" } else { "may deny the operator access to the bucket policy" };
             assert!(message.contains(expected), "{statement}: {message}");
         }
     }

@@ -15,7 +15,7 @@ const VARYING: [&str; 20] = [
     "lastCheckedAt",
     "lastDetectedAt",
     "detectedAt",
-    "repairedAt",
+    "revertedAt",
     "createdAt",
     "readAt",
     "created",

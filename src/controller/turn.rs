@@ -26,7 +26,7 @@ pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
 
 /// Reconciles an account.
 pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
-    let span = tracing::info_span!("pass", account = account.name_any());
+    let span = tracing::info_span!("reconcile", account = account.name_any());
     let work = async {
         match &account.0 {
             Ok(account) => accounts::reconcile(account, &context).await,
@@ -43,7 +43,7 @@ pub(super) async fn connection(
 ) -> Result<Action, Infallible> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let span =
-        tracing::info_span!("pass", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
+        tracing::info_span!("reconcile", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
     let work = in_turn(&object, &context);
     Ok(ended(&*object, work, &context).instrument(span).await)
 }
