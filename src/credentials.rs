@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Sensitive {
 }
 
 /// An access key with its secret part.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPair {
     /// Its id; not secret.
     pub id: String,

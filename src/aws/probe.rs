@@ -39,7 +39,7 @@ impl Aws {
                 Err(problem) => match problem.class {
                     // The bucket does not exist, which says nothing against the key.
                     Class::Missing => return KeyProof::Works(key),
-                    Class::Exists => KeyProof::OtherUser(key, problem.message),
+                    Class::OtherUser => KeyProof::OtherUser(key, problem.message),
                     Class::BadKey => KeyProof::Rejected(key, problem),
                     Class::Denied => KeyProof::Denied(key, problem),
                     _ => KeyProof::Unclear(key, problem),
@@ -155,7 +155,7 @@ impl Aws {
         let _ = self.sdk.call("s3:DeleteObjectVersion", call.expected_bucket_owner(&desired.account.id).send()).await;
     }
 
-    /// One verification call, and its result. A key of another user is `Class::Exists`, with that user's ARN.
+    /// One verification call, and its result. Fails with `Class::OtherUser` for a key of another user.
     async fn prove(&self, desired: &Desired, key: &KeyPair, proof: Proof) -> Result<Option<String>, Problem> {
         let (s3, sts) = self.sdk.with_key(key, &desired.region);
         let (bucket, prefix, account) = (&desired.bucket.name, &desired.bucket.prefix, &desired.account.id);
@@ -166,7 +166,7 @@ impl Aws {
                 if arn == desired.user.arn || !desired.identity.is_managed() {
                     return Ok(Some(arn));
                 }
-                Err(Problem::new(Class::Exists, "sts:GetCallerIdentity", "OtherUser", arn))
+                Err(Problem::new(Class::OtherUser, "sts:GetCallerIdentity", "OtherUser", arn))
             }
             Proof::List => {
                 let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);

@@ -37,7 +37,7 @@ pub(crate) use validate::{DENIAL_RESERVE, characters};
 pub use validate::{SpecError, account_errors};
 
 /// The AWS account that the operator signs in to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// Account id: twelve digits.
     pub id: String,

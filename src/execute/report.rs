@@ -1,7 +1,6 @@
 //! The result of a plan: one outcome for each step.
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::observed::ProbeResult;
 use crate::plan::{Action, Step};
@@ -55,7 +54,7 @@ impl Report {
 }
 
 /// The result of a step.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It is done.
     Done(StepOutput),
@@ -70,7 +69,7 @@ pub enum Outcome {
 }
 
 /// What a step found out.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StepOutput {
     /// Nothing.
     Nothing,

@@ -1,12 +1,12 @@
 //! The Role and the RoleBinding that let groups read the Secret.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::vocabulary::problem::Problem;
 
 /// One of the two objects of a grant, which have the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
 #[allow(missing_docs, reason = "each name says it")]
 pub enum RbacKind {
     Role,
@@ -14,8 +14,7 @@ pub enum RbacKind {
 }
 
 /// What exists under one name.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Access {
     /// The Role.
     pub role: Held<OwnRole>,
@@ -31,7 +30,7 @@ impl Access {
 }
 
 /// An object in Kubernetes that may be managed.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Held<T> {
     /// It was not read.
     #[default]
@@ -47,8 +46,7 @@ pub enum Held<T> {
 }
 
 /// A managed Role.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnRole {
     /// Its rules, as Kubernetes writes them.
     pub rules: Value,
@@ -64,8 +62,7 @@ impl OwnRole {
 }
 
 /// A managed RoleBinding.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnBinding {
     /// The groups that it names, sorted.
     pub groups: Vec<String>,

@@ -15,7 +15,7 @@ mod unsealed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{KeyIntent, LastUsed, PolicyType, VersioningStatus};
@@ -35,8 +35,7 @@ pub use seal::Seal;
 pub use unsealed::distrust;
 
 /// Everything that the planner knows about the world.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     /// The bucket.
     pub bucket: Bucket,
@@ -219,7 +218,7 @@ impl Observed {
 }
 
 /// The bucket.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Bucket {
     /// It was not read.
     #[default]
@@ -288,8 +287,8 @@ impl Bucket {
 }
 
 /// What is in a bucket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Contents {
     /// Object versions and delete markers that were counted.
     pub versions: usize,
@@ -302,8 +301,8 @@ pub struct Contents {
 }
 
 /// An IAM user.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct User {
     /// The id, which AWS never reuses for another user.
     pub id: String,
@@ -316,8 +315,8 @@ pub struct User {
 }
 
 /// What gives a user permissions, other than the managed policies that are attached to it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UserRights {
     /// Names of its inline policies.
     pub inline: Vec<String>,
@@ -326,8 +325,8 @@ pub struct UserRights {
 }
 
 /// A managed policy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ManagedPolicy {
     /// The id, which AWS never reuses for another policy; `None` if only the version was read.
     pub id: Option<String>,
@@ -342,7 +341,7 @@ pub struct ManagedPolicy {
 }
 
 /// An access key of the user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessKey {
     /// Its id.
@@ -350,15 +349,13 @@ pub struct AccessKey {
     /// Whether it is Active; AWS rejects Inactive and Expired keys.
     pub active: bool,
     /// Whether it is Expired: it can never be made Active again.
-    #[serde(default)]
     pub expired: bool,
     /// When it was issued.
-    #[serde(default)]
     pub created_at: Option<Timestamp>,
 }
 
 /// A Secret.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Secret {
     /// It was not read.
     #[default]
@@ -376,8 +373,7 @@ pub enum Secret {
 }
 
 /// A managed Secret.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnSecret {
     /// All its data.
     pub data: BTreeMap<String, Sensitive>,
@@ -390,7 +386,7 @@ pub struct OwnSecret {
 }
 
 /// A Deployment, StatefulSet or DaemonSet that asks to be restarted after a change of the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Workload {
     /// Its kind.
     pub kind: WorkloadKind,
@@ -401,7 +397,7 @@ pub struct Workload {
 }
 
 /// Kinds that can be restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
 #[allow(missing_docs, reason = "each name says it")]
 pub enum WorkloadKind {
     Deployment,
@@ -410,7 +406,7 @@ pub enum WorkloadKind {
 }
 
 /// The result of verifying the key in the Secret.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum KeyProof {
     /// There was no key to verify.
     #[default]

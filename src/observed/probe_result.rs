@@ -1,12 +1,10 @@
 //! The result of verifying a key.
 
-use serde::Deserialize;
-
 use crate::desired::Proof;
 use crate::vocabulary::problem::Problem;
 
 /// The result of one verification call.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProbeResult {
     /// The call.
     pub proof: Proof,

@@ -163,7 +163,7 @@ pub(super) fn undone_step(check: &Checked<'_>, part: ConditionType) -> Option<Ve
                 stalled: true,
                 transient: false,
             },
-            (Action::Verify { .. }, Class::Exists) => Verdict {
+            (Action::Verify { .. }, Class::OtherUser) => Verdict {
                 holds: Some(false),
                 reason: Reason::KeyRejected,
                 message: format!("{what}: the key belongs to {}", problem.message),

@@ -61,6 +61,8 @@ pub enum Class {
     Denied,
     /// The key is unknown, inactive or expired, or its signature is wrong.
     BadKey,
+    /// The key belongs to another IAM user, whose ARN is the message.
+    OtherUser,
     /// Not empty, or still in use.
     InUse,
     /// Another change is in progress.
@@ -105,7 +107,7 @@ impl Problem {
             (Class::Allowed, _) => Reason::NotIsolated,
             (Class::NameTaken, _) => Reason::BucketNotOwned,
             (Class::Elsewhere(_), _) => Reason::RegionMismatch,
-            (Class::Conflict | Class::Exists | Class::Missing, _) => Reason::Conflict,
+            (Class::Conflict | Class::Exists | Class::Missing | Class::OtherUser, _) => Reason::Conflict,
             (Class::Quota, _) => Reason::QuotaExceeded,
             (Class::Throttled, _) => Reason::Throttled,
             (Class::Unavailable, Source::Kubernetes) => Reason::KubernetesUnavailable,

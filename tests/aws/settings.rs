@@ -3,7 +3,7 @@
 use bucketconnection::settings::bucket_policy::PolicyText;
 use bucketconnection::settings::intelligent_tiering::TieringWrite;
 use bucketconnection::settings::lifecycle::{Form, LifecycleRule, Rules, StoredRule};
-use bucketconnection::settings::logging::{KeyFormat, LiveLogging, Grant};
+use bucketconnection::settings::logging::{Grant, KeyFormat, LiveLogging};
 use bucketconnection::settings::object_lock::Retention;
 use bucketconnection::settings::{self, Example, Live, Reading, SettingId, Unset, Write};
 use bucketconnection::vocabulary::problem::Problem;

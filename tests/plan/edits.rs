@@ -1,6 +1,8 @@
 //! Changes that people and other tools make in AWS and Kubernetes, by the names that scripts and stories use.
 
 use super::*;
+use bucketconnection::observed::User;
+use bucketconnection::settings::tags::Tags;
 
 /// Someone writes a key into the first Secret.
 fn put(world: &mut World, id: &str, key: &str) {
@@ -116,12 +118,11 @@ pub fn edit(world: &mut World, what: &str) {
             world.bucket = Some(world::TheBucket { created: world.now, live, objects: 1 });
         }
         "user by hand" => {
-            let user = json!({ "id": "AIDA9", "path": "/bucketconnection/", "tags": { "cost": "7" } });
-            world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
+            let tags = [("cost".to_owned(), "7".to_owned())].into();
+            world.user = Some(foreign_user("AIDA9", "/bucketconnection/", tags));
         }
         "user by hand elsewhere" => {
-            let user = json!({ "id": "AIDA9", "path": "/icav2/", "tags": {} });
-            world.user = Some(world::TheUser { user: serde_json::from_value(user).unwrap(), ..world::TheUser::default() });
+            world.user = Some(foreign_user("AIDA9", "/icav2/", Tags::new()));
         }
         "user in a group" => user(world, |user| user.groups.push("administrators".into())),
         "user in no group" => user(world, |user| user.groups.clear()),
@@ -168,12 +169,7 @@ pub fn edit(world: &mut World, what: &str) {
         "policy detached" => user(world, |user| user.attached.clear()),
         "user untagged" => user(world, |user| user.user.tags.clear()),
         "user deleted" => world.user = None,
-        "user there before" => {
-            world.user = Some(world::TheUser {
-                user: serde_json::from_value(json!({ "id": "AIDAFOREIGN", "path": "/" })).unwrap(),
-                ..Default::default()
-            })
-        }
+        "user there before" => world.user = Some(foreign_user("AIDAFOREIGN", "/", Tags::new())),
         "key expired" => user(world, |user| {
             user.keys.iter_mut().for_each(|key| (key.active, key.expired) = (false, true));
         }),
@@ -295,4 +291,10 @@ pub fn edit(world: &mut World, what: &str) {
         "secret released" => secret(world, |secret| secret.claimed = false),
         _ => panic!("no edit {what:?}"),
     }
+}
+
+/// A user that another tool created.
+fn foreign_user(id: &str, path: &str, tags: Tags) -> world::TheUser {
+    let user = User { id: id.to_owned(), path: path.to_owned(), tags, ..User::default() };
+    world::TheUser { user, ..world::TheUser::default() }
 }
