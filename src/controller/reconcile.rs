@@ -71,8 +71,19 @@ async fn stages(object: &BucketConnection, context: &Context) -> Result<Option<D
         Ok(desired) => desired,
         Err(unfit) => return finish(object, unfit.stage(), context).await,
     };
+    // On the heap, too.
+    Box::pin(converge(object.clone(), &opened, desired, context)).await
+}
+
+/// Observes, plans, executes and folds: brings AWS and the Secret to the desired state.
+async fn converge(
+    object: BucketConnection,
+    opened: &Opened,
+    desired: Desired,
+    context: &Context,
+) -> Result<Option<Duration>, Problem> {
     // Before anything is created, so that nothing is ever left behind.
-    let object = &mut hold(object.clone(), context).await?;
+    let object = &mut hold(object, context).await?;
     let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Discovery::Optimistic } else { Discovery::Full };
     let now = (context.clock)();
@@ -99,7 +110,7 @@ async fn stages(object: &BucketConnection, context: &Context) -> Result<Option<D
         context.kubernetes.write_intent(object, &intended).await?;
         object.status = Some(intended);
     }
-    let ports = ports(object, &opened, context);
+    let ports = ports(object, opened, context);
     let mut report = Box::pin(execute(&ports, &desired, &plan)).await;
     let sign_in = &opened.sign_in;
     let checked =

@@ -13,7 +13,6 @@ use super::ineffective::ineffective_writes;
 use super::parts::verdict;
 use super::revocation;
 use super::rotation::rotation;
-use super::silence::{GRACE_SECONDS, silent};
 use super::verdict::Verdict;
 use super::written::written;
 use super::{Checked, Reconcile, Stage};
@@ -56,13 +55,13 @@ pub fn fold(reconcile: &Reconcile<'_>) -> BucketConnectionStatus {
     fold.status
 }
 
-struct Fold<'a> {
-    reconcile: &'a Reconcile<'a>,
-    status: BucketConnectionStatus,
+pub(super) struct Fold<'a> {
+    pub(super) reconcile: &'a Reconcile<'a>,
+    pub(super) status: BucketConnectionStatus,
 }
 
 impl Fold<'_> {
-    fn set(&mut self, kind: ConditionType, value: impl Into<Option<bool>>, reason: Reason, message: &str) {
+    pub(super) fn set(&mut self, kind: ConditionType, value: impl Into<Option<bool>>, reason: Reason, message: &str) {
         set(
             &mut self.status.conditions,
             self.reconcile.object.metadata.generation,
@@ -75,7 +74,7 @@ impl Fold<'_> {
     }
 
     /// The status at the start of the reconcile.
-    fn before(&self) -> BucketConnectionStatus {
+    pub(super) fn before(&self) -> BucketConnectionStatus {
         self.reconcile.object.status.clone().unwrap_or_default()
     }
 
@@ -168,94 +167,6 @@ impl Fold<'_> {
             // A call that failed transiently says nothing new about a working key.
             let stands = verdict.transient && is_true(&self.status, ConditionType::Verified);
             self.status.capabilities = capabilities(&self.status.capabilities, verdict, stands, check);
-        }
-    }
-
-    /// Sets the conditions of the parts and, only here, the three summary conditions. `denied` names all denied calls,
-    /// if there were several.
-    fn sum_up(&mut self, verdicts: &[(ConditionType, Verdict)], denied: Option<String>) {
-        let before = self.before();
-        let told = |(part, verdict): &(ConditionType, Verdict)| {
-            let silent = silent(self.reconcile.object, *part, verdict, self.reconcile.now);
-            (*part, silent.unwrap_or_else(|| verdict.clone()))
-        };
-        let verdicts: &[_] = &verdicts.iter().map(told).collect::<Vec<_>>();
-        let troubled_since = condition(&before, ConditionType::Reconciling)
-            .filter(|condition| condition.status == "True")
-            .map_or(self.reconcile.now, |condition| condition.last_transition_time.0);
-        let patience = self.reconcile.now.as_second() - troubled_since.as_second() < GRACE_SECONDS;
-        // A part that waits for another explains less than that other part.
-        let observed = |reason: &str| reason == Reason::Observed.to_string();
-        let unsure = || {
-            let open = |verdict: &Verdict| verdict.holds != Some(true) && !verdict.stalled && verdict.reason != Reason::Observed;
-            verdicts.iter().filter(move |(_, verdict)| open(verdict))
-        };
-        let telling = unsure().find(|(_, verdict)| verdict.reason != Reason::Waiting).or_else(|| unsure().next());
-        for (part, verdict) in verdicts {
-            // A call that failed transiently says nothing new about a part that was healthy.
-            if verdict.transient && patience && is_true(&before, *part) {
-                continue;
-            }
-            let holds = if verdict.transient { None } else { verdict.holds };
-            self.set(*part, holds, verdict.reason, &verdict.message);
-        }
-        let stalled = verdicts.iter().find(|(_, verdict)| verdict.stalled);
-        // A person who fixes one denial fixes them all; a denial of the issued key is a separate matter.
-        let denied = denied.filter(|_| {
-            stalled.is_some_and(|(part, verdict)| *part != ConditionType::Verified && verdict.reason == Reason::AccessDenied)
-        });
-        match stalled {
-            Some((part, verdict)) => {
-                let message = denied.clone().unwrap_or_else(|| format!("{part}: {}", verdict.message));
-                self.set(ConditionType::Stalled, true, verdict.reason, &message);
-                self.set(ConditionType::Reconciling, false, verdict.reason, "action required; retried at least every 10 minutes");
-            }
-            None => {
-                self.set(ConditionType::Stalled, false, Reason::NotStalled, "no action required");
-                match telling {
-                    Some((part, verdict)) => {
-                        self.set(ConditionType::Reconciling, true, verdict.reason, &format!("{part}: {}", verdict.message));
-                    }
-                    None => self.set(ConditionType::Reconciling, false, Reason::Settled, "everything is as specified"),
-                }
-            }
-        }
-        let failing = |status: &str, waiting: bool| {
-            ConditionType::PARTS.into_iter().find_map(|part| {
-                let condition = condition(&self.status, part)?;
-                let waits = condition.reason == Reason::Waiting.to_string();
-                (condition.status == status && (waiting || !waits) && !observed(&condition.reason))
-                    .then(|| (part, condition.clone()))
-            })
-        };
-        // The cause is first what a person must fix, then what is known to be wrong, then what is unknown.
-        let cause = stalled.and_then(|(part, _)| Some((*part, condition(&self.status, *part)?.clone())));
-        let unseen = ConditionType::PARTS.into_iter().find(|part| condition(&self.status, *part).is_none());
-        match cause.or_else(|| failing("False", true)).or_else(|| failing("Unknown", false)).or_else(|| failing("Unknown", true))
-        {
-            Some((part, condition)) => {
-                let reason = verdicts.iter().find(|(p, _)| *p == part).map_or(Reason::Waiting, |(_, v)| v.reason);
-                let message = denied.unwrap_or_else(|| format!("{part}: {}", condition.message));
-                self.set(ConditionType::Ready, false, reason, &message);
-            }
-            None if unseen.is_some() => self.set(ConditionType::Ready, false, Reason::Progressing, "not reconciled yet"),
-            None => {
-                let arn = self.status.memory.bucket.as_ref().map(|bucket| bucket.arn.clone()).unwrap_or_default();
-                let bucket = arn.rsplit(':').next().unwrap_or_default();
-                let part = self.reconcile.object.spec.bucket.prefix.as_deref().unwrap_or_default();
-                let verified = condition(&self.status, ConditionType::Verified);
-                let existing = self.reconcile.object.spec.existing_secret();
-                let key = existing.map_or_else(|| "the issued key".to_owned(), |secret| format!("the key in Secret {secret}"));
-                let (reason, message) = if verified.is_some_and(|verified| verified.reason == Reason::InSync.to_string()) {
-                    (Reason::Connected, format!("{key} works on s3://{bucket}/{part}"))
-                } else {
-                    (
-                        Reason::Observed,
-                        "no key is issued or verified (spec.management); status.drift.differences has the differences".to_owned(),
-                    )
-                };
-                self.set(ConditionType::Ready, true, reason, &message);
-            }
         }
     }
 

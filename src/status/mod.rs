@@ -20,6 +20,7 @@ mod record;
 mod revocation;
 mod rotation;
 mod silence;
+mod summary;
 mod verdict;
 mod written;
 
