@@ -430,6 +430,11 @@ impl BucketConnection {
     pub fn request(&self, annotation: &str) -> Option<String> {
         self.metadata.annotations.as_ref()?.get(annotation).cloned()
     }
+
+    /// Whether it owns a bucket or user, according to its status, which must have been verified.
+    pub fn owns_resources(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.memory.bucket.is_some() || status.memory.user.is_some())
+    }
 }
 
 impl BucketConnectionSpec {

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod backoff;
+mod finish;
 mod forget;
 mod metrics;
 mod observe;
@@ -111,7 +112,7 @@ impl Context {
 
     /// The claim of another object. Its status counts only if it has the operator's seal.
     fn claim(&self, other: &BucketConnection) -> Claim {
-        if !claims::wants(other) && !claims::has(other) {
+        if !claims::wants(other) && !other.owns_resources() {
             return Claim::None;
         }
         let mut other = other.clone();

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::{self, Opened};
-use super::reconcile::{finish, ports};
+use super::finish::{finish, ports};
 use crate::api::BucketConnection;
 use crate::execute::{Report, execute_on_user};
 use crate::fair::at_once;

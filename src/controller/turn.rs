@@ -11,10 +11,9 @@ use kube::{Resource, ResourceExt};
 use tracing::Instrument;
 
 use super::panics::caught_async;
-use super::reconcile::reconcile;
-use super::watch::lost_finalizer;
+use super::reconcile::{has_begun, reconcile};
 use super::{Context, DeserializeGuard, accounts, unreadable};
-use crate::api::{AWSAccount, BucketConnection, REVOKE_AT};
+use crate::api::{AWSAccount, BucketConnection, FINALIZER, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
 use crate::sdk::counted;
 use crate::vocabulary::problem::{Class, Problem, Source};
@@ -129,4 +128,10 @@ async fn readable(object: &DeserializeGuard<BucketConnection>, context: &Context
         Ok(object) => reconcile(object, context).await,
         Err(invalid) => unreadable::reconcile(invalid, context).await,
     }
+}
+
+/// Whether the operator's finalizer is missing on an object that has something in AWS.
+pub(super) fn lost_finalizer(object: &DeserializeGuard<BucketConnection>) -> bool {
+    let held = object.finalizers().iter().any(|name| name == FINALIZER);
+    !held && object.0.as_ref().map_or(true, has_begun)
 }

@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::forget::trim;
 use super::progress::Progress;
-use super::reconcile::has_begun;
 use super::running::Running;
 use super::stages::Stages;
+use super::turn::lost_finalizer;
 use super::{Context, DeserializeGuard, Metrics, turn};
-use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, FINALIZER, GROUP};
+use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, GROUP};
 use crate::aws::Sessions;
 use crate::execute::Clock;
 use crate::fair::Turns;
@@ -178,13 +178,7 @@ fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64>
     Some(hash.finish())
 }
 
-/// Whether the operator's finalizer is missing on an object that has something in AWS.
-pub(super) fn lost_finalizer(object: &DeserializeGuard<BucketConnection>) -> bool {
-    let held = object.finalizers().iter().any(|name| name == FINALIZER);
-    !held && object.0.as_ref().map_or(true, has_begun)
-}
-
-/// The same for an account that was reconciled before.
+/// Whether the finalizer is missing on an account that was reconciled before.
 fn account_lost_finalizer(account: &DeserializeGuard<AWSAccount>) -> bool {
     let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
     !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
@@ -216,6 +210,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::FINALIZER;
     use crate::api::{REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 
     fn worth(metadata: Value, status: Value) -> Option<u64> {

@@ -23,11 +23,6 @@ pub enum Claim {
     None,
 }
 
-/// Whether an object owns its bucket or user, according to a status that was verified.
-pub fn has(object: &BucketConnection) -> bool {
-    object.status.as_ref().is_some_and(|status| status.memory.bucket.is_some() || status.memory.user.is_some())
-}
-
 /// Whether an object that owns nothing yet will create or adopt what it names.
 pub fn wants(object: &BucketConnection) -> bool {
     let enforced = Management::of_spec(&object.spec.management).of("bucket") == ManagementMode::Enforce;
@@ -37,7 +32,7 @@ pub fn wants(object: &BucketConnection) -> bool {
 /// The claim of an object with a verified status. For the rules of its `account`, an entry counts only if it does not
 /// depend on namespace labels.
 pub fn claim(object: &BucketConnection, account: Option<&AWSAccount>) -> Claim {
-    if has(object) {
+    if object.owns_resources() {
         return Claim::Owner;
     }
     let allowed = account.is_some_and(|account| {
@@ -87,7 +82,7 @@ pub fn conflict_with<'a>(
     defaults: &AccountDefaults,
     claim: impl Fn(&BucketConnection) -> Claim,
 ) -> Option<Conflict> {
-    if has(object) {
+    if object.owns_resources() {
         return None;
     }
     let (bucket, user) = (bucket(object), user(object, defaults));
@@ -98,12 +93,12 @@ pub fn conflict_with<'a>(
     let mut rivals: Vec<_> =
         others.into_iter().filter(|other| (same_bucket(other) || same_user(other)) && other.uid() != object.uid()).collect();
     // The likely winner first: even if many objects name the same resource, `claim` is called for few of them.
-    rivals.sort_by_cached_key(|other| (!has(other), age(other)));
+    rivals.sort_by_cached_key(|other| (!other.owns_resources(), age(other)));
     for other in rivals {
         match claim(other) {
             Claim::Owner => {}
             Claim::Claimant if age(other) < age(object) => {}
-            Claim::Claimant | Claim::None if !has(other) && age(other) > age(object) => break,
+            Claim::Claimant | Claim::None if !other.owns_resources() && age(other) > age(object) => break,
             Claim::Claimant | Claim::None => continue,
         }
         let own_bucket = same_bucket(other);

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 use serde::Serialize;
 
-use super::claims;
 use super::reaches::{name_of, reaches};
 use crate::api::{AWSAccount, AWSAccountSpec, AccountDefaults, AdoptionRule, BucketConnection, NamespaceRule, Period};
 use crate::settings::reach::{Adopted, Need, Reach};
@@ -142,7 +141,7 @@ pub fn admits(account: &AWSAccountSpec, namespace: &str) -> bool {
 pub fn authorize(object: &BucketConnection, labels: &Labels, account: &AWSAccount, earlier: usize) -> Result<Grant, Refusal> {
     let (name, namespace) = (account.name_any(), object.namespace().unwrap_or_default());
     // Otherwise the account could never be deleted.
-    if account.metadata.deletion_timestamp.is_some() && !claims::has(object) {
+    if account.metadata.deletion_timestamp.is_some() && !object.owns_resources() {
         let message = format!(
             "AWSAccount {name} is being deleted and takes no new connections: delete this BucketConnection, or create one that names another AWSAccount in accountRef"
         );
