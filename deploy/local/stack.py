@@ -303,6 +303,7 @@ class Stack:
         self.facts["kubeconfig"] = str(data / "admin.kubeconfig")
         self.facts["operator_kubeconfig"] = str(data / "operator.kubeconfig")
         self.facts["audit_log"] = str(data / "audit.log")
+        self.facts["kubectl"] = str(tool["kubectl"])
         self.install()
 
     def install(self):

@@ -423,7 +423,7 @@ impl Harness {
     }
 
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
-        let kubectl = std::env::var("KUBEBUILDER_ASSETS").unwrap_or_else(|_| format!("{ROOT}/target/local/bin")) + "/kubectl";
+        let kubectl = Stack::cluster().fact("kubectl");
         let command = ["--namespace", &self.namespace, "--kubeconfig", &self.kubeconfig];
         Command::new(kubectl).args(command).args(arguments).env_clear().env("HOME", &self.directory).output().unwrap()
     }

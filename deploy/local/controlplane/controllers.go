@@ -13,8 +13,10 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/controller-manager/pkg/informerfactory"
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
 	"k8s.io/kubernetes/pkg/controller/namespace"
 )
@@ -48,20 +50,21 @@ func runControllers(arguments []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
-	shared, started := informers.NewSharedInformerFactory(client, 12*time.Hour), make(chan struct{})
+	typed, untyped := informers.NewSharedInformerFactory(client, 12*time.Hour), metadatainformer.NewSharedInformerFactory(objects, 12*time.Hour)
+	// Kinds of CustomResourceDefinitions have no typed informer.
+	all, started := informerfactory.NewInformerFactory(typed, untyped), make(chan struct{})
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
 	ignored := garbagecollector.DefaultIgnoredResources()
-	collector, err := garbagecollector.NewGarbageCollector(ctx, client, objects, mapper, ignored, shared, started)
+	collector, err := garbagecollector.NewGarbageCollector(ctx, client, objects, mapper, ignored, all, started)
 	if err != nil {
 		return err
 	}
 	namespaces := namespace.NewNamespaceController(ctx, client, objects, client.Discovery().ServerPreferredNamespacedResources,
-		shared.Core().V1().Namespaces(), 5*time.Minute, v1.FinalizerKubernetes)
-	shared.Start(ctx.Done())
+		typed.Core().V1().Namespaces(), 5*time.Minute, v1.FinalizerKubernetes)
+	all.Start(ctx.Done())
 	close(started)
 	go namespaces.Run(ctx, 10)
 	go collector.Sync(ctx, client.Discovery(), 30*time.Second)
 	collector.Run(ctx, 20, 30*time.Second)
 	return nil
 }
-

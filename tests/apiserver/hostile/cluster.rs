@@ -96,7 +96,7 @@ async fn the_operators_token_cannot_write_foreign_secrets() {
     harness.secrets().create(&new, &parsed(theirs.clone())).await.unwrap();
     let take = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "bucketconnection" }, "annotations": { OWNER: "x" } } });
     let patched = thief.secrets.patch("theirs", &PatchParams::default(), &Patch::Merge(take.clone())).await;
-    assert!(denied(patched).contains("only what it made"));
+    assert!(denied(patched).contains("only objects that it created"));
     let applied = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": take["metadata"], "data": {} });
     denied(thief.secrets.patch("theirs", &PatchParams::apply("bucketconnection/secret").force(), &Patch::Apply(applied)).await);
     denied(thief.secrets.delete("theirs", &Default::default()).await);
