@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Period, Preset};
 use crate::settings::tags::{self, Tags};
+use crate::vocabulary::rules;
 use crate::vocabulary::sign_in::{Budget, SignIn};
 
 /// Finalizer on every account: the account stays as long as a connection needs it.
@@ -80,25 +81,25 @@ pub struct AccountDefaults {
 
     /// ARN of the managed policy that limits the permissions of every user. A connection cannot choose another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')").message("permissionsBoundary must be the ARN of a managed policy"))]
+    #[x_kube(validation = Rule::new(rules::POLICY_ARN).message("permissionsBoundary must be the ARN of a managed policy"))]
     #[schemars(length(min = 20, max = 2048))]
     pub permissions_boundary: Option<String>,
 
     /// IAM path of users and managed policies. Default: /bucketconnection/.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("userPath must begin and end with \"/\", such as /bucketconnection/"))]
+    #[x_kube(validation = Rule::new(rules::IAM_PATH).message("userPath must begin and end with \"/\", such as /bucketconnection/"))]
     #[schemars(length(min = 1, max = 128))]
     pub user_path: Option<String>,
 
     /// Prefix of the names of users that a connection does not name: "<namePrefix><namespace>.<name>".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("namePrefix may contain letters, digits and + = , . @ _ - only"))]
+    #[x_kube(validation = Rule::new(rules::IAM_NAME).message("namePrefix may contain letters, digits and + = , . @ _ - only"))]
     #[schemars(length(min = 1, max = 32))]
     pub name_prefix: Option<String>,
 
     /// Full ARN of the KMS key that encrypts buckets in its region, if their connection does not set encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"))]
+    #[x_kube(validation = Rule::new(rules::KMS_KEY_ARN).message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"))]
     #[schemars(length(min = 1, max = 256))]
     pub kms_key_arn: Option<String>,
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::period::Period;
+use crate::vocabulary::rules;
 
 /// Annotation: a new value requests another access key now. `status.credentials.lastHandledRotateAt` shows the value when the key
 /// is issued.
@@ -57,7 +58,7 @@ pub enum KeySource {
 pub struct ExistingSecretRef {
     /// Name of the Secret, in the namespace of this object. It has the fields AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The
     /// operator only reads it.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("credentials.existingSecretRef.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -67,7 +68,7 @@ pub struct ExistingSecretRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretSpec {
     /// Name of the Secret, in the namespace of this object. The operator never overwrites a foreign Secret of that name.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("credentials.secret.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 240))]
     pub name: String,
 

@@ -27,6 +27,7 @@ pub use status::*;
 pub use verification::*;
 
 use crate::settings;
+use crate::vocabulary::rules;
 
 /// API group of all kinds, annotations, labels, tags and the finalizer.
 pub const GROUP: &str = "bucketconnection.dev";
@@ -108,7 +109,7 @@ pub const REQUESTED_AT: &str = "reconcile.bucketconnection.dev/requestedAt";
 pub struct BucketConnectionSpec {
     /// The AWS account of the connection. Immutable.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("accountRef cannot be changed: nothing moves from one AWS account to another; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("accountRef cannot be changed: nothing moves from one AWS account to another; create another BucketConnection"))]
     pub account_ref: AccountRef,
 
     /// The purpose of the connection. It supplies the CORS rules and the permissions of the IAM user. IlluminaICA: Illumina
@@ -117,8 +118,8 @@ pub struct BucketConnectionSpec {
     pub preset: Preset,
 
     /// AWS region of the bucket, such as us-east-1. Immutable: a bucket never moves.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("region cannot be changed: a bucket never moves; create another BucketConnection"))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')").message("region must be the code of an AWS region, such as us-east-1 or eu-central-1"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("region cannot be changed: a bucket never moves; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::REGION).message("region must be the code of an AWS region, such as us-east-1 or eu-central-1"))]
     #[schemars(length(min = 1, max = 32))]
     pub region: String,
 
@@ -202,7 +203,7 @@ pub struct BucketConnectionSpec {
 pub struct AccountRef {
     /// Name of an AWSAccount.
     #[serde(default = "default_account")]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("accountRef.name must be the name of an AWSAccount: lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("accountRef.name must be the name of an AWSAccount: lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -238,7 +239,7 @@ pub enum Preset {
 pub struct BucketSpec {
     /// Name of the bucket: 3 to 63 lower-case letters, digits, dots and hyphens. Names are global in AWS. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.name cannot be changed: create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("bucket.name cannot be changed: create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+([.][0-9]+){3}$')").message("bucket.name must be 3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, have no two dots in a row and not look like an IP address"))]
     #[x_kube(validation = Rule::new("!self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-') && !self.endsWith('-s3alias') && !self.endsWith('--ol-s3') && !self.endsWith('.mrap') && !self.endsWith('--x-s3') && !self.endsWith('--table-s3')").message("bucket.name begins or ends with something that AWS reserves (xn--, sthree-, amzn-s3-demo-, -s3alias, --ol-s3, .mrap, --x-s3, --table-s3)"))]
     #[schemars(length(min = 3, max = 63))]
@@ -247,7 +248,7 @@ pub struct BucketSpec {
     /// Instead of a name: the bucket is named "<namePrefix>-<account>-<region>-an", in the account's own namespace, where no other
     /// account can create buckets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("bucket.namePrefix cannot be changed: create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("bucket.namePrefix cannot be changed: create another BucketConnection"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9][a-z0-9-]*$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')").message("bucket.namePrefix must be lower-case letters, digits and hyphens, and begin with a letter or digit (AWS reserves xn--, sthree- and amzn-s3-demo-)"))]
     #[schemars(length(min = 1, max = 37))]
     pub name_prefix: Option<String>,
@@ -323,7 +324,7 @@ pub struct PolicySpec {
     /// Name of the policy. Omitted: "bucketconnection" for an inline policy, the name of the user for a managed policy.
     /// "bucketconnection-revoked", in any case, is reserved for the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("policy.name may contain letters, digits and + = , . @ _ - only"))]
+    #[x_kube(validation = Rule::new(rules::IAM_NAME).message("policy.name may contain letters, digits and + = , . @ _ - only"))]
     #[x_kube(validation = Rule::new("self.lowerAscii() != 'bucketconnection-revoked'").message("policy.name must not be bucketconnection-revoked: the operator reserves that name for the policy that denies revoked sessions"))]
     #[schemars(length(min = 1, max = 128))]
     pub name: Option<String>,
@@ -366,8 +367,8 @@ pub enum PolicyScope {
 pub struct UserSpec {
     /// Name of the IAM user. Unique in the AWS account, regardless of case. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("user.name cannot be changed: the access key belongs to the user; create another BucketConnection"))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+=,.@_-]+$')").message("user.name may contain letters, digits and + = , . @ _ - only"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("user.name cannot be changed: the access key belongs to the user; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::IAM_NAME).message("user.name may contain letters, digits and + = , . @ _ - only"))]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
 
@@ -379,15 +380,15 @@ pub struct UserSpec {
     /// IAM path of the user and of its managed policy. The operator's own policy must allow it. Default: /bucketconnection/.
     /// Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("user.path cannot be changed: the operator's own permissions depend on it; create another BucketConnection"))]
-    #[x_kube(validation = Rule::new("self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')").message("user.path must begin and end with \"/\", such as /bucketconnection/"))]
+    #[x_kube(validation = Rule::new(rules::IMMUTABLE).message("user.path cannot be changed: the operator's own permissions depend on it; create another BucketConnection"))]
+    #[x_kube(validation = Rule::new(rules::IAM_PATH).message("user.path must begin and end with \"/\", such as /bucketconnection/"))]
     #[schemars(length(min = 1, max = 128))]
     pub path: Option<String>,
 
     /// ARN of a managed policy that limits the permissions of the user. If the AWSAccount sets a boundary, that one applies. The
     /// operator never removes a boundary that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')").message("user.permissionsBoundary must be the ARN of a managed policy"))]
+    #[x_kube(validation = Rule::new(rules::POLICY_ARN).message("user.permissionsBoundary must be the ARN of a managed policy"))]
     #[schemars(length(min = 20, max = 2048))]
     pub permissions_boundary: Option<String>,
 

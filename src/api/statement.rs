@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::policy_language::{Effect, WrittenConditions};
+use crate::vocabulary::rules;
 
 /// A statement of the user's IAM policy
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html>).
@@ -37,7 +38,7 @@ pub struct PolicyStatement {
     /// Conditions: operator, then key, then values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::vocabulary::policy_language::conditions_schema")]
-    #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
+    #[x_kube(validation = Rule::new(rules::CONDITIONS).message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 
     /// Unknown fields.

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
 use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::rules;
 
 /// Default encryption of new objects.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct EncryptionSpec {
     /// Full ARN of the KMS key, in the region and account of the bucket. There is no default: the AWS managed key aws/s3 cannot be shared
     /// with another account. Aliases are not accepted: S3 would resolve an alias in the account of the caller that writes an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$')").message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias or a key id is not enough"))]
+    #[x_kube(validation = Rule::new(rules::KMS_KEY_ARN).message("kmsKeyArn must be the full ARN of a key, such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias or a key id is not enough"))]
     #[schemars(length(min = 1, max = 256))]
     pub kms_key_arn: Option<String>,
 

@@ -6,5 +6,6 @@ pub mod conditions;
 pub mod digest;
 pub mod policy_language;
 pub mod problem;
+pub mod rules;
 pub mod sign_in;
 pub mod wildcard;

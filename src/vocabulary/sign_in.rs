@@ -1,5 +1,6 @@
 //! How the operator signs in to an AWS account, and how many calls it makes there.
 
+use super::rules;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ pub struct SignIn {
     /// Region to sign in to, such as us-east-1. It determines the partition of the account (AWS, China, GovCloud, European
     /// Sovereign Cloud, isolated), and so the endpoints of IAM and STS. Omitted: AWS_REGION of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')").message("region must be the code of an AWS region, such as us-east-1 or cn-north-1"))]
+    #[x_kube(validation = Rule::new(rules::REGION).message("region must be the code of an AWS region, such as us-east-1 or cn-north-1"))]
     #[schemars(length(min = 1, max = 32))]
     pub region: Option<String>,
 
@@ -62,7 +63,7 @@ pub struct SecretReference {
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
     /// Name of the Secret.
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')").message("secretRef.name must be lower-case letters, digits, dots and hyphens"))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message("secretRef.name must be lower-case letters, digits, dots and hyphens"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

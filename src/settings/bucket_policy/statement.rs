@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::settings::reach::{Need, Reach};
 use crate::settings::reserved::is_reserved;
 use crate::vocabulary::policy_language::{Canonical, Conditions, Effect, WrittenConditions, canonical_condition, strings};
+use crate::vocabulary::rules;
 
 /// Prefix of all Sids that the operator chooses.
 pub const OUR_PREFIX: &str = "BucketConnection";
@@ -51,7 +52,7 @@ pub struct BucketStatement {
     /// Conditions: operator, then key, then the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::vocabulary::policy_language::conditions_schema")]
-    #[x_kube(validation = Rule::new("self.all(operator, size(operator) <= 64 && self[operator].all(key, size(key) <= 256))").message("conditions have operators of up to 64 characters and keys of up to 256"))]
+    #[x_kube(validation = Rule::new(rules::CONDITIONS).message("conditions have operators of up to 64 characters and keys of up to 256"))]
     pub conditions: WrittenConditions,
 
     /// Unknown fields.
