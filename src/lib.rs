@@ -22,7 +22,7 @@
 //! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
 //! | `cli` | one file per subcommand |
 //!
-//! Invariants, kept by tests (tests/tidy.rs):
+//! Invariants, kept by tests (tests/tidy/structure.rs):
 //! - `api`, `desired`, `observed`, `settings` (except `wire`), `keys`, `plan`, `status` and `render` are pure: no AWS SDK, no Kubernetes
 //!   client, no clock, no randomness, nothing asynchronous. They build without the feature `operator`.
 //! - Data flows one way; nothing calls back to an earlier stage, and one reconcile never observes twice.
