@@ -85,7 +85,7 @@ async fn one(rows: &mut Vec<Row>) {
     times.sort_by(f64::total_cmp);
     let path = FLOOR.as_secs_f64() * 3.0;
     rows.push(Row(
-        "apply → Ready with a proven Secret, ICA example, 1 object, 50 ms a call",
+        "apply → Ready with a verified Secret, ICA example, 1 object, 50 ms a call",
         format!("{:.2} s (median of 5; {:.1} × the 3 round trips of the chain)", times[2], times[2] / path),
         "≤ 1.5 ×; Crossplane 22 ×, ACK 25 × without a key",
     ));

@@ -158,7 +158,7 @@ pub struct NamespaceRule {
     pub kms_keys: Vec<String>,
 
     /// Patterns of keys of tags on bucket and user, regardless of case. A connection can override a key of defaults.tags only if
-    /// the key is listed here by itself: no pattern matches it.
+    /// the key is listed here literally: no pattern matches it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub tags: Vec<String>,
@@ -212,7 +212,7 @@ pub struct NamespaceRule {
     #[serde(default, skip_serializing_if = "AdoptionRule::is_empty")]
     pub adoption: AdoptionRule,
 
-    /// Maximum number of connections of a namespace in the account. The oldest ones count. Default: 100.
+    /// Maximum number of connections of a namespace in the account. If there are more, the oldest ones are allowed. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000000))]
     pub max_connections: Option<u32>,

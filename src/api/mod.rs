@@ -180,7 +180,7 @@ pub struct BucketConnectionSpec {
     pub management: ManagementSpec,
 
     /// Hash of the adoption plan that you approve, from status.adoption.planHash. It counts if the AWSAccount has approval:
-    /// Connection for the namespace.
+    /// Connection for the namespace, and always for deleting a bucket whose ownership tag the operator restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub approved_plan: Option<String>,

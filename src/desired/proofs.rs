@@ -142,7 +142,7 @@ impl Scope<'_> {
             } else {
                 "the policy does not allow both s3:PutObject and s3:DeleteObject"
             };
-            CheckPlan::Skip(format!("not verified: {why}, so an object of the operator would stay"))
+            CheckPlan::Skip(format!("not verified: {why}, so the operator could not delete its test object"))
         };
         let object = |action: &str, proof: Proof| match (self.allows(&[action]), asked, whole) {
             (false, ..) => not_granted(action),

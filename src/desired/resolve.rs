@@ -215,7 +215,7 @@ impl<'a> Source<'a> {
         settings.ignore(|setting| management.of(setting.name()) == ManagementMode::Ignore);
         for unknown in spec.bucket.allow_weaker.iter().filter(|name| SettingId::named(name).is_none()) {
             let known = SettingId::ALL.iter().map(|setting| setting.name()).collect::<Vec<_>>().join(", ");
-            errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is no setting; it takes {known}")));
+            errors.push(SpecError::new("spec.bucket.allowWeaker", format!("{unknown} is not a setting (allowed: {known})")));
         }
         DesiredBucket {
             name: self.bucket_name.clone(),

@@ -29,12 +29,12 @@ impl DesiredRotation {
         let length = |period: &Option<Period>| period.as_ref().map(Period::length);
         let interval = spec.and_then(|spec| length(&spec.interval));
         if interval.is_some_and(|interval| interval < SHORTEST) {
-            errors.push(SpecError::new("spec.credentials.rotation.interval", "keys are replaced every 10s at most"));
+            errors.push(SpecError::new("spec.credentials.rotation.interval", "must be at least 10s"));
         }
         let shorter = |interval: SignedDuration| OVERLAP.min(interval / 2);
         let overlap = spec.and_then(|spec| length(&spec.overlap)).unwrap_or_else(|| interval.map_or(OVERLAP, shorter));
         if interval.is_some_and(|interval| overlap >= interval) {
-            let text = "must be shorter than rotation.interval: AWS allows a user two access keys, so the key before must be gone by then";
+            let text = "must be shorter than rotation.interval: AWS allows a user two access keys, so the operator must delete the previous key before it issues the next one";
             errors.push(SpecError::new("spec.credentials.rotation.overlap", text));
         }
         Self { interval, overlap }

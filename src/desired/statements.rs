@@ -105,7 +105,7 @@ fn sids<'a>(ours: impl Iterator<Item = &'a PolicyStatement>, statements: &[Polic
             (false, false) => "of another statement".to_owned(),
             (false, true) => return None,
         };
-        let message = format!("{sid} is the sid {whose} already: choose another, or leave it out");
+        let message = format!("{sid} is already the sid {whose}; choose another sid, or omit it");
         Some(SpecError::new(format!("spec.policy.statements[{index}].sid"), message))
     });
     twice.collect()
@@ -169,7 +169,7 @@ fn wrong_on_key(actions: &[String], conditions: &WrittenConditions) -> Option<(&
         return Some(("actions", text));
     }
     if !on_key.is_empty() && on_key.len() < actions.len() {
-        let text = "kms: actions need a statement of their own: they are allowed through S3 only, which the others are not";
+        let text = "kms: actions need a separate statement, because the operator allows them only through S3, and other actions also without it";
         return Some(("actions", text.to_owned()));
     }
     let key = conditions.values().flat_map(|keys| keys.keys()).find(|key| key.to_lowercase().starts_with("kms:"))?;
@@ -223,7 +223,7 @@ mod tests {
             );
         }
         let mixed = on(json!(["s3:GetObject", "kms:Decrypt"]), json!({})).unwrap_err();
-        assert!(mixed.contains("kms: actions need a statement of their own"), "{mixed}");
+        assert!(mixed.contains("kms: actions need a separate statement"), "{mixed}");
         let own = json!({ "conditions": { "StringLikeIfExists": { "KMS:viaservice": ["*"] } } });
         let text = on(json!(["kms:Decrypt"]), own).unwrap_err();
         assert!(text.contains("conditions: KMS:viaservice is set by the operator"), "{text}");
@@ -268,6 +268,6 @@ mod tests {
         let deny = json!([{ "effect": "Deny", "actions": ["s3:*"] }]);
         assert_eq!(written(Preset::Custom, deny, &[]).unwrap().len(), 1);
         let text = written(Preset::Custom, json!([{ "sid": RESERVED, "actions": ["s3:*"] }]), &[]).unwrap_err();
-        assert!(text.contains("of a statement of the operator's own already"), "{text}");
+        assert!(text.contains("already the sid of a statement of the operator's own"), "{text}");
     }
 }

@@ -45,7 +45,7 @@ fn only_settings_can_be_made_weaker() {
         &Grant::default(),
     );
     let text = errors.unwrap_err()[0].to_string();
-    assert!(text.starts_with("spec.bucket.allowWeaker: all is no setting; it takes publicAccessBlock, ownership, "), "{text}");
+    assert!(text.starts_with("spec.bucket.allowWeaker: all is not a setting (allowed: publicAccessBlock, ownership, "), "{text}");
 }
 
 #[test]
@@ -155,7 +155,11 @@ fn ica_with_versions_tags_and_copies() {
     let unknown = json!({ "preset": "IlluminaICA", "region": "eu-west-2", "illuminaICA": { "crossAccountCopy": {} } });
     let errors = resolve(&object("genomics", unknown), "cluster", &account(), &Grant::default()).unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert!(errors[0].to_string().starts_with("spec.illuminaICA.crossAccountCopy: give roleArn"), "{}", errors[0]);
+    assert!(
+        errors[0].to_string().starts_with("spec.illuminaICA.crossAccountCopy: roleArn is required in eu-west-2"),
+        "{}",
+        errors[0]
+    );
 }
 
 /// AWS refuses such a document as a whole, and names no field.
@@ -196,11 +200,11 @@ fn a_date_is_a_day_of_the_calendar() {
     }
     for date in ["2030-02-31", "2030-13-01T00:00:00Z", "soon", "0000-01-01"] {
         let expiration = error(json!({ "id": "tidy", "expiration": { "date": date } })).unwrap();
-        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration has the date {date}, which is no day since 1970");
+        let expected = format!("spec.bucket.lifecycle: rule tidy: expiration.date: {date} is not a date from 1970 on");
         assert!(expiration[0].to_string().starts_with(&expected), "{expiration:?}");
         let transitions = json!([{ "days": 30, "storageClass": "GLACIER" }, { "date": date, "storageClass": "DEEP_ARCHIVE" }]);
         let transitions = error(json!({ "id": "tidy", "transitions": transitions })).unwrap();
-        assert!(transitions[0].to_string().contains("rule tidy: transitions has the date"), "{transitions:?}");
+        assert!(transitions[0].to_string().contains("rule tidy: transitions.date: "), "{transitions:?}");
     }
 }
 
@@ -281,8 +285,8 @@ fn each_sid_is_there_once() {
     assert_eq!(
         errors("ReadWrite", &["List", "Mine", "Mine"]),
         [
-            "spec.policy.statements[0].sid: List is the sid of a statement of preset ReadWrite already: choose another, or leave it out",
-            "spec.policy.statements[2].sid: Mine is the sid of another statement already: choose another, or leave it out",
+            "spec.policy.statements[0].sid: List is already the sid of a statement of preset ReadWrite; choose another sid, or omit it",
+            "spec.policy.statements[2].sid: Mine is already the sid of another statement; choose another sid, or omit it",
         ]
     );
     assert_eq!(errors("Custom", &["List"]), [""; 0]);

@@ -31,7 +31,7 @@ use crate::aws::IssueError;
 use crate::credentials::KeyPair;
 use crate::desired::DesiredSecret;
 use crate::kubernetes::Seen;
-use crate::vocabulary::problem::{Class, Problem};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Pauses between attempts to write the Secret, about half a minute in total.
 const PAUSES: [u64; 6] = [0, 1, 2, 4, 8, 16];
@@ -78,7 +78,8 @@ async fn store(
     issued: (Timestamp, Option<i64>),
     seen: &Seen,
 ) -> Result<(), Unstored> {
-    let (mut last, mut doubtful) = (None, false);
+    let mut last = Problem::at(Source::Operator, Class::Unavailable, "write the Secret", "NotTried", "");
+    let mut doubtful = false;
     for pause in PAUSES {
         sleep(Duration::from_secs(pause)).await;
         ports.fence.ensure_valid_for(Duration::ZERO).map_err(|problem| Unstored { problem, doubtful })?;
@@ -91,12 +92,9 @@ async fn store(
             }
             Err(problem) => {
                 doubtful |= problem.class == Class::Unavailable;
-                last = Some(problem);
+                last = problem;
             }
         }
     }
-    match last {
-        Some(problem) => Err(Unstored { problem, doubtful }),
-        None => Ok(()),
-    }
+    Err(Unstored { problem: last, doubtful })
 }

@@ -29,9 +29,11 @@
 //! | `Holds`, works | `ProvePending` `Publish` | verify it, publish it |
 //! | `Holds`, propagating | `ProvePending` `Publish` | the same, with retries |
 //! | `Holds`, denied | `Block` | report it |
+//! | `Holds`, unclear | `Block` | try again later |
 //! | `Holds`, broken | `Delete` | delete it and its Secret: no consumer has read it |
 //! | `Empty` | `Delete` | delete it: it is lost, and no consumer has read it |
-//! | `Published` | `DropSecret` | delete the Secret that held it |
+//! | `Published`, false | `DropSecret` | delete the Secret that held it |
+//! | `Published`, true | | that Secret is now the Secret itself, or the key's own |
 //! | `Foreign` | `Block` | report that the Secret is foreign |
 //! | `Unreadable` | `Block` | try again later |
 //!
@@ -45,11 +47,11 @@
 //! | `Gone` | `DropSecret` | delete its own Secret |
 //! | `Unreadable` | `Block` | try again later |
 //!
-//! Before all of these: a foreign Secret is never written, and the keys of a user on hold or in quarantine are not
-//! changed. A lost key that an interrupted attempt issued is deleted.
+//! Before all of these: a foreign Secret is never written, and the keys of a user on hold or in quarantine, or of one
+//! that cannot be read, are not changed. A lost key that an interrupted attempt issued is deleted.
 //!
 //! Laws, which `tests.rs` checks in every state: a user never has more than two keys; no working key is deleted before
-//! its overlap is over; no foreign key is changed; a failed verification alone deletes nothing; from every state,
+//! its overlap is over; no foreign key is changed; a failed verification alone deletes nothing before another key is verified; from every state,
 //! repeated moves come to rest.
 //!
 //! Why every issued key is accounted for: before the operator issues a key, the status records the attempt with all keys that the user has.

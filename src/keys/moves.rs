@@ -126,8 +126,9 @@ pub fn next_moves(ring: &Ring) -> Vec<Move> {
         (Slot::None, _) => Vec::new(),
         (Slot::Unreadable(problem), _) => vec![unreadable(ConditionType::CredentialsReady, problem)],
         (Slot::Foreign(why), _) => vec![Move::Block(Obstacle::SecretNotOwned(why.clone()))],
-        (Slot::Writable, Some(hold)) => vec![Move::Block(Obstacle::Hold(hold.clone()))],
-        (Slot::Writable, None) => {
+        (Slot::Writable, Err(problem)) => vec![unreadable(ConditionType::CredentialsReady, problem)],
+        (Slot::Writable, Ok(Some(hold))) => vec![Move::Block(Obstacle::Hold(hold.clone()))],
+        (Slot::Writable, Ok(None)) => {
             let orphan = ring.orphan().cloned().map(Move::DeleteOrphan);
             orphan.into_iter().chain(ring.of_current()).collect()
         }
@@ -144,7 +145,7 @@ impl Ring {
         self.owners.orphan().filter(|_| self.current != Current::NewUser)
     }
 
-    /// The table of `mod.rs`, row by row.
+    /// The first table of `mod.rs`.
     fn of_current(&self) -> Vec<Move> {
         match &self.current {
             Current::NewUser => vec![self.issue(Why::NewUser, Vec::new(), Vec::new(), Vec::new())],
@@ -159,21 +160,21 @@ impl Ring {
             // is right.
             Current::Inactive(key) => vec![Move::Activate(key.id.clone()), Move::Prove(key.clone())],
             Current::Rejected(key, code) => vec![Move::Block(Obstacle::Rejected(key.clone(), code.clone()))],
-            Current::NotListed => self.without_list(),
+            Current::NotListed => self.without_list(ConditionType::CredentialsReady),
             Current::Broken(why) => self.replace(why),
             Current::Unread(problem) => vec![unreadable(ConditionType::CredentialsReady, problem)],
         }
     }
 
-    /// The list of keys is needed, but not known.
-    fn without_list(&self) -> Vec<Move> {
+    /// The list of keys is needed for `part`, but not known.
+    fn without_list(&self, part: ConditionType) -> Vec<Move> {
         match &self.list {
-            List::Unreadable(problem) => vec![unreadable(ConditionType::CredentialsReady, problem)],
+            List::Unreadable(problem) => vec![unreadable(part, problem)],
             List::NotAsked | List::Keys(_) => Vec::new(),
         }
     }
 
-    /// The current key works or is propagating: write the Secret, delete replaced keys, continue a rotation.
+    /// The current key works, or will with the new policy: write the Secret, delete replaced keys, continue a rotation.
     fn keep(&self, key: &KeyPair) -> Vec<Move> {
         let mut moves = vec![Move::WriteSecret(key.clone()), Move::DropEarlierSecrets];
         if self.rights_change || self.unproven {
@@ -183,7 +184,8 @@ impl Ring {
         moves.extend(self.replaced_by(key).into_iter().map(replaced));
         moves.extend(self.own_secret(key));
         moves.push(Move::Restart(key.clone()));
-        moves.extend(self.previous.iter().flat_map(Previous::moves));
+        let previous = self.previous.iter().filter(|previous| previous.id != key.id);
+        moves.extend(previous.flat_map(Previous::moves));
         moves.extend(match self.pending(key) {
             Some(moves) => moves,
             None => self.begin_rotation(key),
@@ -215,7 +217,7 @@ impl Ring {
     /// Issues a key to replace one whose secret part is lost or wrong, or as the first key; unless a pending key can
     /// replace it.
     fn replace(&self, why: &Why) -> Vec<Move> {
-        let Some(listed) = self.list.keys() else { return self.without_list() };
+        let Some(listed) = self.list.keys() else { return self.without_list(ConditionType::CredentialsReady) };
         match &self.waiting {
             Waiting::Unreadable(problem) => return vec![unreadable(ConditionType::CredentialsReady, problem)],
             Waiting::Holds(_, Health::Unclear(problem)) => return vec![unreadable(ConditionType::CredentialsReady, problem)],
@@ -225,11 +227,14 @@ impl Ring {
             Waiting::NotRead | Waiting::Foreign(_) | Waiting::Empty { .. } | Waiting::Published { .. } => {}
             Waiting::Holds(_, Health::Broken) => {}
         }
-        let mut obsolete = self.of_no_use(listed);
         let mut left = self.without_orphan(listed);
-        // A lost key makes room; the others are deleted after the new key is verified.
+        // A lost key makes room; the others are deleted after the new key is verified. A key that only S3 refuses may
+        // not be lost: a proxy that changes requests breaks signatures, too.
+        let lost = |id: &String| *why != Why::WrongSecret(id.clone()) || !is_active(listed, id);
+        let (mut obsolete, may_work): (Vec<_>, Vec<_>) = self.of_no_use(listed).into_iter().partition(lost);
         let full = left.len().saturating_sub(MAX_KEYS - 1).min(obsolete.len());
         let room: Vec<_> = obsolete.drain(..full).collect();
+        obsolete.extend(may_work);
         left.retain(|id| !room.contains(id));
         if left.len() < MAX_KEYS {
             return vec![self.issue(why.clone(), room, left, obsolete)];
@@ -267,7 +272,7 @@ impl Ring {
             Waiting::Unreadable(problem) => Err(vec![unreadable(ConditionType::RotationComplete, problem)]),
             Waiting::Foreign(why) => Err(vec![Move::Block(Obstacle::WaitingSecretNotOwned(why.clone()))]),
             Waiting::Empty { .. } | Waiting::Published { .. } | Waiting::Holds(..) => {
-                self.list.keys().ok_or_else(|| self.without_list())
+                self.list.keys().ok_or_else(|| self.without_list(ConditionType::RotationComplete))
             }
         }
     }
@@ -338,8 +343,7 @@ impl Ring {
     /// Whether `other` is the previous key and has been Inactive long enough that a consumer which still used it had
     /// time to switch. It is deleted no sooner than without a rotation: until then it can be activated again.
     fn makes_room(&self, other: &str, listed: &[AccessKey]) -> bool {
-        let inactive = listed.iter().any(|key| key.id == other && !key.active);
-        inactive && self.previous.as_ref().is_some_and(|previous| previous.id == other && previous.settled)
+        !is_active(listed, other) && self.previous.as_ref().is_some_and(|previous| previous.id == other && previous.settled)
     }
 
     fn no_room_beside(&self, current: &KeyPair, other: &String) -> Vec<Move> {
@@ -350,6 +354,10 @@ impl Ring {
         }
         vec![Move::Block(Obstacle::NoRoomToRotate(current.id.clone(), other.clone()))]
     }
+}
+
+fn is_active(listed: &[AccessKey], id: &str) -> bool {
+    listed.iter().any(|key| key.id == id && key.active)
 }
 
 impl Previous {

@@ -45,6 +45,11 @@ impl Owners {
         one(self.fitting.iter().filter(|id| !known(id)))
     }
 
+    /// Whether several keys fit an attempt, so that none of them counts as issued by it.
+    pub fn ambiguous(&self) -> bool {
+        self.fitting.iter().filter(|id| !self.remembered.contains(id) && !self.held.contains(id)).count() > 1
+    }
+
     /// Whether the key is managed.
     pub fn ours(&self, id: &String) -> bool {
         self.remembered.contains(id) || self.held.contains(id) || self.explained() == Some(id)

@@ -46,7 +46,7 @@ impl fmt::Display for Why {
             Self::InactiveOfOthers(id) => {
                 write!(f, "access key {id} in the Secret is Inactive, and this operator did not create it")
             }
-            Self::WrongSecret => f.write_str("the Secret holds a wrong secret access key"),
+            Self::WrongSecret(id) => write!(f, "the Secret holds a wrong secret access key for {id}"),
             Self::OtherUser(id, arn) => write!(f, "access key {id} in the Secret belongs to {arn}"),
             Self::Rotation(id, Rotation::Due) => write!(f, "access key {id} is due for rotation"),
             Self::Rotation(id, Rotation::Requested) => write!(f, "a rotation of access key {id} was requested"),

@@ -24,8 +24,8 @@ const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
 pub struct Ring {
     /// The Secret that consumers read.
     pub secret: Slot,
-    /// Why the keys must not be changed, whatever their state.
-    pub hold: Option<Hold>,
+    /// Why the keys must not be changed, whatever their state; an error if AWS did not say whether they may be.
+    pub hold: Result<Option<Hold>, Problem>,
     /// The user's keys, without those that a revocation deleted.
     pub list: List,
     /// Who owns them.
@@ -44,7 +44,7 @@ pub struct Ring {
     pub previous: Option<Previous>,
     /// Managed keys that are lost.
     pub obsolete: Vec<String>,
-    /// Whether an attempt to issue a key in place of the current one was interrupted.
+    /// Whether an attempt to issue a key was interrupted, and it was not for a pending key.
     pub interrupted: bool,
     /// Why the current key must be rotated although it works.
     pub rotation: Option<Rotation>,
@@ -125,8 +125,8 @@ pub enum Why {
     Expired(String),
     /// This key is Inactive, and the operator did not issue it.
     InactiveOfOthers(String),
-    /// The Secret holds a wrong secret part.
-    WrongSecret,
+    /// The Secret holds a wrong secret part for this key.
+    WrongSecret(String),
     /// The Secret holds this key of another user: its ARN.
     OtherUser(String, String),
     /// The key with this id must be rotated.
@@ -198,8 +198,7 @@ pub struct Previous {
 /// The action that the previous key needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreviousState {
-    /// None: its overlap is not over, it was deactivated only recently, it was used since, someone activated it again,
-    /// or the list is not known.
+    /// None: its overlap is not over, it was deactivated only recently, it was used since, or someone activated it again.
     Rests,
     /// AWS no longer lists it.
     Gone,
@@ -207,7 +206,7 @@ pub enum PreviousState {
     Due,
     /// It is Inactive, and was not used since it was replaced.
     Unused,
-    /// AWS could not report its last use.
+    /// Its overlap is over, and AWS did not report the list of keys or its last use.
     Unreadable(Problem),
 }
 
@@ -296,11 +295,18 @@ impl Current {
     }
 }
 
-fn hold(observed: &Observed) -> Option<Hold> {
-    let tagged = observed.user.set().is_some_and(|user| user.tags.contains_key(names::HOLD_TAG));
+fn hold(observed: &Observed) -> Result<Option<Hold>, Problem> {
+    if let Reading::Unreadable(problem) = &observed.user {
+        return Err(problem.clone());
+    }
+    if observed.user.set().is_some_and(|user| user.tags.contains_key(names::HOLD_TAG)) {
+        return Ok(Some(Hold::Tag));
+    }
     let quarantine = |arn: &&String| arn.rsplit('/').next().is_some_and(|name| name.starts_with(QUARANTINE));
-    let attached = observed.attached.set().into_iter().flatten().find(quarantine);
-    if tagged { Some(Hold::Tag) } else { attached.map(|arn| Hold::Quarantine(arn.clone())) }
+    match &observed.attached {
+        Reading::Unreadable(problem) => Err(problem.clone()),
+        attached => Ok(attached.set().into_iter().flatten().find(quarantine).cloned().map(Hold::Quarantine)),
+    }
 }
 
 /// The input from which the states of the keys are derived.
@@ -354,7 +360,7 @@ impl Facts<'_> {
             Some(entry) if self.is_young(&id, entry.created_at.or_else(|| self.created_at())) => {
                 Current::Propagating(key.clone())
             }
-            Some(_) if code == "SignatureDoesNotMatch" => Current::Broken(Why::WrongSecret),
+            Some(_) if code == "SignatureDoesNotMatch" => Current::Broken(Why::WrongSecret(id)),
             Some(_) => Current::Rejected(key.clone(), code.to_owned()),
         }
     }
@@ -407,7 +413,10 @@ impl Facts<'_> {
         let is_current = current.is_some_and(|current| current.id == id);
         let state = match (self.list.keys(), self.list.find(&id)) {
             _ if is_current => PreviousState::Rests,
-            (None, _) => PreviousState::Rests,
+            (None, _) => match self.list {
+                List::Unreadable(problem) if over => PreviousState::Unreadable(problem.clone()),
+                _ => PreviousState::Rests,
+            },
             (Some(_), None) => PreviousState::Gone,
             (Some(_), Some(_)) if !over => PreviousState::Rests,
             (Some(_), Some(entry)) if entry.active && known.inactive_since.is_none() => PreviousState::Due,

@@ -4,6 +4,7 @@ use super::*;
 use crate::api::PendingKey;
 use crate::credentials::{KeyPair, Sensitive};
 use crate::observed::AccessKey;
+use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::problem::{Class, Problem};
 
 const CURRENT: &str = "AKIACURRENT";
@@ -21,10 +22,20 @@ fn problem() -> Problem {
 }
 
 fn currents() -> Vec<Current> {
-    let broken = [Why::NoKey, Why::Deleted(CURRENT.into()), Why::InactiveOfOthers(FOREIGN.into())];
+    let broken = [
+        Why::NoKey,
+        Why::Deleted(CURRENT.into()),
+        Why::Expired(CURRENT.into()),
+        Why::InactiveOfOthers(FOREIGN.into()),
+        Why::WrongSecret(CURRENT.into()),
+        Why::OtherUser(FOREIGN.into(), "arn:aws:iam::123456789012:user/other".into()),
+    ];
     let mut all = vec![
         Current::NewUser,
         Current::Works(pair(CURRENT)),
+        // The operator crashed after it published the pending key, or someone set the Secret back to the previous key.
+        Current::Works(pair(PENDING)),
+        Current::Works(pair(PREVIOUS)),
         Current::Denied(pair(CURRENT), problem()),
         Current::Unclear(problem()),
         Current::Propagating(pair(CURRENT)),
@@ -99,7 +110,7 @@ fn every_state(mut look: impl FnMut(&Ring)) {
                             for owners in &owners {
                                 look(&Ring {
                                     secret: Slot::Writable,
-                                    hold: None,
+                                    hold: Ok(None),
                                     list: list.clone(),
                                     owners: owners.clone(),
                                     current: current.clone(),
@@ -134,6 +145,17 @@ fn deleted(moves: &[Move]) -> Vec<&String> {
         .collect()
 }
 
+fn listed_active(ring: &Ring, id: &str) -> bool {
+    ring.list.keys().into_iter().flatten().any(|key| key.id == id && key.active)
+}
+
+/// A rotation is no part of what a connection needs: the current key works, whatever blocks the next one.
+fn a_working_key_is_not_blocked_by_a_rotation(ring: &Ring, moves: &[Move]) -> bool {
+    let works = matches!(ring.current, Current::Works(_)) && matches!(ring.own_secret, Slot::None | Slot::Writable);
+    let blocks = |next: &Move| matches!(next, Move::Block(_)) && next.part() != ConditionType::RotationComplete;
+    !works || !moves.iter().any(blocks)
+}
+
 fn issued(moves: &[Move]) -> Option<&Issue> {
     moves.iter().find_map(|next| match next {
         Move::Issue(issue) => Some(issue),
@@ -156,8 +178,17 @@ fn no_more_than_two_keys(ring: &Ring, moves: &[Move]) -> bool {
 
 fn no_needed_key_is_deleted(ring: &Ring, moves: &[Move]) -> bool {
     let previous = ring.previous.as_ref();
+    let room: Vec<_> = issued(moves).into_iter().flat_map(|issue| &issue.room).map(String::as_str).collect();
     deleted(moves).into_iter().all(|id| match id.as_str() {
-        CURRENT => matches!(ring.current, Current::Broken(_)),
+        id if ring.current.key().is_some_and(|key| key.id == id) => false,
+        CURRENT => match &ring.current {
+            // What S3 refuses may work elsewhere: it makes no room for a key that is not verified yet.
+            Current::Broken(Why::WrongSecret(_)) => !room.contains(&CURRENT) || !listed_active(ring, CURRENT),
+            Current::Broken(_) => true,
+            // The operator crashed after it wrote another key to the Secret.
+            Current::Works(_) => ring.interrupted,
+            _ => false,
+        },
         // While the current key works, the previous key keeps its full overlap.
         PREVIOUS => previous.is_some_and(|previous| previous.over && (previous.settled || ring.current.key().is_none())),
         PENDING => !matches!(&ring.waiting, Waiting::Holds(_, Health::Works | Health::Propagating)),
@@ -188,14 +219,18 @@ fn a_key_is_proven_before_it_is_published(ring: &Ring, moves: &[Move]) -> bool {
 }
 
 fn a_hold_or_a_foreign_secret_stops_everything(ring: &Ring, _: &[Move]) -> bool {
-    let held = Ring { hold: Some(Hold::Tag), ..ring.clone() };
+    let held = Ring { hold: Ok(Some(Hold::Tag)), ..ring.clone() };
+    let unknown = Ring { hold: Err(problem()), ..ring.clone() };
     let foreign = Ring { secret: Slot::Foreign("exists".into()), ..ring.clone() };
-    [held, foreign].iter().all(|ring| matches!(&next_moves(ring)[..], [Move::Block(_)]))
+    [held, unknown, foreign].iter().all(|ring| matches!(&next_moves(ring)[..], [Move::Block(_)]))
 }
 
 /// The ring after `moves` were executed and recorded.
 fn carried_out(ring: &Ring, moves: &[Move]) -> Ring {
     let mut after = Ring { rights_change: false, ..ring.clone() };
+    if let Some(key) = ring.current.key() {
+        after.known_current = Some(key.id.clone());
+    }
     let mut listed = ring.list.keys().map(<[_]>::to_vec).unwrap_or_default();
     let current = |after: &mut Ring, key: KeyPair| {
         (after.known_current, after.current) = (Some(key.id.clone()), Current::Works(key));
@@ -259,9 +294,10 @@ fn repeated_moves_come_to_rest(ring: &Ring, moves: &[Move]) -> bool {
 #[test]
 fn every_state_keeps_the_laws() {
     type Law = (&'static str, fn(&Ring, &[Move]) -> bool);
-    let laws: [Law; 7] = [
+    let laws: [Law; 8] = [
+        ("a working key is not blocked by a rotation", a_working_key_is_not_blocked_by_a_rotation),
         ("a user never has more than two keys", no_more_than_two_keys),
-        ("no key that somebody needs is deleted", no_needed_key_is_deleted),
+        ("no key that is needed is deleted", no_needed_key_is_deleted),
         ("nothing foreign is touched", nothing_foreign_is_touched),
         ("a failed proof alone changes nothing", a_failed_proof_alone_changes_nothing),
         ("a key is proven before it is published", a_key_is_proven_before_it_is_published),
@@ -283,7 +319,7 @@ fn every_state_keeps_the_laws() {
 fn rest() -> Ring {
     Ring {
         secret: Slot::Writable,
-        hold: None,
+        hold: Ok(None),
         list: List::NotAsked,
         owners: Owners::for_tests(&[CURRENT, PENDING, PREVIOUS, OLD], &[CURRENT], &[]),
         current: Current::Works(pair(CURRENT)),

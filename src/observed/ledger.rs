@@ -3,7 +3,7 @@
 //!
 //! Status and Secret can both be lost: a cluster is rebuilt from Git, a namespace is restored in another order. The
 //! tags stay with the user, and only the operator may tag users under its path. So the operator trusts them if the
-//! ownership tag says that the user is managed (docs/decisions/0011-aws-records.md).
+//! ownership tag says that the user is managed (docs/decisions/0011-aws-remembers.md).
 //!
 //! The value of `keys` is a list of `what:value` entries, separated by slashes, in the characters that IAM allows:
 //!

@@ -67,7 +67,7 @@ pub(super) fn messages(plan: &Plan) -> Vec<(ConditionType, String)> {
     let message = |fields: Vec<String>| {
         let named = join_names(&fields);
         format!(
-            "written {LIMIT} times without effect: {named}; AWS or another tool changes it back: set the spec to the value that AWS keeps, or find the tool. Retried every hour, on request, and when the spec changes."
+            "written {LIMIT} times without effect: {named}; AWS stores another value, or another tool reverts the write; set the spec to the value that AWS stores, or find the tool. Retried every hour, on request, and when the spec changes."
         )
     };
     parts.into_iter().map(|(part, fields)| (part, message(fields))).collect()
@@ -148,6 +148,6 @@ mod tests {
         assert!(text.starts_with(
             "written 3 times without effect: user.permissionsBoundary is \"a\", should be \"wanted\", f0 is (none)"
         ));
-        assert!(text.contains("… and 5 more; AWS or another tool changes it back") && text.len() < 1_000, "{text}");
+        assert!(text.contains("… and 5 more; AWS stores another value") && text.len() < 1_000, "{text}");
     }
 }

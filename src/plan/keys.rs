@@ -406,7 +406,7 @@ impl Steps<'_, '_, '_> {
             Why::Deleted(id) => account(id, "deleted"),
             Why::Expired(id) => account(id, "Expired"),
             Why::InactiveOfOthers(id) => account(id, "foreign, Inactive"),
-            Why::WrongSecret => secret("AWS_SECRET_ACCESS_KEY", json!("(wrong)")),
+            Why::WrongSecret(_) => secret("AWS_SECRET_ACCESS_KEY", json!("(wrong)")),
             Why::OtherUser(id, arn) => {
                 vec![FieldDiff::new("secret[AWS_ACCESS_KEY_ID]", Some(json!(format!("{id} of {arn}"))), None)]
             }

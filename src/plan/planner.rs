@@ -110,7 +110,7 @@ impl<'a> Planner<'a> {
 /// Why `what`, which has the desired name, is foreign.
 pub(super) fn of_earlier_namespace(what: &str) -> String {
     format!(
-        "{what} was created for an earlier namespace of this name (tag bucketconnection.dev/namespace), and this one may belong to another tenant: the operator does not change it; choose another name, or set inherit: true for this namespace in the AWSAccount (spec.allowedNamespaces)"
+        "{what} belongs to a deleted namespace of the same name (tag bucketconnection.dev/namespace), which may have been another tenant's, so the operator does not change it; choose another name, or set inherit: true for this namespace in the AWSAccount (spec.allowedNamespaces)"
     )
 }
 

@@ -92,7 +92,7 @@ pub struct Tiering {
     /// The tier, as S3 spells it: ARCHIVE_ACCESS or DEEP_ARCHIVE_ACCESS.
     #[schemars(schema_with = "tiers")]
     pub access_tier: String,
-    /// After so many days without access: at least 90, for DEEP_ARCHIVE_ACCESS at least 180.
+    /// Number of days without access: at least 90, for DEEP_ARCHIVE_ACCESS at least 180.
     #[schemars(range(min = 90, max = 730))]
     pub days: i32,
 }

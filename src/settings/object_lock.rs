@@ -20,11 +20,11 @@ use crate::vocabulary::conditions::ConditionType;
 pub struct ObjectLockSpec {
     /// GOVERNANCE: callers with s3:BypassGovernanceRetention can still delete. COMPLIANCE: no one can, not even the account's root user.
     pub mode: RetentionMode,
-    /// How long, in days.
+    /// Retention period, in days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub days: Option<i32>,
-    /// How long, in years.
+    /// Retention period, in years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub years: Option<i32>,
@@ -49,9 +49,9 @@ pub struct ObjectLock;
 pub struct Retention {
     /// The mode as AWS spells it; `None` if there is no default retention.
     pub mode: Option<String>,
-    /// How long, in days.
+    /// Retention period, in days.
     pub days: Option<i32>,
-    /// How long, in years.
+    /// Retention period, in years.
     pub years: Option<i32>,
     /// An event hold of this many days and years; sent back as it is.
     pub event_hold: Option<(Option<i32>, Option<i32>)>,

@@ -19,16 +19,16 @@ pub use PublicAccessBlockSpec as PublicAccessBlock;
 #[derive(KubeSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicAccessBlockSpec {
-    /// Refuse requests that make the bucket or an object public by an ACL.
+    /// Refuses requests that make the bucket or an object public by an ACL.
     #[serde(default = "on")]
     pub block_public_acls: bool,
-    /// Ignore public ACLs that are there.
+    /// Ignores existing public ACLs.
     #[serde(default = "on")]
     pub ignore_public_acls: bool,
-    /// Refuse a bucket policy that is public.
+    /// Refuses a bucket policy that is public.
     #[serde(default = "on")]
     pub block_public_policy: bool,
-    /// Keep others out even where the bucket policy is public.
+    /// Restricts access to AWS services and principals of this account if the bucket policy is public.
     #[serde(default = "on")]
     pub restrict_public_buckets: bool,
 }

@@ -47,7 +47,7 @@ pub fn fold_account(account: &AWSAccount, finding: &Finding<'_>, now: Timestamp)
         Finding::Failed(blocker)
             if blocker.reason == Reason::AWSUnavailable && status.identity.is_none() && outlasts(&status.conditions, now) =>
         {
-            let advice = "AWS does not answer, and the operator never signed in here: check signIn.region and signIn.endpoints, then network and proxy";
+            let advice = "AWS does not answer, and the operator never signed in here: check spec.region and spec.endpoints, then network and proxy";
             (false, Reason::RegionUnavailable, format!("{}; {advice}", blocker.message), true)
         }
         Finding::Failed(blocker) => (false, blocker.reason, blocker.message.clone(), blocker.stalled),

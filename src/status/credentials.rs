@@ -8,11 +8,10 @@ use super::{Checked, Reconcile};
 use crate::api::{CredentialsStatus, KeyIntent, KeyPhase, LastUsed, PendingKey, PreviousKey, REVOKE_AT, ROTATE_AT};
 use crate::desired::Desired;
 use crate::execute::{Executed, Outcome, StepOutput};
-use crate::keys::{ATTEMPT, Move, waiting_secret};
+use crate::keys::{ATTEMPT, Move, Owners, waiting_secret};
 use crate::observed::{KeyProof, Ownership, Secret};
 use crate::plan::{Action, Plan, Step, revocation};
 use crate::settings::Reading;
-use crate::vocabulary::conditions::Reason;
 
 /// How long after the end of an interrupted attempt its key may still appear: the clocks of AWS and the operator
 /// differ, and AWS's lists lag behind.
@@ -360,16 +359,16 @@ impl Keys<'_> {
     /// When the time of an interrupted attempt is over, its key has been searched for, and was handled or not found. If
     /// several keys would fit, the attempt ends at once, so that the last of them does not become managed later.
     fn intent(&mut self) {
-        let Checked { observed, plan, .. } = self.check;
+        let Checked { observed, remembered, plan, .. } = self.check;
         let Some(intent) = &self.status.intent else { return };
         let about_key = |step: &Step| matches!(step.action, Action::IssueKey { .. } | Action::DeleteKey { .. });
         let mut about_keys = self.check.report.steps.iter().filter(|executed| about_key(&executed.step)).peekable();
-        let blocked = |reason| plan.blockers.iter().any(|blocker| blocker.reason == reason);
-        let left = blocked(Reason::KeyCompromised) || blocked(Reason::UserOnHold);
+        // A hold, or a Secret that cannot be written: the machine did nothing about any key.
+        let left = matches!(plan.moves[..], [Move::Block(_)]);
         let works = matches!(observed.proof, KeyProof::Works(_)) && !left;
         // As long as the pending key waits without being recorded, only the intent explains it.
         let unnoted = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.is_none());
-        let several = blocked(Reason::ForeignAccessKeys);
+        let several = Owners::of(remembered, observed).ambiguous();
         let looked = works || about_keys.peek().is_some() || several;
         let over = several || self.reconcile.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
         if over

@@ -232,7 +232,7 @@ fn evidence(check: &Checked<'_>, part: ConditionType) -> Verdict {
         }
         ConditionType::AccessInSync if granted(check, did) => {
             let groups = desired.access.groups.join(", ");
-            Verdict::holds(Reason::InSync, format!("Secret {} may be read by {groups}", desired.secret.name))
+            Verdict::holds(Reason::InSync, format!("{groups} can read Secret {} through spec.access", desired.secret.name))
         }
         _ => not_seen(),
     }

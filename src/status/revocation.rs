@@ -54,8 +54,7 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, reconcile: &Reconcile
     }
     let mut message = "every access key and session from before the request is revoked".to_owned();
     if !cut.foreign.is_empty() {
-        message +=
-            &format!("; keys that this operator does not know stay: {} (delete them if they leaked too)", cut.foreign.join(", "));
+        message += &format!("; foreign access keys stay: {}; delete them if they leaked too", cut.foreign.join(", "));
     }
     tell(KIND, true, Reason::KeyRevoked, &message);
     let text = "the access key was revoked; the operator issues another one";

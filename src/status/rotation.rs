@@ -49,6 +49,12 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, reconcile: &
         _ => false,
     };
     let (reason, mut message) = match by {
+        None if over && active => {
+            let text = format!(
+                "someone activated the previous access key {id} again, so it stays Active, and no other rotation begins; make it Inactive, or delete it"
+            );
+            (Reason::PreviousKeyInUse, text)
+        }
         Some(by) if over => {
             let state =
                 if active { "someone activated it again, so it stays Active" } else { "it is Inactive, and is not deleted" };
@@ -60,10 +66,10 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, reconcile: &
         }
         by => {
             let by = by.map(|by| format!(", and was {by}")).unwrap_or_default();
-            let state = if over {
-                "is Inactive and will be deleted".to_owned()
-            } else {
-                format!("works until {}", previous.works_until.0)
+            let state = match (over, &previous.inactive_since) {
+                (false, _) => format!("works until {}", previous.works_until.0),
+                (true, Some(_)) => "is Inactive and will be deleted".to_owned(),
+                (true, None) => "is still Active, and will be deactivated".to_owned(),
             };
             (Reason::Overlapping, format!("the previous access key {id} {state}{by}"))
         }

@@ -23,7 +23,7 @@ pub(super) fn silent(object: &BucketConnection, part: ConditionType, verdict: &V
     let advice = match part {
         AccountReady if status.memory.account_id.is_none() => {
             format!(
-                "AWS does not answer, and this connection never signed in: check signIn.region and signIn.endpoints of AWSAccount {}, then network and proxy",
+                "AWS does not answer, and this connection never signed in: check spec.region and spec.endpoints of AWSAccount {}, then network and proxy",
                 object.spec.account_ref.name
             )
         }

@@ -151,7 +151,8 @@ impl Problem {
                     "; check the operator's own secret access key, and any proxy that changes requests on their way".to_owned()
                 }
                 "RegionDisabledException" => {
-                    "; activate STS in that region (IAM console, account settings), or choose another signIn.region".to_owned()
+                    "; activate STS in that region (IAM console, account settings), or set another spec.region in the AWSAccount"
+                        .to_owned()
                 }
                 _ => "; check the operator's own AWS credentials".to_owned(),
             },

@@ -159,7 +159,7 @@ async fn a_connection_that_is_being_deleted_is_revoked() {
     cut_off(&harness, &user, "1").await;
     assert_eq!(harness.keys(&user).await.len(), 1, "the key of others stays, and is denied what was before");
     let stays = harness.until("c", "the deletion", |object| told(object, "Stalled").0 == "True").await;
-    assert!(told(&stays, "RevocationComplete").2.contains("keys that this operator does not know stay"));
+    assert!(told(&stays, "RevocationComplete").2.contains("foreign access keys stay"));
 }
 
 /// No recorded state is left: the operator recognizes the user by its tags, and then revokes its keys.

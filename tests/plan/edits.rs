@@ -223,6 +223,8 @@ pub fn edit(world: &mut World, what: &str) {
         }
         "policy untagged" => world.policies.values_mut().for_each(|policy| policy.tags.clear()),
         "genomics-s3 cannot be read" => world.unreadable = Some("genomics-s3".into()),
+        "keys cannot be read" => world.unreadable = Some("keys".into()),
+        "attached policies cannot be read" => world.unreadable = Some("attached policies".into()),
         "all can be read" => world.unreadable = None,
         "namespace known" => world.namespace = Some("c1/n1".into()),
         "namespace tags deleted" => {

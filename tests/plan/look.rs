@@ -29,6 +29,17 @@ impl World {
         }
     }
 
+    /// `reading`, unless `what` cannot be read at the moment.
+    fn answered<T>(&self, what: &str, reading: Reading<T>) -> Reading<T> {
+        match self.unreadable.as_deref() {
+            Some(unreadable) if unreadable == what => {
+                let action = if what == "keys" { "iam:ListAccessKeys" } else { "iam:ListAttachedUserPolicies" };
+                Reading::Unreadable(Problem::new(Class::Throttled, action, "Throttling", "Rate exceeded"))
+            }
+            _ => reading,
+        }
+    }
+
     pub(super) fn secret(&self, name: &str) -> Secret {
         match self.secret.get(name) {
             _ if self.unreadable.as_deref() == Some(name) => {
@@ -95,7 +106,7 @@ impl World {
             inline_policy,
             managed_policy,
             earlier_policies: self.policy_tags(asked.policy_tags),
-            attached: user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone())),
+            attached: self.answered("attached policies", user.map_or(Reading::Unset, |user| Reading::Set(user.attached.clone()))),
             proof: self.proof(desired, asked.keys),
             pending_proof: self.proof(desired, asked.pending),
             last_used: asked.last_used.map_or(Reading::NotRead, |id| self.last_used(&id)),
@@ -116,7 +127,7 @@ impl World {
             observed.rights = Reading::Set(UserRights { inline, groups: user.groups.clone() });
         }
         if let (true, Some(user)) = (asked.keys, user) {
-            observed.keys = listed(user);
+            observed.keys = self.answered("keys", listed(user));
         }
         observed.earlier_policies.extend(self.policy_tags(asked.policy_tags));
         if scope == Scope::Deletion {

@@ -38,7 +38,7 @@ pub struct World {
     pub now: Timestamp,
     /// The plans that the account approves, if only the account can approve.
     pub approved: Option<Vec<String>>,
-    /// A Secret that cannot be read at the moment.
+    /// A Secret, or `keys` or `attached policies` of the user, that cannot be read at the moment.
     pub unreadable: Option<String>,
     /// The namespace, by the uids of cluster and namespace; and whether the account lets it inherit.
     pub namespace: Option<String>,

@@ -60,7 +60,7 @@ fn cross_account_copy(scope: &Scope<'_>) -> Result<Option<BucketStatement>, Spec
     let known = COPY_ROLES.iter().find(|(region, _)| *region == scope.region).map(|(_, role)| (*role).to_owned());
     let Some(role) = copy.role_arn.clone().or(known) else {
         let message = format!(
-            "give roleArn: the role with which ICA copies is known for us-east-1 and ap-southeast-2 only, not for {}; ask Illumina",
+            "roleArn is required in {}: the operator knows ICA's role only in us-east-1 and ap-southeast-2; ask Illumina for the ARN",
             scope.region
         );
         return Err(SpecError::new("spec.illuminaICA.crossAccountCopy", message));

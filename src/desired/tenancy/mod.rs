@@ -196,7 +196,7 @@ fn rules_for<'a>(
 
 /// An entry with an unknown field allows nothing: the field may have been meant to narrow the entry.
 fn misspelled(rule: &NamespaceRule) -> Option<Decision> {
-    let why = format!("the rule counts for nothing: {}", wrong_fields(&rule.unknown)?);
+    let why = format!("the entry allows nothing: {}", wrong_fields(&rule.unknown)?);
     Some(Decision { reach: Reach::new("everything", Need::Statements), allowed: false, why })
 }
 

@@ -195,7 +195,7 @@ fn what_takes_more_than_one_field_of_a_rule() {
         (json!({ "user": { "path": "/admins/" } }), json!({ "users": ["lab-a*"] }), "user /admins/lab-a.c (allowed: lab-a*)"),
         (json!({}), json!({ "names": ["lab-b", "lab"] }), "allows nothing to namespace lab-a"),
         (json!({}), json!({ "buckets": [] }), "bucket.name lab-a-data (allowed: none)"),
-        (json!({}), json!({ "maxConnection": 5 }), "everything (the rule counts for nothing: no such field: maxConnection;"),
+        (json!({}), json!({ "maxConnection": 5 }), "everything (the entry allows nothing: no such field: maxConnection;"),
     ];
     for (spec, change, expected) in cases {
         match asked(&object(spec.clone()), &rule(change.clone())) {

@@ -50,7 +50,7 @@ pub struct BucketPolicySpec {
     #[x_kube(validation = Rule::new("self.all(statement, self.exists_one(other, other.sid == statement.sid))").message("each of policyStatements needs a sid of its own"))]
     pub policy_statements: Option<Vec<BucketStatement>>,
 
-    /// Refuse requests over plain HTTP or an old version of TLS. Omitted: left as it is.
+    /// Refuses requests over plain HTTP or an old version of TLS. Omitted: left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }
@@ -133,7 +133,7 @@ impl Setting for BucketPolicy {
     const UNSET: Unset = Unset::Code("NoSuchBucketPolicy");
     const DOCS: Docs = Docs {
         purpose: "the bucket policy: `policyStatements`, `tls` and `illuminaICA.crossAccountCopy`",
-        weaker: "a statement that lets everyone in (`*` for any kind of principal); a Deny that is removed, or changed other than to refuse more; an older TLS version",
+        weaker: "a statement that gives everyone access (`*` for any kind of principal); a Deny that is removed, or changed other than to refuse more; an older TLS version",
         kept: "statements with other Sids, in their own words; the policy's version, unless a statement of the spec contains a policy variable",
     };
 
@@ -289,7 +289,7 @@ fn foreign_resource(statement: &BucketStatement, bucket_arn: &str) -> Option<Str
 }
 
 fn public(name: &str) -> String {
-    format!("lets everyone in by the statement {name}")
+    format!("gives everyone access by the statement {name}")
 }
 
 /// The field of the spec that a statement comes from.

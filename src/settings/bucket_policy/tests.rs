@@ -238,11 +238,10 @@ fn a_variable_needs_the_version_that_has_them() {
     for statements in [vec![plain.as_str(), literal.as_str()], vec![plain.as_str(), literal.as_str(), mine.as_str()]] {
         let blocked = change(spec(), &[], &old(&[version], &statements)).unwrap().blocked.unwrap();
         assert!(
-            blocked
-                .starts_with("statement Mine has a policy variable (${…}), which is one only in a policy of version 2012-10-17"),
+            blocked.starts_with("statement Mine contains a policy variable (${…}), which needs policy version 2012-10-17"),
             "{blocked}"
         );
-        assert!(blocked.contains("statement 2 (Sid Theirs), which is not managed here, has ${…} as plain text"), "{blocked}");
+        assert!(blocked.contains("statement 2 (Sid Theirs), a foreign statement that contains ${…} as plain text"), "{blocked}");
     }
     // Without a variable in a managed statement, or with the new version, none of this matters.
     let without = json!({ "policyStatements": [statement("Mine", "Allow")] });
@@ -267,7 +266,7 @@ fn the_principal_that_aws_does_not_know_is_named() {
     assert_eq!(hint(&[&everyone], "MalformedPolicy"), None);
     assert_eq!(
         hint(&[&everyone, &dead, &gone, &role], "MalformedPolicy").unwrap(),
-        "AWS takes no policy with the id of a user or role that is gone: AROAEXAMPLEEXAMPLE123 in statement 2, AIDAEXAMPLEEXAMPLE123 in statement 3 (Sid Old); remove it, or the statement"
+        "AWS refuses a policy that contains the id of a deleted user or role: AROAEXAMPLEEXAMPLE123 in statement 2, AIDAEXAMPLEEXAMPLE123 in statement 3 (Sid Old); remove the id, or the statement"
     );
     assert_eq!(
         hint(&[&everyone, &role], "MalformedPolicy").unwrap(),

@@ -54,7 +54,7 @@ pub(super) fn version(live: Option<&PolicyText>, ours: &[Value], foreign: &[(usi
     match foreign.iter().find(|(_, text)| has_variable(text)) {
         None => Version::Raised(version, NEW),
         Some((number, text)) => Version::Stuck(format!(
-            "statement {} has a policy variable (${{…}}), which is one only in a policy of version {NEW}; the policy has version {version}, and {}, which is not managed here, has ${{…}} as plain text, so that another version would change what it means: correct that statement and the version, or leave the variable out",
+            "statement {} contains a policy variable (${{…}}), which needs policy version {NEW}; the policy has version {version}, and raising it would change the meaning of {}, a foreign statement that contains ${{…}} as plain text; correct that statement and the version in AWS, or remove the variable from the spec",
             sid(needs),
             named(*number, &parsed(text))
         )),
@@ -92,7 +92,7 @@ pub(super) fn unknown_principal(policy: &PolicyText) -> Option<String> {
     }
     let text = match (dead.is_empty(), doubtful.is_empty()) {
         (false, _) => format!(
-            "AWS takes no policy with the id of a user or role that is gone: {}; remove it, or the statement",
+            "AWS refuses a policy that contains the id of a deleted user or role: {}; remove the id, or the statement",
             join_names(&dead)
         ),
         (true, false) => format!("one of these may not exist: {}", join_names(&doubtful)),

@@ -162,7 +162,7 @@ impl Setting for Lifecycle {
     fn hint(write: &Rules, problem: &Problem) -> Option<String> {
         let (rule, class) = write.rules.iter().find_map(|stored| Some((&stored.rule.id, stored.rule.unknown_class()?)))?;
         let known = STORAGE_CLASSES.join(", ");
-        let text = format!("storage class {class} of rule {rule} is none that S3 is known to take ({known})");
+        let text = format!("rule {rule}: unknown storage class {class} (known: {known})");
         (problem.class == Class::Refused).then_some(text)
     }
 
@@ -276,12 +276,7 @@ mod tests {
             Lifecycle::hint(&live(&[(rule, Form::Single)]), &problem)
         };
         let text = hint("GLACIER_INSTANT_RETRIEVAL", Class::Refused).unwrap();
-        assert!(
-            text.starts_with(
-                "storage class GLACIER_INSTANT_RETRIEVAL of rule cold is none that S3 is known to take (STANDARD_IA"
-            ),
-            "{text}"
-        );
+        assert!(text.starts_with("rule cold: unknown storage class GLACIER_INSTANT_RETRIEVAL (known: STANDARD_IA"), "{text}");
         assert_eq!(hint("GLACIER_IR", Class::Refused), None);
         assert_eq!(hint("GLACIER_INSTANT_RETRIEVAL", Class::Throttled), None);
     }

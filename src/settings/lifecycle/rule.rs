@@ -33,10 +33,10 @@ pub struct LifecycleRule {
     /// When objects expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration: Option<Expiration>,
-    /// When versions expire that are not the current one.
+    /// When noncurrent versions expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noncurrent_version_expiration: Option<NoncurrentVersionExpiration>,
-    /// When objects go to other storage classes.
+    /// When objects move to other storage classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub transitions: Vec<Transition>,
@@ -44,7 +44,7 @@ pub struct LifecycleRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub noncurrent_version_transitions: Vec<NoncurrentVersionTransition>,
-    /// When uploads that were never finished are removed.
+    /// When unfinished uploads are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_incomplete_multipart_upload: Option<AbortIncompleteMultipartUpload>,
     /// Unknown fields.
@@ -76,11 +76,11 @@ pub struct Filter {
     #[schemars(schema_with = "crate::settings::tags::schema")]
     #[x_kube(validation = Rule::new("self.all(key, size(key) >= 1 && size(key) <= 128)").message("tags have keys of 1 to 128 characters"))]
     pub tags: BTreeMap<String, String>,
-    /// They are larger than this, in bytes.
+    /// Minimum size, exclusive, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
     pub object_size_greater_than: Option<i64>,
-    /// They are smaller than this, in bytes.
+    /// Maximum size, exclusive, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_000_i64))]
     pub object_size_less_than: Option<i64>,
@@ -106,42 +106,42 @@ impl Filter {
 #[x_kube(validation = Rule::new("[has(self.days), has(self.date), has(self.expiredObjectDeleteMarker)].exists_one(there, there)").message("expiration needs exactly one of days, date and expiredObjectDeleteMarker"))]
 #[serde(rename_all = "camelCase")]
 pub struct Expiration {
-    /// So many days after their creation.
+    /// Number of days after the object was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub days: Option<i32>,
-    /// On this day, such as 2030-01-01, at midnight UTC.
+    /// Date, such as 2030-01-01, at midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T00:00:00(\.0+)?Z)?$"))]
     pub date: Option<String>,
-    /// Remove delete markers that have no other versions.
+    /// Deletes delete markers that have no other versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_object_delete_marker: Option<bool>,
 }
 
-/// When versions expire that are not the current one.
+/// When noncurrent versions expire.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct NoncurrentVersionExpiration {
-    /// So many days after they were replaced.
+    /// Number of days after the version became noncurrent.
     #[schemars(required, range(min = 1, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
-    /// Keep this many of the newest noncurrent versions.
+    /// Number of the newest noncurrent versions to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub newer_noncurrent_versions: Option<i32>,
 }
 
-/// When objects go to another storage class.
+/// When objects move to another storage class.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.days) != has(self.date)").message("a transition needs days or date, and not both; days: 0 is at once, which must be said"))]
+#[x_kube(validation = Rule::new("has(self.days) != has(self.date)").message("a transition needs either days or date; for an immediate transition, set days: 0"))]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
-    /// So many days after their creation; 0 is at once.
+    /// Number of days after the object was created; 0: immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub days: Option<i32>,
-    /// On this day, such as 2030-01-01, at midnight UTC.
+    /// Date, such as 2030-01-01, at midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T00:00:00(\.0+)?Z)?$"))]
     pub date: Option<String>,
@@ -150,14 +150,14 @@ pub struct Transition {
     pub storage_class: String,
 }
 
-/// When versions that are not the current one go to another storage class.
+/// When noncurrent versions move to another storage class.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct NoncurrentVersionTransition {
-    /// So many days after they were replaced.
+    /// Number of days after the version became noncurrent.
     #[schemars(required, range(min = 0, max = 1_000_000_000))]
     pub noncurrent_days: Option<i32>,
-    /// Keep this many of the newest noncurrent versions.
+    /// Number of the newest noncurrent versions to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub newer_noncurrent_versions: Option<i32>,
@@ -166,11 +166,11 @@ pub struct NoncurrentVersionTransition {
     pub storage_class: String,
 }
 
-/// When uploads that were never finished are removed.
+/// When unfinished uploads are deleted.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AbortIncompleteMultipartUpload {
-    /// So many days after they were begun.
+    /// Number of days after the upload was started.
     #[schemars(required, range(min = 1, max = 1_000_000_000))]
     pub days_after_initiation: Option<i32>,
 }
@@ -218,7 +218,7 @@ impl LifecycleRule {
             .chain(transitions)
             .filter_map(|(field, date)| Some((field, date.as_ref()?)))
             .find(|(_, date)| !is_day(date))?;
-        Some(format!("rule {}: {field} has the date {date}, which is no day since 1970: use a day such as 2030-01-01", self.id))
+        Some(format!("rule {}: {field}.date: {date} is not a date from 1970 on; use a date such as 2030-01-01", self.id))
     }
 
     /// A storage class of the rule that S3 is not known to accept.

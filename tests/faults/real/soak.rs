@@ -13,7 +13,7 @@ const HARNESSES: usize = 4;
 
 const PAGE: &str = "docs/reliability.md";
 const MARKER: &str = "real stack: written by make soak";
-const HEAD: &str = "| scenario | calls disturbed | runs | kill -9 | other faults | call not come to | looks at the invariants |\n|---|---|---|---|---|---|---|\n";
+const HEAD: &str = "| scenario | calls disturbed | runs | kill -9 | other faults | call not come to | invariant checks |\n|---|---|---|---|---|---|---|\n";
 
 /// `SCENARIO=create,adopt` runs only these; `FAULTS=kills` only kills the operator, and only at its writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

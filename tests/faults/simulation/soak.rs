@@ -11,7 +11,7 @@ use crate::support::figures;
 
 const PAGE: &str = "docs/reliability.md";
 const MARKER: &str = "simulation: written by make soak";
-const HEAD: &str = "| what | runs | calls | killed before | killed after | killed while other calls go on | answer lost | error 500 | throttled | stopped, and woken late | writes after which the invariants were looked at |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+const HEAD: &str = "| what | runs | calls | killed before | killed after | killed during other calls | answer lost | error 500 | throttled | stopped, and woken late | writes after which the invariants were checked |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
 const KINDS: [&[How]; 7] = [
     &[How::KilledBefore],
     &[How::KilledAfter],
