@@ -231,7 +231,7 @@ impl Ring {
             secret: Slot::of(&observed.secret),
             hold: hold(observed),
             known_current: known.access_key_id.clone(),
-            own_secret: if desired.secret.versioned { Slot::of(&observed.version) } else { Slot::None },
+            own_secret: if desired.secret.versioned { Slot::of(&observed.own_secret) } else { Slot::None },
             noted: known.pending.clone(),
             obsolete: known.obsolete_keys.clone(),
             interrupted: known.intent.is_some() && known.pending.is_none(),

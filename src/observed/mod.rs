@@ -64,7 +64,7 @@ pub struct Observed {
     /// The Secrets under the names that earlier specs and keys had.
     pub earlier_secrets: BTreeMap<String, Secret>,
     /// The current key's own Secret, if keys are versioned.
-    pub version: Secret,
+    pub own_secret: Secret,
     /// The Secret that holds the pending key; read while one is expected.
     pub pending: Secret,
     /// The result of verifying the pending key.
@@ -97,7 +97,7 @@ pub fn is_fresh(known: &VersioningStatus, now: Timestamp) -> bool {
 impl Observed {
     /// Every Secret that was read: the desired one first.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        [&self.secret, &self.pending, &self.version].into_iter().chain(self.earlier_secrets.values())
+        [&self.secret, &self.pending, &self.own_secret].into_iter().chain(self.earlier_secrets.values())
     }
 
     /// The keys to try: those in the Secret; if it has none, those in other Secrets that held the key. A deleted key
@@ -106,7 +106,7 @@ impl Observed {
         let revoked = &remembered.credentials.revoked;
         let valid = |keys: Vec<KeyPair>| keys.into_iter().filter(|key| !revoked.contains(&key.id)).collect::<Vec<_>>();
         let here = valid(self.secret.keys());
-        let others = || valid(self.earlier_secrets.values().chain([&self.version]).flat_map(Secret::keys).collect());
+        let others = || valid(self.earlier_secrets.values().chain([&self.own_secret]).flat_map(Secret::keys).collect());
         if here.is_empty() { others() } else { here }
     }
 

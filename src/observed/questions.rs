@@ -41,7 +41,7 @@ pub fn secrets(desired: &Desired, remembered: &Remembered, observed: &Observed, 
     let own_of_earlier = observed.earlier_secrets.iter().filter_map(|(name, secret)| secret.own_of(name));
     let earlier = earlier.into_iter().chain(own_of_earlier).filter(|name| !observed.earlier_secrets.contains_key(name));
     let unread = |secret: &Secret| *secret == Secret::NotRead;
-    let own = remembered.own_secret(desired, &observed.secret).filter(|_| unread(&observed.version));
+    let own = remembered.own_secret(desired, &observed.secret).filter(|_| unread(&observed.own_secret));
     let pending = pending.filter(|_| unread(&observed.pending));
     let earlier = earlier.map(|name| (Place::Earlier, name));
     earlier.chain(own.map(|name| (Place::Own, name))).chain(pending.map(|name| (Place::Pending, name))).collect()
@@ -53,7 +53,7 @@ impl Observed {
         match place {
             Place::Main => self.secret = secret,
             Place::Earlier => drop(self.earlier_secrets.insert(name, secret)),
-            Place::Own => self.version = secret,
+            Place::Own => self.own_secret = secret,
             Place::Pending => self.pending = secret,
         }
     }

@@ -100,7 +100,7 @@ impl Steps<'_, '_, '_> {
             Move::WriteOwnSecret(key) => {
                 let number = self.number().unwrap_or(1);
                 if let Some(name) = self.desired.secret.own(number) {
-                    self.write(&name, self.observed.version.ours(), &key, Some(number));
+                    self.write(&name, self.observed.own_secret.ours(), &key, Some(number));
                 }
             }
             Move::Restart(key) => {
@@ -231,7 +231,7 @@ impl Steps<'_, '_, '_> {
         }
         self.drop_earlier_secrets(vec![issued]);
         // For a later key the next reconcile writes it, after it has read whether a Secret of that name exists.
-        if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.version) {
+        if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.own_secret) {
             let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
             self.planner.step(PART, action, presence_diff(&format!("secret({name})"), false), &[proven]);
@@ -447,6 +447,6 @@ pub(super) fn own_after(planner: &Planner<'_>, desired: &Desired, observed: &Obs
         Action::IssueKey { secret: name, .. } | Action::WriteSecret { name, .. } => *name == own,
         _ => false,
     });
-    let live = if published.is_some_and(|number| Some(number) != now) { &observed.pending } else { &observed.version };
+    let live = if published.is_some_and(|number| Some(number) != now) { &observed.pending } else { &observed.own_secret };
     (written || live.ours().is_some()).then_some(own)
 }

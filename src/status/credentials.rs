@@ -90,7 +90,7 @@ impl Keys<'_> {
         let Checked { desired, observed, remembered, .. } = self.check;
         let wrote = |own: &str| self.did(|action| matches!(action, Action::WriteSecret { name, .. } if name == own));
         let live = remembered.own_secret(desired, &observed.secret);
-        let live = live.filter(|own| observed.version.ours().is_some() || wrote(own));
+        let live = live.filter(|own| observed.own_secret.ours().is_some() || wrote(own));
         live.or_else(|| remembered.version_secret())
     }
 
