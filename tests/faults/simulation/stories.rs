@@ -76,11 +76,18 @@ fn issuing(simulation: &Simulation) -> bool {
     !status["credentials"]["intent"].is_null() || status["credentials"]["accessKeyId"].is_null()
 }
 
+/// Whether the status was edited or lost, and the operator has not written it again.
+fn forgotten(status: &Value) -> bool {
+    status["policy"].is_null() || status["user"]["id"] == "AIDAX"
+}
+
 fn happen(simulation: &mut Simulation, event: &str) {
     let (kind, rest) = event.split_once(':').unwrap();
     let number = |text: &str| text.parse::<u64>().unwrap();
     match kind {
         "aws" if rest == "foreign key" && issuing(simulation) => {}
+        // Only the user's tags name a managed policy that the status has forgotten.
+        "aws" if rest == "user deleted" && forgotten(&simulation.status("c")) => {}
         "aws" => {
             if rest == "bucket recreated" {
                 // Two buckets of one name are distinguished by the second in which they were created.
@@ -206,10 +213,12 @@ fn told(story: &[String], tally: &Tally) -> Vec<String> {
     simulation.run(Duration::from_secs(90));
     edits::in_kubernetes(&simulation, "check requested");
     simulation.settle();
-    let mut wrong = simulation.wrong();
     // Some objects are deleted while the bucket is another team's.
     let theirs = simulation.look(|_, state| state.buckets.get("bucket-c").is_some_and(is_theirs));
-    if !(is_ready(&simulation) || theirs && story.len().is_multiple_of(2)) {
+    let blocked = !(is_ready(&simulation) || theirs && story.len().is_multiple_of(2));
+    // While something that people created blocks the connection, replaced keys wait for the verification of the new one.
+    let mut wrong = if blocked { simulation.invariants.violations() } else { simulation.wrong() };
+    if blocked {
         tidied(&mut simulation);
         simulation.settle();
         wrong.extend(simulation.wrong());
