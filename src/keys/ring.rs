@@ -296,11 +296,12 @@ impl Current {
 }
 
 fn hold(observed: &Observed) -> Result<Option<Hold>, Problem> {
-    if let Reading::Unreadable(problem) = &observed.user {
-        return Err(problem.clone());
-    }
-    if observed.user.set().is_some_and(|user| user.tags.contains_key(names::HOLD_TAG)) {
-        return Ok(Some(Hold::Tag));
+    match &observed.user {
+        Reading::Unreadable(problem) => return Err(problem.clone()),
+        Reading::Set(user) if user.tags.contains_key(names::HOLD_TAG) => return Ok(Some(Hold::Tag)),
+        Reading::Set(_) => {}
+        // AWS denies reads about a user that does not exist: it knows no path that permissions could match.
+        Reading::Unset | Reading::NotRead => return Ok(None),
     }
     let quarantine = |arn: &&String| arn.rsplit('/').next().is_some_and(|name| name.starts_with(QUARANTINE));
     match &observed.attached {
