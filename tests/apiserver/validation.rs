@@ -84,7 +84,7 @@ async fn invalid_specs_are_refused_with_the_field_and_the_allowed_values() {
         ),
         (
             json!({ "bucket": { "lifecycle": { "rules": [{ "id": "a", "transitions": [{ "storageClass": "GLACIER" }] }] } } }),
-            vec!["spec.bucket.lifecycle.rules[0].transitions[0]", "days: 0 is at once"],
+            vec!["spec.bucket.lifecycle.rules[0].transitions[0]", "set days: 0"],
         ),
         (json!({ "bucket": { "ownership": "Me" } }), vec!["spec.bucket.ownership", "\"BucketOwnerEnforced\""]),
         (json!({ "bucket": { "tags": { "aws:x": "y" } } }), vec!["spec.bucket.tags", "aws:"]),
