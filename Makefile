@@ -20,7 +20,7 @@ down: ## Stops what `make up` started
 
 test: ## Runs all tests: pure, wire and end-to-end
 	@$(STACK) build
-	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test"
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults"
 
 soak: ## Injects faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; writes docs/reliability.md; takes hours
 	@$(STACK) build
