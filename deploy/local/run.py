@@ -27,7 +27,7 @@ def main():
     if cluster and not cluster.is_file():
         raise Failure(f"CLUSTER={options.cluster}: no such file; name a kubeconfig")
     stop_on_signals()
-    build(beside=first_build())
+    build(first_build)
     if subprocess.run(["cargo", "build"], cwd=ROOT).returncode:
         raise Failure("building the operator failed; see above")
     stack, operator = Stack(options.dir.resolve(), cluster=cluster), None

@@ -62,14 +62,17 @@ def clean_environment(**extra):
 # --- building -------------------------------------------------------------------------------------------------------------
 
 
-def build(beside=None):
+def build(*more):
     """Makes the emulator's virtual environment and the control plane's binaries, unless they exist. All builds run in
-    parallel, also `beside`, a `Build` of something else: each has stretches that use one core only."""
+    parallel, because each has stretches that use one core only. `more` are functions that start other builds; each of
+    them returns a `Build`, or None if there is nothing to build."""
     TARGET.mkdir(parents=True, exist_ok=True)
     with open(TARGET / "build.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once build once
-        builds = [build for build in (emulator_build(), control_plane_build(), beside) if build]
+        builds = []
         try:
+            for start in (*more, emulator_build, control_plane_build):
+                builds += filter(None, [start()])
             watch(builds)
         finally:
             for build in builds:

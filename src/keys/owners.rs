@@ -41,13 +41,17 @@ impl Owners {
     /// The one key that an attempt of the operator explains, and that is recorded nowhere else: its secret part is
     /// lost.
     pub fn orphan(&self) -> Option<&String> {
-        let known = |id: &&String| self.remembered.contains(id) || self.held.contains(id);
-        one(self.fitting.iter().filter(|id| !known(id)))
+        one(self.unrecorded())
+    }
+
+    /// The keys that fit an attempt, and that are recorded nowhere else.
+    fn unrecorded(&self) -> impl Iterator<Item = &String> {
+        self.fitting.iter().filter(|id| !self.remembered.contains(id) && !self.held.contains(id))
     }
 
     /// Whether several keys fit an attempt, so that none of them counts as issued by it.
     pub fn ambiguous(&self) -> bool {
-        self.fitting.iter().filter(|id| !self.remembered.contains(id) && !self.held.contains(id)).count() > 1
+        self.unrecorded().count() > 1
     }
 
     /// Whether the key is managed.
