@@ -18,9 +18,9 @@ up: ## Starts only the local cluster and emulator, in the background; then: sour
 down: ## Stops what `make up` started
 	@$(STACK) down
 
-test: ## Runs all tests: pure, wire and end-to-end
-	@$(STACK) build
-	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults"
+test: ## Runs all tests: pure, wire, end-to-end and installation
+	@$(PYTHON) tests/tools/build.py
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install"
 
 soak: ## Injects faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; writes docs/reliability.md; takes hours
 	@$(STACK) build

@@ -13,3 +13,4 @@ pub mod harness;
 pub mod merge;
 pub mod proxy;
 pub mod stack;
+pub mod tools;

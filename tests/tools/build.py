@@ -1,0 +1,58 @@
+"""Builds the tools that tests/install uses: the real helm, Flux, Prometheus and others, from the Go module proxy.
+
+    build.py        builds the local stack and the tools, if something of them changed; the tools are in target/local/tools
+
+go.mod lists the tools and pins their versions. The folders beside it are small programs of ours around a library of
+someone else.
+"""
+
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "deploy" / "local"))
+sys.dont_write_bytecode = True
+
+import stack  # noqa: E402
+
+BIN = stack.TARGET / "tools"
+
+
+def packages():
+    """The tools of go.mod, and our own programs."""
+    listed = subprocess.run(["go", "list", "tool"], cwd=HERE, env=environment(), capture_output=True, text=True)
+    if listed.returncode:
+        raise stack.Failure(f"could not download the Go modules of the tools:\n{listed.stderr[-2000:]}")
+    return listed.stdout.split() + [f"./{place.parent.name}" for place in sorted(HERE.glob("*/main.go"))]
+
+
+def environment():
+    # The same flags as for the control plane: packages that both use are compiled once.
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOGC": "400"}
+
+
+def tools_build():
+    sources = [HERE / "go.mod", HERE / "go.sum", *sorted(HERE.glob("*/*.go"))]
+    stamp = stack.stamp_of(*sources)
+    if stack.stamped(BIN / "stamp", stamp):
+        return None
+    if not shutil.which("go"):
+        raise stack.Failure("Go 1.26 or later is needed to build the tools of tests/install")
+    stack.say("building helm, Flux, Prometheus and the other tools of the tests from source, the first time only")
+    BIN.mkdir(parents=True, exist_ok=True)
+    # Prometheus without its clients for clouds: the tests name their targets.
+    command = ["go", "build", "-v", "-trimpath", "-tags", "remove_all_sd", "-gcflags=all=-dwarf=false", "-ldflags", "-s -w"]
+    command += ["-o", f"{BIN}/", *packages()]
+    finish = functools.partial((BIN / "stamp").write_text, stamp)
+    return stack.Build("tools' packages", command, "building the tools failed:", finish, cwd=HERE, env=environment())
+
+
+if __name__ == "__main__":
+    try:
+        stack.build(tools_build)
+    except stack.Failure as failure:
+        sys.exit(f"local stack: {failure}")
