@@ -419,3 +419,6 @@ tool (
 	github.com/prometheus/prometheus/cmd/promtool
 	helm.sh/helm/v4/cmd/helm
 )
+
+// As in the go.mod of kustomize-controller.
+replace github.com/opencontainers/go-digest => github.com/opencontainers/go-digest v1.0.1-0.20250116041648-1e56c6daea3b
