@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint crds bench sbom clean
+.PHONY: help run up down test soak lint crds bench image sbom clean
 
 help: ## Prints this text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ lint: ## Checks formatting, clippy, rustdoc and, if installed, cargo-deny
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	else echo "cargo-deny is not installed: make test checks licenses, bans and sources, but advisories are not checked"; fi
+
+image: ## Builds the container image without a daemon, into target/image: an OCI layout, a tar file, and the bill of materials
+	@$(PYTHON) deploy/image/build.py
 
 sbom: ## Writes the software bill of materials, as CycloneDX: target/bucketconnection.cdx.json
 	$(PYTHON) deploy/sbom.py > target/bucketconnection.cdx.json

@@ -37,6 +37,7 @@ mod schedule;
 mod secrecy;
 mod settings;
 mod tenants;
+mod traces;
 mod unreadable;
 mod upgrade;
 mod validation;
