@@ -2,8 +2,7 @@
 
     build.py        builds the local stack and the tools, if something of them changed; the tools are in target/local/tools
 
-go.mod lists the tools and pins their versions. The folders beside it are small programs of ours around a library of
-someone else.
+go.mod lists the tools and pins their versions. The folders next to it are small programs that use a library.
 """
 
 import functools
@@ -23,7 +22,7 @@ BIN = stack.TARGET / "tools"
 
 
 def packages():
-    """The tools of go.mod, and our own programs."""
+    """The tools of go.mod, and the programs in the folders."""
     listed = subprocess.run(["go", "list", "tool"], cwd=HERE, env=environment(), capture_output=True, text=True)
     if listed.returncode:
         raise stack.Failure(f"could not download the Go modules of the tools:\n{listed.stderr[-2000:]}")
