@@ -4,6 +4,8 @@
 
 #[path = "tidy/api_page.rs"]
 mod api_page;
+#[path = "tidy/compatibility.rs"]
+mod compatibility;
 #[path = "tidy/language.rs"]
 mod language;
 #[path = "tidy/reasons.rs"]

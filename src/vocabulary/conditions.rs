@@ -441,7 +441,7 @@ pub enum Reason {
     /// Check: The message has its own words.
     ///
     /// Do: Change the policy, or what it refuses. If the message names an unknown field, the CRDs are older
-    /// than the operator ([operations.md](operations.md#upgrades)).
+    /// than the operator ([upgrade.md](upgrade.md)).
     KubernetesError,
     /// The operator could not reach the API server, or the API server failed.
     ///
