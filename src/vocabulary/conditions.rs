@@ -101,7 +101,7 @@ pub enum Reason {
     Waiting,
     /// A new key or policy has not reached all of AWS yet. That takes seconds, rarely minutes.
     ///
-    /// Check: The message has the answer of AWS to the last verification call.
+    /// Check: The message has the error code of AWS for the last verification call.
     ///
     /// Do: Nothing. If AWS still does not accept the key later, the reason becomes `KeyRejected`.
     KeyPropagating,
@@ -187,7 +187,7 @@ pub enum Reason {
     Deleting,
     /// The object is gone (Event). Its resources in AWS were deleted or kept, as its `deletionPolicy` says.
     ///
-    /// Check: The message lists what was kept.
+    /// Check: The message says what was kept.
     ///
     /// Do: Nothing.
     Deleted,

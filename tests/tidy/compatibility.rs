@@ -137,7 +137,8 @@ fn the_crds_are_compatible_with_every_release() {
             let old: Value = serde_saphyr::from_str(&fs::read_to_string(file.path()).unwrap()).unwrap();
             let new: Value = serde_saphyr::from_str(&read(format!("crds/{file_name}"))).unwrap();
             let kind = old["spec"]["names"]["kind"].as_str().unwrap();
-            found.extend(breaks(&old, &new).into_iter().map(|text| format!("{kind} {text}")));
+            let version = release.file_name().into_string().unwrap();
+            found.extend(breaks(&old, &new).into_iter().map(|text| format!("{version}: {kind} {text}")));
             compared += 1;
         }
     }
@@ -148,7 +149,7 @@ fn the_crds_are_compatible_with_every_release() {
     assert!(
         found.is_empty(),
         "objects of a released version are no longer valid, or mean something else:\n  {}\nUndo this, or see \"Breaking changes\" in \
-         docs/upgrade.md",
+         docs/upgrade.md. If that version has no tag yet, `make baseline` records it again.",
         found.join("\n  ")
     );
 }
