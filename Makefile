@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint crds bench image sbom clean
+.PHONY: help run up down test soak lint docs baseline crds bench image sbom clean
 
 help: ## Prints this text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,13 @@ image: ## Builds the container image without a daemon, into target/image: an OCI
 
 sbom: ## Writes the software bill of materials, as CycloneDX: target/bucketconnection.cdx.json
 	$(PYTHON) deploy/sbom.py > target/bucketconnection.cdx.json
+
+docs: ## Builds the site of docs/ in target/book
+	@$(PYTHON) docs/site.py
+
+baseline: ## Records the CRDs and a connection of this version in tests/released/, for the next versions (CONTRIBUTING.md, Releasing)
+	@$(STACK) build
+	cargo test --test apiserver released::record_this_version -- --ignored
 
 crds: ## Writes crds/ from the Rust types
 	@UPDATE=1 cargo test --quiet --no-default-features --test tidy crds

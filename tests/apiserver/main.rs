@@ -30,6 +30,7 @@ mod moving;
 mod network;
 mod ownership;
 mod presets;
+mod released;
 mod remembers;
 mod revocation;
 mod rotation;

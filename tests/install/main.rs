@@ -6,4 +6,5 @@
 mod support;
 
 mod monitoring;
+mod site;
 mod tools;
