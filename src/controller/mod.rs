@@ -6,6 +6,7 @@ mod backoff;
 mod finish;
 mod forget;
 mod metrics;
+mod namespaces;
 mod observe;
 mod panics;
 mod preview;
