@@ -1,6 +1,9 @@
 //! Each permission that the operator has, taken away: something says which one is missing, nothing is lost, and
 //! everything works once it is back. A permission that no scenario here needs is not shipped.
 
+mod aws;
+mod policies;
+mod random;
 mod roles;
 
 use std::collections::BTreeSet;
@@ -15,8 +18,8 @@ use serde_json::{Value, json};
 use crate::support::api_proxy::ApiProxy;
 use crate::support::harness::{Harness, LIMIT, told};
 use crate::support::proxy::Fault;
-use crate::support::stack::Stack;
-use roles::{Granted, Role, Verb, listed, whole_cluster};
+use crate::support::stack::{ROOT, Stack};
+use roles::{Granted, Role, Verb, listed, shipped, whole_cluster};
 
 /// Where the operator says what is missing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +76,7 @@ impl Lane {
         self.recovers(verb).await;
         // What was created before works, and so does what is created now.
         self.connect(json!({})).await;
-        self.nothing_is_lost().await;
+        keys_match(&self.harness).await;
     }
 
     /// Removes the verb, and does what needs it; returns where the operator must say so.
@@ -257,20 +260,6 @@ impl Lane {
         }
     }
 
-    /// The keys in AWS are exactly those in Secrets.
-    async fn nothing_is_lost(&self) {
-        let mut in_aws = BTreeSet::new();
-        let users = self.harness.iam().list_users().path_prefix("/bucketconnection/").send().await.unwrap();
-        for user in users.users() {
-            in_aws.extend(self.harness.keys(user.user_name()).await);
-        }
-        let managed = ListParams::default().labels("app.kubernetes.io/managed-by=bucketconnection");
-        let secrets = self.harness.secrets().list(&managed).await.unwrap();
-        let id = |secret: Secret| secret.data.and_then(|mut data| data.remove("AWS_ACCESS_KEY_ID"));
-        let in_secrets: BTreeSet<_> = secrets.into_iter().filter_map(id).map(|id| String::from_utf8(id.0).unwrap()).collect();
-        assert_eq!(in_aws, in_secrets);
-    }
-
     /// Applies another connection; returns its name.
     async fn apply(&mut self, spec: Value) -> String {
         self.count += 1;
@@ -369,6 +358,20 @@ impl Lane {
     }
 }
 
+/// Nothing is lost: the keys in AWS are exactly those in Secrets.
+async fn keys_match(harness: &Harness) {
+    let mut in_aws = BTreeSet::new();
+    let users = harness.iam().list_users().path_prefix("/bucketconnection/").send().await.unwrap();
+    for user in users.users() {
+        in_aws.extend(harness.keys(user.user_name()).await);
+    }
+    let managed = ListParams::default().labels("app.kubernetes.io/managed-by=bucketconnection");
+    let secrets = harness.secrets().list(&managed).await.unwrap();
+    let id = |secret: Secret| secret.data.and_then(|mut data| data.remove("AWS_ACCESS_KEY_ID"));
+    let in_secrets: BTreeSet<_> = secrets.into_iter().filter_map(id).map(|id| String::from_utf8(id.0).unwrap()).collect();
+    assert_eq!(in_aws, in_secrets);
+}
+
 fn dynamic(harness: &Harness, (group, kind): (&str, &str), namespace: Option<&str>) -> Api<DynamicObject> {
     let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     let plural = format!("{}s", kind.to_lowercase());
@@ -409,4 +412,29 @@ async fn each_permission_in_the_whole_cluster_is_needed() {
         cluster_wide(verb) || verb.resource == "bucketconnections" && ["list", "watch"].contains(&verb.verb.as_str())
     })
     .await;
+}
+
+/// docs/permissions.md says what each verb is for; it lists those of the shipped roles, and no others.
+#[test]
+fn the_page_of_permissions_lists_the_shipped_verbs() {
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/permissions.md")).unwrap();
+    let section = page.split("## In Kubernetes: the operator").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut listed = Vec::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let (resources, verbs) = row.trim_start_matches("| ").split(" | ").next().unwrap().rsplit_once(": ").unwrap();
+        for resource in resources.split('`').skip(1).step_by(2) {
+            listed.extend(verbs.split(", ").map(|verb| format!("{verb} {resource}")));
+        }
+    }
+    let roles = [
+        ("ClusterRole", "bucketconnection"),
+        ("Role", "bucketconnection"),
+        ("ClusterRole", "bucketconnection-access"),
+        ("ClusterRole", "bucketconnection-restart"),
+    ];
+    let verbs = |(kind, name)| Role { name, namespace: None, rules: shipped(kind, name) }.verbs();
+    let mut shipped: Vec<_> = roles.into_iter().flat_map(verbs).map(|verb| format!("{} {}", verb.verb, verb.resource)).collect();
+    listed.sort();
+    shipped.sort();
+    assert_eq!(listed, shipped);
 }

@@ -54,6 +54,10 @@ pub struct Verb {
 impl Verb {
     /// How the API server says that it is missing.
     pub fn missing(&self) -> String {
+        // The API server names the namespace itself as the place.
+        if self.resource == "namespaces" {
+            return format!("cannot {} resource \"namespaces\" in API group \"\" in the namespace \"", self.verb);
+        }
         let place =
             self.namespace.as_ref().map_or("at the cluster scope".to_owned(), |name| format!("in the namespace \"{name}\""));
         format!("cannot {} resource \"{}\" in API group \"{}\" {place}", self.verb, self.resource, self.group)
