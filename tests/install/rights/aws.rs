@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_iam::types::{StatusType, Tag};
+use aws_sdk_s3::types::{
+    AccelerateConfiguration, BucketAccelerateStatus, ObjectOwnership, OwnershipControls, OwnershipControlsRule, Payer,
+    RequestPaymentConfiguration,
+};
 use bucketconnection::api::{BucketConnection, REQUESTED_AT, ROTATE_AT};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -109,6 +113,7 @@ impl Life<'_> {
                 self.name("a")
             }
             1 => {
+                self.drift().await;
                 // Tags that others removed, and a key that others deactivated.
                 s3.delete_bucket_tagging().bucket(self.bucket("a")).send().await.unwrap();
                 iam.untag_user().user_name(self.user("a")).tag_keys("bucketconnection.dev/owner").send().await.unwrap();
@@ -179,6 +184,19 @@ impl Life<'_> {
                 self.name("c")
             }
         }
+    }
+
+    /// Changes the settings that a new bucket has as the spec says.
+    async fn drift(&self) {
+        let (s3, bucket) = (self.harness.s3(), self.bucket("a"));
+        s3.delete_public_access_block().bucket(&bucket).send().await.unwrap();
+        let rule = OwnershipControlsRule::builder().object_ownership(ObjectOwnership::ObjectWriter).build().unwrap();
+        let controls = OwnershipControls::builder().rules(rule).build().unwrap();
+        s3.put_bucket_ownership_controls().bucket(&bucket).ownership_controls(controls).send().await.unwrap();
+        let fast = AccelerateConfiguration::builder().status(BucketAccelerateStatus::Enabled).build();
+        s3.put_bucket_accelerate_configuration().bucket(&bucket).accelerate_configuration(fast).send().await.unwrap();
+        let payer = RequestPaymentConfiguration::builder().payer(Payer::Requester).build().unwrap();
+        s3.put_bucket_request_payment().bucket(&bucket).request_payment_configuration(payer).send().await.unwrap();
     }
 
     /// A bucket for logs, which allows S3 to deliver them.
