@@ -2,6 +2,7 @@
 //! everything works once it is back. A permission that no scenario here needs is not shipped.
 
 mod aws;
+mod namespaces;
 mod policies;
 mod random;
 mod roles;

@@ -171,6 +171,13 @@ impl Granted {
         granted
     }
 
+    /// Grants another role.
+    pub async fn add(&mut self, role: Role) {
+        self.bind(&role).await;
+        self.roles.push(role);
+        self.give_back().await;
+    }
+
     pub fn verbs(&self) -> Vec<Verb> {
         self.roles.iter().flat_map(Role::verbs).collect()
     }
