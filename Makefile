@@ -29,6 +29,7 @@ soak: ## Injects faults at every call of the operator, simulated and on the real
 	cargo test --test apiserver by_the_clock -- --ignored --nocapture
 	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
 	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
+	cargo test --test install rights:: -- --ignored --nocapture
 
 bench: ## Measures calls, times and memory, and writes docs/benchmarks.md; builds a release
 	@$(STACK) build

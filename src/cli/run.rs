@@ -37,9 +37,9 @@ pub(super) struct Run {
     #[command(flatten)]
     cluster: Cluster,
 
-    /// Reconcile only this namespace [default: all namespaces]
-    #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE")]
-    namespace: Option<String>,
+    /// Reconcile only these namespaces, separated by commas; the option can also be repeated [default: all namespaces]
+    #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    namespace: Vec<String>,
 
     /// Namespace of the operator itself, with its lease and the key that seals the statuses
     #[arg(
@@ -94,6 +94,7 @@ impl FromStr for Listen {
 
 impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+        let namespaces = self.namespaces()?;
         let traces = traces()?;
         log::start(&self.log, self.log_format, traces.as_ref())?;
         controller::log_panics();
@@ -104,7 +105,7 @@ impl Run {
         let started = async {
             let cluster = || Kubernetes::new(client.clone(), self.cluster.cluster_id.clone());
             let kubernetes = retry_forever(cluster, &metrics).await;
-            retry_forever(|| self.crds_installed(&kubernetes), &metrics).await;
+            retry_forever(|| crds_installed(&kubernetes, namespaces.is_empty()), &metrics).await;
             let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace), &metrics).await;
             (kubernetes, seal)
         };
@@ -113,14 +114,14 @@ impl Run {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = kubernetes.cluster, "started");
-        let namespace = self.namespace.clone();
+        let leases = lease_names(&namespaces);
         let setup = |fence| Setup {
             sessions,
             kubernetes,
             seal,
             clock: Timestamp::now,
             threads: true,
-            namespace,
+            namespaces,
             fence,
             stop: stop.clone(),
         };
@@ -128,7 +129,7 @@ impl Run {
         if self.no_lease {
             work(Fence::open()).await;
         } else {
-            self.with_lease(client, &stop, &metrics, work).await?;
+            self.with_leases(client, leases, &stop, &metrics, work).await?;
         }
         tracing::info!("stopped");
         if let Some(traces) = traces {
@@ -137,27 +138,44 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Works while the lease is held; running reconciles end before the lease is released.
-    async fn with_lease<W: Future<Output = ()>>(
+    /// The namespaces to reconcile, in alphabetical order; none for the whole cluster.
+    fn namespaces(&self) -> Result<Vec<String>, Failure> {
+        let mut names = self.namespace.clone();
+        names.sort();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Failure(format!("--namespace names {} more than once; name each namespace once", pair[0]))),
+            None => Ok(names),
+        }
+    }
+
+    /// Works while all leases are held; running reconciles end before the leases are released.
+    async fn with_leases<W: Future<Output = ()>>(
         &self,
         client: Client,
+        names: Vec<String>,
         stop: &CancellationToken,
         metrics: &Metrics,
         work: impl FnOnce(Fence) -> W,
     ) -> Result<(), Failure> {
-        // Operators of different namespaces do not exclude each other.
-        let name = self.namespace.as_ref().map_or_else(|| LEASE.to_owned(), |namespace| format!("{LEASE}-{namespace}"));
-        let mut lease = Lease::new(client, &self.operator_namespace, name);
-        tokio::select! {
-            () = lease.acquire(|tried| metrics.standby(tried.map_err(ToString::to_string))) => {}
-            () = stop.cancelled() => return Ok(()),
+        let (mut fences, mut kept, ended) = (Vec::new(), Vec::new(), CancellationToken::new());
+        for name in names {
+            let mut lease = Lease::new(client.clone(), &self.operator_namespace, name);
+            tokio::select! {
+                () = lease.acquire(|tried| metrics.standby(tried.map_err(ToString::to_string))) => {}
+                () = stop.cancelled() => break,
+            }
+            fences.push(lease.fence());
+            // A separate task: the lease is renewed in time, whatever the reconciles do.
+            kept.push(tokio::spawn(lease.keep(stop.clone(), ended.clone())));
         }
-        let (fence, ended) = (lease.fence(), CancellationToken::new());
-        // A separate task: the lease is renewed in time, whatever the reconciles do.
-        let kept = tokio::spawn(lease.keep(stop.clone(), ended.clone()));
-        work(fence).await;
+        if !stop.is_cancelled() {
+            work(Fence::all(fences)).await;
+        }
         ended.cancel();
-        kept.await?.map_err(Failure)
+        for kept in futures::future::join_all(kept).await {
+            kept?.map_err(Failure)?;
+        }
+        Ok(())
     }
 
     /// Served from the start: a replica that waits for the lease is healthy too.
@@ -172,18 +190,40 @@ impl Run {
         }
         Ok(metrics)
     }
+}
 
-    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), Problem> {
-        let objects: Api<BucketConnection> = match &self.namespace {
-            Some(namespace) => Api::namespaced(kubernetes.client.clone(), namespace),
-            None => Api::all(kubernetes.client.clone()),
-        };
-        let list = async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
-        kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await?;
-        let accounts: Api<AWSAccount> = Api::all(kubernetes.client.clone());
-        let list = async { accounts.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
-        kubernetes::call("list awsaccounts (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match text {
+        "" => Err("a name is empty; name at least one namespace, or omit the option for all namespaces".to_owned()),
+        _ if text.len() > 63 || !text.chars().all(fits) || text.starts_with('-') || text.ends_with('-') => {
+            Err("not a name of a namespace; use up to 63 lower-case letters, digits and hyphens".to_owned())
+        }
+        _ => Ok(text.to_owned()),
     }
+}
+
+/// One lease for each namespace: so two operators never reconcile the same namespace, whatever else they list. All
+/// operators acquire them in the same order, so that none waits for another one that waits for it.
+fn lease_names(namespaces: &[String]) -> Vec<String> {
+    match namespaces {
+        [] => vec![LEASE.to_owned()],
+        _ => namespaces.iter().map(|namespace| format!("{LEASE}-{namespace}")).collect(),
+    }
+}
+
+/// Waits for the CRDs, which are installed together. An operator of listed namespaces does not wait for these: one may
+/// not exist yet.
+async fn crds_installed(kubernetes: &Kubernetes, whole_cluster: bool) -> Result<(), Problem> {
+    let (client, one) = (&kubernetes.client, ListParams::default().limit(1));
+    let (accounts, objects) = (Api::<AWSAccount>::all(client.clone()), Api::<BucketConnection>::all(client.clone()));
+    let list = async { accounts.list_metadata(&one).await.map(drop) };
+    kubernetes::call("list awsaccounts (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await?;
+    if !whole_cluster {
+        return Ok(());
+    }
+    let list = async { objects.list_metadata(&one).await.map(drop) };
+    kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
 }
 
 /// Retries until it works: a dependency that is missing at the start may appear, and a restart would only hide the

@@ -222,8 +222,11 @@ pub(super) async fn reconcile(account: &AWSAccount, context: &Context) -> Result
         }
         return write(account, &Finding::InUse(&users), context).await;
     }
-    if !held {
-        context.kubernetes.hold_account(&account.metadata, true).await?;
+    if !held && let Err(problem) = context.kubernetes.hold_account(&account.metadata, true).await {
+        return match problem.class {
+            Class::Denied => write(account, &Finding::Failed(&failed(&problem)), context).await,
+            _ => Err(problem),
+        };
     }
     match sign_in(account, &context.sessions, &context.kubernetes, Fresh::Yes).await {
         Ok((_, identity)) => write(account, &Finding::SignedIn(&identity.account, &identity.arn), context).await,

@@ -7,6 +7,7 @@ mod counts;
 mod finish;
 mod forget;
 mod metrics;
+mod namespaces;
 mod observe;
 mod panics;
 mod preview;

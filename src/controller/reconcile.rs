@@ -19,14 +19,20 @@ use crate::execute::{Executed, Outcome, Report, execute};
 use crate::observed::Remembered;
 use crate::plan::{self, Action, Blocker, Plan, deletion};
 use crate::status::{self, Checked, Reconcile, Stage, fold, intend};
-use crate::vocabulary::conditions::Reason;
-use crate::vocabulary::problem::{Class, Problem};
+use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::problem::{Class, Place, Problem};
 
 /// One reconcile; returns the time until the next one, or `None` if the object is finished. The object also reports a
-/// panic.
+/// panic, and a permission in Kubernetes that each reconcile needs.
 pub(super) async fn reconcile(object: &BucketConnection, context: &Context) -> Result<Option<Duration>, Problem> {
     // Boxed, as every stage is: together in one future they would take a large part of a thread's stack.
     match caught_async(Box::pin(stages(object, context))).await {
+        Ok(Err(problem)) if problem.class == Class::Denied => {
+            let mut object = context.kubernetes.fresh(object).await?;
+            context.seal.check(&mut object);
+            let blocker = Blocker::unreadable(ConditionType::Ready, &problem, &Place::default());
+            finish(&object, Stage::Refused(&blocker), context).await
+        }
         Ok(ended) => ended,
         Err(place) => {
             // The current object: the reconcile may have recorded what it was about to do.

@@ -17,6 +17,7 @@ use crate::api::{AWSAccount, BucketConnection, FINALIZER, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
 use crate::sdk::counted;
 use crate::telemetry::meters;
+use crate::vocabulary::conditions::Reason;
 use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// The id of an object in `Progress`.
@@ -49,7 +50,7 @@ pub(super) async fn connection(
 }
 
 /// Runs a reconcile of an object of `kind` to its end, whatever its result, and returns when the next one is due.
-async fn ended<K: ResourceExt>(
+async fn ended<K: Resource<DynamicType = ()>>(
     kind: &'static str,
     object: &K,
     work: impl Future<Output = Result<Option<Duration>, Problem>>,
@@ -61,11 +62,17 @@ async fn ended<K: ResourceExt>(
         let text = format!("panic at {}", place.unwrap_or_default());
         Err(Problem::at(Source::Operator, Class::Refused, "reconcile", "InternalError", text))
     });
+    let mut denied = None;
     let next = ended.unwrap_or_else(|problem| {
         tracing::warn!(%problem, "reconcile interrupted");
         meters().reconciled(kind, "interrupted");
+        denied = (problem.class == Class::Denied).then(|| problem.to_string());
         Some(context.backoff.broken(&object.uid().unwrap_or_default(), &problem))
     });
+    // The operator may not write the status, so that only an Event can name the missing permission.
+    if let Some(text) = denied {
+        context.kubernetes.publish(object, true, Reason::AccessDenied, &text).await;
+    }
     tracing::debug!(?next, "next reconcile");
     context.progress.ends(&id, next);
     next.map_or_else(Action::await_change, Action::requeue)

@@ -5,11 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use futures::future::{Ready, ready};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::Store;
 use kube::runtime::{PredicateConfig, WatchStreamExt, reflector, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +22,13 @@ use super::progress::Progress;
 use super::running::Running;
 use super::stages::Stages;
 use super::turn::lost_finalizer;
-use super::{Context, DeserializeGuard, Metrics, turn};
+use super::{Context, DeserializeGuard, Metrics, namespaces, turn};
 use crate::api::{ACCOUNT_FINALIZER, AWSAccount, BucketConnection, GROUP};
 use crate::aws::Sessions;
 use crate::execute::Clock;
 use crate::fair::Turns;
 use crate::fence::Fence;
-use crate::kubernetes::Kubernetes;
+use crate::kubernetes::{self, Kubernetes};
 use crate::observed::Seal;
 use crate::telemetry::meters;
 
@@ -52,9 +53,9 @@ pub struct Setup {
     /// Whether pure stages run on separate threads, within a time limit. A simulation computes them inline, so that it
     /// is reproducible.
     pub threads: bool,
-    /// Restricts the operator to the connections of that namespace; an operator of the whole cluster writes the
-    /// conditions of accounts.
-    pub namespace: Option<String>,
+    /// Restricts the operator to the connections of these namespaces; without any, it reconciles the whole cluster, and
+    /// the accounts too.
+    pub namespaces: Vec<String>,
     /// The operator does nothing while it is closed.
     pub fence: Fence,
     /// Canceled when the process should end: running reconciles end first.
@@ -63,7 +64,7 @@ pub struct Setup {
 
 /// Runs until it is stopped; `metrics` report what it sees.
 pub async fn run(setup: Setup, metrics: &Metrics) {
-    let Setup { sessions, kubernetes, seal, clock, threads, namespace, fence, stop } = setup;
+    let Setup { sessions, kubernetes, seal, clock, threads, namespaces, fence, stop } = setup;
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let progress = Arc::<Progress>::default();
@@ -96,12 +97,9 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         fence: context.fence.clone(),
     });
 
-    let of_connections: Api<DeserializeGuard<BucketConnection>> = match &namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     let (of_seen, of_changed) = (context.clone(), context.clone());
-    let stream = seen(of_connections, connection_writer, move |event| of_seen.connection_seen(event))
+    let events = watch_connections(&client, &namespaces, &context);
+    let stream = seen(events, connection_writer, move |event| of_seen.connection_seen(event))
         .predicate_filter(|object: &_| worth_a_pass(object, lost_finalizer(object)), PredicateConfig::default())
         .inspect_ok(move |object| turn::hurry(object, &of_changed));
     let of_woken = context.clone();
@@ -112,24 +110,26 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         .reconcile_on(woken)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(turn::connection, never, context.clone())
-        .for_each(telling(&context));
+        .for_each(telling("bucketconnections", &context));
     let on_connections = run_until_stopped(on_connections, &context.connections, &context.stop);
 
     let (of_seen, of_account) = (context.clone(), context.clone());
-    let stream = seen(Api::<DeserializeGuard<AWSAccount>>::all(client), account_writer, move |event| of_seen.account_seen(event))
-        .predicate_filter(|account: &_| worth_a_pass(account, account_lost_finalizer(account)), PredicateConfig::default())
-        .inspect_ok(move |account| of_account.account_changed(account));
+    let stream =
+        seen(watch(Api::<DeserializeGuard<AWSAccount>>::all(client)), account_writer, move |event| of_seen.account_seen(event))
+            .predicate_filter(|account: &_| worth_a_pass(account, account_lost_finalizer(account)), PredicateConfig::default())
+            .inspect_ok(move |account| of_account.account_changed(account));
     let stop = context.stop.clone();
     let ended = async move { stop.cancelled().await };
-    if namespace.is_some() {
-        let only_seen = stream.take_until(ended).map_err(controller::Error::QueueError).for_each(telling(&context));
+    if !namespaces.is_empty() {
+        let only_seen =
+            stream.take_until(ended).map_err(controller::Error::QueueError).for_each(telling("awsaccounts", &context));
         futures::join!(on_connections, only_seen);
         return;
     }
     let on_accounts = Controller::for_stream(stream, context.accounts.clone())
         .graceful_shutdown_on(ended)
         .run(turn::account, never, context.clone())
-        .for_each(telling(&context));
+        .for_each(telling("awsaccounts", &context));
     let on_accounts = run_until_stopped(on_accounts, &context.accounts, &context.stop);
     futures::join!(on_connections, on_accounts);
 }
@@ -153,21 +153,34 @@ where
     }
 }
 
-/// Watches, keeps what was seen, and then calls `told` for each event.
+type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<K>>>;
+
+/// Watches the connections of these namespaces or, without any, of the whole cluster.
+fn watch_connections(client: &Client, namespaces: &[String], context: &Context) -> Events<DeserializeGuard<BucketConnection>> {
+    if namespaces.is_empty() {
+        return watch(Api::all(client.clone()));
+    }
+    let watches = namespaces.iter().map(|name| (name.clone(), watch(Api::namespaced(client.clone(), name))));
+    namespaces::join(watches.collect(), context.connections.clone()).boxed()
+}
+
+fn watch<K>(api: Api<K>) -> Events<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)).default_backoff().modify(trim).boxed()
+}
+
+/// Keeps what was seen, and then calls `told` for each event.
 fn seen<K>(
-    api: Api<K>,
+    events: Events<K>,
     writer: reflector::store::Writer<K>,
     told: impl Fn(&watcher::Event<K>) + Send,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE))
-        .default_backoff()
-        .modify(trim)
-        .reflect(writer)
-        .inspect_ok(told)
-        .applied_objects()
+    events.reflect(writer).inspect_ok(told).applied_objects()
 }
 
 /// What wakes the controller: a change of the spec, the beginning of deletion, and a change of the metadata that
@@ -194,8 +207,11 @@ fn account_lost_finalizer(account: &DeserializeGuard<AWSAccount>) -> bool {
     !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
 }
 
-/// Logs failures of the controller outside reconciles.
-fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<Infallible, watcher::Error>>) -> Ready<()> {
+/// Logs failures of the controller outside reconciles, such as those of the watch of `resource`.
+fn telling<T>(
+    resource: &'static str,
+    context: &Arc<Context>,
+) -> impl FnMut(Result<T, controller::Error<Infallible, watcher::Error>>) -> Ready<()> {
     let context = context.clone();
     move |ended| {
         match ended {
@@ -204,10 +220,12 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
             Err(controller::Error::ObjectNotFound(gone)) => {
                 context.progress.forget(&turn::id(gone.namespace.as_deref(), &gone.name));
             }
-            Err(error) => {
+            Err(controller::Error::QueueError(error)) => {
                 meters().watch_failed();
-                tracing::warn!(%error, "watching the API server");
+                let problem = kubernetes::of_watch(resource, &error);
+                tracing::warn!(%problem, "watching the API server");
             }
+            Err(error) => tracing::warn!(%error, "watching the API server"),
         }
         ready(())
     }

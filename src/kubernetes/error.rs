@@ -1,6 +1,7 @@
 //! Failures of the API server, mapped to classes.
 
 use kube::core::Status;
+use kube::runtime::watcher;
 
 use crate::vocabulary::problem::{Class, Problem, Source};
 
@@ -18,6 +19,19 @@ pub(super) fn problem(action: &str, error: &kube::Error) -> Problem {
             failed(Class::Unavailable, "BadResponse", "the answer could not be understood".to_owned())
         }
         other => failed(Class::Unavailable, "Unreachable", root_cause(other)),
+    }
+}
+
+/// Maps the failure of a watch, or of the list at its start.
+pub fn of_watch(resource: &str, error: &watcher::Error) -> Problem {
+    let (list, watch) = (format!("list {resource}"), format!("watch {resource}"));
+    match error {
+        watcher::Error::InitialListFailed(error) => problem(&list, error),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => problem(&watch, error),
+        watcher::Error::WatchError(status) => problem(&watch, &kube::Error::Api(status.clone())),
+        watcher::Error::NoResourceVersion => {
+            Problem::at(Source::Kubernetes, Class::Unavailable, &list, "BadResponse", "the answer has no resourceVersion")
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use super::{Kubernetes, MANAGER, call};
-use crate::api::BucketConnection;
 use crate::vocabulary::conditions::Reason;
 
 /// Longest note that the API server accepts, in bytes
@@ -13,7 +12,7 @@ const NOTE_LIMIT: usize = 1_024;
 
 impl Kubernetes {
     /// Publishes an Event about `object`.
-    pub async fn publish(&self, object: &BucketConnection, warning: bool, reason: Reason, text: &str) {
+    pub async fn publish(&self, object: &impl Resource<DynamicType = ()>, warning: bool, reason: Reason, text: &str) {
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_string(),

@@ -12,14 +12,15 @@ use crate::api::{BucketConnection, RESTART_LABEL};
 use crate::desired::names;
 use crate::observed::{Workload, WorkloadKind};
 use crate::settings::Reading;
-use crate::vocabulary::problem::{Problem, ignore_not_found};
+use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 
 /// Annotation of the pods: id of the key with which they were started.
 const ACCESS_KEY: &str = "bucketconnection.dev/access-key-id";
 const KINDS: [WorkloadKind; 3] = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
 
 impl Kubernetes {
-    /// The workloads of the object's namespace whose label names it.
+    /// The workloads of the object's namespace whose label names it. Without any permission to list workloads, restarts are
+    /// not wanted there.
     pub async fn workloads(&self, object: &BucketConnection) -> Reading<Vec<Workload>> {
         let of_kind = async |kind| {
             let selector = format!("{RESTART_LABEL}={}", label(names::of(object)));
@@ -29,7 +30,11 @@ impl Kubernetes {
             let key = |live: &DynamicObject| live.data.pointer(&path).and_then(|key| key.as_str().map(str::to_owned));
             Ok(found.items.into_iter().map(|live| Workload { kind, name: live.name_any(), key: key(&live) }).collect::<Vec<_>>())
         };
-        match futures::future::try_join_all(KINDS.map(of_kind)).await {
+        let found: Vec<Result<_, Problem>> = futures::future::join_all(KINDS.map(of_kind)).await;
+        if found.iter().all(|found| matches!(found, Err(problem) if problem.class == Class::Denied)) {
+            return Reading::Set(Vec::new());
+        }
+        match found.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(found) => Reading::Set(found.into_iter().flatten().collect()),
             Err(problem) => Reading::Unreadable(problem),
         }

@@ -9,7 +9,6 @@ use super::{Checked, Reconcile};
 use crate::api::{BucketConnectionStatus, CredentialsStatus, PreviousKey, ROTATE_AT};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason};
-use crate::vocabulary::problem::Class;
 
 /// The rotation in the status, if there is anything to report.
 pub(super) fn rotation(status: &BucketConnectionStatus, reconcile: &Reconcile<'_>, check: &Checked<'_>) -> Option<Verdict> {
@@ -78,8 +77,8 @@ fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, reconcile: &
     if request.is_some() && request != credentials.last_handled_rotate_at.as_ref() {
         message += "; another rotation was requested, and waits for it";
     }
-    if matches!(&check.observed.workloads, Reading::Unreadable(problem) if problem.class != Class::Denied) {
-        message += "; the workloads could not be read";
+    if let Reading::Unreadable(problem) = &check.observed.workloads {
+        message += &format!("; no workload is restarted: {problem}");
     }
     Verdict { holds: Some(false), reason, message, stalled: false, transient: false }
 }

@@ -6,5 +6,6 @@
 mod support;
 
 mod monitoring;
+mod rights;
 mod site;
 mod tools;

@@ -29,7 +29,7 @@ pub async fn operate(cluster: Cluster, aws: SdkConfig) {
     let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), None)).await;
     let seal = retry_forever(|| kubernetes.seal(NAMESPACE)).await;
     let (sessions, fence, stop) = (Sessions::new(aws), Fence::open(), CancellationToken::new());
-    let setup = Setup { sessions, kubernetes, seal, clock: clock::now, threads: false, namespace: None, fence, stop };
+    let setup = Setup { sessions, kubernetes, seal, clock: clock::now, threads: false, namespaces: Vec::new(), fence, stop };
     controller::run(setup, &Metrics::new(true)).await;
 }
 
