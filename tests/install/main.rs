@@ -5,4 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chart;
+mod helm;
+mod kustomize;
+mod modes;
 mod tools;
