@@ -239,6 +239,12 @@ async fn tests_say_whether_it_works(cluster: &Cluster, harness: &Harness) {
     assert!(printed.contains("get namespaces kube-system"), "{printed}");
     // An upgrade restores what someone deleted.
     succeeded(cluster.helm(&["upgrade", "bucketconnection", CHART], &[]));
+    let check = ["check", "--operator", "127.0.0.1:1", "--timeout", "0"];
+    eventually(|| {
+        let checked = harness.cli(&check);
+        assert!(!checked.status.success());
+        String::from_utf8_lossy(&checked.stderr).contains("--operator 127.0.0.1:1: GET /healthz: Connection refused")
+    });
 }
 
 /// Waits until it is true.

@@ -59,6 +59,9 @@ async fn an_operator_of_listed_namespaces_needs_only_the_roles_there() {
         assert!(!can(&harness, &[verb, resource, "-n", "default"]), "{verb} {resource}");
     }
     assert!(!can(&harness, &["get", "namespace/default"]) && !can(&harness, &["patch", "awsaccounts/status"]));
+    succeeded(harness.cli(&["check", "--namespace", &harness.namespace]));
+    let everywhere = String::from_utf8(harness.cli(&["check"]).stderr).unwrap();
+    assert!(everywhere.contains("list bucketconnections in all namespaces") && everywhere.contains("Forbidden"), "{everywhere}");
     harness.delete("c").await;
     harness.gone("c").await;
 }
