@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::chart::{NAMESPACE, ensure_namespace, kubectl, succeeded, template};
+use super::chart::{kubectl, succeeded, template};
 use super::helm::token_kubeconfig;
 use crate::support::harness::{Harness, LIMIT, told};
 use crate::support::stack::{ROOT, Stack};
@@ -18,7 +18,6 @@ struct Release(String);
 
 impl Release {
     fn apply(harness: &mut Harness, name: &str, values: &[&str]) -> Self {
-        ensure_namespace(Stack::cluster(), NAMESPACE);
         let set = [format!("fullnameOverride={name}"), format!("watch.namespaces={{{}}}", harness.namespace)];
         let set = ["--skip-tests", "--set", "crds.install=false", "--set", &set[0], "--set", &set[1]];
         let text = template(&[&set, values].concat());
