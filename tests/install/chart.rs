@@ -123,6 +123,35 @@ fn the_schema_has_a_default_for_every_value() {
     assert_eq!(names, defaults);
 }
 
+/// What a value changes in what the chart prints.
+#[test]
+fn values_reach_the_objects() {
+    let defaults = template(&[]);
+    let variable = |name: &str, value: &str| format!("- name: {name}\n              value: {value}\n");
+    for (value, printed) in [
+        ("watch.namespaces={lab-a,lab-b}", variable("BUCKETCONNECTION_NAMESPACE", "\"lab-a,lab-b\"")),
+        ("clusterId=research-1", variable("BUCKETCONNECTION_CLUSTER_ID", "\"research-1\"")),
+        ("log.filter=debug", variable("BUCKETCONNECTION_LOG", "\"debug\"")),
+        ("log.format=human", "args: [run, --log-format, human]\n".to_owned()),
+        ("metrics.perObject=false", variable("BUCKETCONNECTION_PER_OBJECT_METRICS", "\"false\"")),
+        ("tracing.endpoint=http://traces:4318", variable("OTEL_EXPORTER_OTLP_ENDPOINT", "\"http://traces:4318\"")),
+        ("tracing.endpoint=http://traces:4318", "- port: 4318\n".to_owned()),
+        ("aws.region=eu-central-1", variable("AWS_REGION", "\"eu-central-1\"")),
+        ("aws.caBundle.secret=authorities", variable("AWS_CA_BUNDLE", "/etc/bucketconnection/ca/ca.crt")),
+        ("aws.caBundle.secret=authorities", "secretName: authorities\n".to_owned()),
+        ("proxy.httpsProxy=http://proxy:3128", variable("HTTPS_PROXY", "\"http://proxy:3128\"")),
+        ("proxy.httpsProxy=http://proxy:3128", "- port: 3128\n".to_owned()),
+        ("proxy.httpsProxy=http://proxy,proxy.noProxy={.lab}", "value: \".lab,$(KUBERNETES_SERVICE_HOST),".to_owned()),
+        ("image.tag=edge", "image: bucketconnection:edge\n".to_owned()),
+        ("serviceAccount.name=other", "'system:serviceaccount:bucketconnection-system:other'\n".to_owned()),
+        ("restart.namespaces={lab-a}", "name: bucketconnection-restart\n  namespace: lab-a\n".to_owned()),
+    ] {
+        let text = template(&["--set", value]);
+        assert!(text.contains(&printed), "{value} does not lead to {printed}");
+        assert!(!defaults.contains(&printed), "{printed} is in the defaults");
+    }
+}
+
 /// The example in docs/install.md.
 #[test]
 fn the_documented_values_are_accepted() {
