@@ -31,6 +31,8 @@ import threading
 import time
 import urllib.request
 
+from credentials import kubeconfig, make_signing_key, write_private
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "deploy" / "local"
 TARGET = ROOT / "target" / "local"
@@ -236,9 +238,9 @@ def unfit(name, path):
 class Stack:
     """The running processes. `start()` returns when everything answers; `stop()` ends them, last started first."""
 
-    def __init__(self, directory, cluster=None, control_plane=True, emulator=True, plain=False):
+    def __init__(self, directory, cluster=None, control_plane=True, emulator=True, plain=False, bare=False):
         self.directory = pathlib.Path(directory).resolve()
-        self.cluster, self.plain = cluster, plain
+        self.cluster, self.plain, self.bare = cluster, plain, bare
         self.control_plane, self.emulator = control_plane and not cluster, emulator
         self.processes, self.facts, self.made_account = [], {}, False
 
@@ -267,10 +269,9 @@ class Stack:
         data.mkdir(parents=True)
         client, peer, secure = free_ports(3)
         etcd, api = f"http://127.0.0.1:{client}", f"https://127.0.0.1:{secure}"
-        names = {"admin": ("admin", "system:masters"), "operator": (OPERATOR, ""), "manager": ("manager", "system:masters")}
-        tokens = {name: secrets.token_hex(16) for name in names}
-        write_private(data / "tokens", "".join(f'{tokens[n]},{user},{n},"{group}"\n' for n, (user, group) in names.items()))
-        make_signing_key(data / "sa.key")
+        tokens = {name: secrets.token_hex(16) for name in ("admin", "manager")}
+        write_private(data / "tokens", "".join(f'{token},{name},{name},"system:masters"\n' for name, token in tokens.items()))
+        make_signing_key(data / "sa.key", TARGET / "venv" / "bin" / "python")
         (data / "audit.yaml").write_text(AUDIT_POLICY)
         self.spawn(
             "etcd",
@@ -291,8 +292,8 @@ class Stack:
         )
         self.wait(f"{api}/readyz", 60, token=tokens["admin"])
         authority = base64.b64encode((data / "apiserver.crt").read_bytes()).decode()
-        for name in names:
-            write_private(data / f"{name}.kubeconfig", kubeconfig(api, authority, name, tokens[name]))
+        for name, token in tokens.items():
+            write_private(data / f"{name}.kubeconfig", kubeconfig(api, authority, name, token))
         if "kube-controller-manager" in tool:
             self.spawn(
                 "kube-controller-manager",
@@ -304,14 +305,21 @@ class Stack:
         else:
             say("no kube-controller-manager next to kube-apiserver: nothing deletes what a deleted object owned")
         self.facts["kubeconfig"] = str(data / "admin.kubeconfig")
-        self.facts["operator_kubeconfig"] = str(data / "operator.kubeconfig")
         self.facts["audit_log"] = str(data / "audit.log")
         self.facts["kubectl"] = str(tool["kubectl"])
+        if self.bare:
+            return
         self.install()
+        # A process takes the place of the pods, which nothing starts here: it signs in with a token of their ServiceAccount.
+        token = self.kubectl("create", "token", "bucketconnection", "--namespace=bucketconnection-system", "--duration=8760h")
+        write_private(data / "operator.kubeconfig", kubeconfig(api, authority, "operator", token.strip()))
+        self.facts["operator_kubeconfig"] = str(data / "operator.kubeconfig")
 
     def install(self):
-        """The CRDs and the operator's rights."""
-        self.kubectl("apply", "--server-side", "-f", ROOT / "crds", "-f", ROOT / "deploy" / "kubernetes")
+        """Everything that ships. In a cluster of the caller only what a process needs there: no Deployment would find its image."""
+        base = ROOT / "deploy" / "kubernetes" / "base"
+        what = ["-f", ROOT / "crds", "-f", base / "namespace.yaml"] if self.cluster else ["-k", base]
+        self.kubectl("apply", "--server-side", *what)
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ROOT / "crds")
         # In somebody's own cluster an account of that name is theirs.
         if not (self.cluster and self.kubectl("get", "awsaccount", "default", "--ignore-not-found", "-o", "name")):
@@ -338,8 +346,9 @@ class Stack:
         """What a program needs to work on this stack: as the administrator, or as the operator with its least privilege."""
         user = "operator" if operator else "administrator"
         values = {"PATH": f"{tools()['kubectl'].parent}:{os.environ['PATH']}"}
-        if "kubeconfig" in self.facts:
-            values["KUBECONFIG"] = self.facts["operator_kubeconfig" if operator else "kubeconfig"]
+        kubeconfig = self.facts.get("operator_kubeconfig" if operator else "kubeconfig")
+        if kubeconfig:
+            values["KUBECONFIG"] = kubeconfig
         if "aws" in self.facts:
             aws = self.facts["aws"]
             values["AWS_ENDPOINT_URL"] = aws["url"]
@@ -428,40 +437,6 @@ rules:
 """ % (OPERATOR, OPERATOR)
 
 
-def kubeconfig(server, authority, user, token):
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority-data": authority}}],
-            "users": [{"name": user, "user": {"token": token}}],
-            "contexts": [{"name": "local", "context": {"cluster": "local", "user": user}}],
-            "current-context": "local",
-        },
-        indent=2,
-    )
-
-
-def make_signing_key(place):
-    """kube-apiserver signs service-account tokens with it; `cryptography` comes with the emulator."""
-    script = (
-        "from cryptography.hazmat.primitives.asymmetric import ec\n"
-        "from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat\n"
-        "key = ec.generate_private_key(ec.SECP256R1())\n"
-        "print(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode())\n"
-    )
-    made = subprocess.run([TARGET / "venv" / "bin" / "python", "-c", script], capture_output=True, text=True, check=True)
-    write_private(place, made.stdout)
-
-
-def write_private(place, text):
-    new = place.with_name(f"{place.name}.new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(text)
-    new.replace(place)  # whoever waits for the file finds all of it, and one that others could read is gone
-
-
 def free_ports(count):
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in held]
@@ -482,7 +457,8 @@ def end_with_parent():
 def serve(options):
     """Foreground; prints its facts as one line of JSON when ready. The tests hold its standard input."""
     held = hold_pid_file() if options.background else None
-    stack = Stack(options.dir, control_plane=not options.no_cluster, emulator=not options.no_aws, plain=options.plain)
+    parts = {"control_plane": not options.no_cluster, "emulator": not options.no_aws}
+    stack = Stack(options.dir, plain=options.plain, bare=options.bare, **parts)
     stop_on_signals()
     try:
         stack.start()
@@ -578,6 +554,7 @@ def main():
     server.add_argument("--no-cluster", action="store_true", help="the AWS emulator only")
     server.add_argument("--no-aws", action="store_true", help="the control plane only")
     server.add_argument("--plain", action="store_true", help="the emulator uncorrected")
+    server.add_argument("--bare", action="store_true", help="the control plane without CRDs and the operator's objects")
     server.add_argument("--background", action="store_true", help="until SIGTERM, not until standard input closes")
     options = parser.parse_args()
     if options.command == "down":

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, with only calls to the other modules.
 
+mod check;
 mod crds;
 mod file;
 mod iam_policy;
@@ -29,6 +30,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
     Crds(crds::Crds),
     Plan(plan::Plan),
     IamPolicy(iam_policy::IamPolicy),
@@ -96,6 +98,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     close_memory();
     let result = match cli.command {
         Command::Run(command) => command.run().await,
+        Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
         Command::IamPolicy(command) => command.run(),

@@ -105,13 +105,13 @@ mod tests {
                 r#"secrets "genomics-s3" is forbidden: User "system:serviceaccount:bucketconnection:bucketconnection" cannot patch resource "secrets" in API group "" in the namespace "lab""#,
                 &none,
                 Reason::AccessDenied,
-                "; grant the operator this permission (deploy/kubernetes/rbac.yaml)",
+                "; grant the operator this permission (deploy/kubernetes/base/rbac.yaml)",
             ),
             (
                 r#"roles.rbac.authorization.k8s.io "readers" is forbidden: user "operator" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held"#,
                 &none,
                 Reason::AccessDenied,
-                "; grant the operator this permission (deploy/kubernetes/rbac.yaml)",
+                "; grant the operator this permission (deploy/kubernetes/base/rbac.yaml)",
             ),
             (
                 r#"secrets "genomics-s3" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=3, limited: secrets=3"#,

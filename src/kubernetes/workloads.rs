@@ -1,5 +1,5 @@
 //! Workloads that ask, by a label, to be restarted after a change of the key. The operator needs a separate permission
-//! for that (deploy/kubernetes/restart.yaml).
+//! for that (deploy/kubernetes/base/restart.yaml).
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};

@@ -38,7 +38,9 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
     }
     if !kubernetes.is_empty() {
         let rights = kubernetes.join(", ");
-        parts.push(format!("Kubernetes denied: {rights}; grant the operator these permissions (deploy/kubernetes/rbac.yaml)"));
+        parts.push(format!(
+            "Kubernetes denied: {rights}; grant the operator these permissions (deploy/kubernetes/base/rbac.yaml)"
+        ));
     }
     if let Some(Checked { desired, observed, .. }) = check
         && matches!(&observed.bucket, Bucket::Unreadable(problem) if problem.class == Class::Denied)

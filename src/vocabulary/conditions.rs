@@ -271,7 +271,7 @@ pub enum Reason {
     /// words in the message often say which one.
     ///
     /// Do: Grant what the message names. `bucketconnection iam-policy` prints the whole policy that the
-    /// operator needs ([permissions.md](permissions.md)), and `deploy/kubernetes/rbac.yaml` has its permissions
+    /// operator needs ([permissions.md](permissions.md)), and `deploy/kubernetes/base/rbac.yaml` has its permissions
     /// in the cluster.
     AccessDenied,
     /// The bucket is in another region than `spec.region`.

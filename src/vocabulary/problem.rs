@@ -144,7 +144,7 @@ impl Problem {
             (Class::Denied, _) if self.code == "Unauthorized" => {
                 "; check the operator's own credentials for the API server (service account token or kubeconfig)".to_owned()
             }
-            (Class::Denied, _) => "; grant the operator this permission (deploy/kubernetes/rbac.yaml)".to_owned(),
+            (Class::Denied, _) => "; grant the operator this permission (deploy/kubernetes/base/rbac.yaml)".to_owned(),
             (Class::BadKey, Source::Aws) => match self.code.as_str() {
                 "RequestTimeTooSkewed" => "; set the clock of the machine that the operator runs on".to_owned(),
                 "SignatureDoesNotMatch" => {

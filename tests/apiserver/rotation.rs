@@ -108,7 +108,7 @@ async fn by_age() {
     assert!(seen.len() >= 2);
 }
 
-/// Grants the operator the permissions of deploy/kubernetes/restart.yaml, in the harness's namespace.
+/// Grants the operator the permissions of deploy/kubernetes/base/restart.yaml, in the harness's namespace.
 fn may_restart(harness: &Harness) {
     let account = "--serviceaccount=bucketconnection-system:bucketconnection";
     let bound = harness.kubectl(&["create", "rolebinding", "restart", "--clusterrole=bucketconnection-restart", account]);

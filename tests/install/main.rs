@@ -5,6 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chart;
+mod helm;
+mod image;
+mod kustomize;
+mod modes;
 mod monitoring;
 mod rights;
 mod site;

@@ -68,7 +68,7 @@ impl Thief {
         let probe: Secret = serde_json::from_value(json!({ "metadata": { "name": "probe" } })).unwrap();
         let dry = PostParams { dry_run: true, ..PostParams::default() };
         while thief.secrets.create(&dry, &probe).await.is_ok() {
-            assert!(Instant::now() < end, "deploy/kubernetes/confine.yaml is not in force");
+            assert!(Instant::now() < end, "deploy/kubernetes/base/confine.yaml is not in force");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         thief
