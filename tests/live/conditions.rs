@@ -25,9 +25,9 @@ pub async fn operator(context: &Context) -> Pair {
     let document = POLICY.replace("arn:aws:", &format!("arn:{}:", context.aws.partition));
     let created = iam.create_policy().policy_name(&name).path(PATH).policy_document(document).send().await;
     let arn = must("iam:CreatePolicy", created).policy.and_then(|policy| policy.arn).unwrap();
-    must("iam:AttachUserPolicy", iam.attach_user_policy().user_name(&name).policy_arn(&arn).send().await);
-    let created = must("iam:CreateAccessKey", iam.create_access_key().user_name(&name).send().await).access_key.unwrap();
-    let key = Pair { id: created.access_key_id, secret: created.secret_access_key };
+    let attach = async || iam.attach_user_policy().user_name(&name).policy_arn(&arn).send().await;
+    context.known("iam:AttachUserPolicy", attach).await;
+    let key = context.new_key(&name).await;
     let with_key = context.aws.with_key(&key);
     let works = async || {
         let buckets = with_key.s3(&with_key.region).list_buckets().prefix(context.run.id()).send().await;

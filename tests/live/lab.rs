@@ -1,7 +1,7 @@
 //! The operator as a process: on a real control plane on this machine, and in the account of the run.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,6 @@ pub struct Lab<'a> {
     context: &'a Context,
     client: Client,
     operator: Child,
-    log: PathBuf,
     checks: std::cell::Cell<usize>,
     _stack: Stack,
 }
@@ -55,7 +54,7 @@ impl<'a> Lab<'a> {
         let log = context.folder.join("operator.log");
         std::fs::create_dir_all(&context.folder).unwrap();
         let operator = spawn(context, stack.fact("operator_kubeconfig"), &log, &credentials(context, key).await);
-        Self { context, client, operator, log, checks: 0.into(), _stack: stack }
+        Self { context, client, operator, checks: 0.into(), _stack: stack }
     }
 
     fn objects(&self) -> Api<BucketConnection> {
@@ -97,8 +96,8 @@ impl<'a> Lab<'a> {
             if holds(&object) {
                 return object;
             }
-            let log = self.log.display();
-            assert!(Instant::now() < end, "connection {name}: no {what} in time: {} (log: {log})", conditions(&object));
+            let log = "operator.log next to this report";
+            assert!(Instant::now() < end, "connection {name}: no {what} in time: {} ({log})", conditions(&object));
             tokio::time::sleep(self.context.pause).await;
         }
     }
@@ -171,7 +170,7 @@ async fn credentials(context: &Context, key: Option<&Pair>) -> Vec<(&'static str
     all
 }
 
-fn spawn(context: &Context, kubeconfig: &str, log: &PathBuf, credentials: &[(&str, String)]) -> Child {
+fn spawn(context: &Context, kubeconfig: &str, log: &Path, credentials: &[(&str, String)]) -> Child {
     let network = NETWORK.iter().filter_map(|name| std::env::var(name).ok().map(|value| (name, value)));
     Command::new(env!("CARGO_BIN_EXE_bucketconnection"))
         .args(["run", "--no-lease", "--metrics-address", "127.0.0.1:0", "--namespace", context.run.id()])

@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aws_sdk_sts::error::ProvideErrorMetadata;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -63,11 +63,12 @@ use guard::{Caller, Options};
 use inventory::{Found, find};
 use names::{PATH, PREFIX, Run};
 use report::Report;
+use support::answers::Pair;
 use support::stack::Stack;
 
 const BOUNDARY: &str = include_str!("../../deploy/iam/live-boundary.json");
 /// How often what is left is looked up and deleted again: lists of AWS are eventually consistent.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 6;
 
 /// What the parts of a run share.
 pub struct Context {
@@ -140,8 +141,8 @@ async fn run() -> i32 {
     }
     report.requests(context.aws.gate.calls());
     let place = report.write(&context.folder).unwrap();
-    println!("\n{}\n{}", report.summary(), report.verdict());
-    println!("report: {}", place.strip_prefix(support::stack::ROOT).unwrap_or(&place).display());
+    let place = place.strip_prefix(support::stack::ROOT).unwrap_or(&place).display();
+    let _ = writeln!(std::io::stdout(), "\n{}\n{}\nreport: {place}", report.summary(), report.verdict());
     i32::from(interrupted || !report.good())
 }
 
@@ -224,14 +225,30 @@ impl Context {
         must("iam:CreatePolicy", create.policy_document(document).send().await);
     }
 
-    /// Creates a user. A new boundary may not be known everywhere yet.
+    /// Creates a user with the boundary of the run.
     pub async fn new_user(&self, name: &str, path: &str) {
-        let create = async || match self.aws.iam().create_user().user_name(name).path(path).send().await {
-            Ok(_) => Some(()),
+        let create = async || self.aws.iam().create_user().user_name(name).path(path).send().await;
+        self.known("iam:CreateUser", create).await;
+    }
+
+    /// Creates a key of a user of the run.
+    pub async fn new_key(&self, user: &str) -> Pair {
+        let create = async || self.aws.iam().create_access_key().user_name(user).send().await;
+        let key = self.known("iam:CreateAccessKey", create).await.access_key.expect("the answer has the key");
+        Pair { id: key.access_key_id, secret: key.secret_access_key }
+    }
+
+    /// The answer of IAM, when it knows what the call names: something new may not be known everywhere yet.
+    pub async fn known<T, E: ProvideErrorMetadata, R>(
+        &self,
+        action: &str,
+        mut call: impl AsyncFnMut() -> Result<T, SdkError<E, R>>,
+    ) -> T {
+        let answer = async || match call().await {
             Err(error) if error.code() == Some("NoSuchEntity") => None,
-            Err(error) => panic!("{}", clients::fail("iam:CreateUser", &error)),
+            answer => Some(must(action, answer)),
         };
-        lab::eventually(self.limit, self.pause, "iam:CreateUser with the boundary", create).await;
+        lab::eventually(self.limit, self.pause, action, answer).await.0
     }
 
     /// Deletes what begins with this name, which must be one of the run, until nothing is found.
@@ -252,25 +269,27 @@ impl Context {
     /// Deletes everything of the run, and reports what is left.
     async fn clean_up(&self) {
         let shown = |found: &Found| self.report.say(&format!("deleting {found}"));
-        let left = remove(&self.aws, &self.run, self.run.id(), self.pause, shown).await;
+        let left = remove(&self.aws, &self.run, self.run.id(), self.pause.max(self.settle), shown).await;
         left.iter().for_each(|text| self.report.say(&format!("NOT DELETED  {text}")));
         self.report.left(&left);
     }
 }
 
-/// Finds and deletes until nothing is found; returns what is left, and why.
+/// Finds and deletes until twice nothing is found; returns what is left, and why.
 async fn remove(aws: &Aws, run: &Run, prefix: &str, pause: Duration, shown: impl Fn(&Found)) -> Vec<String> {
-    let mut left = Vec::new();
+    let (mut left, mut empty) = (Vec::new(), false);
     for attempt in 0..ATTEMPTS {
+        // A list may not have what was created just before.
+        tokio::time::sleep(pause * attempt as u32).await;
         let found = match find(aws, prefix).await {
             Ok(found) => found,
             Err(why) => return vec![format!("cannot read what is left: {why}")],
         };
-        if found.is_empty() {
-            return Vec::new();
-        }
-        tokio::time::sleep(pause * attempt as u32).await;
         left.clear();
+        if found.is_empty() && empty {
+            return left;
+        }
+        empty = found.is_empty();
         for one in &found {
             shown(one);
             match delete(aws, run, one).await {

@@ -1,7 +1,8 @@
 //! The report of a run: what was compared, what differs, how long AWS took; on the terminal, as Markdown and as JSON.
 
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Write};
+use std::fmt::{Debug, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -62,7 +63,8 @@ impl Report {
     /// Says on the terminal what happens now, and why.
     pub fn say(&self, text: &str) {
         let seconds = self.began.elapsed().as_secs();
-        println!("{:>3}:{:02}  {}", seconds / 60, seconds % 60, self.mask.apply(text));
+        // A closed terminal must not end the run before it has deleted what it created.
+        let _ = writeln!(std::io::stdout(), "{:>3}:{:02}  {}", seconds / 60, seconds % 60, self.mask.apply(text));
     }
 
     /// A fact about the run itself, such as its region.

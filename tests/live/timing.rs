@@ -3,7 +3,7 @@
 use super::Context;
 use super::clients::{Aws, must};
 use super::lab::eventually;
-use crate::support::answers::{Pair, code};
+use crate::support::answers::code;
 use serde_json::{Value, json};
 
 const PART: &str = "timing";
@@ -47,12 +47,11 @@ async fn measure(context: &Context, bucket: &str, user: &str) {
     context.new_user(user, "/bc-live/").await;
     let put = async |effect: &str| {
         let document = listing(context, effect).to_string();
-        let put = iam.put_user_policy().user_name(user).policy_name("p").policy_document(document).send().await;
-        must("iam:PutUserPolicy", put);
+        let put = async || iam.put_user_policy().user_name(user).policy_name("p").policy_document(&document).send().await;
+        context.known("iam:PutUserPolicy", put).await;
     };
     put("Allow").await;
-    let created = must("iam:CreateAccessKey", iam.create_access_key().user_name(user).send().await).access_key.unwrap();
-    let key = Pair { id: created.access_key_id, secret: created.secret_access_key };
+    let key = context.new_key(user).await;
     let with_key = context.aws.with_key(&key);
     let mut early = std::collections::BTreeSet::new();
     until(context, "a new key is known to STS", async || {

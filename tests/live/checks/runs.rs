@@ -7,10 +7,12 @@ use std::process::Child;
 use super::{ACCOUNT, Server, tests, text};
 use crate::names::PREFIX;
 use crate::support::harness::signal;
+use crate::support::proxy::Fault;
 use crate::support::stack::ROOT;
 
 tests! {
     a_run_finds_no_difference_and_leaves_nothing,
+    a_difference_is_reported,
     an_interrupted_run_leaves_nothing,
     what_a_killed_run_leaves_is_cleaned,
 }
@@ -57,6 +59,22 @@ fn a_run_finds_no_difference_and_leaves_nothing() {
     let keys: std::collections::BTreeSet<_> =
         server.proxy.take().into_iter().filter(|r| r.action == "iam:CreateUser").map(|r| r.key).collect();
     assert!(keys.len() >= 2, "{keys:?}");
+}
+
+/// An AWS whose new buckets have no public access block.
+fn a_difference_is_reported() {
+    let server = Server::new("live-difference");
+    let missing = Fault::Answer(404, "NoSuchPublicAccessBlockConfiguration");
+    server.proxy.fault("s3:GetBucketPublicAccessBlock", missing, usize::MAX);
+    let output = server.run("run", &[("PARTS", "defaults")]);
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("DIFFERS  publicAccessBlock of a new bucket: ") && told.contains("nothing is left"), "{told}");
+    let folder = folder(&told);
+    let markdown = std::fs::read_to_string(folder.join("report.md")).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let differences = markdown.split("## ").find(|section| section.starts_with("Differences")).unwrap();
+    assert!(differences.contains("| defaults | publicAccessBlock of a new bucket |"), "{markdown}");
 }
 
 /// Reads the output of a run up to a line that contains `text`.
