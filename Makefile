@@ -23,10 +23,10 @@ test: ## Runs all tests: pure, wire, end-to-end and installation
 	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live"
 
 live: ## Runs the acceptance on a real AWS account: ACCOUNT=<12 digits> REGION=<region>; read docs/live.md first
-	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" run
+	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --run
 
 live-clean: ## Lists and deletes what a killed `make live` left: ACCOUNT=<12 digits> REGION=<region>
-	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" clean
+	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --clean
 
 soak: ## Injects faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; writes docs/reliability.md; takes hours
 	@$(STACK) build

@@ -96,8 +96,9 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let code = match arguments.first().map(String::as_str) {
-        Some("run") => runtime.block_on(run()),
-        Some("clean") => runtime.block_on(clean()),
+        // Flags: `cargo test run` passes its filter to this program too.
+        Some("--run") => runtime.block_on(run()),
+        Some("--clean") => runtime.block_on(clean()),
         _ => checks::all(&arguments),
     };
     // Not waiting for a thread that still starts a control plane: that ends with this process.

@@ -136,13 +136,13 @@ fn clean_deletes_only_what_runs_left() {
     create(&server, "bc-live-qqqqqqqqqq-own", Some("bc-live-qqqqqqqqqq"));
     OTHERS.iter().for_each(|(name, tag)| create(&server, name, *tag));
     server.proxy.take();
-    let asked = server.run("clean", &[]);
+    let asked = server.run("--clean", &[]);
     assert_eq!(asked.status.code(), Some(2), "{}", text(&asked));
     assert!(
         text(&asked).contains("  bucket bc-live-abcdefghij-own in eu-west-1\n") && text(&asked).contains("Nothing was deleted")
     );
     assert!(server.proxy.take().iter().all(|request| !request.write), "it deletes without an answer");
-    let cleaned = server.run("clean", &[("YES", "1")]);
+    let cleaned = server.run("--clean", &[("YES", "1")]);
     assert_eq!(cleaned.status.code(), Some(1), "something is left: {}", text(&cleaned));
     let told = text(&cleaned);
     for line in [

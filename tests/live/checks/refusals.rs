@@ -39,7 +39,7 @@ fn wrong_options_are_refused(server: &Server) {
         ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1", "AWS_ENDPOINT_URL_STS is set"),
         ("LOG_SENSITIVE_BODIES", "true", "LOG_SENSITIVE_BODIES is set"),
     ];
-    for argument in ["run", "clean"] {
+    for argument in ["--run", "--clean"] {
         for (name, value, message) in wrong {
             let output = server.run(argument, &[(name, value)]);
             assert_eq!(output.status.code(), Some(2), "{name}={value}: {}", text(&output));
@@ -50,7 +50,7 @@ fn wrong_options_are_refused(server: &Server) {
 }
 
 fn another_account_is_refused(server: &Server) {
-    for argument in ["run", "clean"] {
+    for argument in ["--run", "--clean"] {
         let output = server.run(argument, &[("ACCOUNT", "210987654321"), ("YES", "1")]);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
         let message = format!("the credentials belong to account {ACCOUNT}, not to ACCOUNT=210987654321");
@@ -61,11 +61,11 @@ fn another_account_is_refused(server: &Server) {
 }
 
 fn missing_credentials_are_refused(server: &Server) {
-    let output = server.run("run", &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")]);
+    let output = server.run("--run", &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("no AWS credentials"), "{}", text(&output));
     assert_eq!(server.proxy.take().len(), 0);
-    let output = server.run("run", &[("AWS_SECRET_ACCESS_KEY", "wrong")]);
+    let output = server.run("--run", &[("AWS_SECRET_ACCESS_KEY", "wrong")]);
     assert!(
         text(&output).contains("AWS does not accept the credentials: sts:GetCallerIdentity: SignatureDoesNotMatch"),
         "{}",

@@ -35,7 +35,7 @@ fn has_secret(text: &str) -> bool {
 
 fn a_run_finds_no_difference_and_leaves_nothing() {
     let server = Server::new("live-run");
-    let output = server.run("run", &[("EVERY", "7")]);
+    let output = server.run("--run", &[("EVERY", "7")]);
     let told = text(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert_eq!(server.found(PREFIX), [""; 0]);
@@ -66,7 +66,7 @@ fn a_difference_is_reported() {
     let server = Server::new("live-difference");
     let missing = Fault::Answer(404, "NoSuchPublicAccessBlockConfiguration");
     server.proxy.fault("s3:GetBucketPublicAccessBlock", missing, usize::MAX);
-    let output = server.run("run", &[("PARTS", "defaults")]);
+    let output = server.run("--run", &[("PARTS", "defaults")]);
     let told = text(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("DIFFERS  publicAccessBlock of a new bucket: ") && told.contains("nothing is left"), "{told}");
@@ -89,9 +89,9 @@ fn until(run: &mut Child, text: &str) -> BufReader<std::process::ChildStdout> {
 }
 
 fn an_interrupted_run_leaves_nothing() {
+    let server = Server::new("live-interrupted");
     for name in ["INT", "TERM"] {
-        let server = Server::new(&format!("live-{name}"));
-        let mut run = server.start("run", &[("PARTS", "timing,contract")]);
+        let mut run = server.start("--run", &[("PARTS", "timing,contract")]);
         let mut output = until(&mut run, "running the contract suite");
         assert!(!server.found(PREFIX).is_empty(), "nothing to clean");
         signal(run.id(), name);
@@ -106,12 +106,12 @@ fn an_interrupted_run_leaves_nothing() {
 
 fn what_a_killed_run_leaves_is_cleaned() {
     let server = Server::new("live-killed");
-    let mut run = server.start("run", &[("PARTS", "timing,contract")]);
+    let mut run = server.start("--run", &[("PARTS", "timing,contract")]);
     let _output = until(&mut run, "running the contract suite");
     run.kill().unwrap();
     run.wait().unwrap();
     assert!(!server.found(PREFIX).is_empty(), "nothing to clean");
-    let cleaned = server.run("clean", &[("YES", "1")]);
+    let cleaned = server.run("--clean", &[("YES", "1")]);
     assert_eq!(cleaned.status.code(), Some(0), "{}", text(&cleaned));
     assert_eq!(server.found(PREFIX), [""; 0]);
 }
