@@ -1,5 +1,6 @@
-//! Everything that deletes something in AWS, for a run and for `make live-clean`. Nothing else in `tests/live/` does,
-//! except for what a case of the contract suite creates and deletes itself.
+//! Everything that deletes buckets, users and policies, for a run and for `make live-clean`; a test shows that no other
+//! file of `tests/live/` does. Other files delete keys, settings and objects that they have just created, and the cases
+//! of the contract suite delete what they create. The gate keeps those to the names of the run.
 //!
 //! `delete` first reads the tags again. It deletes only if the name begins with the id of the run, and the tags name
 //! the same run. Each call on a bucket also names the account that must own it.

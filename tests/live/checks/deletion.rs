@@ -8,12 +8,14 @@ use crate::delete::{Deleted, delete};
 use crate::inventory::{Found, find};
 use crate::names::{Run, TAG};
 use crate::support::harness::s3;
+use crate::support::stack::ROOT;
 
 tests! {
     names_and_tags_belong_to_one_run,
     only_what_has_the_name_and_the_tag_is_deleted,
     a_bucket_is_deleted_with_its_versions,
     clean_deletes_only_what_runs_left,
+    only_one_file_deletes,
 }
 
 fn names_and_tags_belong_to_one_run() {
@@ -47,6 +49,18 @@ fn names_and_tags_belong_to_one_run() {
     let mut both = tags("bucketconnection.dev/owner", "uid/bc-live-abcdefghij/main");
     both.extend(tags(TAG, "bc-live-zzzzzzzzzz"));
     assert!(!run.has_tags(&both), "the tag of another run");
+}
+
+fn only_one_file_deletes() {
+    let calls = ["bucket", "user", "policy", "objects"].map(|what| format!(".delete_{what}()"));
+    let mut with_calls = Vec::new();
+    for file in std::fs::read_dir(format!("{ROOT}/tests/live")).unwrap().map(|file| file.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if calls.iter().any(|call| text.contains(call)) {
+            with_calls.push(file.file_name().unwrap().to_owned());
+        }
+    }
+    assert_eq!(with_calls, ["delete.rs"]);
 }
 
 /// A bucket, a user and a policy with this name and tag, created by an administrator.
