@@ -4,10 +4,10 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint docs baseline crds bench image sbom clean
+.PHONY: help run up down test live live-clean soak lint docs baseline crds bench image sbom clean
 
 help: ## Prints this text
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## Runs the operator on a local cluster and AWS emulator, until Ctrl-C; CLUSTER=<kubeconfig> uses that cluster instead
 	@$(PYTHON) deploy/local/run.py $(if $(CLUSTER),--cluster $(CLUSTER))
@@ -20,7 +20,13 @@ down: ## Stops what `make up` started
 
 test: ## Runs all tests: pure, wire, end-to-end and installation
 	@$(PYTHON) tests/tools/build.py
-	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install"
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live"
+
+live: ## Runs the acceptance on a real AWS account: ACCOUNT=<12 digits> REGION=<region>; read docs/live.md first
+	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --run
+
+live-clean: ## Lists and deletes what a killed `make live` left: ACCOUNT=<12 digits> REGION=<region>
+	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --clean
 
 soak: ## Injects faults at every call of the operator, simulated and on the real stack; SOAK=<n>: n times as many random runs; writes docs/reliability.md; takes hours
 	@$(STACK) build

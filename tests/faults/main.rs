@@ -15,6 +15,7 @@ mod support;
 
 mod cluster;
 mod contract;
+mod contract_servers;
 mod model;
 mod real;
 mod simulation;

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod answers;
 pub mod api_proxy;
 pub mod figures;
 pub mod forwarder;

@@ -3,8 +3,8 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, CreateBucketConfiguration, Delete, ObjectIdentifier, VersioningConfiguration};
 
-use super::{Checks, Harness, OLD_REGION, OTHER_ACCOUNT, REGION, cases, location, tag};
-use crate::model::client::code;
+use super::{Checks, Harness, OLD_REGION, OTHER_ACCOUNT, cases, location, tag};
+use crate::support::answers::code;
 
 cases! {
     creating_again_is_an_error,
@@ -30,7 +30,7 @@ cases! {
 
 async fn creating_again_is_an_error(harness: Harness, checks: &mut Checks) {
     let bucket = harness.new_bucket().await;
-    let again = harness.s3().create_bucket().bucket(&bucket).create_bucket_configuration(location(REGION)).send().await;
+    let again = harness.s3().create_bucket().bucket(&bucket).set_create_bucket_configuration(harness.location()).send().await;
     checks.is("there", code(&again), "BucketAlreadyOwnedByYou");
     let elsewhere = harness.s3_as(&harness.admin, OLD_REGION).create_bucket().bucket(&bucket).send().await;
     checks.is("from another region", code(&elsewhere), "BucketAlreadyOwnedByYou");
@@ -62,17 +62,17 @@ async fn us_east_1_is_not_a_location(harness: Harness, checks: &mut Checks) {
 
 async fn names_are_global(harness: Harness, checks: &mut Checks) {
     let bucket = harness.new_bucket().await;
-    for region in [REGION, OLD_REGION] {
+    for region in [harness.region.as_str(), OLD_REGION] {
         let mut create = harness.s3_as(&harness.stranger, region).create_bucket().bucket(&bucket);
-        if region == REGION {
-            create = create.create_bucket_configuration(location(REGION));
+        if region == harness.region {
+            create = create.set_create_bucket_configuration(harness.location());
         }
         checks.is(region, code(&create.send().await), "BucketAlreadyExists");
     }
 }
 
 async fn a_bucket_of_another_account_is_denied(harness: Harness, checks: &mut Checks) {
-    let (bucket, s3) = (harness.new_bucket().await, harness.s3_as(&harness.stranger, REGION));
+    let (bucket, s3) = (harness.new_bucket().await, harness.s3_as(&harness.stranger, &harness.region));
     checks.is("setting", code(&s3.get_bucket_cors().bucket(&bucket).send().await), "AccessDenied");
     checks.is("delete", code(&s3.delete_bucket().bucket(&bucket).send().await), "AccessDenied");
     checks.is("list", code(&s3.list_objects_v2().bucket(&bucket).send().await), "AccessDenied");
@@ -80,13 +80,13 @@ async fn a_bucket_of_another_account_is_denied(harness: Harness, checks: &mut Ch
 
 async fn names_are_checked(harness: Harness, checks: &mut Checks) {
     for name in ["Upper-Case", "under_score", "-begins", "ends-"] {
-        let create = harness.s3().create_bucket().bucket(name).create_bucket_configuration(location(REGION));
+        let create = harness.s3().create_bucket().bucket(name).set_create_bucket_configuration(harness.location());
         checks.is(name, code(&create.send().await), "InvalidBucketName");
     }
 }
 
 async fn tags_are_accepted_on_creation(harness: Harness, checks: &mut Checks) {
-    let configuration = CreateBucketConfiguration::builder().location_constraint(REGION.into());
+    let configuration = CreateBucketConfiguration::builder().location_constraint(harness.region.as_str().into());
     let configuration = configuration.tags(tag("a", "b & <c>")).tags(tag("d", "")).build();
     let create = harness.s3().create_bucket().bucket(harness.bucket()).create_bucket_configuration(configuration);
     checks.is("created", code(&create.send().await), "");
@@ -96,7 +96,7 @@ async fn tags_are_accepted_on_creation(harness: Harness, checks: &mut Checks) {
 
 async fn the_region_is_reported(harness: Harness, checks: &mut Checks) {
     let head = harness.s3().head_bucket().bucket(harness.new_bucket().await).send().await.unwrap();
-    checks.is("region", head.bucket_region(), Some(REGION));
+    checks.is("region", head.bucket_region(), Some(harness.region.as_str()));
 }
 
 async fn a_bucket_elsewhere_is_redirected(harness: Harness, checks: &mut Checks) {
@@ -107,7 +107,7 @@ async fn a_bucket_elsewhere_is_redirected(harness: Harness, checks: &mut Checks)
         .unwrap_err()
         .raw_response()
         .map(|raw| (raw.status().as_u16(), raw.headers().get("x-amz-bucket-region").map(str::to_owned)));
-    checks.is("answer", raw, Some((301, Some(REGION.to_owned()))));
+    checks.is("answer", raw, Some((301, Some(harness.region.clone()))));
 }
 
 async fn the_expected_owner_is_checked(harness: Harness, checks: &mut Checks) {

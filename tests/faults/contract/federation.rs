@@ -3,9 +3,8 @@
 use aws_sdk_s3::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
 
-use super::{Checks, Harness, REGION, cases, credentials, policy, statement};
-use crate::model::Pair;
-use crate::model::client::code;
+use super::{Checks, Harness, cases, credentials, policy, statement};
+use crate::support::answers::{Pair, code};
 
 cases! {
     requesting_a_token_needs_permission,
@@ -40,7 +39,7 @@ fn everything() -> Value {
 }
 
 async fn list(harness: &Harness, key: &SharedCredentialsProvider) -> String {
-    code(&harness.s3_as(key, REGION).list_objects_v2().bucket(harness.bucket()).send().await)
+    code(&harness.s3_as(key, &harness.region).list_objects_v2().bucket(harness.bucket()).send().await)
 }
 
 async fn requesting_a_token_needs_permission(harness: Harness, checks: &mut Checks) {
@@ -51,7 +50,7 @@ async fn requesting_a_token_needs_permission(harness: Harness, checks: &mut Chec
 async fn a_token_allows_what_user_and_session_policy_allow(harness: Harness, checks: &mut Checks) {
     let (_, _, token) = token(&harness, &everything()).await;
     checks.is("both", list(&harness, &token).await, "");
-    let tags = harness.s3_as(&token, REGION).get_bucket_tagging().bucket(harness.bucket()).send().await;
+    let tags = harness.s3_as(&token, &harness.region).get_bucket_tagging().bucket(harness.bucket()).send().await;
     checks.is("only the session", code(&tags), "AccessDenied");
     let identity = harness.sts_as(&token).get_caller_identity().send().await.unwrap();
     let arn = format!("arn:aws:sts::{}:federated-user/t", harness.account);

@@ -3,8 +3,7 @@
 use aws_sdk_iam::types::StatusType;
 
 use super::{Checks, Harness, cases, credentials, policy, statement};
-use crate::model::Pair;
-use crate::model::client::code;
+use crate::support::answers::{Pair, code};
 
 cases! {
     a_key_has_an_id_and_a_secret,
@@ -55,7 +54,7 @@ async fn lister(harness: &Harness) -> (String, Pair) {
 
 async fn tried(harness: &Harness, key: &Pair) -> [String; 2] {
     let key = credentials(key, None);
-    let listed = harness.s3_as(&key, super::REGION).list_objects_v2().bucket(harness.bucket()).send().await;
+    let listed = harness.s3_as(&key, &harness.region).list_objects_v2().bucket(harness.bucket()).send().await;
     [code(&listed), code(&harness.sts_as(&key).get_caller_identity().send().await)]
 }
 
@@ -122,9 +121,9 @@ async fn the_last_use_is_reported(harness: Harness, checks: &mut Checks) {
     checks.is("user", before.user_name(), Some(user.as_str()));
     let last = before.access_key_last_used.unwrap();
     checks.is("never", (last.last_used_date.is_some(), last.service_name(), last.region()), (false, "N/A", "N/A"));
-    harness.s3_as(&credentials(&key, None), super::REGION).list_objects_v2().bucket(harness.bucket()).send().await.unwrap();
+    harness.s3_as(&credentials(&key, None), &harness.region).list_objects_v2().bucket(harness.bucket()).send().await.unwrap();
     let last = used().await.access_key_last_used.unwrap();
-    checks.is("used", (last.last_used_date.is_some(), last.service_name(), last.region()), (true, "s3", super::REGION));
+    checks.is("used", (last.last_used_date.is_some(), last.service_name(), last.region()), (true, "s3", harness.region.as_str()));
 }
 
 async fn an_administrators_identity_is_reported(harness: Harness, checks: &mut Checks) {

@@ -4,7 +4,7 @@ use aws_sdk_iam::types::Tag;
 use percent_encoding::percent_decode_str;
 
 use super::{Checks, Harness, cases, policy, statement};
-use crate::model::client::code;
+use crate::support::answers::code;
 
 cases! {
     an_inline_policy_comes_back_encoded,

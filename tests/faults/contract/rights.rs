@@ -4,8 +4,8 @@ use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
 
-use super::{Checks, Harness, REGION, cases, policy, statement};
-use crate::model::client::code;
+use super::{Checks, Harness, cases, policy, statement};
+use crate::support::answers::code;
 
 cases! {
     without_policy_nothing_is_allowed,
@@ -30,12 +30,14 @@ fn arn(harness: &Harness, rest: &str) -> String {
 }
 
 async fn put(harness: &Harness, key: &SharedCredentialsProvider, object: &str) -> String {
-    let put = harness.s3_as(key, REGION).put_object().bucket(harness.bucket()).key(object).body(ByteStream::from_static(b"x"));
+    let put =
+        harness.s3_as(key, &harness.region).put_object().bucket(harness.bucket()).key(object).body(ByteStream::from_static(b"x"));
     code(&put.send().await)
 }
 
 async fn list(harness: &Harness, key: &SharedCredentialsProvider, prefix: Option<&str>) -> String {
-    let list = harness.s3_as(key, REGION).list_objects_v2().bucket(harness.bucket()).set_prefix(prefix.map(str::to_owned));
+    let list =
+        harness.s3_as(key, &harness.region).list_objects_v2().bucket(harness.bucket()).set_prefix(prefix.map(str::to_owned));
     code(&list.send().await)
 }
 
@@ -51,7 +53,7 @@ async fn without_policy_nothing_is_allowed(harness: Harness, checks: &mut Checks
     let (_, key) = harness.new_key(&user).await;
     checks.is("put", put(&harness, &key, "a").await, "AccessDenied");
     checks.is("list", list(&harness, &key, None).await, "AccessDenied");
-    let head = harness.s3_as(&key, REGION).head_bucket().bucket(harness.bucket()).send().await;
+    let head = harness.s3_as(&key, &harness.region).head_bucket().bucket(harness.bucket()).send().await;
     checks.is("head", head.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(403));
 }
 
@@ -59,7 +61,7 @@ async fn objects_are_allowed_by_prefix(harness: Harness, checks: &mut Checks) {
     let (_, key) = with(&harness, &[statement("Allow", "s3:*Object", &arn(&harness, "/in/*"))]).await;
     checks.is("inside", put(&harness, &key, "in/a b").await, "");
     checks.is("outside", put(&harness, &key, "out/a").await, "AccessDenied");
-    let s3 = harness.s3_as(&key, REGION);
+    let s3 = harness.s3_as(&key, &harness.region);
     checks.is("get", code(&s3.get_object().bucket(harness.bucket()).key("in/a b").send().await), "");
     checks.is("delete", code(&s3.delete_object().bucket(harness.bucket()).key("in/a b").send().await), "");
     checks.is("delete outside", code(&s3.delete_object().bucket(harness.bucket()).key("out/a").send().await), "AccessDenied");
@@ -83,14 +85,17 @@ async fn a_denial_wins(harness: Harness, checks: &mut Checks) {
 async fn other_buckets_are_denied(harness: Harness, checks: &mut Checks) {
     let (_, key) = with(&harness, &[statement("Allow", "s3:*", &arn(&harness, "-other"))]).await;
     checks.is("list", list(&harness, &key, None).await, "AccessDenied");
-    let create =
-        harness.s3_as(&key, REGION).create_bucket().bucket("lab-may-not").create_bucket_configuration(super::location(REGION));
+    let create = harness
+        .s3_as(&key, &harness.region)
+        .create_bucket()
+        .bucket("lab-may-not")
+        .set_create_bucket_configuration(harness.location());
     checks.is("create", code(&create.send().await), "AccessDenied");
 }
 
 async fn a_user_does_not_manage(harness: Harness, checks: &mut Checks) {
     let (user, key) = with(&harness, &[statement("Allow", "s3:*Object", "*")]).await;
-    let (s3, iam) = (harness.s3_as(&key, REGION), harness.iam_as(&key));
+    let (s3, iam) = (harness.s3_as(&key, &harness.region), harness.iam_as(&key));
     checks.is("tags", code(&s3.get_bucket_tagging().bucket(harness.bucket()).send().await), "AccessDenied");
     checks.is("encryption", code(&s3.delete_bucket_encryption().bucket(harness.bucket()).send().await), "AccessDenied");
     checks.is("bucket", code(&s3.delete_bucket().bucket(harness.bucket()).send().await), "AccessDenied");
@@ -155,7 +160,7 @@ async fn deletion_of_many_is_checked_object_by_object(harness: Harness, checks: 
     let (_, key) = with(&harness, &[statement("Allow", "s3:DeleteObject", &arn(&harness, "/in/*"))]).await;
     let ids = ["in/a", "out/a"].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
     let delete = Delete::builder().set_objects(Some(ids.to_vec())).build().unwrap();
-    let answer = harness.s3_as(&key, REGION).delete_objects().bucket(harness.bucket()).delete(delete).send().await;
+    let answer = harness.s3_as(&key, &harness.region).delete_objects().bucket(harness.bucket()).delete(delete).send().await;
     checks.is("code", code(&answer), "");
     let errors: Vec<_> =
         answer.unwrap().errors().iter().map(|error| (error.key().map(str::to_owned), error.code().map(str::to_owned))).collect();
@@ -166,7 +171,7 @@ async fn an_upload_needs_permission_to_put(harness: Harness, checks: &mut Checks
     let statements =
         [statement("Allow", "s3:PutObject", &arn(&harness, "/in/*")), statement("Allow", "s3:AbortMultipartUpload", "*")];
     let (_, key) = with(&harness, &statements).await;
-    let s3 = harness.s3_as(&key, REGION);
+    let s3 = harness.s3_as(&key, &harness.region);
     let upload = s3.create_multipart_upload().bucket(harness.bucket()).key("in/a").send().await;
     checks.is("inside", code(&upload), "");
     let abort = s3.abort_multipart_upload().bucket(harness.bucket()).key("in/a").set_upload_id(upload.unwrap().upload_id);

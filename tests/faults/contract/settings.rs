@@ -13,7 +13,7 @@ use bucketconnection::settings::{self, Example, Live, SettingId};
 use serde_json::json;
 
 use super::{Checks, Harness, cases, policy, statement, tag};
-use crate::model::client::code;
+use crate::support::answers::code;
 
 cases! {
     every_setting_comes_back,
@@ -42,11 +42,11 @@ async fn every_setting_comes_back(harness: Harness, checks: &mut Checks) {
     let mut deliver = statement("Allow", "s3:PutObject", "arn:aws:s3:::lab-logs/*");
     deliver["Principal"] = json!({ "Service": "logging.s3.amazonaws.com" });
     for bucket in ["lab-logs", "lab-bucket"] {
-        s3.create_bucket().bucket(bucket).create_bucket_configuration(super::location(super::REGION)).send().await.unwrap();
+        s3.create_bucket().bucket(bucket).set_create_bucket_configuration(harness.location()).send().await.unwrap();
     }
     s3.put_bucket_policy().bucket("lab-logs").policy(policy(&[deliver]).to_string()).send().await.unwrap();
-    let aws = Aws::new(Sdk::new(harness.config(&harness.admin, super::REGION)));
-    let bucket = aws.bucket(super::REGION, "lab-bucket", &harness.account);
+    let aws = Aws::new(Sdk::new(harness.config(&harness.admin, &harness.region)));
+    let bucket = aws.bucket(&harness.region, "lab-bucket", &harness.account);
     checks.is("new", settings::read(&bucket, SettingId::ALL).await, Live::of_new_bucket());
     for Example { write, .. } in settings::examples() {
         let (setting, mut live) = (write.setting(), Live::default());
@@ -192,7 +192,7 @@ fn locked() -> ObjectLockConfiguration {
 
 async fn object_lock_comes_back(harness: Harness, checks: &mut Checks) {
     let (s3, bucket) = (harness.s3(), harness.bucket());
-    let create = s3.create_bucket().bucket(&bucket).create_bucket_configuration(super::location(super::REGION));
+    let create = s3.create_bucket().bucket(&bucket).set_create_bucket_configuration(harness.location());
     create.object_lock_enabled_for_bucket(true).send().await.unwrap();
     let found = s3.get_object_lock_configuration().bucket(&bucket).send().await.unwrap().object_lock_configuration;
     checks.is("from creation", found.and_then(|found| found.object_lock_enabled), Some(ObjectLockEnabled::Enabled));

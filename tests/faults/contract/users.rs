@@ -3,7 +3,7 @@
 use aws_sdk_iam::types::Tag;
 
 use super::{Checks, Harness, cases, policy, statement};
-use crate::model::client::code;
+use crate::support::answers::code;
 
 cases! {
     a_user_has_path_and_tags,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -17,6 +16,7 @@ use http::{Request, Response};
 
 use super::caller::Signed;
 use super::{Model, Pair, action, is_write, wire};
+pub use crate::support::answers::code;
 
 /// A request, as a layer of faults sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,16 +88,6 @@ pub fn base(key: &Pair, region: &str) -> SdkConfig {
         .region(Region::new(region.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
-}
-
-/// The code of an error; empty for success, `cut` if no answer came, `none` if it had no code.
-pub fn code<T, E: ProvideErrorMetadata, R>(answer: &Result<T, SdkError<E, R>>) -> String {
-    match answer {
-        Ok(_) => String::new(),
-        Err(SdkError::ServiceError(error)) => error.err().code().unwrap_or("none").to_owned(),
-        Err(SdkError::DispatchFailure(_)) => "cut".to_owned(),
-        Err(_) => "other".to_owned(),
-    }
 }
 
 struct Connector {

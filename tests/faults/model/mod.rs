@@ -32,6 +32,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 
+pub use crate::support::answers::Pair;
 use crate::support::proxy::s3_action;
 use caller::{Caller, Signed};
 use state::{Bucket, Key, Owner, PARTITION, Spread, State, User};
@@ -88,13 +89,6 @@ impl Delay {
         let drawn = rng.u64(milliseconds(self.least)..=milliseconds(self.most));
         SignedDuration::from_millis(drawn.try_into().unwrap())
     }
-}
-
-/// A key and its secret part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    pub id: String,
-    pub secret: String,
 }
 
 /// AWS. Clones are the same AWS.
