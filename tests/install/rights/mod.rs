@@ -1,6 +1,8 @@
 //! Each permission that the operator has, taken away: something says which one is missing, nothing is lost, and
 //! everything works once it is back. A permission that no scenario here needs is not shipped.
 
+#![allow(clippy::print_stdout, reason = "which permission took how long, for a person who reads the run")]
+
 mod aws;
 mod namespaces;
 mod policies;

@@ -77,7 +77,7 @@ async fn named(lane: &Lane, name: &str, since: usize, missing: &[String]) -> boo
 async fn life(lane: &mut Lane, seed: u64) -> usize {
     let (mut random, mut count) = (Rng::with_seed(seed), 0);
     for stage in [Stage::Create, Stage::Rotate, Stage::Groups, Stage::Delete] {
-        let verbs = some(&mut random, lane.granted.verbs().into_iter().filter(|verb| removable(verb)).collect(), 4);
+        let verbs = some(&mut random, lane.granted.verbs().into_iter().filter(removable).collect(), 4);
         let calls: BTreeSet<_> = some(&mut random, actions().into_iter().collect(), 12).into_iter().collect();
         // Several missing permissions are listed by verb and resource only.
         let verb = |verb: &Verb| [verb.missing(), format!("{} {}", verb.verb, verb.resource)];
