@@ -45,6 +45,7 @@ mod laws;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
+mod objects;
 mod renaming;
 mod schema;
 mod world;
