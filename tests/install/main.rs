@@ -5,5 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flux;
+mod gitops;
 mod health;
+mod kustomize_controller;
 mod tools;
