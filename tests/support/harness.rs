@@ -425,7 +425,10 @@ impl Harness {
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
         let kubectl = Stack::cluster().fact("kubectl");
         let command = ["--namespace", &self.namespace, "--kubeconfig", &self.kubeconfig];
-        Command::new(kubectl).args(command).args(arguments).env_clear().env("HOME", &self.directory).output().unwrap()
+        let mut kubectl = Command::new(kubectl);
+        // kubectl diff runs diff.
+        kubectl.env_clear().env("HOME", &self.directory).env("PATH", std::env::var("PATH").unwrap_or_default());
+        kubectl.args(command).args(arguments).output().unwrap()
     }
 
     /// The operator's binary as a command line tool, signed in as the operator.
