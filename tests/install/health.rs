@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::stack::ROOT;
+use crate::support::harness::Harness;
+use crate::support::stack::{ROOT, Stack};
 use crate::support::tools::tool;
 
 /// What a person expects: the recorded object, the status by kstatus, the health by Argo CD.
@@ -73,6 +74,21 @@ fn flux_and_argo_cd_say_what_a_person_expects() {
             let health = lua(&place(kind).join("health.lua"), &files[*name]);
             assert_eq!(health["status"], *argo, "health of {kind} {name}: {health}");
         }
+    }
+}
+
+/// The recorded new objects are what the API server stores: before the first reconcile they are not ready.
+#[tokio::test]
+async fn a_new_object_is_in_progress() {
+    let harness = Harness::idle("new", Stack::cluster(), &[]).await;
+    harness.apply(&harness.connection("bucket-new", json!({}))).await;
+    let account = harness.account(&harness.namespace, json!({})).await;
+    for (kind, name) in [("BucketConnection", "c"), ("AWSAccount", &account)] {
+        let stored = harness.kubectl(&["get", kind, name, "-o", "json"]);
+        let stored = String::from_utf8(stored.stdout).unwrap();
+        let kstatus = answered(Command::new(tool("kstatus")), &stored);
+        assert!(kstatus.contains(r#""status":"InProgress""#), "{kind}: {kstatus}");
+        assert_eq!(lua(&place(kind).join("health.lua"), &stored)["status"], "Progressing", "{kind}");
     }
 }
 

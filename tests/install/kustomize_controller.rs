@@ -57,8 +57,12 @@ impl Flux {
         for definition in definitions() {
             run(kubectl_of(&kubectl).args(["apply", "--server-side", "-f", "-"]), &definition);
         }
+        // kubectl wait fails for a CRD without any condition yet.
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-        run(kubectl_of(&kubectl).args(established), "");
+        let end = Instant::now() + LIMIT;
+        while !kubectl_of(&kubectl).args(established).output().unwrap().status.success() {
+            assert!(Instant::now() < end, "Flux's CRDs are not established");
+        }
         let child = controller(harness, &log);
         let flux = Self { repository, kubectl, log, child, artifacts, address };
         flux.apply(
