@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test soak lint crds bench sbom clean
+.PHONY: help run up down test soak lint docs baseline crds bench image sbom clean
 
 help: ## Prints this text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,8 +42,18 @@ lint: ## Checks formatting, clippy, rustdoc and, if installed, cargo-deny
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	else echo "cargo-deny is not installed: make test checks licenses, bans and sources, but advisories are not checked"; fi
 
+image: ## Builds the container image without a daemon, into target/image: an OCI layout, a tar file, and the bill of materials
+	@$(PYTHON) deploy/image/build.py
+
 sbom: ## Writes the software bill of materials, as CycloneDX: target/bucketconnection.cdx.json
 	$(PYTHON) deploy/sbom.py > target/bucketconnection.cdx.json
+
+docs: ## Builds the site of docs/ in target/book
+	@$(PYTHON) docs/site.py
+
+baseline: ## Records the CRDs and a connection of this version in tests/released/, for the next versions (CONTRIBUTING.md, Releasing)
+	@$(STACK) build
+	cargo test --test apiserver released::record_this_version -- --ignored
 
 crds: ## Writes crds/ from the Rust types
 	@UPDATE=1 cargo test --quiet --no-default-features --test tidy crds

@@ -105,6 +105,11 @@ impl Turns {
         coming.await.unwrap_or(Turn(None))
     }
 
+    /// How much work waits for a turn.
+    pub fn waiting(&self) -> usize {
+        self.lock().shares.values().map(|share| share.prompt.len() + share.routine.len()).sum()
+    }
+
     /// Whether there is a free turn, so that nothing waits.
     pub fn is_free(&self) -> bool {
         self.lock().free > 0

@@ -18,6 +18,7 @@
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
 //! | `fair` | turns that namespaces share fairly; immediate work needs none |
 //! | `fence` | until when this process may do what two operators must never do at once |
+//! | `telemetry` | metrics and traces: what the operator counts and times of its own work |
 //! | `kubernetes` | Secrets, status, Events, the key to the seals, the lease |
 //! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
 //! | `cli` | one file per subcommand |
@@ -52,4 +53,6 @@ pub mod render;
 pub mod sdk;
 pub mod settings;
 pub mod status;
+#[cfg(feature = "operator")]
+pub mod telemetry;
 pub mod vocabulary;

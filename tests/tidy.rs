@@ -4,8 +4,12 @@
 
 #[path = "tidy/api_page.rs"]
 mod api_page;
+#[path = "tidy/compatibility.rs"]
+mod compatibility;
 #[path = "tidy/language.rs"]
 mod language;
+#[path = "tidy/reasons.rs"]
+mod reasons;
 #[path = "tidy/structure.rs"]
 mod structure;
 #[path = "tidy/supply_chain.rs"]
@@ -17,10 +21,9 @@ use std::path::{Path, PathBuf};
 use bucketconnection::api::{AWSAccount, BucketConnection};
 use bucketconnection::render::iam_policy;
 use bucketconnection::settings::{BucketSettings, Facts, SettingId, SpecSettings};
-use bucketconnection::vocabulary::conditions::{ConditionType, Reason};
+use bucketconnection::vocabulary::conditions::ConditionType;
 use kube::CustomResourceExt;
 use serde_json::Value;
-use strum::VariantArray;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn read(path: impl AsRef<Path>) -> String {
@@ -142,11 +145,8 @@ fn no_list_has_defaults_inside() {
 }
 
 #[test]
-fn every_reason_and_condition_is_documented() {
+fn every_condition_is_documented() {
     let reference = read("docs/reference.md");
-    for reason in Reason::VARIANTS {
-        assert!(reference.contains(&format!("| `{reason}` |")), "docs/reference.md has no row for the reason {reason}");
-    }
     let mut kinds = vec![ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled, ConditionType::DriftDetected];
     kinds.extend(ConditionType::PARTS);
     for kind in kinds {

@@ -13,6 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::Failure;
 use crate::render::printable;
+use crate::telemetry::{TRACE, Traces};
 
 /// kube logs the whole answer in a warning if it cannot parse it, and that answer may be a Secret. So this target is
 /// never logged, whatever the filter; the caller reports that the call failed.
@@ -25,12 +26,16 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Logs to standard error what passes `filter`.
-pub(super) fn start(filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
+/// Logs to standard error what passes `filter`; and makes spans for `traces`, whatever passes.
+pub(super) fn start(filter: &str, format: Option<LogFormat>, traces: Option<&Traces>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| Failure(format!("--log {filter}: {error}")))?;
     let default = if std::io::stderr().is_terminal() { LogFormat::Human } else { LogFormat::Json };
-    let quiet = filter_fn(|metadata| metadata.target() != TELLS_ANSWERS);
-    tracing_subscriber::registry().with(lines(format.unwrap_or(default), std::io::stderr)).with(filter).with(quiet).init();
+    let quiet = filter_fn(|metadata| metadata.target() != TELLS_ANSWERS && metadata.target() != TRACE);
+    let lines = lines(format.unwrap_or(default), std::io::stderr).with_filter(filter).with_filter(quiet);
+    // Spans only: no line of the log becomes part of a trace.
+    let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("bucketconnection"));
+    let spans = traces.map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(ours));
+    tracing_subscriber::registry().with(lines).with(spans).init();
     Ok(())
 }
 

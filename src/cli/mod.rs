@@ -11,10 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kube::Client;
+use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::render::printable;
+use crate::telemetry::Requests;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -67,15 +69,17 @@ impl Cluster {
             None => {
                 let config = kube::Config::infer().await;
                 let hint = "set KUBECONFIG or --kubeconfig, or run in a pod";
-                return Client::try_from(
-                    config.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")))?,
-                )
-                .map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")));
+                return connect(config.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")))?);
             }
         };
-        let config = config.map_err(|error| Failure(format!("the kubeconfig cannot be used: {error}")))?;
-        Client::try_from(config).map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")))
+        connect(config.map_err(|error| Failure(format!("the kubeconfig cannot be used: {error}")))?)
     }
+}
+
+/// A client that counts its requests.
+fn connect(config: kube::Config) -> Result<Client, Failure> {
+    let builder = ClientBuilder::try_from(config).map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")))?;
+    Ok(builder.with_layer(&Requests).build())
 }
 
 /// Why a command failed, for the user.

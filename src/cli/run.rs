@@ -20,6 +20,8 @@ use crate::controller::{self, Metrics, Setup};
 use crate::fence::Fence;
 use crate::kubernetes::{self, Kubernetes, Lease};
 use crate::sdk;
+use crate::telemetry::traces;
+use crate::vocabulary::problem::Problem;
 
 const PAUSE: Duration = Duration::from_secs(5);
 /// Name of the lease.
@@ -52,9 +54,19 @@ pub(super) struct Run {
     #[arg(long)]
     no_lease: bool,
 
-    /// Address and port of GET /metrics, for Prometheus, and GET /healthz; off disables both
+    /// Address and port of GET /metrics, for Prometheus, GET /healthz and GET /readyz; off disables them
     #[arg(long, value_name = "ADDRESS", env = "BUCKETCONNECTION_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: Listen,
+
+    /// Whether /metrics has series for each connection, not only for each account
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "BUCKETCONNECTION_PER_OBJECT_METRICS",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    per_object_metrics: bool,
 
     /// What to log, such as info or bucketconnection=debug,kube=warn
     #[arg(long, value_name = "FILTER", env = "BUCKETCONNECTION_LOG", default_value = "info")]
@@ -82,16 +94,18 @@ impl FromStr for Listen {
 
 impl Run {
     pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
-        log::start(&self.log, self.log_format)?;
+        let traces = traces()?;
+        log::start(&self.log, self.log_format, traces.as_ref())?;
         controller::log_panics();
         let stop = stop_on_signals()?;
         let sessions = Sessions::new(sdk::environment().await?);
         let client = self.cluster.client().await?;
         let metrics = self.metrics().await?;
         let started = async {
-            let kubernetes = retry_forever(|| Kubernetes::new(client.clone(), self.cluster.cluster_id.clone())).await;
-            retry_forever(|| self.crds_installed(&kubernetes)).await;
-            let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace)).await;
+            let cluster = || Kubernetes::new(client.clone(), self.cluster.cluster_id.clone());
+            let kubernetes = retry_forever(cluster, &metrics).await;
+            retry_forever(|| self.crds_installed(&kubernetes), &metrics).await;
+            let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace), &metrics).await;
             (kubernetes, seal)
         };
         let (kubernetes, seal) = tokio::select! {
@@ -114,9 +128,12 @@ impl Run {
         if self.no_lease {
             work(Fence::open()).await;
         } else {
-            self.with_lease(client, &stop, work).await?;
+            self.with_lease(client, &stop, &metrics, work).await?;
         }
         tracing::info!("stopped");
+        if let Some(traces) = traces {
+            tokio::task::spawn_blocking(|| traces.end()).await?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -125,13 +142,14 @@ impl Run {
         &self,
         client: Client,
         stop: &CancellationToken,
+        metrics: &Metrics,
         work: impl FnOnce(Fence) -> W,
     ) -> Result<(), Failure> {
         // Operators of different namespaces do not exclude each other.
         let name = self.namespace.as_ref().map_or_else(|| LEASE.to_owned(), |namespace| format!("{LEASE}-{namespace}"));
         let mut lease = Lease::new(client, &self.operator_namespace, name);
         tokio::select! {
-            () = lease.acquire() => {}
+            () = lease.acquire(|tried| metrics.standby(tried.map_err(ToString::to_string))) => {}
             () = stop.cancelled() => return Ok(()),
         }
         let (fence, ended) = (lease.fence(), CancellationToken::new());
@@ -144,18 +162,18 @@ impl Run {
 
     /// Served from the start: a replica that waits for the lease is healthy too.
     async fn metrics(&self) -> Result<Arc<Metrics>, Failure> {
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(self.per_object_metrics));
         if let Listen(Some(address)) = self.metrics_address {
             let bound = metrics.serve(address).await;
             let address = bound.map_err(|error| {
                 Failure(format!("--metrics-address {address}: {error}; choose another, or off for no metrics"))
             })?;
-            tracing::info!(%address, "serves /metrics and /healthz");
+            tracing::info!(%address, "serves /metrics, /healthz and /readyz");
         }
         Ok(metrics)
     }
 
-    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), crate::vocabulary::problem::Problem> {
+    async fn crds_installed(&self, kubernetes: &Kubernetes) -> Result<(), Problem> {
         let objects: Api<BucketConnection> = match &self.namespace {
             Some(namespace) => Api::namespaced(kubernetes.client.clone(), namespace),
             None => Api::all(kubernetes.client.clone()),
@@ -170,12 +188,13 @@ impl Run {
 
 /// Retries until it works: a dependency that is missing at the start may appear, and a restart would only hide the
 /// problem.
-async fn retry_forever<T, F: Future<Output = Result<T, crate::vocabulary::problem::Problem>>>(attempt: impl Fn() -> F) -> T {
+async fn retry_forever<T, F: Future<Output = Result<T, Problem>>>(attempt: impl Fn() -> F, metrics: &Metrics) -> T {
     loop {
         match attempt().await {
             Ok(value) => return value,
             Err(problem) => {
                 tracing::warn!(%problem, "waiting");
+                metrics.standby(Err(problem.to_string()));
                 tokio::time::sleep(PAUSE).await;
             }
         }

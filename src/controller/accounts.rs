@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::core::error_boundary::InvalidObject;
 
 use super::Context;
+use super::counts::outcome;
 use crate::api::{
     ACCOUNT_FINALIZER, AWSAccount, AWSAccountStatus, BucketConnection, Budget, CredentialSource, SecretReference, SignIn,
 };
@@ -17,6 +18,7 @@ use crate::desired::{Account, Grant, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
 use crate::status::{Finding, find, fold_account};
+use crate::telemetry::meters;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
@@ -256,6 +258,7 @@ async fn write(account: &AWSAccount, finding: &Finding<'_>, context: &Context) -
         }
         context.kubernetes.write_account_status(&account.name_any(), &status).await?;
     }
+    meters().reconciled("AWSAccount", outcome(&status.conditions));
     if let Some(ready) = find(&status.conditions, ConditionType::Ready) {
         tracing::info!(ready = ready.status, reason = ready.reason, detail = ready.message, "account checked");
     }

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::Opened;
+use super::counts::count;
 use crate::api::{BucketConnection, BucketConnectionStatus};
 use crate::desired::Desired;
 use crate::execute::{Executed, Ports, Report};
@@ -44,6 +45,8 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     for note in notes(&before, &after, done) {
         context.kubernetes.publish(object, note.warning, note.reason, &note.text).await;
     }
+    let counted = done.map(|(_, plan, report)| (plan, report));
+    count(object, &before, &after, counted, &context.changes, reconcile.now);
     log(&after, done.map(|(desired, _, report)| (desired, report)));
     let uid = object.uid().unwrap_or_default();
     if suspended {

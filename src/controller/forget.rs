@@ -21,12 +21,14 @@ pub(super) fn trim<K: Resource>(object: &mut K) {
 }
 
 impl Context {
-    /// Forgets a connection that the watch reports as deleted.
+    /// Notes a changed spec, and forgets a connection that the watch reports as deleted.
     pub(super) fn connection_seen(&self, event: &Event<DeserializeGuard<BucketConnection>>) {
         match event {
+            Event::Apply(object) | Event::InitApply(object) => self.changes.seen(object, (self.clock)()),
             Event::Delete(gone) => {
                 let uid = gone.uid().unwrap_or_default();
                 self.backoff.forget(&uid);
+                self.changes.forget(&uid);
                 self.kubernetes.forget(&uid);
                 self.progress.forget(&turn::id(gone.namespace().as_deref(), &gone.name_any()));
                 if let Ok(gone) = &gone.0 {
@@ -37,11 +39,12 @@ impl Context {
             Event::InitDone => {
                 let there: HashSet<_> = self.connections.state().iter().filter_map(|object| object.uid()).collect();
                 self.backoff.forget_all_but(&there);
+                self.changes.forget_all_but(&there);
                 self.kubernetes.forget_all_but(&there);
                 let known: Vec<_> = self.used.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
                 known.iter().for_each(|account| self.account_left(account));
             }
-            Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
+            Event::Init => {}
         }
     }
 
@@ -133,6 +136,7 @@ mod tests {
                 stages: Stages::new(true),
                 running: super::super::running::Running::default(),
                 progress: Arc::default(),
+                changes: Default::default(),
                 clock: jiff::Timestamp::now,
             };
             Self { context, connections: connection_writer, accounts: account_writer }
@@ -160,6 +164,7 @@ mod tests {
 
         /// The number of entries kept for connections, and for accounts.
         fn kept(&self) -> (usize, usize, usize) {
+            assert!(self.context.changes.len() <= 2);
             (self.context.backoff.len(), self.context.used.lock().unwrap().len(), self.context.sessions.len())
         }
     }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod backoff;
+mod counts;
 mod finish;
 mod forget;
 mod metrics;
@@ -73,6 +74,7 @@ struct Context {
     stages: stages::Stages,
     running: running::Running,
     progress: Arc<progress::Progress>,
+    changes: counts::Changes,
     /// Returns the current time.
     clock: Clock,
 }

@@ -50,6 +50,11 @@ impl Progress {
         self.lock().due.remove(object);
     }
 
+    /// How long the oldest due reconcile has been due without having ended.
+    pub(super) fn oldest(&self) -> Duration {
+        self.lock().due.values().map(Instant::elapsed).max().unwrap_or_default()
+    }
+
     /// Why no reconcile ends anymore, if that is so.
     pub(super) fn stuck(&self) -> Option<String> {
         let state = self.lock();
@@ -76,10 +81,11 @@ mod tests {
         let progress = Progress::default();
         advance(3 * LIMIT).await;
         assert_eq!(progress.stuck(), None, "nothing is due");
+        assert_eq!(progress.oldest(), Duration::ZERO);
         progress.begins("a");
         progress.begins("b");
         advance(LIMIT).await;
-        assert_eq!(progress.stuck(), None);
+        assert_eq!((progress.stuck(), progress.oldest()), (None, LIMIT));
         advance(Duration::from_secs(1)).await;
         assert_eq!(progress.stuck().unwrap(), "no reconcile has ended for 60 minutes, and 2 are overdue\n");
         progress.ends("b", Some(2 * LIMIT));

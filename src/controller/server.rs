@@ -1,4 +1,4 @@
-//! Serves `/metrics` and `/healthz` to every client that reaches the port.
+//! Serves `/metrics`, `/healthz` and `/readyz` to every client that reaches the port.
 //!
 //! No client can block the others: a connection that sends no request is closed soon, the oldest connection is closed
 //! if there are too many, and `/healthz` waits for nothing.
@@ -101,7 +101,7 @@ mod tests {
     async fn server(header_timeout: Duration) -> impl AsyncFn() -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(Server { header_timeout, ..Server::new(Arc::default()) }.listen(listener));
+        tokio::spawn(Server { header_timeout, ..Server::new(Arc::new(Metrics::new(true))) }.listen(listener));
         async move || TcpStream::connect(address).await.unwrap()
     }
 

@@ -16,6 +16,7 @@ use super::{Context, DeserializeGuard, accounts, unreadable};
 use crate::api::{AWSAccount, BucketConnection, FINALIZER, REVOKE_AT};
 use crate::fair::{Caller, Urgency};
 use crate::sdk::counted;
+use crate::telemetry::meters;
 use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// The id of an object in `Progress`.
@@ -32,7 +33,7 @@ pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context:
             Err(invalid) => accounts::reconcile_unreadable(invalid, &context).await,
         }
     };
-    Ok(ended(&*account, work, &context).instrument(span).await)
+    Ok(ended("AWSAccount", &*account, work, &context).instrument(span).await)
 }
 
 /// Reconciles a connection.
@@ -44,11 +45,12 @@ pub(super) async fn connection(
     let span =
         tracing::info_span!("reconcile", namespace, connection = name, calls = tracing::field::Empty, ms = tracing::field::Empty);
     let work = in_turn(&object, &context);
-    Ok(ended(&*object, work, &context).instrument(span).await)
+    Ok(ended("BucketConnection", &*object, work, &context).instrument(span).await)
 }
 
-/// Runs a reconcile to its end, whatever its result, and returns when the next one is due.
+/// Runs a reconcile of an object of `kind` to its end, whatever its result, and returns when the next one is due.
 async fn ended<K: ResourceExt>(
+    kind: &'static str,
     object: &K,
     work: impl Future<Output = Result<Option<Duration>, Problem>>,
     context: &Context,
@@ -61,6 +63,7 @@ async fn ended<K: ResourceExt>(
     });
     let next = ended.unwrap_or_else(|problem| {
         tracing::warn!(%problem, "reconcile interrupted");
+        meters().reconciled(kind, "interrupted");
         Some(context.backoff.broken(&object.uid().unwrap_or_default(), &problem))
     });
     tracing::debug!(?next, "next reconcile");
@@ -85,6 +88,7 @@ async fn in_turn(object: &DeserializeGuard<BucketConnection>, context: &Context)
     let span = tracing::Span::current();
     span.record("calls", calls);
     span.record("ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    meters().reconcile_took("BucketConnection", began.elapsed());
     result
 }
 

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::counts::Changes;
 use super::forget::trim;
+use super::metrics::Work;
 use super::progress::Progress;
 use super::running::Running;
 use super::stages::Stages;
@@ -27,6 +29,7 @@ use crate::fair::Turns;
 use crate::fence::Fence;
 use crate::kubernetes::Kubernetes;
 use crate::observed::Seal;
+use crate::telemetry::meters;
 
 /// Parallel reconciles. A reconcile mostly waits, for AWS or for a key to propagate; other limits bound the parallel
 /// calls.
@@ -64,7 +67,6 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
     let (connections, connection_writer) = reflector::store();
     let (accounts, account_writer) = reflector::store();
     let progress = Arc::<Progress>::default();
-    metrics.set_store(connections.clone(), progress.clone());
     let (wake, woken) = mpsc::unbounded_channel();
     let backoff = Backoff::default();
     let client = kubernetes.client.clone();
@@ -83,7 +85,15 @@ pub async fn run(setup: Setup, metrics: &Metrics) {
         stages: Stages::new(threads),
         running: Running::default(),
         progress,
+        changes: Changes::default(),
         clock,
+    });
+    metrics.working(Work {
+        connections: context.connections.clone(),
+        accounts: context.accounts.clone(),
+        progress: context.progress.clone(),
+        slots: context.slots.clone(),
+        fence: context.fence.clone(),
     });
 
     let of_connections: Api<DeserializeGuard<BucketConnection>> = match &namespace {
@@ -195,7 +205,10 @@ fn telling<T>(context: &Arc<Context>) -> impl FnMut(Result<T, controller::Error<
             Err(controller::Error::ObjectNotFound(gone)) => {
                 context.progress.forget(&turn::id(gone.namespace.as_deref(), &gone.name));
             }
-            Err(error) => tracing::warn!(%error, "watching the API server"),
+            Err(error) => {
+                meters().watch_failed();
+                tracing::warn!(%error, "watching the API server");
+            }
         }
         ready(())
     }

@@ -65,16 +65,19 @@ impl Lease {
         self.fence.clone()
     }
 
-    /// Waits until it is held.
-    pub async fn acquire(&mut self) {
+    /// Waits until it is held. `tried` hears whether each other attempt was answered.
+    pub async fn acquire(&mut self, tried: impl Fn(Result<(), &Problem>)) {
         loop {
             match bounded(ATTEMPT, self.try_to_acquire()).await {
                 Ok(true) => {
                     tracing::info!(lease = self.title, identity = self.identity, "holds the lease");
                     return;
                 }
-                Ok(false) => {}
-                Err(problem) => tracing::warn!(lease = self.title, %problem, "waiting for the lease"),
+                Ok(false) => tried(Ok(())),
+                Err(problem) => {
+                    tracing::warn!(lease = self.title, %problem, "waiting for the lease");
+                    tried(Err(&problem));
+                }
             }
             // As in client-go: waiting replicas do not all try at the same time.
             sleep(PERIOD.mul_f64(1.0 + fastrand::f64() * 0.2)).await;

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::fair::{Caller, Turns, Urgency};
+use crate::telemetry::meters;
 use crate::vocabulary::sign_in::Budget;
 
 /// The burst after an idle time, in seconds' worth of calls: a few hundred connections are created without waiting.
@@ -48,7 +50,7 @@ impl Limits {
 
     /// Waits until a call of `action`, such as `s3:PutBucketCORS`, is within the limit. STS has its own limits, which
     /// are far higher.
-    pub(super) async fn wait(&self, action: &str, caller: &Caller) {
+    pub(super) async fn wait(&self, action: &'static str, caller: &Caller) {
         let limit = match action.split(':').next() {
             Some("s3") => &self.s3,
             Some("iam") => &self.iam,
@@ -66,8 +68,10 @@ impl Limits {
         if limit.turns.is_free() && limit.limiter.check().is_ok() {
             return;
         }
+        let began = Instant::now();
         let _turn = limit.turns.turn(&Caller { urgency: caller.urgency.min(Urgency::Prompt), ..caller.clone() }, action).await;
         limit.limiter.until_ready().await;
+        meters().waited_for_budget(action, began.elapsed());
     }
 }
 

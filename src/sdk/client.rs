@@ -14,6 +14,7 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_types::origin::Origin;
 use aws_types::sdk_config;
 
+use super::throttles::Throttles;
 use crate::credentials::{AccountKey, KeyPair};
 use crate::vocabulary::sign_in::{AssumeRole, Endpoints, SignIn};
 
@@ -158,7 +159,7 @@ async fn assume(config: &SdkConfig, role: &AssumeRole, endpoints: &Endpoints) ->
 
 /// A client for buckets in `region`. Path style: one host, so one pool of connections, for all buckets of a region.
 pub(super) fn s3(config: &SdkConfig, endpoints: &Endpoints, region: Region) -> aws_sdk_s3::Client {
-    let mut config = aws_sdk_s3::config::Builder::from(config).region(region).force_path_style(true);
+    let mut config = aws_sdk_s3::config::Builder::from(config).region(region).force_path_style(true).interceptor(Throttles("s3"));
     if let Some(url) = &endpoints.s3 {
         config = config.endpoint_url(url);
     }
@@ -168,7 +169,7 @@ pub(super) fn s3(config: &SdkConfig, endpoints: &Endpoints, region: Region) -> a
 /// A client of IAM, which has one endpoint in each partition.
 pub(super) fn iam(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_iam::Client {
     let region = iam_region(config.region().map(AsRef::as_ref).unwrap_or_default());
-    let mut config = aws_sdk_iam::config::Builder::from(config).region(Region::from_static(region));
+    let mut config = aws_sdk_iam::config::Builder::from(config).region(Region::from_static(region)).interceptor(Throttles("iam"));
     if let Some(url) = &endpoints.iam {
         config = config.endpoint_url(url);
     }
@@ -193,7 +194,7 @@ fn iam_region(region: &str) -> &'static str {
 
 /// A client of STS.
 pub(super) fn sts(config: &SdkConfig, endpoints: &Endpoints) -> aws_sdk_sts::Client {
-    let mut config = aws_sdk_sts::config::Builder::from(config);
+    let mut config = aws_sdk_sts::config::Builder::from(config).interceptor(Throttles("sts"));
     if let Some(url) = &endpoints.sts {
         config = config.endpoint_url(url);
     }

@@ -8,19 +8,24 @@ mod budget;
 mod client;
 mod error;
 mod probe_url;
+mod throttles;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::credentials::{AccountKey, KeyPair};
 use crate::fair::{Caller, Turns};
+use crate::telemetry::{TRACE, meters};
 use crate::vocabulary::problem::Problem;
 use crate::vocabulary::sign_in::{Budget, Endpoints, SignIn};
 
@@ -68,6 +73,16 @@ pub struct BucketCalls<'a> {
     pub name: &'a str,
     /// Its account: sent with every call, so that a bucket of the same name in another account is never changed.
     pub account: &'a str,
+}
+
+/// The span of a call of `action`, in traces
+/// (<https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/>).
+fn span(action: &'static str) -> Span {
+    let (service, method) = action.split_once(':').unwrap_or_default();
+    tracing::info_span!(
+        target: TRACE, "AWS call", otel.name = action, otel.kind = "client", rpc.system = "aws-api", rpc.service = service,
+        rpc.method = method, otel.status_code = Empty, error.type = Empty
+    )
 }
 
 impl Sdk {
@@ -135,10 +150,15 @@ impl Sdk {
             }
             let _permit = self.permits.turn(&caller, action).await;
             let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-            let answer = send.await.map_err(|failure| error::problem(action, &failure));
+            let (span, began) = (span(action), Instant::now());
+            let answer = send.instrument(span.clone()).await.map_err(|failure| error::problem(action, &failure));
+            meters().aws_call(action, began.elapsed(), answer.as_ref().err());
             match &answer {
                 Ok(_) => tracing::debug!(action, "AWS call"),
-                Err(problem) => tracing::debug!(action, code = problem.code, detail = problem.message, "AWS call failed"),
+                Err(problem) => {
+                    span.record("otel.status_code", "ERROR").record("error.type", &problem.code);
+                    tracing::debug!(action, code = problem.code, detail = problem.message, "AWS call failed");
+                }
             }
             answer
         })

@@ -47,7 +47,7 @@ pub enum Source {
 }
 
 /// Kinds of failure. [`crate::sdk`] maps AWS's codes to them, [`crate::kubernetes`] those of the API server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Class {
     /// The resource does not exist.
     Missing,

@@ -9,4 +9,6 @@ mod flux;
 mod gitops;
 mod health;
 mod kustomize_controller;
+mod monitoring;
+mod site;
 mod tools;

@@ -46,6 +46,7 @@ mod look;
 #[path = "../support/merge.rs"]
 mod merge;
 mod objects;
+mod released;
 mod renaming;
 mod schema;
 mod world;

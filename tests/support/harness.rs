@@ -464,12 +464,15 @@ impl Operator {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The address and port of its metrics.
+    pub async fn address(&self) -> String {
+        self.logs("serves /metrics").await;
+        self.log().split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
     /// The answer to GET `path` at its own address: status line, headers and body.
     pub async fn get(&self, path: &str) -> String {
-        self.logs("serves /metrics").await;
-        let log = self.log();
-        let address = log.split("\"address\":\"").nth(1).unwrap().split('"').next().unwrap();
-        get(address, path)
+        get(&self.address().await, path)
     }
 
     /// Waits until its log contains this.

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use bucketconnection::api::{AWSAccount, BucketConnection};
+use bucketconnection::desired::{self, Account, Grant};
+use serde_json::Value;
+
 use super::{ROOT, files, read};
 
 /// The pages for people: files, and folders with everything in them.
@@ -213,7 +217,37 @@ fn links_work_and_every_page_is_linked() {
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
     let lost: Vec<_> = pages().iter().filter_map(|page| page.canonicalize().ok()).filter(|page| !linked.contains(page)).collect();
-    assert!(lost.iter().all(|page| page.ends_with("README.md")), "no page links these: {lost:?}");
+    assert!(lost.iter().all(|page| page.ends_with("README.md") || page.ends_with("SUMMARY.md")), "no page links these: {lost:?}");
+}
+
+/// The YAML blocks of a page that are objects of this operator.
+fn objects(text: &str) -> Vec<Value> {
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let ours = blocks.filter(|block| block.contains("apiVersion: bucketconnection.dev/"));
+    ours.map(|block| serde_saphyr::from_str(block).unwrap_or_else(|error| panic!("{error}:\n{block}"))).collect()
+}
+
+/// Examples in files are applied (tests/apiserver/examples.rs); those in pages are resolved.
+#[test]
+fn the_objects_in_pages_are_valid() {
+    let account = Account { id: "123456789012".into(), partition: "aws".into() };
+    let mut resolved = BTreeSet::new();
+    for page in pages() {
+        for object in objects(&std::fs::read_to_string(&page).unwrap()) {
+            let kind = object["kind"].as_str().unwrap().to_owned();
+            let invalid = |error: &dyn std::fmt::Debug| -> ! { panic!("{}: {error:?}", name(&page)) };
+            match kind.as_str() {
+                "AWSAccount" => drop(serde_json::from_value::<AWSAccount>(object).unwrap_or_else(|error| invalid(&error))),
+                _ => {
+                    let object: BucketConnection = serde_json::from_value(object).unwrap_or_else(|error| invalid(&error));
+                    let resolve = desired::resolve(&object, "cluster", &account, &Grant::of_unknown_account());
+                    resolve.unwrap_or_else(|errors| invalid(&errors));
+                }
+            }
+            resolved.insert(name(&page));
+        }
+    }
+    assert!(["README.md", "docs/first-connection.md"].iter().all(|page| resolved.contains(*page)), "{resolved:?}");
 }
 
 #[test]

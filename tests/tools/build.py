@@ -1,9 +1,8 @@
-"""Builds the tools that tests/install uses: the real helm, Flux, Prometheus and others, from the Go module proxy.
+"""Builds the tools that tests/install uses: the real helm, Flux, Prometheus and others, from the Go module proxy, and mdBook.
 
     build.py        builds the local stack and the tools, if something of them changed; the tools are in target/local/tools
 
-go.mod lists the tools and pins their versions. The folders beside it are small programs of ours around a library of
-someone else.
+go.mod lists the tools and pins their versions. The folders next to it are small programs that use a library.
 """
 
 import functools
@@ -20,10 +19,12 @@ sys.dont_write_bytecode = True
 import stack  # noqa: E402
 
 BIN = stack.TARGET / "tools"
+# The site of docs/ (docs/site.py).
+MDBOOK = "0.5.4"
 
 
 def packages():
-    """The tools of go.mod, and our own programs."""
+    """The tools of go.mod, and the programs in the folders."""
     listed = subprocess.run(["go", "list", "tool"], cwd=HERE, env=environment(), capture_output=True, text=True)
     if listed.returncode:
         raise stack.Failure(f"could not download the Go modules of the tools:\n{listed.stderr[-2000:]}")
@@ -51,8 +52,35 @@ def tools_build():
     return stack.Build("tools' packages", command, "building the tools failed:", finish, cwd=HERE, env=environment())
 
 
+def mdbook_build():
+    place = stack.TARGET / "mdbook"
+    stamp = stack.stamp_of(extra=MDBOOK)
+    if stack.stamped(place / "stamp", stamp):
+        return None
+    stack.say("building mdBook from source, the first time only")
+    place.mkdir(parents=True, exist_ok=True)
+    # Without its web server, and without optimization: it builds this site in seconds.
+    command = ["cargo", "install", "mdbook", "--version", MDBOOK, "--locked", "--no-default-features", "--features", "search"]
+    command += ["--debug", "--root", place]
+    finish = functools.partial((place / "stamp").write_text, stamp)
+    options = {"mark": "Compiling", "total": 123, "cwd": place, "env": {**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0"}}
+    return stack.Build("mdBook's crates", command, "building mdBook failed:", finish, **options)
+
+
+def mdbook():
+    """Where mdBook is. Builds nothing else."""
+    build = mdbook_build()
+    if build:
+        try:
+            stack.watch([build])
+        finally:
+            build.stop()
+        build.finish()
+    return stack.TARGET / "mdbook" / "bin" / "mdbook"
+
+
 if __name__ == "__main__":
     try:
-        stack.build(tools_build)
+        stack.build(tools_build, mdbook_build)
     except stack.Failure as failure:
         sys.exit(f"local stack: {failure}")

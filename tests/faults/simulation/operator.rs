@@ -30,7 +30,7 @@ pub async fn operate(cluster: Cluster, aws: SdkConfig) {
     let seal = retry_forever(|| kubernetes.seal(NAMESPACE)).await;
     let (sessions, fence, stop) = (Sessions::new(aws), Fence::open(), CancellationToken::new());
     let setup = Setup { sessions, kubernetes, seal, clock: clock::now, threads: false, namespace: None, fence, stop };
-    controller::run(setup, &Metrics::default()).await;
+    controller::run(setup, &Metrics::new(true)).await;
 }
 
 async fn retry_forever<T, F: Future<Output = Result<T, Problem>>>(attempt: impl Fn() -> F) -> T {

@@ -1,0 +1,129 @@
+//! The reasons in docs/reference.md and docs/troubleshooting.md, generated from the comments of `Reason` and from the
+//! messages of the recorded plans.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use bucketconnection::vocabulary::conditions::Reason;
+use strum::{EnumMessage, VariantArray};
+
+use super::{ROOT, files, read};
+
+const BEGIN: &str = "<!-- Reasons: UPDATE=1 cargo test --test tidy writes this. -->\n";
+const END: &str = "<!-- End of reasons. -->";
+/// Parts of messages that only the in-memory AWS of the recorded plans has.
+const ARTIFICIAL: [&str; 2] = ["Problem {", "test:Action"];
+/// So many recorded messages are shown for each reason, and so many characters of each.
+const EXAMPLES: usize = 2;
+const WIDTH: usize = 400;
+
+/// The comment of a reason, by its parts.
+struct Documented {
+    meaning: String,
+    check: Option<String>,
+    act: Option<String>,
+}
+
+fn documented(reason: Reason) -> Documented {
+    let text = reason.get_documentation().unwrap_or_else(|| panic!("{reason} has no comment"));
+    let (mut meaning, mut check, mut act) = (Vec::new(), None, None);
+    for paragraph in text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" ")) {
+        match paragraph.split_once(": ") {
+            Some(("Check", rest)) => check = Some(rest.to_owned()),
+            Some(("Do", rest)) => act = Some(rest.to_owned()),
+            _ => meaning.push(paragraph),
+        }
+    }
+    Documented { meaning: meaning.join(" "), check, act }
+}
+
+/// Conditions with their messages, as the recorded plans print them, by their reason: messages that differ, from
+/// different conditions first.
+fn recorded() -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files("tests/plan", "txt") {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let Some((condition, message)) = line.split_once(": ") else { continue };
+            let Some((type_, reason)) = condition.split_once(' ') else { continue };
+            let artificial = ARTIFICIAL.iter().any(|part| message.contains(part));
+            if !type_.contains('=') || reason.parse::<Reason>().is_err() || message.is_empty() || artificial {
+                continue;
+            }
+            let shown = found.entry(reason.to_owned()).or_default();
+            let new = shown.iter().all(|line| line.split_once(": ").is_some_and(|(_, other)| other != message));
+            // `Ready` and `Stalled` repeat the message of a part, with its name.
+            let part = !["Ready", "Stalled", "Reconciling"].contains(&type_.split('=').next().unwrap());
+            let known = shown.iter().any(|line| line.contains(message) || message.ends_with(line.as_str()));
+            if new && !known && (part || reason == "Connected") {
+                let cut = if line.chars().nth(WIDTH).is_some() { "…" } else { "" };
+                shown.push(line.chars().take(WIDTH).collect::<String>() + cut);
+            }
+        }
+    }
+    found
+}
+
+fn section(reason: Reason, examples: &[String]) -> String {
+    let Documented { meaning, check, act } = documented(reason);
+    let nothing = if act.is_none() { " No action is required." } else { "" };
+    let mut text = format!("\n## {reason}\n\n{meaning}{nothing}\n");
+    for (title, part) in [("Check", check), ("Do", act)] {
+        if let Some(part) = part {
+            let _ = write!(text, "\n**{title}:** {part}\n");
+        }
+    }
+    if !examples.is_empty() {
+        let _ = write!(text, "\n```text\n{}\n```\n", examples[..examples.len().min(EXAMPLES)].join("\n"));
+    }
+    text
+}
+
+#[test]
+fn the_pages_match_the_reasons() {
+    let recorded = recorded();
+    let mut table = "\n| reason | meaning |\n|---|---|\n".to_owned();
+    let mut sections = String::new();
+    for reason in Reason::VARIANTS {
+        let Documented { meaning, .. } = documented(*reason);
+        let _ = writeln!(table, "| [`{reason}`](troubleshooting.md#{}) | {meaning} |", reason.to_string().to_lowercase());
+        sections += &section(*reason, recorded.get(&reason.to_string()).map_or(&[], Vec::as_slice));
+    }
+    for (file, generated) in [("docs/reference.md", table), ("docs/troubleshooting.md", sections)] {
+        let page = read(file);
+        let (before, rest) = page.split_once(BEGIN).unwrap_or_else(|| panic!("{file} has no place for the reasons"));
+        let (_, after) = rest.split_once(END).unwrap();
+        let written = format!("{before}{BEGIN}{generated}\n{END}{after}");
+        if std::env::var("UPDATE").is_ok() {
+            fs::write(Path::new(ROOT).join(file), &written).unwrap();
+        }
+        assert!(read(file) == written, "{file} is stale: UPDATE=1 cargo test --test tidy updates its reasons");
+    }
+}
+
+/// A reason that a person may have to act on says what to check and what to do; the others say neither.
+#[test]
+fn every_reason_says_what_to_check_and_what_to_do() {
+    let mut needs_nothing = Vec::new();
+    for reason in Reason::VARIANTS {
+        let Documented { meaning, check, act } = documented(*reason);
+        assert!(meaning.ends_with('.'), "{reason}: {meaning:?}");
+        assert_eq!(check.is_some(), act.is_some(), "{reason} has only one of Check and Do");
+        if act.is_none() {
+            needs_nothing.push(*reason);
+        }
+    }
+    use Reason::{Connected, InSync, NoDrift, NotManaged, NotStalled, Settled, SignedIn};
+    assert_eq!(needs_nothing, [Connected, InSync, NotManaged, NoDrift, NotStalled, Settled, SignedIn]);
+}
+
+#[test]
+fn comments_have_their_parts() {
+    let Documented { meaning, check, act } = documented(Reason::Overlapping);
+    assert!(meaning.starts_with("The previous key still works"), "{meaning}");
+    assert!(check.unwrap().starts_with("`status.credentials.previous`"));
+    assert!(act.unwrap().starts_with("Switch all consumers"));
+    let recorded = recorded();
+    assert!(recorded["AccessDenied"].len() >= EXAMPLES && recorded["AccessDenied"][0] != recorded["AccessDenied"][1]);
+}
