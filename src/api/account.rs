@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::status::{UNSEEN, seen};
 use super::{Period, Preset};
 use crate::settings::tags::{self, Tags};
 use crate::vocabulary::rules;
@@ -283,9 +284,10 @@ impl ApprovedBy {
 /// The observed state of an account.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = { "observedGeneration": UNSEEN }))]
 pub struct AWSAccountStatus {
-    /// Generation of the spec that this status describes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Generation of the spec that this status describes. -1: the operator has not reconciled the object yet.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seen")]
     pub observed_generation: Option<i64>,
 
     /// Ready: the operator can sign in. Reconciling and Stalled are for tools (kstatus).

@@ -6,17 +6,27 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{AdoptionStatus, Capability, CredentialsStatus, PolicyType, SignIn};
 
+/// `observedGeneration` of an object that the operator has not reconciled yet. The API server sets it, so that kstatus (Flux)
+/// reports a new object as in progress: for an object without a status, it would report that all is done.
+pub(super) const UNSEEN: i64 = -1;
+
+/// The generation, if the operator has reconciled the object.
+pub(super) fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|generation| *generation != UNSEEN))
+}
+
 /// The observed state of a connection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = { "observedGeneration": UNSEEN }))]
 pub struct BucketConnectionStatus {
-    /// Generation of the spec that this status describes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Generation of the spec that this status describes. -1: the operator has not reconciled the object yet.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seen")]
     pub observed_generation: Option<i64>,
 
     /// Ready summarizes all parts. Reconciling and Stalled are for tools (kstatus). Each other condition describes one part of the

@@ -204,7 +204,8 @@ fn worth_a_pass<K: ResourceExt>(object: &K, lost_finalizer: bool) -> Option<u64>
 /// Whether the finalizer is missing on an account that was reconciled before.
 fn account_lost_finalizer(account: &DeserializeGuard<AWSAccount>) -> bool {
     let held = account.finalizers().iter().any(|name| name == ACCOUNT_FINALIZER);
-    !held && account.0.as_ref().map_or(true, |account| account.status.is_some())
+    let seen = |account: &AWSAccount| account.status.as_ref().is_some_and(|status| status.observed_generation.is_some());
+    !held && account.0.as_ref().map_or(true, seen)
 }
 
 /// Logs failures of the controller outside reconciles, such as those of the watch of `resource`.

@@ -14,11 +14,17 @@ use serde_json::{Value, json};
 use crate::accounts;
 use crate::support::stack::ROOT;
 
+/// Objects of other programs, which this cluster does not have: tests/install applies those of Flux.
+const ELSEWHERE: [&str; 3] = ["examples/gitops/flux", "examples/gitops/argocd", "examples/gitops/ci"];
+
 fn files(place: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(place).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
+            if ELSEWHERE.iter().any(|folder| path.ends_with(folder)) {
+                continue;
+            }
             found.extend(files(&path));
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
             found.push(path);

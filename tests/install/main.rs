@@ -6,9 +6,13 @@
 mod support;
 
 mod chart;
+mod flux;
+mod gitops;
+mod health;
 mod helm;
 mod image;
 mod kustomize;
+mod kustomize_controller;
 mod modes;
 mod monitoring;
 mod rights;

@@ -45,6 +45,7 @@ mod laws;
 mod look;
 #[path = "../support/merge.rs"]
 mod merge;
+mod objects;
 mod released;
 mod renaming;
 mod schema;

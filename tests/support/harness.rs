@@ -27,8 +27,8 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 /// Log levels that help to find out why a test failed.
 const VERBOSE: &str =
     "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
-/// Sets the parent-death signal, then becomes the operator: it ends with the test, even if the test is killed.
-const END_WITH_PARENT: &str = "import ctypes, os, sys
+/// Sets the parent-death signal, then becomes the program: it ends with the test, even if the test is killed.
+pub const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
 os.execv(sys.argv[1], sys.argv[1:])";
 
@@ -425,7 +425,10 @@ impl Harness {
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
         let kubectl = Stack::cluster().fact("kubectl");
         let command = ["--namespace", &self.namespace, "--kubeconfig", &self.kubeconfig];
-        Command::new(kubectl).args(command).args(arguments).env_clear().env("HOME", &self.directory).output().unwrap()
+        let mut kubectl = Command::new(kubectl);
+        // kubectl diff runs diff.
+        kubectl.env_clear().env("HOME", &self.directory).env("PATH", std::env::var("PATH").unwrap_or_default());
+        kubectl.args(command).args(arguments).output().unwrap()
     }
 
     /// The operator's binary as a command line tool, signed in as the operator.

@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 import stack  # noqa: E402
 
 BIN = stack.TARGET / "tools"
+RUNC = "github.com/opencontainers/runc"
 # The site of docs/ (docs/site.py).
 MDBOOK = "0.5.4"
 
@@ -28,7 +29,9 @@ def packages():
     listed = subprocess.run(["go", "list", "tool"], cwd=HERE, env=environment(), capture_output=True, text=True)
     if listed.returncode:
         raise stack.Failure(f"could not download the Go modules of the tools:\n{listed.stderr[-2000:]}")
-    return listed.stdout.split() + [f"./{place.parent.name}" for place in sorted(HERE.glob("*/main.go"))]
+    # runc sets up namespaces in C.
+    tools = [name for name in listed.stdout.split() if name != RUNC]
+    return tools + [f"./{place.parent.name}" for place in sorted(HERE.glob("*/main.go"))]
 
 
 def environment():
@@ -50,6 +53,17 @@ def tools_build():
     command += ["-o", f"{BIN}/", *packages()]
     finish = functools.partial((BIN / "stamp").write_text, stamp)
     return stack.Build("tools' packages", command, "building the tools failed:", finish, cwd=HERE, env=environment())
+
+
+def runc_build():
+    stamp = stack.stamp_of(HERE / "go.mod")
+    if stack.stamped(BIN / "runc.stamp", stamp):
+        return None
+    BIN.mkdir(parents=True, exist_ok=True)
+    command = ["go", "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", f"{BIN}/runc", RUNC]
+    finish = functools.partial((BIN / "runc.stamp").write_text, stamp)
+    options = {"cwd": HERE, "env": {**environment(), "CGO_ENABLED": "1"}}
+    return stack.Build("runc's packages", command, "building runc failed; it needs a C compiler:", finish, **options)
 
 
 def mdbook_build():
@@ -81,6 +95,6 @@ def mdbook():
 
 if __name__ == "__main__":
     try:
-        stack.build(tools_build, mdbook_build)
+        stack.build(tools_build, runc_build, mdbook_build)
     except stack.Failure as failure:
         sys.exit(f"local stack: {failure}")
