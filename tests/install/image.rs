@@ -52,10 +52,12 @@ fn bundle(place: &Path, environment: &[String]) {
     let rootfs = place.join("rootfs");
     fs::create_dir_all(&rootfs).unwrap();
     for layer in manifest["layers"].as_array().unwrap() {
-        let unpacked = Command::new("tar").arg("-xzf").arg(blob(&image, &layer["digest"])).arg("-C").arg(&rootfs).status().unwrap();
+        let unpacked =
+            Command::new("tar").arg("-xzf").arg(blob(&image, &layer["digest"])).arg("-C").arg(&rootfs).status().unwrap();
         assert!(unpacked.success());
     }
-    let strings = |value: &Value| value.as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let strings =
+        |value: &Value| value.as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let config = &config["config"];
     let arguments = [strings(&config["Entrypoint"]), strings(&config["Cmd"])].concat();
     assert_eq!(arguments, ["/bucketconnection", "run"]);
@@ -91,7 +93,9 @@ fn token(harness: &Harness, place: &Path) -> String {
     let created = harness.kubectl(&["create", "token", "bucketconnection", "--namespace", "bucketconnection-system"]);
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     fs::create_dir_all(place).unwrap();
-    for (name, contents) in [("token", created.stdout.trim_ascii()), ("ca.crt", &authority), ("namespace", b"bucketconnection-system")] {
+    for (name, contents) in
+        [("token", created.stdout.trim_ascii()), ("ca.crt", &authority), ("namespace", b"bucketconnection-system")]
+    {
         fs::write(place.join(name), contents).unwrap();
         fs::set_permissions(place.join(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
@@ -113,7 +117,14 @@ impl Container {
     fn run(place: &Path) -> Self {
         let state = place.join("state");
         let runc = Command::new(tool("runc"))
-            .args(["--root".as_ref(), state.as_os_str(), "run".as_ref(), "--bundle".as_ref(), place.as_os_str(), "operator".as_ref()])
+            .args([
+                "--root".as_ref(),
+                state.as_os_str(),
+                "run".as_ref(),
+                "--bundle".as_ref(),
+                place.as_os_str(),
+                "operator".as_ref(),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(place.join("log")).unwrap())
