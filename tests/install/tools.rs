@@ -11,7 +11,8 @@ fn every_tool_runs() {
         ("crane", "version", ""),
         ("promtool", "--version", "promtool, version"),
         ("prometheus", "--version", "prometheus, version"),
-        ("kustomize-controller", "--help", "--kubeconfig"),
+        ("kustomize-controller", "--help", "--concurrent"),
+        ("runc", "--version", "runc version"),
     ] {
         let output = Command::new(tool(name)).arg(argument).env_clear().output().unwrap();
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
