@@ -88,7 +88,6 @@ pub(super) fn count(
     object: &BucketConnection,
     before: &BucketConnectionStatus,
     after: &BucketConnectionStatus,
-    done: Option<(&Plan, &Report)>,
     changes: &Changes,
     now: Timestamp,
 ) {
@@ -103,7 +102,10 @@ pub(super) fn count(
     {
         meters().became_ready(took);
     }
-    let Some((plan, report)) = done else { return };
+}
+
+/// Counts what a plan found and did.
+pub(super) fn count_steps(plan: &Plan, report: &Report) {
     for Executed { step, outcome } in &report.steps {
         if step.drift {
             meters().drift(step.part, outcome.is_done());

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::Context;
 use super::accounts::Opened;
-use super::counts::count;
+use super::counts::{count, count_steps};
 use crate::api::{BucketConnection, BucketConnectionStatus};
 use crate::desired::Desired;
 use crate::execute::{Executed, Ports, Report};
@@ -35,6 +35,10 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
         Stage::Checked(check) => Some((check.desired, check.plan, check.report)),
         _ => None,
     };
+    // Also if the status cannot be written.
+    if let Some((_, plan, report)) = done {
+        count_steps(plan, report);
+    }
     if worth_writing(&before, &after, reconcile.now) {
         context.kubernetes.write_status(object, &after).await.or_else(|problem| match problem.class {
             // The object was deleted in the meantime: nothing to report.
@@ -45,8 +49,7 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
     for note in notes(&before, &after, done) {
         context.kubernetes.publish(object, note.warning, note.reason, &note.text).await;
     }
-    let counted = done.map(|(_, plan, report)| (plan, report));
-    count(object, &before, &after, counted, &context.changes, reconcile.now);
+    count(object, &before, &after, &context.changes, reconcile.now);
     log(&after, done.map(|(desired, _, report)| (desired, report)));
     let uid = object.uid().unwrap_or_default();
     if suspended {

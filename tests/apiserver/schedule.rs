@@ -5,7 +5,7 @@ use std::time::Duration;
 use bucketconnection::api::{BucketConnection, REQUESTED_AT};
 use serde_json::json;
 
-use crate::support::harness::{Harness, told, writes};
+use crate::support::harness::{Harness, condition, told, writes};
 
 const BUCKET: &str = "bucket-schedule";
 
@@ -85,7 +85,7 @@ async fn suspended_means_nothing_is_done_and_nothing_is_wrong() {
     let mut never = harness.connection("bucket-never", json!({ "suspend": true }));
     never["metadata"]["name"] = json!("never");
     harness.apply(&never).await;
-    let object = harness.until("never", "suspension", |object| object.status.is_some()).await;
+    let object = harness.until("never", "suspension", |object| condition(object, "Ready").is_some()).await;
     assert_eq!(told(&object, "Ready").0, "Unknown");
     assert!(object.metadata.finalizers.is_none());
 }

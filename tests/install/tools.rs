@@ -8,7 +8,7 @@ use crate::support::tools::tool;
 fn every_tool_runs() {
     for (name, argument, expected) in [
         ("helm", "version", "v4."),
-        ("crane", "version", ""),
+        ("crane", "--help", "Crane is a tool for managing container images"),
         ("promtool", "--version", "promtool, version"),
         ("prometheus", "--version", "prometheus, version"),
         ("kustomize-controller", "--help", "--concurrent"),

@@ -19,7 +19,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::support::api_proxy::ApiProxy;
-use crate::support::harness::{Harness, LIMIT, told};
+use crate::support::harness::{Harness, LIMIT, condition, told};
 use crate::support::proxy::Fault;
 use crate::support::stack::{ROOT, Stack};
 use roles::{Granted, Role, Verb, listed, shipped, whole_cluster};
@@ -98,7 +98,7 @@ impl Lane {
             (_, "bucketconnections", "get") => {
                 self.harness.proxy.fault("*", Fault::Answer(503, "ServiceUnavailable"), usize::MAX);
                 let name = self.apply(json!({})).await;
-                self.harness.until(&name, "failure", |object| object.status.is_some()).await;
+                self.harness.until(&name, "failure", |object| condition(object, "Ready").is_some()).await;
                 self.proxy.holder()(true);
                 self.granted.remove(missing).await;
                 self.harness.proxy.heal();
