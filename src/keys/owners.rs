@@ -82,7 +82,7 @@ fn one<'a>(mut of: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     of.next().is_none().then_some(first)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "operator")))]
 impl Owners {
     /// Known keys, for tests of the machine.
     pub(super) fn for_tests(remembered: &[&str], held: &[&str], fitting: &[&str]) -> Self {
