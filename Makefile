@@ -33,6 +33,7 @@ soak: ## Injects faults at every call of the operator, simulated and on the real
 	PROPTEST_CASES=$$((10000 * $(SOAK))) cargo test --no-default-features --test plan any_story
 	PROPTEST_CASES=$$((500000 * $(SOAK))) cargo test --no-default-features --release --test plan fuzz
 	cargo test --test apiserver by_the_clock -- --ignored --nocapture
+	IMAGE_PROFILE=release cargo test --test install image::
 	SOAK=$(SOAK) cargo test --test faults everything_simulated -- --ignored --nocapture
 	cargo test --test faults every_call_of_every_scenario -- --ignored --nocapture
 	cargo test --test install rights:: -- --ignored --nocapture

@@ -1,8 +1,8 @@
 """Builds the container image, without a daemon: `make image`.
 
-    build.py [--arch amd64|arm64]     the default is this machine's
+    build.py [--arch amd64|arm64] [--profile release|dev]     the default is this machine's architecture, and release
 
-It writes to target/image/ARCH: `oci/`, an OCI image layout; `image.tar`, for `docker load` and `crane push`; and the
+It writes to target/image/ARCH, or ARCH-dev without optimization: `oci/`, an OCI image layout; `image.tar`, for `docker load` and `crane push`; and the
 software bill of materials. The image holds the static binary and the CA certificates, and nothing else: no shell, no
 libraries. The same sources, toolchain and lock files give the same image; its labels name the commit. Needs Go for crane.
 """
@@ -43,7 +43,7 @@ def run(command, **options):
         raise Failure(f"{' '.join(command)} failed with code {error.returncode}") from None
 
 
-def binary(arch):
+def binary(arch, profile):
     """The static binary. Paths of this machine are not in it, so it is the same wherever it is built."""
     triple = TRIPLES[arch]
     cargo_home = os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")
@@ -51,9 +51,9 @@ def binary(arch):
     environment = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags), "CARGO_TARGET_DIR": str(TARGET / "cargo")}
     if arch != HERE:
         environment[f"CARGO_TARGET_{triple.upper().replace('-', '_')}_LINKER"] = triple.replace("-unknown", "") + "-gcc"
-    command = ["cargo", "build", "--release", "--locked", "--target", triple, "--bin", NAME]
+    command = ["cargo", "build", "--profile", profile, "--locked", "--target", triple, "--bin", NAME]
     run(command, cwd=ROOT, env=environment)
-    return TARGET / "cargo" / triple / "release" / NAME
+    return TARGET / "cargo" / triple / {"dev": "debug"}.get(profile, profile) / NAME
 
 
 def certificates():
@@ -115,14 +115,14 @@ def labels(version, revision, epoch):
     return [part for name, value in facts.items() for part in ("--label", f"org.opencontainers.image.{name}={value}")]
 
 
-def build(arch):
+def build(arch, profile):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
     revision = run(["git", "rev-parse", "HEAD"], cwd=ROOT) + ("-dirty" if run(["git", "status", "--porcelain"], cwd=ROOT) else "")
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or run(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
-    place = TARGET / arch
+    place = TARGET / (arch if profile == "release" else f"{arch}-{profile}")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    program = binary(arch)
+    program = binary(arch, profile)
     files = [(CERTIFICATES, certificates().read_bytes(), 0o644), (NAME, program.read_bytes(), 0o755)]
     layer(place / "layer.tar", files, epoch)
     (place / f"{NAME}.cdx.json").write_text(run([sys.executable, ROOT / "deploy" / "sbom.py", TRIPLES[arch]]) + "\n")
@@ -145,10 +145,12 @@ def build(arch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--arch", choices=TRIPLES, default=HERE)
-    arch = parser.parse_args().arch
+    parser.add_argument("--profile", choices=["release", "dev"], default="release")
+    options = parser.parse_args()
+    arch = options.arch
     if not arch:
         raise Failure(f"there is no image for {platform.machine()}; choose one with --arch")
-    build(arch)
+    build(arch, options.profile)
 
 
 if __name__ == "__main__":
