@@ -62,7 +62,7 @@ mod moves;
 mod owners;
 mod reasons;
 mod ring;
-// The laws look at every state, which takes a while: they run in the pure build only.
+// The laws hold for every state, which takes long to test: they run in the pure build only.
 #[cfg(all(test, not(feature = "operator")))]
 mod tests;
 
