@@ -100,6 +100,16 @@ class Registry:
         return run(self.command(*arguments), stderr=subprocess.DEVNULL)
 
 
+def commit():
+    """The commit, and its time in seconds; `unknown` and 0 if these files are not a Git repository."""
+    try:
+        dirty = run(["git", "status", "--porcelain"], cwd=ROOT)
+        revision, epoch = run(["git", "log", "-1", "--format=%H %ct"], cwd=ROOT).split()
+    except Failure:
+        dirty, revision, epoch = "", "unknown", "0"
+    return revision + ("-dirty" if dirty else ""), int(os.environ.get("SOURCE_DATE_EPOCH") or epoch)
+
+
 def labels(version, revision, epoch):
     import datetime
 
@@ -117,8 +127,7 @@ def labels(version, revision, epoch):
 
 def build(arch, profile):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
-    revision = run(["git", "rev-parse", "HEAD"], cwd=ROOT) + ("-dirty" if run(["git", "status", "--porcelain"], cwd=ROOT) else "")
-    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or run(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
+    revision, epoch = commit()
     place = TARGET / (arch if profile == "release" else f"{arch}-{profile}")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)

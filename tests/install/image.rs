@@ -200,7 +200,7 @@ fn the_image_is_small_and_says_what_is_in_it() {
     let labels = &config["config"]["Labels"];
     assert_eq!(labels["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
     let revision = labels["org.opencontainers.image.revision"].as_str().unwrap();
-    assert!(revision.len() >= 40, "{revision}");
+    assert!(revision.len() >= 40 || revision == "unknown", "{revision}");
     let bill = parsed(&image.join("bucketconnection.cdx.json"));
     assert_eq!(bill["bomFormat"], "CycloneDX");
     let layer = blob(&image, &manifest["layers"][0]["digest"]);
