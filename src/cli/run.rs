@@ -31,7 +31,7 @@ const LEASE: &str = "bucketconnection";
 ///
 /// Signs in to AWS with the AWS SDK's usual environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a web identity (IRSA), a
 /// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and
-/// NO_PROXY.
+/// NO_PROXY. Sends traces if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 #[derive(clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
