@@ -95,6 +95,8 @@ def mdbook():
 
 if __name__ == "__main__":
     try:
-        stack.build(tools_build, runc_build, mdbook_build)
+        stack.build(runc_build, mdbook_build)
+        # After the control plane, with which the tools have many packages in common: each is compiled once.
+        stack.build(tools_build)
     except stack.Failure as failure:
         sys.exit(f"local stack: {failure}")
