@@ -8,6 +8,7 @@ libraries. The same sources, toolchain and lock files give the same image; its l
 """
 
 import argparse
+import datetime
 import io
 import json
 import os
@@ -111,8 +112,6 @@ def commit():
 
 
 def labels(version, revision, epoch):
-    import datetime
-
     created = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     facts = {
         "title": NAME,

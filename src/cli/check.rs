@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kube::Api;
-use kube::api::ListParams;
 
-use super::{Cluster, Failure, print};
+use super::{Cluster, Failure, listable, print};
 use crate::api::{AWSAccount, BucketConnection};
-use crate::kubernetes::{Kubernetes, call};
+use crate::kubernetes::Kubernetes;
 use crate::vocabulary::problem::Problem;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,8 +69,7 @@ async fn lists<K>(objects: &Api<K>, action: &str) -> Result<(), Problem>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let list = async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) };
-    call(&format!("{action} (are the CRDs installed?)"), list).await?;
+    listable(objects, &format!("{action} (are the CRDs installed?)")).await?;
     print(&format!("{action}: allowed\n"));
     Ok(())
 }

@@ -11,13 +11,16 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kube::Client;
+use kube::api::ListParams;
 use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use kube::{Api, Client, Resource};
+use rustix::process::{Resource as Limit, Rlimit, setrlimit};
 
+use crate::kubernetes::call;
 use crate::render::printable;
 use crate::telemetry::Requests;
+use crate::vocabulary::problem::Problem;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -78,6 +81,14 @@ impl Cluster {
     }
 }
 
+/// Whether the API server knows the kind of these objects, and allows listing them. `action` is what to report.
+async fn listable<K>(objects: &Api<K>, action: &str) -> Result<(), Problem>
+where
+    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    call(action, async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) }).await
+}
+
 /// A client that counts its requests.
 fn connect(config: kube::Config) -> Result<Client, Failure> {
     let builder = ClientBuilder::try_from(config).map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")))?;
@@ -114,7 +125,7 @@ pub async fn main(cli: Cli) -> ExitCode {
 
 /// Keys are in this process's memory: it writes no core dump, and on Linux only root may read its memory.
 fn close_memory() {
-    let closed = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let closed = setrlimit(Limit::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
     let closed = closed.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
     if let Err(error) = closed {

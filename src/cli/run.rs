@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::log::{self, LogFormat};
-use super::{Cluster, Failure};
+use super::{Cluster, Failure, listable};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::controller::{self, Metrics, Setup};
 use crate::fence::Fence;
-use crate::kubernetes::{self, Kubernetes, Lease};
+use crate::kubernetes::{Kubernetes, Lease};
 use crate::sdk;
 use crate::telemetry::traces;
 use crate::vocabulary::problem::Problem;
@@ -215,15 +214,13 @@ fn lease_names(namespaces: &[String]) -> Vec<String> {
 /// Waits for the CRDs, which are installed together. An operator of listed namespaces does not wait for these: one may
 /// not exist yet.
 async fn crds_installed(kubernetes: &Kubernetes, whole_cluster: bool) -> Result<(), Problem> {
-    let (client, one) = (&kubernetes.client, ListParams::default().limit(1));
-    let (accounts, objects) = (Api::<AWSAccount>::all(client.clone()), Api::<BucketConnection>::all(client.clone()));
-    let list = async { accounts.list_metadata(&one).await.map(drop) };
-    kubernetes::call("list awsaccounts (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await?;
+    let client = &kubernetes.client;
+    let action = |resource: &str| format!("list {resource} (are the CRDs installed? kubectl apply --server-side -f crds/)");
+    listable(&Api::<AWSAccount>::all(client.clone()), &action("awsaccounts")).await?;
     if !whole_cluster {
         return Ok(());
     }
-    let list = async { objects.list_metadata(&one).await.map(drop) };
-    kubernetes::call("list bucketconnections (are the CRDs installed? kubectl apply --server-side -f crds/)", list).await
+    listable(&Api::<BucketConnection>::all(client.clone()), &action("bucketconnections")).await
 }
 
 /// Retries until it works: a dependency that is missing at the start may appear, and a restart would only hide the

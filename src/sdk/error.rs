@@ -72,7 +72,7 @@ pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error
 }
 
 /// The class of an error code. Sources: the S3 and IAM API references, and facts collected in docs/reference.md.
-fn class(code: &str, status: u16, region: Option<&str>) -> Class {
+pub(super) fn class(code: &str, status: u16, region: Option<&str>) -> Class {
     let elsewhere = || Class::Elsewhere(region.map(str::to_owned));
     match code {
         "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IncorrectEndpoint" => elsewhere(),

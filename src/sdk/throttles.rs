@@ -6,10 +6,9 @@ use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorC
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use super::error::class;
 use crate::telemetry::meters;
-
-/// Error codes that ask to slow down, as in [`super::error`], and the element that an XML answer has them in.
-const CODES: [&[u8]; 3] = [b"<Code>SlowDown", b"<Code>Throttl", b"<Code>RequestLimitExceeded"];
+use crate::vocabulary::problem::Class;
 
 /// Watches the answers of one service.
 #[derive(Debug)]
@@ -35,8 +34,12 @@ impl Intercept for Throttles {
 
 /// Whether an answer asks to slow down. IAM and STS do so with the status 400.
 fn asks(status: u16, body: Option<&[u8]>) -> bool {
-    let says = |code: &[u8]| body.is_some_and(|body| body.windows(code.len()).any(|part| part == code));
-    status == 429 || (status >= 400 && CODES.into_iter().any(says))
+    if status < 400 {
+        return false;
+    }
+    let text = String::from_utf8_lossy(body.unwrap_or_default());
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map_or("", |(code, _)| code);
+    class(code, status, None) == Class::Throttled
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness::{END_WITH_PARENT, Harness, LIMIT};
 use crate::support::stack::{ROOT, Stack};
-use crate::support::tools::tool;
+use crate::support::tools::{Running, tool};
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: canary, namespace: default }\n";
 
@@ -37,7 +37,7 @@ pub(crate) struct Flux {
     pub repository: PathBuf,
     kubectl: Vec<String>,
     log: PathBuf,
-    child: Child,
+    _process: Running,
     artifacts: Artifacts,
     address: String,
 }
@@ -63,8 +63,8 @@ impl Flux {
         while !kubectl_of(&kubectl).args(established).output().unwrap().status.success() {
             assert!(Instant::now() < end, "Flux's CRDs are not established");
         }
-        let child = controller(harness, &log);
-        let flux = Self { repository, kubectl, log, child, artifacts, address };
+        let process = Running(controller(harness, &log));
+        let flux = Self { repository, kubectl, log, _process: process, artifacts, address };
         flux.apply(
             "apiVersion: v1\nkind: Namespace\nmetadata: { name: flux-system }\n---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: { name: flux-system, namespace: flux-system }\nspec: { interval: 1m, url: https://git.example.org/platform/connections.git }\n",
         );
@@ -165,13 +165,6 @@ impl Flux {
 
     fn kubectl(&self) -> Command {
         kubectl_of(&self.kubectl)
-    }
-}
-
-impl Drop for Flux {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

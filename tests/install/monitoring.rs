@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness::{Harness, LIMIT};
 use crate::support::stack::{ROOT, Stack, get, scratch};
-use crate::support::tools::tool;
+use crate::support::tools::{Running, tool};
 
 const FILES: [&str; 3] = ["deploy/chart/files/alerts.yaml", "deploy/chart/files/dashboard.json", "docs/metrics.md"];
 
@@ -29,7 +29,7 @@ fn rules(alerts: &Value) -> &[Value] {
 
 /// A real Prometheus with the alerts of the chart; it ends with the test.
 struct Prometheus {
-    child: Child,
+    _process: Running,
     address: String,
 }
 
@@ -58,7 +58,7 @@ impl Prometheus {
             .stderr(std::fs::File::create(place.join("prometheus.log")).unwrap())
             .spawn()
             .unwrap();
-        Self { child, address }
+        Self { _process: Running(child), address }
     }
 
     fn is_up(&self) -> bool {
@@ -89,13 +89,6 @@ impl Prometheus {
     }
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Names of metrics in a text.
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
@@ -116,13 +109,8 @@ fn every_alert_is_tested_and_has_a_runbook() {
     }
     let tests: Value = serde_saphyr::from_str(&read("tests/install/alerts.test.yaml")).unwrap();
     let cases = tests["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
-    let fired: BTreeSet<_> = cases
-        .filter(|case| case["exp_alerts"] != json!([]))
-        .map(|case| &case["alertname"])
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|name| name.as_str().unwrap())
-        .collect();
+    let fired: BTreeSet<_> =
+        cases.filter(|case| case["exp_alerts"] != json!([])).map(|case| case["alertname"].as_str().unwrap()).collect();
     let runbooks = read("docs/runbooks.md");
     for rule in rules(&alerts()) {
         let name = rule["alert"].as_str().unwrap();

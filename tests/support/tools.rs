@@ -1,7 +1,7 @@
 //! The programs of others that tests/tools builds: helm, Flux, Prometheus.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use super::stack::ROOT;
@@ -16,4 +16,14 @@ pub fn tool(name: &str) -> PathBuf {
     let place = PathBuf::from(format!("{ROOT}/target/local/tools/{name}"));
     assert!(place.exists(), "go.mod of tests/tools has no tool {name}");
     place
+}
+
+/// A program that ends with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
