@@ -5,8 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::api::BucketConnectionStatus;
 use crate::execute::Report;
 use crate::status;
@@ -29,24 +27,9 @@ const AFTER_CHANGE: Duration = Duration::from_secs(60);
 pub(super) struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// The time until the next reconcile after one that ended in `status`, with `report` if a plan was executed; sooner
-    /// if something becomes due with time, `now`.
-    pub(super) fn next_due(
-        &self,
-        uid: &str,
-        status: &BucketConnectionStatus,
-        report: Option<&Report>,
-        resync: Duration,
-        now: Timestamp,
-    ) -> Duration {
-        let next = self.next(uid, status, report, resync);
-        // The status has whole seconds.
-        let due = status::due(status, now).map(|due| due.unsigned_abs() + Duration::from_secs(1));
-        due.map_or(next, |due| next.min(due))
-    }
-
-    /// The same, without what becomes due with time.
-    fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
+    /// The time until the next reconcile after one that ended in `status`, with `report` if a plan was executed; without
+    /// what becomes due with time.
+    pub(super) fn next(&self, uid: &str, status: &BucketConnectionStatus, report: Option<&Report>, resync: Duration) -> Duration {
         if status::is_true(status, ConditionType::Stalled) {
             let next = self.failed(uid, STALLED_FIRST, STALLED_MAX.min(resync.max(STALLED_FIRST)));
             let changed = report.is_some_and(|report| report.done().next().is_some());
@@ -101,6 +84,8 @@ fn jittered(time: Duration, share: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::execute::{Executed, Outcome};
     use crate::plan::{Action, Step};
@@ -113,7 +98,7 @@ mod tests {
         let held_up = |reason| {
             let (mut status, part) = (status(ConditionType::Ready), ConditionType::RotationComplete);
             status::set(&mut status.conditions, None, Timestamp::UNIX_EPOCH, part, Some(false), reason, "");
-            backoff.next_due("a", &status, None, resync, Timestamp::UNIX_EPOCH)
+            backoff.next("a", &status, None, resync)
         };
         assert!(within(held_up(Reason::AWSUnavailable), 1, 0.2));
         assert!(within(held_up(Reason::Throttled), 2, 0.2));

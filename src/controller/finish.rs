@@ -63,8 +63,14 @@ pub(super) async fn finish(object: &BucketConnection, stage: Stage<'_>, context:
         Some(_) if !revoking && after.memory.user.is_some() => return Ok(Some(Duration::ZERO)),
         _ => {}
     }
-    let resync = Duration::from(object.spec.resync_interval);
-    Ok(Some(context.backoff.next_due(&uid, &after, done.map(|(_, _, report)| report), resync, (context.clock)())))
+    let (report, began) = match &reconcile.stage {
+        Stage::Checked(check) => (Some(check.report), check.began),
+        _ => (None, reconcile.now),
+    };
+    let next = context.backoff.next(&uid, &after, report, Duration::from(object.spec.resync_interval));
+    // The status has whole seconds.
+    let due = status::due(&after, began, (context.clock)()).map(|due| due.unsigned_abs() + Duration::from_secs(1));
+    Ok(Some(due.map_or(next, |due| next.min(due))))
 }
 
 fn log(status: &BucketConnectionStatus, done: Option<(&Desired, &Report)>) {

@@ -93,15 +93,14 @@ async fn converge(
     let object = &mut hold(object, context).await?;
     let mut remembered = Remembered::of(object);
     let creation = if desired.may_create_blindly() { Discovery::Optimistic } else { Discovery::Full };
-    let now = (context.clock)();
-    let observer = Observer { object, desired: &desired, aws: &opened.aws, kubernetes: &context.kubernetes, now };
+    let began = (context.clock)();
+    let observer = Observer { object, desired: &desired, aws: &opened.aws, kubernetes: &context.kubernetes, now: began };
     let observed = Box::pin(observer.observe(&mut remembered, creation)).await;
     remembered.recall(object, &desired, &observed);
     let (own, cluster, grant) = (object.clone(), context.kubernetes.cluster.clone(), opened.grant.clone());
-    let now = (context.clock)();
     let planned = context.stages.run(object, move || {
         let desired = desired::adapted(desired, observed.versioned(), &own, &cluster, &grant)?;
-        let plan = plan::plan(&desired, &observed, &remembered, now);
+        let plan = plan::plan(&desired, &observed, &remembered, began);
         Ok((desired, observed, remembered, plan))
     });
     let (desired, observed, remembered, plan) = match planned.await {
@@ -121,14 +120,14 @@ async fn converge(
     let mut report = Box::pin(execute(&ports, &desired, &plan)).await;
     let sign_in = &opened.sign_in;
     let checked =
-        Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+        Checked { began, sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     let known = fold(&Reconcile { object, now: (context.clock)(), stage: Stage::Checked(checked) });
     if let Some(step) = status::record(&known, &checked) {
         let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
         report.steps.extend(execute(&ports, &desired, &bookkeeping).await.steps);
     }
     let checked =
-        Checked { sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
+        Checked { began, sign_in, desired: &desired, observed: &observed, remembered: &remembered, plan: &plan, report: &report };
     finish(object, Stage::Checked(checked), context).await
 }
 

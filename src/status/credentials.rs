@@ -287,7 +287,7 @@ impl Keys<'_> {
         let known = Some(&key.id) == ours.access_key_id.as_ref()
             || ours.obsolete_keys.contains(&key.id)
             || ours.previous.as_ref().is_some_and(|previous| previous.access_key_id == key.id);
-        let name = waiting_secret(desired, remembered, &observed.secret, self.reconcile.now);
+        let name = waiting_secret(desired, remembered, &observed.secret, self.check.began);
         if let Some(name) = name.filter(|name| !known && !self.drops(name) && keys.iter().any(|listed| listed.id == key.id)) {
             self.status.pending = Some(PendingKey { secret_name: name, access_key_id: Some(key.id.clone()) });
         }
@@ -370,7 +370,7 @@ impl Keys<'_> {
         let unnoted = self.status.pending.as_ref().is_some_and(|next| next.access_key_id.is_none());
         let several = Owners::of(remembered, observed).ambiguous();
         let looked = works || about_keys.peek().is_some() || several;
-        let over = several || self.reconcile.now.as_second() > intent.until.0.as_second() + LATE_SECONDS;
+        let over = several || self.check.began.as_second() > intent.until.0.as_second() + LATE_SECONDS;
         if over
             && !unnoted
             && matches!(observed.keys, Reading::Set(_))
@@ -390,7 +390,7 @@ impl Keys<'_> {
         let rotation = &self.check.desired.rotation;
         status.next_rotation_at =
             status.access_key_id.as_ref().zip(created).and_then(|(id, created)| rotation.next(id, created)).map(Time);
-        let ended = status.revocation.as_ref().is_some_and(|revoked| self.reconcile.now >= revoked.ends_at.0);
+        let ended = status.revocation.as_ref().is_some_and(|revoked| self.check.began >= revoked.ends_at.0);
         if ended && self.check.observed.denial == Reading::Unset {
             status.revocation = None;
         }

@@ -88,6 +88,9 @@ pub struct CutOff<'a> {
 /// A reconcile that reached its end.
 #[derive(Clone, Copy)]
 pub struct Checked<'a> {
+    /// When the operator began to observe. The plan was made for this time: what became due since is for the next
+    /// reconcile.
+    pub began: Timestamp,
     /// How the operator signed in to the account.
     pub sign_in: &'a SignIn,
     /// The desired state.

@@ -38,7 +38,7 @@ pub(super) fn rotation(status: &BucketConnectionStatus, reconcile: &Reconcile<'_
 fn told_of(previous: &PreviousKey, credentials: &CredentialsStatus, reconcile: &Reconcile<'_>, check: &Checked<'_>) -> Verdict {
     let id = &previous.access_key_id;
     let by = previous.used_since().map(|used| format!("used by {} in {} since it was replaced", used.service, used.region));
-    let over = reconcile.now >= previous.works_until.0;
+    let over = check.began >= previous.works_until.0;
     let known = check.remembered.credentials.previous.as_ref();
     let active = match &check.observed.keys {
         // Not a key that only this reconcile deactivated.
@@ -101,8 +101,9 @@ pub fn rotates(status: &BucketConnectionStatus) -> bool {
     transient || status.memory.credentials.as_ref().is_some_and(|credentials| credentials.pending.is_some())
 }
 
-/// The next time after `now` at which something becomes due without any other change.
-pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDuration> {
+/// How long after `now` something becomes due without any other change, for a reconcile that was planned for the time
+/// `began`. What became due since then is due at once.
+pub fn due(status: &BucketConnectionStatus, began: Timestamp, now: Timestamp) -> Option<SignedDuration> {
     let credentials = status.memory.credentials.as_ref()?;
     let previous = credentials.previous.as_ref();
     let times = [
@@ -112,6 +113,6 @@ pub fn due(status: &BucketConnectionStatus, now: Timestamp) -> Option<SignedDura
         credentials.revocation.as_ref().map(|revocation| revocation.ends_at.0),
         credentials.intent.as_ref().and_then(|intent| intent.until.0.checked_add(SignedDuration::from_secs(LATE_SECONDS)).ok()),
     ];
-    let later = times.into_iter().flatten().map(|at| at.duration_since(now)).filter(SignedDuration::is_positive);
-    later.min()
+    let next = times.into_iter().flatten().filter(|at| *at > began).min()?;
+    Some(next.duration_since(now).max(SignedDuration::ZERO))
 }

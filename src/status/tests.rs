@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{
-    AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, IneffectiveWrite, REQUESTED_AT, ROTATE_AT,
+    AWSAccount, AWSAccountSpec, BucketConnection, BucketConnectionStatus, CredentialsStatus, IneffectiveWrite, REQUESTED_AT,
+    ROTATE_AT,
 };
 use crate::desired::{Account, Grant, SpecError, resolve};
 use crate::execute::Report;
@@ -51,6 +52,7 @@ fn seen(object: &BucketConnection, seconds: i64, blockers: Vec<Blocker>, observe
         object,
         seconds,
         Stage::Checked(Checked {
+            began: at(seconds),
             sign_in: &SignIn::default(),
             desired: &desired,
             observed,
@@ -278,6 +280,19 @@ fn the_same_again_is_written_once_an_hour() {
     assert!(worth_writing(&before, &after(3_600), at(3_600)));
     assert!(worth_writing(&before, &folded(&object, 1, Stage::Invalid(&[SpecError::new("f", "m")])), at(1)));
     assert!(at(0).checked_add(SignedDuration::from_hours(1)).unwrap() == at(HEARTBEAT_SECONDS));
+}
+
+/// The end of an overlap does not wait for the resync interval.
+#[test]
+fn what_becomes_due_during_a_reconcile_is_due_at_once() {
+    let mut status = BucketConnectionStatus::default();
+    let previous = json!({ "accessKeyId": "AKIAOLD", "replacedAt": at(0), "worksUntil": at(100) });
+    let previous = Some(serde_json::from_value(previous).unwrap());
+    status.memory.credentials = Some(CredentialsStatus { previous, ..CredentialsStatus::default() });
+    let due = |began, now| due(&status, at(began), at(now)).map(|due| due.as_secs());
+    assert_eq!(due(90, 95), Some(5));
+    assert_eq!(due(99, 101), Some(0), "the plan was made before");
+    assert_eq!(due(100, 101), None, "the plan has considered it");
 }
 
 /// A misspelled region looks like a permanent outage.

@@ -9,10 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Harness, told};
+use crate::support::harness::{Harness, LIMIT, told};
 use crate::support::stack::{ROOT, Stack};
 use crate::support::tools::tool;
 
@@ -183,8 +184,16 @@ async fn the_image_connects_a_bucket_with_the_token_of_its_service_account() {
     harness.apply(&harness.connection("bucket-image", json!({ "preset": "IlluminaICA" }))).await;
     let object = harness.ready("c").await;
     assert_eq!(told(&object, "Ready").1, "Connected");
-    let log = fs::read_to_string(place.join("log")).unwrap();
-    assert!(log.contains("holds the lease") && log.contains("reconcile ended"), "{log}");
+    // The operator writes the status first, and the line after it.
+    let end = Instant::now() + LIMIT;
+    loop {
+        let log = fs::read_to_string(place.join("log")).unwrap();
+        if log.contains("holds the lease") && log.contains("reconcile ended") {
+            break;
+        }
+        assert!(Instant::now() < end, "{log}");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
     drop(container);
     fs::remove_dir_all(&place).unwrap();
 }

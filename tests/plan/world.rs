@@ -187,13 +187,13 @@ impl World {
         let mut report = self.execute(&desired, &plan, &mut fails);
         let sign_in = &SignIn::default();
         let (desired, observed, remembered) = (&desired, &observed, &remembered);
-        let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
+        let checked = Checked { began: self.now, sign_in, desired, observed, remembered, plan: &plan, report: &report };
         let known = fold(&Reconcile { object, now: self.now, stage: Stage::Checked(checked) });
         if let Some(step) = record(&known, &checked) {
             let bookkeeping = Plan { steps: vec![step], ..Plan::default() };
             report.steps.extend(self.execute(desired, &bookkeeping, fails).steps);
         }
-        let checked = Checked { sign_in, desired, observed, remembered, plan: &plan, report: &report };
+        let checked = Checked { began: self.now, sign_in, desired, observed, remembered, plan: &plan, report: &report };
         let status = fold(&Reconcile { object, now: self.now, stage: Stage::Checked(checked) });
         object.status = Some(status);
         Reconciled { desired: desired.clone(), plan, report }
