@@ -36,6 +36,7 @@ enum Command {
     Check(operator::Check),
     Crds(operator::Crds),
     Plan(files::Plan),
+    Validate(files::Validate),
     IamPolicy(operator::IamPolicy),
 }
 
@@ -56,6 +57,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::Validate(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
     };
     match result {

@@ -1,6 +1,7 @@
 //! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
 //! never reach this module.
 
+pub mod findings;
 pub mod iam_policy;
 
 use std::fmt::Write;
@@ -57,8 +58,12 @@ pub fn printable(text: &str) -> String {
     })
 }
 
+/// A count with its noun.
+pub(crate) fn plural(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 fn counted(plan: &Plan) -> String {
-    let plural = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let steps = plural(plan.steps.len(), "step");
     match plan.blockers.len() {
         0 => steps,
