@@ -112,7 +112,7 @@ fn connection(
         Some(account) => authorize(found, object, account, cast, manifest, findings),
         None => Grant::of_unknown_account(),
     };
-    match resolve(object, account, &grant) {
+    match resolve(object, account, None, &grant) {
         Ok(desired) => findings.extend(desired.limits.map(|limits| warning(found.finding("spec", "spec.region", limits)))),
         Err(errors) => {
             let rules = desired::broken_connection_rules(&found.source.node.value());
@@ -171,12 +171,31 @@ fn authorize(
     Grant { defaults: account.spec.defaults.clone(), ..Grant::of_unknown_account() }
 }
 
+/// The desired state of a connection of the files, or its errors. Without an account id, that of its AWSAccount is used.
+pub fn desired(manifest: &Manifest, found: &Found<BucketConnection>, account_id: Option<&str>) -> Result<Desired, String> {
+    let object = found.usable()?;
+    let account = account(object, manifest);
+    let known = account_id.is_some() || account.is_some_and(|account| account.spec.account_id.is_some());
+    if object.spec.bucket.name_prefix.is_some() && !known {
+        let hint = "pass --account-id, or add its AWSAccount with accountId to the files";
+        return Err(format!("spec.bucket.namePrefix: the name of the bucket contains the id of the AWS account; {hint}"));
+    }
+    let grant = Grant { defaults: defaults(object, manifest), ..Grant::of_unknown_account() };
+    resolve(object, account, account_id, &grant).map_err(|errors| super::lines(&errors))
+}
+
 /// The desired state, with what is known of the account.
-fn resolve(object: &BucketConnection, account: Option<&AWSAccount>, grant: &Grant) -> Result<Desired, Vec<SpecError>> {
+fn resolve(
+    object: &BucketConnection,
+    account: Option<&AWSAccount>,
+    account_id: Option<&str>,
+    grant: &Grant,
+) -> Result<Desired, Vec<SpecError>> {
     // Without an account, ARNs of the spec are right in the account that they name.
     let key = object.spec.bucket.settings.encryption.as_ref().and_then(|encryption| encryption.kms_key_arn.as_deref());
     let named = key.and_then(|arn| arn.split(':').nth(4)).unwrap_or(UNKNOWN).to_owned();
-    let id = account.and_then(|account| account.spec.account_id.clone()).unwrap_or(named);
+    let given = account_id.map(str::to_owned).or_else(|| account?.spec.account_id.clone());
+    let id = given.unwrap_or(named);
     let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
     desired::resolve(object, "", &Account { id, partition: names::partition_of(region).to_owned() }, grant)
 }

@@ -16,12 +16,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use check::check;
+pub use check::{check, desired};
 pub use kinds::{Kind, description};
+pub use scalar::is_text;
 use yaml::Node;
 pub use yaml::Position;
 
 use crate::api::{AWSAccount, BucketConnection};
+use crate::desired::SpecError;
 use crate::desired::tenancy::Labels;
 
 /// How bad a finding is.
@@ -109,6 +111,22 @@ impl Manifest {
     pub fn account(&self, name: &str) -> Option<&Found<AWSAccount>> {
         self.accounts.iter().find(|found| found.name.strip_prefix("AWSAccount ") == Some(name))
     }
+}
+
+impl Manifest {
+    /// The AWSAccount with this name, if it is in the files; or why it cannot be used.
+    pub fn usable_account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
+        let Some(found) = self.account(name) else { return Ok(None) };
+        let account = found.usable().map_err(|text| format!("AWSAccount {name}: {text}"))?;
+        // No API server has checked it, and its names become part of policies.
+        let errors = crate::desired::account_errors(account);
+        if errors.is_empty() { Ok(Some(account)) } else { Err(format!("AWSAccount {name} cannot be used:{}", lines(&errors))) }
+    }
+}
+
+/// One error in each line.
+pub fn lines(errors: &[SpecError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
 /// An object of a file.

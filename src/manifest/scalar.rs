@@ -21,6 +21,11 @@ pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Result<Valu
     }
 }
 
+/// Whether a word without quotes is a text.
+pub fn is_text(word: &str) -> bool {
+    self::word(word).is_string()
+}
+
 fn word(text: &str) -> Value {
     if TRUE.contains(&text) {
         return Value::Bool(true);
