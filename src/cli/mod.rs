@@ -8,11 +8,15 @@
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
 
+#[allow(dead_code, reason = "for the commands that follow")]
 mod cluster;
+#[allow(dead_code, reason = "for the commands that follow")]
 mod connections;
 mod files;
+#[allow(dead_code, reason = "for the commands that follow")]
 mod key;
 mod operator;
+#[allow(dead_code, reason = "for the commands that follow")]
 mod terminal;
 
 use std::process::ExitCode;
