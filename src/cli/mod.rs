@@ -61,6 +61,28 @@ fn cluster_id(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("use up to 64 letters, digits and - _ .".to_owned()) }
 }
 
+/// The value of one `--namespace`.
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match text {
+        "" => Err("a name is empty; name at least one namespace, or omit the option for all namespaces".to_owned()),
+        _ if text.len() > 63 || !text.chars().all(fits) || text.starts_with('-') || text.ends_with('-') => {
+            Err("not a name of a namespace; use up to 63 lower-case letters, digits and hyphens".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The values of `--namespace`, in alphabetical order; none for the whole cluster.
+fn distinct(names: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names = names.to_vec();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Failure(format!("--namespace names {} more than once; name each namespace once", pair[0]))),
+        None => Ok(names),
+    }
+}
+
 impl Cluster {
     async fn client(&self) -> Result<Client, Failure> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
