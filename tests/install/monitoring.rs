@@ -1,6 +1,6 @@
 //! Alerts and dashboard, read by the real Prometheus that scrapes an operator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use crate::chart::template;
 use crate::support::harness::{Harness, LIMIT};
 use crate::support::stack::{ROOT, Stack, get, scratch};
 use crate::support::tools::{Running, tool};
@@ -25,6 +26,16 @@ fn alerts() -> Value {
 
 fn rules(alerts: &Value) -> &[Value] {
     alerts["groups"][0]["rules"].as_array().unwrap()
+}
+
+/// Labels that the Prometheus operator gives each target of a ServiceMonitor, which are also labels of metrics.
+const TARGET: [(&str, &str); 2] = [("namespace", "bucketconnection-system"), ("service", "bucketconnection")];
+
+/// Whether the chart's ServiceMonitor keeps the labels of the metrics.
+fn honor_labels() -> Value {
+    let text = template(&["--show-only", "templates/monitoring.yaml", "--set", "serviceMonitor.enabled=true"]);
+    let monitor: Value = serde_saphyr::from_str(&text).unwrap();
+    monitor["spec"]["endpoints"][0]["honorLabels"].clone()
 }
 
 /// A real Prometheus with the alerts of the chart; it ends with the test.
@@ -44,7 +55,11 @@ impl Prometheus {
         let config = json!({
             "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
             "rule_files": [place.join("alerts.yaml")],
-            "scrape_configs": [{ "job_name": "bucketconnection", "static_configs": [{ "targets": [target] }] }],
+            "scrape_configs": [{
+                "job_name": "bucketconnection",
+                "honor_labels": honor_labels(),
+                "static_configs": [{ "targets": [target], "labels": TARGET.into_iter().collect::<BTreeMap<_, _>>() }],
+            }],
         });
         std::fs::write(place.join("prometheus.yaml"), config.to_string()).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
