@@ -132,6 +132,7 @@ fn what_a_killed_run_leaves_is_cleaned() {
         assert!(std::time::Instant::now() < end, "an operator of {id} still runs");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    std::fs::remove_dir_all(format!("{ROOT}/target/live/{id}")).unwrap();
     let other = server.run("--clean", &[("YES", "1"), ("RUN", "bc-live-zzzzzzzzzz")]);
     assert!(text(&other).contains("has nothing whose name begins with bc-live-zzzzzzzzzz"), "{}", text(&other));
     let cleaned = server.run("--clean", &[("YES", "1")]);
