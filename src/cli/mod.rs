@@ -40,6 +40,9 @@ enum Command {
     Check(operator::Check),
     Crds(operator::Crds),
     Plan(files::Plan),
+    Init(files::Init),
+    Validate(files::Validate),
+    Render(files::Render),
     IamPolicy(operator::IamPolicy),
 }
 
@@ -60,6 +63,9 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::Init(command) => command.run().await,
+        Command::Validate(command) => command.run(),
+        Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
     };
     match result {

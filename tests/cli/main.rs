@@ -52,7 +52,12 @@ macro_rules! scripts {
 }
 
 scripts! {
+    clusterless
     help
+    init
+    plan
+    render
+    validate
 }
 
 async fn run(name: &str) {

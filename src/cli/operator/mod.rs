@@ -10,7 +10,7 @@ use super::Failure;
 
 pub(in crate::cli) use check::Check;
 pub(in crate::cli) use crds::Crds;
-pub(in crate::cli) use iam_policy::IamPolicy;
+pub(in crate::cli) use iam_policy::{IamPolicy, account_id};
 pub(in crate::cli) use run::Run;
 
 /// The value of one `--namespace`.
