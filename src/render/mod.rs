@@ -1,7 +1,10 @@
 //! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
 //! never reach this module.
 
+mod age;
+pub mod connection;
 pub mod iam_policy;
+pub mod screen;
 
 use std::fmt::Write;
 

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use bucketconnection::vocabulary::conditions::Reason;
-use strum::{EnumMessage, VariantArray};
+use bucketconnection::vocabulary::documented::Documented;
+use strum::VariantArray;
 
 use super::{ROOT, files, read};
 
@@ -18,26 +19,6 @@ const ARTIFICIAL: [&str; 2] = ["Problem {", "test:Action"];
 /// So many recorded messages are shown for each reason, and so many characters of each.
 const EXAMPLES: usize = 2;
 const WIDTH: usize = 400;
-
-/// The comment of a reason, by its parts.
-struct Documented {
-    meaning: String,
-    check: Option<String>,
-    act: Option<String>,
-}
-
-fn documented(reason: Reason) -> Documented {
-    let text = reason.get_documentation().unwrap_or_else(|| panic!("{reason} has no comment"));
-    let (mut meaning, mut check, mut act) = (Vec::new(), None, None);
-    for paragraph in text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" ")) {
-        match paragraph.split_once(": ") {
-            Some(("Check", rest)) => check = Some(rest.to_owned()),
-            Some(("Do", rest)) => act = Some(rest.to_owned()),
-            _ => meaning.push(paragraph),
-        }
-    }
-    Documented { meaning: meaning.join(" "), check, act }
-}
 
 /// Conditions with their messages, as the recorded plans print them, by their reason: messages that differ, from
 /// different conditions first.
@@ -66,7 +47,7 @@ fn recorded() -> BTreeMap<String, Vec<String>> {
 }
 
 fn section(reason: Reason, examples: &[String]) -> String {
-    let Documented { meaning, check, act } = documented(reason);
+    let Documented { meaning, check, act } = reason.documented();
     let nothing = if act.is_none() { " No action is required." } else { "" };
     let mut text = format!("\n## {reason}\n\n{meaning}{nothing}\n");
     for (title, part) in [("Check", check), ("Do", act)] {
@@ -86,7 +67,7 @@ fn the_pages_match_the_reasons() {
     let mut table = "\n| reason | meaning |\n|---|---|\n".to_owned();
     let mut sections = String::new();
     for reason in Reason::VARIANTS {
-        let Documented { meaning, .. } = documented(*reason);
+        let Documented { meaning, .. } = reason.documented();
         let _ = writeln!(table, "| [`{reason}`](troubleshooting.md#{}) | {meaning} |", reason.to_string().to_lowercase());
         sections += &section(*reason, recorded.get(&reason.to_string()).map_or(&[], Vec::as_slice));
     }
@@ -107,7 +88,7 @@ fn the_pages_match_the_reasons() {
 fn every_reason_says_what_to_check_and_what_to_do() {
     let mut needs_nothing = Vec::new();
     for reason in Reason::VARIANTS {
-        let Documented { meaning, check, act } = documented(*reason);
+        let Documented { meaning, check, act } = reason.documented();
         assert!(meaning.ends_with('.'), "{reason}: {meaning:?}");
         assert_eq!(check.is_some(), act.is_some(), "{reason} has only one of Check and Do");
         if act.is_none() {
@@ -120,7 +101,7 @@ fn every_reason_says_what_to_check_and_what_to_do() {
 
 #[test]
 fn comments_have_their_parts() {
-    let Documented { meaning, check, act } = documented(Reason::Overlapping);
+    let Documented { meaning, check, act } = Reason::Overlapping.documented();
     assert!(meaning.starts_with("The previous key still works"), "{meaning}");
     assert!(check.unwrap().starts_with("`status.credentials.previous`"));
     assert!(act.unwrap().starts_with("Switch all consumers"));
