@@ -3,6 +3,7 @@
 //! | folder | commands |
 //! |---|---|
 //! | `files/` | about YAML files, before anything is applied |
+//! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
@@ -11,6 +12,7 @@
 mod cluster;
 mod connections;
 mod files;
+mod inspect;
 mod key;
 mod operator;
 mod terminal;
@@ -37,6 +39,9 @@ enum Command {
     Crds(operator::Crds),
     Plan(files::Plan),
     IamPolicy(operator::IamPolicy),
+    Get(inspect::Get),
+    Status(inspect::Status),
+    Doctor(inspect::Doctor),
 }
 
 /// Why a command failed, for the user.
@@ -57,6 +62,9 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
         Command::IamPolicy(command) => command.run(),
+        Command::Get(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
     };
     match result {
         Ok(code) => code,

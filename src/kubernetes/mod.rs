@@ -24,6 +24,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 pub use error::of_watch;
+pub use events::events;
 pub use lease::Lease;
 pub use secret::{KEY_CREATED_AT, Seen, secret_texts};
 

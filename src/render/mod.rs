@@ -3,6 +3,7 @@
 
 mod age;
 pub mod connection;
+pub mod diagnosis;
 pub mod iam_policy;
 pub mod screen;
 
