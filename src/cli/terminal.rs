@@ -88,7 +88,8 @@ pub(super) fn screen(sections: &[Section]) -> String {
     let line = |(tone, text): &(Tone, String)| painted(style(*tone), printable(text));
     let cell = |Cell(lines): &Cell| lines.iter().map(line).collect::<Vec<_>>().join("\n");
     let section = |section: &Section| {
-        let title = if section.title.is_empty() { String::new() } else { format!("{}\n", painted(HEADING, printable(&section.title))) };
+        let title =
+            if section.title.is_empty() { String::new() } else { format!("{}\n", painted(HEADING, printable(&section.title))) };
         title + &table(&section.header, section.rows.iter().map(|row| row.iter().map(cell).collect()))
     };
     sections.iter().map(section).collect::<Vec<_>>().join("\n")

@@ -1,5 +1,5 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
-//! never reach this module.
+//! A plan as text, for the `plan` subcommand, Events and conditions; what `get`, `status` and `doctor` show; and the
+//! operator's own IAM policy. Pure; no text in it contains a secret.
 
 mod age;
 pub mod connection;

@@ -111,7 +111,8 @@ mod tests {
     use crate::vocabulary::sign_in::Endpoints;
 
     async fn of(sign_in: SignIn, region: &str) -> [String; 3] {
-        let config = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12()).region(Region::new("us-east-1")).build();
+        let config =
+            SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12()).region(Region::new("us-east-1")).build();
         endpoints(&config, &sign_in, region).await.map(|(_, url)| url)
     }
 
@@ -119,7 +120,8 @@ mod tests {
     #[tokio::test]
     async fn endpoints_are_those_of_the_calls() {
         let usual = of(SignIn::default(), "eu-west-1").await;
-        let expected = ["https://s3.eu-west-1.amazonaws.com/", "https://iam.amazonaws.com/", "https://sts.us-east-1.amazonaws.com/"];
+        let expected =
+            ["https://s3.eu-west-1.amazonaws.com/", "https://iam.amazonaws.com/", "https://sts.us-east-1.amazonaws.com/"];
         assert_eq!(usual, expected);
         let china = of(SignIn { region: Some("cn-north-1".to_owned()), ..SignIn::default() }, "cn-northwest-1").await;
         assert_eq!(china[0], "https://s3.cn-northwest-1.amazonaws.com.cn/");

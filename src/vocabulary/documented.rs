@@ -35,7 +35,8 @@ impl Reason {
 pub fn without_links(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('[') {
-        let Some((_, (target, after))) = after.split_once("](").and_then(|(name, after)| Some((name, after.split_once(')')?))) else {
+        let Some((_, (target, after))) = after.split_once("](").and_then(|(name, after)| Some((name, after.split_once(')')?)))
+        else {
             break;
         };
         plain += before;

@@ -213,7 +213,9 @@ pub(crate) fn denied(message: &str) -> (Vec<String>, Vec<String>) {
     let mut kubernetes = after("Kubernetes denied: ", ";");
     if let Some((told, _)) = message.split_once("; grant the operator this permission") {
         const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "bind"];
-        let verb = |part: &&str| part.split_once(' ').is_some_and(|(verb, resource)| VERBS.contains(&verb) && !resource.contains(char::is_uppercase));
+        let verb = |part: &&str| {
+            part.split_once(' ').is_some_and(|(verb, resource)| VERBS.contains(&verb) && !resource.contains(char::is_uppercase))
+        };
         kubernetes.extend(told.rsplit(": ").find(verb).map(str::to_owned));
     }
     (aws, kubernetes)
@@ -305,7 +307,10 @@ mod tests {
         assert_eq!(told(Source::Aws, "iam:GetUser", ""), (vec!["iam:GetUser".to_owned()], none()));
         let text = "secrets \"c-s3\" is forbidden: User \"operator\" cannot patch resource \"secrets\" in API group \"\"";
         assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
-        let both = format!("AWS denied: a:B, c:D{}; Kubernetes denied: get secrets; grant the operator these permissions", allow("these actions", None));
+        let both = format!(
+            "AWS denied: a:B, c:D{}; Kubernetes denied: get secrets; grant the operator these permissions",
+            allow("these actions", None)
+        );
         assert_eq!(denied(&both), (vec!["a:B".to_owned(), "c:D".to_owned()], vec!["get secrets".to_owned()]));
         assert_eq!(told(Source::Aws, "sts:AssumeRole", "no"), (none(), none()));
         assert_eq!(denied("everything is as specified"), (none(), none()));

@@ -52,7 +52,10 @@ macro_rules! scripts {
 }
 
 scripts! {
+    doctor
+    get
     help
+    status
 }
 
 async fn run(name: &str) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 use tokio::time::{Duration, interval};
 
 use super::interrupted;
@@ -49,6 +49,12 @@ enum Output {
     Name,
 }
 
+/// What is printed as JSON and YAML.
+#[derive(Serialize)]
+struct Items<'a> {
+    items: &'a [Overview],
+}
+
 impl Get {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let client = self.selection.cluster.client().await?;
@@ -68,10 +74,14 @@ impl Get {
         }
         let overviews = overviews(&seen);
         match self.output {
-            Output::Table | Output::Wide => drop(print(&screen(&[self.table(&overviews)]))),
-            Output::Json => print_json(&json!({ "items": overviews }))?,
-            Output::Yaml => print_yaml(&json!({ "items": overviews }))?,
-            Output::Name => overviews.iter().for_each(|of| drop(print(&name(of)))),
+            Output::Table | Output::Wide => {
+                print(&screen(&[self.table(&overviews)]));
+            }
+            Output::Json => print_json(&Items { items: &overviews })?,
+            Output::Yaml => print_yaml(&Items { items: &overviews })?,
+            Output::Name => {
+                print(&overviews.iter().map(name).collect::<String>());
+            }
         }
         Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -129,7 +139,9 @@ impl Get {
                 format!("{}{}", screen(&[section]), gone.collect::<String>())
             }
             Output::Json => of.iter().map(|of| Ok(serde_json::to_string(of)? + "\n")).collect::<Result<_, Failure>>()?,
-            Output::Yaml => of.iter().map(|of| Ok(format!("---\n{}", serde_saphyr::to_string(of)?))).collect::<Result<_, Failure>>()?,
+            Output::Yaml => {
+                of.iter().map(|of| Ok(format!("---\n{}", serde_saphyr::to_string(of)?))).collect::<Result<_, Failure>>()?
+            }
             Output::Name => of.iter().map(name).collect(),
         };
         Ok(print(&text))

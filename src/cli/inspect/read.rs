@@ -122,7 +122,8 @@ impl Connections {
 
     /// All connections, whenever one of them has changed; and the ones that changed.
     pub(super) fn watch(&self) -> impl Stream<Item = Result<Change, Failure>> {
-        let config = watcher::Config { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() };
+        let config =
+            watcher::Config { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() };
         let names = self.names.clone();
         let mut all = BTreeMap::new();
         let mut listing = Vec::new();
@@ -213,7 +214,9 @@ fn changed(
 /// Why the user of the command cannot read connections: the permission is theirs, not the operator's.
 fn cannot(problem: &Problem) -> Failure {
     let hint = match problem.class {
-        Class::Denied => "; you need this permission, for example by the ClusterRole view, or name a namespace with -n that you can read",
+        Class::Denied => {
+            "; ask an administrator of the cluster for this permission, or name a namespace with -n that you can read"
+        }
         Class::Missing => "; are the CRDs installed? bucketconnection crds | kubectl apply --server-side -f -",
         _ => "",
     };

@@ -62,14 +62,18 @@ impl Status {
         let (seen, _) = connections.list().await?;
         let Some(seen) = seen.first() else {
             let name = &self.name;
-            return Err(Failure(format!("no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all")));
+            return Err(Failure(format!(
+                "no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"
+            )));
         };
         if self.watch {
             return self.follow(&client, seen.clone(), &connections).await;
         }
         let shown = shown(&client, seen).await?;
         match self.output {
-            Output::Text => drop(print(&text(&shown))),
+            Output::Text => {
+                print(&text(&shown));
+            }
             Output::Json => print_json(&shown.0)?,
             Output::Yaml => print_yaml(&shown.0)?,
         }

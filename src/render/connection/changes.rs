@@ -26,7 +26,7 @@ pub fn changes(before: Option<&Overview>, after: &Overview) -> Vec<String> {
     }
     let count = |of: &Overview| of.drift.as_ref().map_or(0, |drift| drift.count);
     if before.is_some_and(|before| count(before) != count(after)) {
-        lines.push(format!("{title}  drift: {} fields reverted so far", count(after)));
+        lines.push(format!("{title}  drift: {} reverted so far", count(after)));
     }
     if let (Some(events), Some(before)) = (&after.events, before) {
         let known = before.events.as_deref().unwrap_or_default();

@@ -131,6 +131,7 @@ fn spec(object: &BucketConnection, status: &BucketConnectionStatus, unreadable: 
     }
     match (ready, status.observed_generation) {
         (Some(ready), _) if ready.reason == Reason::InvalidSpec.to_string() => Link::of(link.link, link.name, Some(ready)),
+        _ if object.metadata.deletion_timestamp.is_some() => link.because(State::Waiting, "the object is being deleted"),
         _ if object.spec.suspend => link.because(State::Waiting, "spec.suspend is true: the operator reads and changes nothing"),
         (_, None) => link.because(State::Unknown, "the operator has not reconciled this object yet"),
         (_, Some(seen)) if seen != generation => {
@@ -169,15 +170,16 @@ fn credentials(object: &BucketConnection, status: &BucketConnectionStatus) -> [L
     });
     let both = [Link::of("key", id.clone(), condition), Link::of("secret", secret.clone(), condition)];
     let [key, of_secret] = both;
-    let about_secret =
-        matches!(condition.map(|condition| condition.reason.parse()), Some(Ok(SecretMissing | SecretNotOwned)))
-            || condition.is_some_and(|condition| condition.message.contains(" secrets: "));
-    let key = match (key.state, credentials.phase) {
-        (State::Ok, Some(KeyPhase::Rejected)) => {
-            Link { act: act("KeyRejected"), reason: Some("KeyRejected".to_owned()), ..key.because(State::Broken, "AWS does not accept it") }
+    let about_secret = matches!(condition.map(|condition| condition.reason.parse()), Some(Ok(SecretMissing | SecretNotOwned)))
+        || condition.is_some_and(|condition| condition.message.contains(" secrets: "));
+    let rejected =
+        find(&status.conditions, ConditionType::Verified).filter(|verified| verified.reason == Reason::KeyRejected.to_string());
+    let key = match (key.state, rejected, credentials.phase) {
+        (State::Ok, Some(verified), _) => Link::of("key", id, Some(verified)),
+        (State::Ok, None, Some(KeyPhase::Issuing | KeyPhase::Propagating)) => {
+            key.because(State::Waiting, "not all of AWS knows it yet")
         }
-        (State::Ok, Some(KeyPhase::Issuing | KeyPhase::Propagating)) => key.because(State::Waiting, "not all of AWS knows it yet"),
-        (State::Broken | State::Unknown, _) if about_secret => match id {
+        (State::Broken | State::Unknown, ..) if about_secret => match id {
             Some(_) => Link::fine("key", id),
             None => Link::fine("key", None).because(State::Waiting, "waits for the Secret"),
         },

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::links::State;
 use super::table::reason;
 use super::{Event, Key, Link, Overview};
-use crate::api::{CapabilityState, DriftStatus};
+use crate::api::{Capability, CapabilityState, DriftDifference, DriftStatus};
 use crate::render::age::{age, when};
 use crate::render::screen::{Cell, Section, Tone};
 
@@ -39,7 +39,10 @@ fn summary(of: &Overview, now: Timestamp) -> Section {
     let state = Cell::of(of.tone(), format!("{ready}: {}", reason(of)));
     let text = if of.is_fine() { Tone::Plain } else { of.tone() };
     let mut rows = vec![
-        vec![Cell::of(Tone::Heading, of.title()), state.and(text, Some(of.message.clone())).and(Tone::Plain, advice(of.act.as_ref()))],
+        vec![
+            Cell::of(Tone::Heading, of.title()),
+            state.and(text, Some(of.message.clone())).and(Tone::Plain, advice(of.act.as_ref())),
+        ],
         row("connects", place),
         row("reconciled", format!("{last}; next: {}", of.next_reconcile.text)),
     ];
@@ -75,7 +78,7 @@ fn chain(of: &Overview) -> Section {
 }
 
 fn capabilities(of: &Overview) -> Section {
-    let row = |(name, capability): (&String, &crate::api::Capability)| {
+    let row = |(name, capability): (&String, &Capability)| {
         let tone = match capability.state {
             CapabilityState::Valid => Tone::Good,
             CapabilityState::Invalid => Tone::Bad,
@@ -84,7 +87,14 @@ fn capabilities(of: &Overview) -> Section {
         };
         vec![Cell::from(name), Cell::of(tone, format!("{:?}", capability.state)), Cell::from(&capability.message)]
     };
-    let rows: Vec<_> = of.capabilities.iter().map(row).collect();
+    let idle = |(_, capability): &(&String, &Capability)| capability.state == CapabilityState::NotConfigured;
+    let mut rows: Vec<_> = of.capabilities.iter().filter(|entry| !idle(entry)).map(row).collect();
+    // One line for all of them: the whole screen should fit a terminal.
+    let names: Vec<_> = of.capabilities.iter().filter(idle).map(|(name, _)| name.as_str()).collect();
+    if !names.is_empty() {
+        let why = "the spec does not ask for it, or the policy does not allow it";
+        rows.push([names.join(", ").as_str(), "not verified", why].map(|text| Cell::of(Tone::Faint, text)).into());
+    }
     Section::new("CAPABILITIES", if rows.is_empty() { vec![vec!["nothing is verified".into()]] } else { rows })
 }
 
@@ -116,11 +126,16 @@ fn key(of: &Overview, now: Timestamp) -> Section {
             Some(since) => format!("Inactive since {}", since.0),
             None => format!("works until {} ({})", previous.works_until.0, when(previous.works_until.0, now)),
         };
-        let used = previous.used_since().map(|used| format!(", used by {} in {} since it was replaced", used.service, used.region));
-        rows.push(row("previous", Cell::of(Tone::Changed, format!("{}, {until}{}", previous.access_key_id, used.unwrap_or_default()))));
+        let used =
+            previous.used_since().map(|used| format!(", used by {} in {} since it was replaced", used.service, used.region));
+        rows.push(row(
+            "previous",
+            Cell::of(Tone::Changed, format!("{}, {until}{}", previous.access_key_id, used.unwrap_or_default())),
+        ));
     }
     if let Some(revocation) = &key.revocation {
-        let text = format!("sessions that began before {} are denied until {}", revocation.sessions_before.0, revocation.ends_at.0);
+        let text =
+            format!("sessions that began before {} are denied until {}", revocation.sessions_before.0, revocation.ends_at.0);
         rows.push(row("revocation", Cell::of(Tone::Changed, text)));
     }
     Section::new("KEY", rows)
@@ -144,7 +159,7 @@ fn readers(of: &Overview) -> Section {
 
 fn adoption(of: &Overview) -> Option<Section> {
     let adoption = of.adoption.as_ref()?;
-    let change = |change: &crate::api::DriftDifference| {
+    let change = |change: &DriftDifference| {
         vec![change.path.as_str().into(), Cell::from(value(change.live.as_ref())), Cell::from(value(change.desired.as_ref()))]
     };
     let rows = adoption.changes.iter().map(change).collect();
@@ -156,7 +171,12 @@ fn drift(drift: Option<&DriftStatus>, now: Timestamp) -> Section {
     let Some(drift) = drift else { return Section::new("DRIFT", vec![vec!["none so far".into()]]) };
     let observed = drift.differences.iter().map(|difference| {
         let state = Cell::of(Tone::Changed, "observed");
-        vec![state, difference.path.as_str().into(), value(difference.live.as_ref()).into(), value(difference.desired.as_ref()).into()]
+        vec![
+            state,
+            difference.path.as_str().into(),
+            value(difference.live.as_ref()).into(),
+            value(difference.desired.as_ref()).into(),
+        ]
     });
     let reverted = drift.journal.iter().map(|entry| {
         let state = match entry.reverted_at {
@@ -166,7 +186,7 @@ fn drift(drift: Option<&DriftStatus>, now: Timestamp) -> Section {
         vec![state.into(), entry.path.as_str().into(), value(entry.live.as_ref()).into(), value(entry.desired.as_ref()).into()]
     });
     let rows: Vec<_> = observed.chain(reverted).collect();
-    let title = format!("DRIFT: {} fields reverted so far", drift.count);
+    let title = format!("DRIFT ({} reverted so far)", drift.count);
     if rows.is_empty() {
         return Section::new(&title, vec![vec!["no difference now".into()]]);
     }
@@ -187,7 +207,7 @@ fn events(events: Option<&[Event]>, not_read: Option<&str>, now: Timestamp) -> S
         return Section::new("EVENTS", vec![vec![Cell::of(Tone::Faint, not_read.unwrap_or("not read"))]]);
     };
     if events.is_empty() {
-        return Section::new("EVENTS", vec![vec!["none in the last hour or so: the API server keeps Events only that long".into()]]);
+        return Section::new("EVENTS", vec![vec!["none: the API server keeps Events for an hour".into()]]);
     }
     let row = |event: &Event| {
         let tone = if event.kind == "Warning" { Tone::Changed } else { Tone::Plain };

@@ -106,7 +106,7 @@ pub(super) fn reason(of: &Overview) -> String {
         (of.suspended && reason != "Suspended", "suspended"),
         (of.deleting && reason != "Deleting", "deleting"),
         (of.unreadable.is_some() && reason != "InvalidSpec", "unreadable"),
-        (of.outdated && !of.suspended, "of an earlier spec"),
+        (of.outdated && !of.suspended, "earlier spec"),
     ];
     let more: Vec<_> = more.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect();
     if more.is_empty() { reason.to_owned() } else { format!("{reason} ({})", more.join(", ")) }

@@ -14,14 +14,14 @@ const WORTH_KNOWING: SignedDuration = SignedDuration::from_secs(60);
 /// Compares the clock of `server`, which said `there`, with this machine's, which said `here` when the answer arrived.
 pub fn clock(server: &str, there: Option<Timestamp>, here: Timestamp) -> Finding {
     let about = format!("clock of {server}");
-    let Some(there) = there else { return Finding::not_checked("clock", about, "the answer has no Date") };
+    let Some(there) = there else { return Finding::not_checked("clock", about, "no answer with a Date") };
     let skew = there.duration_since(here);
     let direction = if skew.is_negative() { "ahead of" } else { "behind" };
     let text = format!("this machine's clock is {} {direction} it", duration(skew.abs()));
     if skew.abs() <= WORTH_KNOWING {
         return Finding::ok("clock", about, "within a minute of this machine's clock");
     }
-    let act = "set the clock of this machine, and check that of the operator's nodes (NTP)";
+    let act = "Set the clock of this machine, and check that of the operator's nodes (NTP)";
     if skew.abs() <= LARGEST_SKEW {
         return Finding::note("clock", about, text).and(act);
     }

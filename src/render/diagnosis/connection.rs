@@ -22,7 +22,12 @@ pub fn connections(objects: &[Overview]) -> Vec<Finding> {
     let outcome = told.iter().map(|finding| finding.outcome).max().unwrap_or(Outcome::Ok);
     told.truncate(LISTED);
     if more > 0 {
-        told.push(Finding::new("connection", "others", outcome, format!("{more} more are not Ready; bucketconnection get -A shows all")));
+        told.push(Finding::new(
+            "connection",
+            "others",
+            outcome,
+            format!("{more} more are not Ready; bucketconnection get -A shows all"),
+        ));
     }
     told.insert(0, Finding::ok("connections", "connections", text));
     told
@@ -38,7 +43,8 @@ fn connection(of: &Overview) -> Finding {
         Some(act) => finding.and(act),
         None => finding,
     };
-    let prefix = [(of.suspended, "suspended; "), (of.deleting, "being deleted; "), (of.outdated, "the new spec is not reconciled yet; ")];
+    let prefix =
+        [(of.suspended, "suspended; "), (of.deleting, "being deleted; "), (of.outdated, "the new spec is not reconciled yet; ")];
     let prefix: String = prefix.into_iter().filter(|(is, _)| *is).map(|(_, text)| text).collect();
     Finding { text: format!("{prefix}{}", finding.text), ..finding }
 }
@@ -56,9 +62,9 @@ pub fn secret(object: &BucketConnection, of: &Overview, name: &str, secret: &Sec
     let about = format!("Secret {}/{name}", of.namespace);
     let existing = object.spec.existing_secret().is_some();
     let act = if existing {
-        "put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of a working key into it"
+        "Put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of a working key into it"
     } else {
-        "nothing if the operator runs: its next reconcile writes the Secret again; bucketconnection reconcile starts one now"
+        "Nothing, if the operator runs: its next reconcile writes the Secret again; bucketconnection reconcile starts one now"
     };
     let wrong = |text: String| Finding::wrong("secret", about.clone(), text, act);
     let data = match secret {
@@ -80,7 +86,8 @@ pub fn secret(object: &BucketConnection, of: &Overview, name: &str, secret: &Sec
     if key.id != expected {
         return wrong(format!("contains the key {}, but the current key is {expected}", key.id));
     }
-    let fields = [("AWS_REGION", of.region.as_str()), ("BUCKET", of.bucket.as_deref().unwrap_or_default()), ("PREFIX", &of.prefix)];
+    let fields =
+        [("AWS_REGION", of.region.as_str()), ("BUCKET", of.bucket.as_deref().unwrap_or_default()), ("PREFIX", &of.prefix)];
     let differs = fields.into_iter().find(|(field, value)| data.get(*field).is_none_or(|stored| stored.reveal() != *value));
     if let Some((field, value)) = differs {
         return wrong(format!("its field {field} is not {value:?}"));
@@ -94,7 +101,7 @@ pub fn key(of: &Overview, key: &KeyPair, expected: Option<&str>, answer: &Result
     match answer {
         Ok(arn) if expected.is_some_and(|expected| expected != arn) => {
             let text = format!("{} belongs to {arn}, not to {}", key.id, expected.unwrap_or_default());
-            Finding::wrong("key", about, text, "find out who changed the Secret, and rotate the key: bucketconnection rotate")
+            Finding::wrong("key", about, text, "Find out who changed the Secret, and rotate the key: bucketconnection rotate")
         }
         Ok(arn) => Finding::ok("key", about, format!("AWS accepts {} here: {arn}", key.id)),
         Err(problem) => failed(about, problem),
@@ -121,9 +128,20 @@ impl Overview {
 
 fn failed(about: String, problem: &Problem) -> Finding {
     let reason = match problem.class {
-        Class::Unavailable | Class::Throttled => return Finding::not_checked("key", about, format!("AWS did not answer: {}", problem.brief())),
-        Class::Missing => return Finding::wrong("key", about, problem.brief(), "check whether the bucket exists: bucketconnection status"),
-        Class::Denied => return Finding::wrong("key", about, problem.brief(), "look at the network that the policies require (VPC endpoint, source IP), the user's policy, SCPs and the bucket policy"),
+        Class::Unavailable | Class::Throttled => {
+            return Finding::not_checked("key", about, format!("AWS did not answer: {}", problem.brief()));
+        }
+        Class::Missing => {
+            return Finding::wrong("key", about, problem.brief(), "Check whether the bucket exists: bucketconnection status");
+        }
+        Class::Denied => {
+            return Finding::wrong(
+                "key",
+                about,
+                problem.brief(),
+                "Check the network that the policies require (VPC endpoint, source IP), the user's policy, SCPs and the bucket policy",
+            );
+        }
         _ => Reason::KeyRejected,
     };
     Finding::wrong("key", about, problem.brief(), act(&reason.to_string()).unwrap_or_default())

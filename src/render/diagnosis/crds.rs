@@ -10,7 +10,7 @@ use super::Finding;
 
 /// Fields that a message names.
 const NAMED: usize = 5;
-const INSTALL: &str = "install the CRDs of this version: bucketconnection crds | kubectl apply --server-side -f -";
+const INSTALL: &str = "Install the CRDs of this version: bucketconnection crds | kubectl apply --server-side -f -";
 
 /// The CRD as installed (`live`; `None`: not installed), compared with `ours`, that of this program in `version`.
 pub fn crd(live: Option<&CustomResourceDefinition>, ours: &CustomResourceDefinition, version: &str) -> Finding {
@@ -27,20 +27,22 @@ pub fn crd(live: Option<&CustomResourceDefinition>, ours: &CustomResourceDefinit
     let missing: Vec<_> = here.difference(&there).collect();
     let unknown: Vec<_> = there.difference(&here).collect();
     match (missing.as_slice(), unknown.as_slice()) {
-        ([], []) if served.schema == ours.schema => {
-            Finding::ok("crds", about, format!("{} as in version {version}", ours.name))
-        }
+        ([], []) if served.schema == ours.schema => Finding::ok("crds", about, format!("{} as in version {version}", ours.name)),
         ([], []) => {
-            let text = format!("the same fields as in version {version}, but other rules or descriptions: it is of another version");
+            let text =
+                format!("the same fields as in version {version}, but other rules or descriptions: it is of another version");
             Finding::note("crds", about, text).and(INSTALL)
         }
         ([], unknown) => {
             let text = format!("newer than this program ({version}): it also has {}", named(unknown));
-            Finding::note("crds", about, text).and("use the program of the operator's version")
+            Finding::note("crds", about, text).and("Use the program of the operator's version")
         }
-        (missing, _) => {
-            Finding::wrong("crds", about, format!("of another version than this program ({version}): it lacks {}", named(missing)), INSTALL)
-        }
+        (missing, _) => Finding::wrong(
+            "crds",
+            about,
+            format!("of another version than this program ({version}): it lacks {}", named(missing)),
+            INSTALL,
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::Finding;
 use crate::api::AWSAccount;
 use crate::render::age::duration;
-use crate::render::connection::{Overview, act};
+use crate::render::connection::{Overview, State, act};
 use crate::vocabulary::conditions::{ConditionType, find};
 use crate::vocabulary::problem::Problem;
 
@@ -25,7 +25,7 @@ pub fn leases(leases: &[Lease], namespace: &str, now: Timestamp) -> Vec<Finding>
         let text = format!(
             "no lease in namespace {namespace}: the operator runs with --no-lease, has its leases in another namespace, or does not run"
         );
-        let act = "name its namespace with --operator-namespace, or check its Deployment";
+        let act = "Name its namespace with --operator-namespace, or check its Deployment";
         return vec![Finding::note("operator", "lease of the operator", text).and(act)];
     }
     leases.iter().map(|found| lease(found, namespace, now)).collect()
@@ -33,7 +33,7 @@ pub fn leases(leases: &[Lease], namespace: &str, now: Timestamp) -> Vec<Finding>
 
 fn lease(lease: &Lease, namespace: &str, now: Timestamp) -> Finding {
     let about = format!("lease {namespace}/{}", lease.name_any());
-    let act = format!("check the operator's pods and their log: kubectl get pods -n {namespace}");
+    let act = format!("Check the operator's pods and their log: kubectl get pods -n {namespace}");
     let spec = lease.spec.clone().unwrap_or_default();
     let Some(holder) = spec.holder_identity.filter(|holder| !holder.is_empty()) else {
         return Finding::wrong("operator", about, "no operator holds it", act);
@@ -61,7 +61,7 @@ pub fn heartbeat(objects: &[Overview], now: Timestamp) -> Finding {
     let newest = newest.map(|at| format!("; the newest record is {} old", duration(now.duration_since(at)))).unwrap_or_default();
     if let [first, ..] = overdue.as_slice() {
         let text = format!("{} of {} connections are overdue, such as {first}{newest}", overdue.len(), objects.len());
-        let act = "check whether the operator runs, and whether it reconciles this namespace (--namespace)";
+        let act = "Check whether the operator runs, and whether it reconciles this namespace (--namespace)";
         return Finding::wrong("operator", about, text, act);
     }
     if objects.is_empty() {
@@ -70,13 +70,22 @@ pub fn heartbeat(objects: &[Overview], now: Timestamp) -> Finding {
     Finding::ok("operator", about, format!("no connection is overdue{newest}"))
 }
 
-/// The sign-in to an account.
-pub fn account(account: &AWSAccount) -> Finding {
-    let about = format!("AWSAccount {}", account.name_any());
+/// The sign-in to an account. An operator of listed namespaces does not reconcile accounts: then the connections among
+/// `objects` show whether it can sign in.
+pub fn account(account: &AWSAccount, objects: &[Overview]) -> Finding {
+    let name = account.name_any();
+    let about = format!("AWSAccount {name}");
     let status = account.status.clone().unwrap_or_default();
     let Some(ready) = find(&status.conditions, ConditionType::Ready) else {
-        let text = "the operator has not reconciled it yet";
-        return Finding::wrong("account", about, text, "check whether the operator is running");
+        let state = |state| {
+            let is = |of: &&Overview| of.links.iter().any(|link| link.link == "account" && link.state == state);
+            objects.iter().filter(|of| of.account == name).find(is)
+        };
+        return match (state(State::Broken), state(State::Ok)) {
+            (Some(of), _) => Finding::wrong("account", about, of.message.clone(), of.act.clone().unwrap_or_default()),
+            (None, Some(of)) => Finding::ok("account", about, format!("the operator is signed in to it for {}", of.title())),
+            (None, None) => Finding::note("account", about, "no operator has reconciled it yet"),
+        };
     };
     let text = format!("{}: {}", ready.reason, ready.message);
     match ready.status.as_str() {
@@ -90,12 +99,12 @@ pub fn account(account: &AWSAccount) -> Finding {
 
 /// An account that this version cannot read.
 pub fn unreadable_account(text: &str) -> Finding {
-    Finding::wrong("account", "AWSAccount", text, "correct it, or install the CRDs of this version")
+    Finding::wrong("account", "AWSAccount", text, "Correct it, or install the CRDs of this version")
 }
 
 /// There is no account.
 pub fn no_account() -> Finding {
-    Finding::wrong("account", "AWSAccount", "there is none", "create one (docs/accounts.md); the default name is default")
+    Finding::wrong("account", "AWSAccount", "there is none", "Create one (docs/accounts.md); the default name is default")
 }
 
 /// Whether an endpoint of AWS answers here: `answer` is the HTTP status and the time it took.
@@ -107,7 +116,7 @@ pub fn endpoint(service: &str, url: &str, answer: Result<(u16, Duration), &Probl
             Finding::ok("endpoint", about, format!("{url}: {how} (HTTP {status} after {} ms)", took.as_millis()))
         }
         Err(problem) => {
-            let act = "check DNS, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE here, spec.region, and endpoints of the AWSAccount";
+            let act = "Check DNS, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE here, spec.region, and endpoints of the AWSAccount";
             Finding::wrong("endpoint", about, format!("{url}: {}", problem.message), act)
         }
     }

@@ -114,10 +114,7 @@ impl Diagnosis {
             count(Outcome::NotChecked)
         );
         let tone = if self.is_wrong() { Tone::Bad } else { Tone::Good };
-        vec![
-            Section::new("", self.findings.iter().map(row).collect()),
-            Section::new("", vec![vec![Cell::of(tone, summary)]]),
-        ]
+        vec![Section::new("", self.findings.iter().map(row).collect()), Section::new("", vec![vec![Cell::of(tone, summary)]])]
     }
 }
 

@@ -33,22 +33,26 @@ pub fn missing<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Missi
     missing
 }
 
-/// The finding about them, over `objects` objects.
-pub fn permissions(missing: &Missing, objects: usize) -> Vec<Finding> {
+/// The findings about them.
+pub fn permissions(missing: &Missing) -> Vec<Finding> {
     let list = |actions: &BTreeSet<String>| actions.iter().cloned().collect::<Vec<_>>().join(", ");
     let mut findings = Vec::new();
     if !missing.aws.is_empty() {
-        let act = "allow the operator these actions (bucketconnection iam-policy prints the whole policy), and look for a denying SCP, RCP, boundary or bucket policy";
-        findings.push(Finding::wrong("permissions", "operator's permissions in AWS", format!("AWS denied: {}", list(&missing.aws)), act));
+        let act = "Allow the operator these actions (bucketconnection iam-policy prints the whole policy), and look for a denying SCP, RCP, boundary or bucket policy";
+        findings.push(Finding::wrong(
+            "permissions",
+            "operator's permissions in AWS",
+            format!("AWS denied: {}", list(&missing.aws)),
+            act,
+        ));
     }
     if !missing.kubernetes.is_empty() {
         let text = format!("Kubernetes denied: {}", list(&missing.kubernetes));
-        let act = "grant the operator these permissions (deploy/kubernetes/base/rbac.yaml)";
+        let act = "Grant the operator these permissions (deploy/kubernetes/base/rbac.yaml)";
         findings.push(Finding::wrong("permissions", "operator's permissions in Kubernetes", text, act));
     }
     if findings.is_empty() {
-        let text = format!("no condition of {objects} objects reports a denied call");
-        findings.push(Finding::ok("permissions", "operator's permissions", text));
+        findings.push(Finding::ok("permissions", "operator's permissions", "no condition reports a denied call"));
     }
     findings
 }

@@ -106,7 +106,9 @@ pub(super) async fn accounts(client: &Client, patient: Option<&Patient>) -> Acco
         }
         None => {
             let found = call("list awsaccounts", api.list(&ListParams::default())).await;
-            found.map(|found| found.items.into_iter().map(readable).collect()).map_err(|problem| needs("list awsaccounts", &problem))
+            found
+                .map(|found| found.items.into_iter().map(readable).collect())
+                .map_err(|problem| needs("list awsaccounts", &problem))
         }
     };
     Accounts { read }
@@ -117,13 +119,9 @@ impl Accounts {
         self.read.iter().flatten().filter_map(|account| account.as_ref().ok())
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.readable().count()
-    }
-
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self, objects: &[Overview]) -> Vec<Finding> {
         let finding = |account: &Result<AWSAccount, String>| match account {
-            Ok(account) => diagnosis::account(account),
+            Ok(account) => diagnosis::account(account, objects),
             Err(text) => diagnosis::unreadable_account(text),
         };
         match &self.read {

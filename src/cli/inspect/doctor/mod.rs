@@ -67,7 +67,9 @@ impl Doctor {
         let (client, namespace) = self.cluster.client().await?;
         let diagnosis = Box::pin(self.diagnose(&client, &namespace)).await?;
         match self.output {
-            Output::Text => drop(print(&screen(&diagnosis.screen()))),
+            Output::Text => {
+                print(&screen(&diagnosis.screen()));
+            }
             Output::Json => print_json(&diagnosis)?,
         }
         Ok(if diagnosis.is_wrong() { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
@@ -87,13 +89,15 @@ impl Doctor {
             Err(failure) => return Err(failure),
         };
         let overviews: Vec<_> = patients.iter().map(|patient| patient.of.clone()).collect();
-        findings.extend(cluster::operator(client, &self.operator_namespace, self.name.as_ref().map(|_| namespace), &overviews, now).await);
+        findings.extend(
+            cluster::operator(client, &self.operator_namespace, self.name.as_ref().map(|_| namespace), &overviews, now).await,
+        );
         findings.push(clock.finding);
         let accounts = cluster::accounts(client, self.name.as_ref().and(patients.first())).await;
-        findings.extend(accounts.findings());
+        findings.extend(accounts.findings(&overviews));
         let objects: Vec<_> = patients.iter().map(|patient| &patient.seen.object).collect();
         let missing = accounts.missing(&objects);
-        findings.extend(permissions(&missing, objects.len() + accounts.len()));
+        findings.extend(permissions(&missing));
         let environment = crate::sdk::environment().await?;
         let places = patients.iter().map(|patient| (accounts.sign_in(&patient.seen.object), patient.of.region.clone())).collect();
         findings.extend(network::endpoints(&environment, places).await);
@@ -119,7 +123,9 @@ impl Doctor {
             None => here.list().await?,
         };
         if let [name, ..] = missing.as_slice() {
-            return Err(Failure(format!("no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all")));
+            return Err(Failure(format!(
+                "no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"
+            )));
         }
         Ok(seen.into_iter().map(|seen| Patient { of: seen.overview(now), seen }).collect())
     }
