@@ -77,6 +77,8 @@ pub struct Reached {
     pub took: Duration,
     /// Its clock.
     pub date: Option<Timestamp>,
+    /// This machine's clock when the answer arrived.
+    pub at: Timestamp,
 }
 
 /// Sends a request without a signature to `url`, through the proxy of the environment, and returns the answer.
@@ -91,7 +93,7 @@ pub async fn reach(url: &str) -> Result<Reached, Problem> {
     match tokio::time::timeout(TIMEOUT, connector.call(request)).await {
         Ok(Ok(response)) => {
             let date = response.headers().get("date").and_then(http_date);
-            Ok(Reached { status: response.status().as_u16(), took: began.elapsed(), date })
+            Ok(Reached { status: response.status().as_u16(), took: began.elapsed(), date, at: Timestamp::now() })
         }
         Ok(Err(error)) => Err(failed("Unreachable", super::error::root_cause(&error).to_string())),
         Err(_) => Err(failed("Timeout", format!("no answer in {} s", TIMEOUT.as_secs()))),

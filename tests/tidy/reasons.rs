@@ -6,8 +6,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use bucketconnection::render::diagnosis::missing;
 use bucketconnection::vocabulary::conditions::Reason;
 use bucketconnection::vocabulary::documented::Documented;
+use serde_json::json;
 use strum::VariantArray;
 
 use super::{ROOT, files, read};
@@ -107,4 +109,33 @@ fn comments_have_their_parts() {
     assert!(act.unwrap().starts_with("Switch all consumers"));
     let recorded = recorded();
     assert!(recorded["AccessDenied"].len() >= EXAMPLES && recorded["AccessDenied"][0] != recorded["AccessDenied"][1]);
+}
+
+/// `doctor` lists the permissions that the operator lacks. It reads them from messages, so it must understand each that
+/// is recorded.
+#[test]
+fn every_denial_names_its_permission() {
+    let mut read = 0;
+    for file in files("tests/plan", "txt") {
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            let Some((condition, message)) = line.split_once("=False AccessDenied: ") else { continue };
+            // The issued key is denied something, not the operator; and some recorded calls have no real name.
+            if condition == "Verified"
+                || ["the issued key", "the key in Secret"].iter().any(|key| message.contains(key))
+                || message.contains(ARTIFICIAL[1])
+            {
+                continue;
+            }
+            let condition = json!({
+                "type": condition, "status": "False", "reason": "AccessDenied", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let missing = missing(&[serde_json::from_value(condition).unwrap()]);
+            assert!(!(missing.aws.is_empty() && missing.kubernetes.is_empty()), "{}: {message}", file.display());
+            let named = |action: &String| message.contains(&format!("{action}: ")) || message.contains(" denied: ");
+            assert!(missing.aws.iter().chain(&missing.kubernetes).all(named), "{message}: {missing:?}");
+            read += 1;
+        }
+    }
+    assert!(read > 10, "only {read} denials are recorded");
 }

@@ -92,8 +92,8 @@ fn capabilities(of: &Overview) -> Section {
     // One line for all of them: the whole screen should fit a terminal.
     let names: Vec<_> = of.capabilities.iter().filter(idle).map(|(name, _)| name.as_str()).collect();
     if !names.is_empty() {
-        let why = "the spec does not ask for it, or the policy does not allow it";
-        rows.push([names.join(", ").as_str(), "not verified", why].map(|text| Cell::of(Tone::Faint, text)).into());
+        let text = format!("{}: the spec does not ask for it, or the policy does not allow it", names.join(", "));
+        rows.push(["others", "NotConfigured", &text].map(|text| Cell::of(Tone::Faint, text)).into());
     }
     Section::new("CAPABILITIES", if rows.is_empty() { vec![vec!["nothing is verified".into()]] } else { rows })
 }

@@ -102,7 +102,7 @@ verified  ok  2026-11-25T11:00:00Z
 access  ok  lab-readers
 CAPABILITIES
 s3  Valid  works
-read, write  not verified  the spec does not ask for it, or the policy does not allow it
+others  NotConfigured  read, write: the spec does not ask for it, or the policy does not allow it
 KEY
 current  AKIA0002 (Verified)
 Secret  genomics-s3

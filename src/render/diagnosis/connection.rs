@@ -68,6 +68,10 @@ pub fn secret(object: &BucketConnection, of: &Overview, name: &str, secret: &Sec
     };
     let wrong = |text: String| Finding::wrong("secret", about.clone(), text, act);
     let data = match secret {
+        // The conditions of the connection say why.
+        Secrets::Absent if !existing && of.key.as_ref().is_none_or(|key| key.id.is_none()) => {
+            return Finding::note("secret", about, "does not exist: no key is issued");
+        }
         Secrets::Absent => return wrong("does not exist".to_owned()),
         Secrets::Data(data) => data,
     };

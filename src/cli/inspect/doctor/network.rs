@@ -43,12 +43,12 @@ pub(super) async fn endpoints(environment: &SdkConfig, places: Vec<(SignIn, Stri
         let answer = answer.as_ref().map(|reached| (reached.status, reached.took));
         findings.push(diagnosis::endpoint(service, url, answer));
     }
-    let date = answers.iter().flatten().find_map(|reached| reached.date);
-    match (date, known.is_empty()) {
-        (Some(date), _) => findings.push(clock("AWS", Some(date), Timestamp::now())),
-        (None, true) => findings.push(Finding::not_checked("endpoint", "endpoints of AWS", "no connection names a region")),
-        (None, false) => findings.push(clock("AWS", None, Timestamp::now())),
-    }
+    let dated = answers.iter().flatten().find(|reached| reached.date.is_some());
+    findings.push(match dated {
+        _ if known.is_empty() => Finding::not_checked("endpoint", "endpoints of AWS", "no connection names a region"),
+        Some(reached) => clock("AWS", reached.date, reached.at),
+        None => clock("AWS", None, Timestamp::now()),
+    });
     findings
 }
 
