@@ -3,20 +3,18 @@
 //! | folder | commands |
 //! |---|---|
 //! | `files/` | about YAML files, before anything is applied |
+//! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
 
-#[allow(dead_code, reason = "for the commands that follow")]
 mod cluster;
-#[allow(dead_code, reason = "for the commands that follow")]
 mod connections;
 mod files;
-#[allow(dead_code, reason = "for the commands that follow")]
+mod inspect;
 mod key;
 mod operator;
-#[allow(dead_code, reason = "for the commands that follow")]
 mod terminal;
 
 use std::process::ExitCode;
@@ -44,6 +42,9 @@ enum Command {
     Validate(files::Validate),
     Render(files::Render),
     IamPolicy(operator::IamPolicy),
+    Get(inspect::Get),
+    Status(inspect::Status),
+    Doctor(inspect::Doctor),
 }
 
 /// Why a command failed, for the user.
@@ -67,6 +68,9 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Validate(command) => command.run(),
         Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
+        Command::Get(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
     };
     match result {
         Ok(code) => code,

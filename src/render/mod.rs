@@ -1,12 +1,16 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
-//! never reach this module.
+//! A plan as text, for the `plan` subcommand, Events and conditions; what `get`, `status` and `doctor` show; and the
+//! operator's own IAM policy. Pure; no text in it contains a secret.
 
+mod age;
 mod because;
+pub mod connection;
 mod consequences;
+pub mod diagnosis;
 pub mod documents;
 pub mod findings;
 pub mod iam_policy;
 pub mod overview;
+pub mod screen;
 pub mod starter;
 
 use std::fmt::Write;

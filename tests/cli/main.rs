@@ -53,10 +53,13 @@ macro_rules! scripts {
 
 scripts! {
     clusterless
+    doctor
+    get
     help
     init
     plan
     render
+    status
     validate
 }
 
