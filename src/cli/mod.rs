@@ -2,18 +2,21 @@
 //!
 //! | folder | commands |
 //! |---|---|
+//! | `change/` | that change connections of the cluster |
 //! | `files/` | about YAML files, before anything is applied |
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
 
+mod change;
 mod cluster;
 mod connections;
 mod files;
 mod key;
 mod operator;
 mod terminal;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,11 @@ enum Command {
     Crds(operator::Crds),
     Plan(files::Plan),
     IamPolicy(operator::IamPolicy),
+    Rotate(change::Rotate),
+    Revoke(change::Revoke),
+    Reconcile(change::Reconcile),
+    Suspend(change::Suspend),
+    Resume(change::Resume),
 }
 
 /// Why a command failed, for the user.
@@ -57,6 +65,11 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
         Command::IamPolicy(command) => command.run(),
+        Command::Rotate(command) => command.run().await,
+        Command::Revoke(command) => command.run().await,
+        Command::Reconcile(command) => command.run().await,
+        Command::Suspend(command) => command.run().await,
+        Command::Resume(command) => command.run().await,
     };
     match result {
         Ok(code) => code,
