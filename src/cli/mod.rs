@@ -45,6 +45,9 @@ enum Command {
     Reconcile(change::Reconcile),
     Suspend(change::Suspend),
     Resume(change::Resume),
+    Adopt(change::Adopt),
+    Release(change::Release),
+    Export(change::Export),
 }
 
 /// Why a command failed, for the user.
@@ -70,6 +73,9 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Reconcile(command) => command.run().await,
         Command::Suspend(command) => command.run().await,
         Command::Resume(command) => command.run().await,
+        Command::Adopt(command) => command.run().await,
+        Command::Release(command) => command.run().await,
+        Command::Export(command) => command.run().await,
     };
     match result {
         Ok(code) => code,

@@ -1,7 +1,9 @@
 //! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
 //! never reach this module.
 
+pub mod adoption;
 pub mod gitops;
+pub mod handoff;
 pub mod iam_policy;
 pub mod requests;
 

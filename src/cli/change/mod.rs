@@ -1,5 +1,9 @@
 //! Commands that change connections of the cluster, or hand them to a platform.
 
+mod adopt;
+mod export;
+mod handover;
+mod release;
 mod request;
 mod suspend;
 
@@ -8,6 +12,9 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
+pub(in crate::cli) use adopt::Adopt;
+pub(in crate::cli) use export::Export;
+pub(in crate::cli) use release::Release;
 pub(in crate::cli) use request::{Reconcile, Revoke, Rotate};
 pub(in crate::cli) use suspend::{Resume, Suspend};
 
@@ -17,6 +24,9 @@ use crate::kubernetes::call;
 
 /// Field manager of what these commands write. Not a name that begins with `kubectl`: Flux removes the fields of such managers.
 const MANAGER: &str = "bucketconnection-cli";
+
+/// The exit code after Ctrl-C, as in a shell.
+const INTERRUPTED: u8 = 130;
 
 /// `namespace/name` of a connection.
 fn shown(object: &BucketConnection) -> String {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use super::{patch, shown};
+use super::{INTERRUPTED, patch, shown};
 use crate::api::BucketConnection;
 use crate::cli::Failure;
 use crate::cli::connections::Selection;
@@ -18,8 +18,6 @@ use crate::render::{printable, requests};
 
 /// How many connections are waited for at the same time.
 const AT_ONCE: usize = 16;
-/// The exit code after Ctrl-C, as in a shell.
-const INTERRUPTED: u8 = 130;
 
 /// Replace the access key now
 ///
