@@ -47,6 +47,7 @@ enum Command {
     Resume(change::Resume),
     Adopt(change::Adopt),
     Release(change::Release),
+    Import(change::Import),
     Export(change::Export),
 }
 
@@ -75,6 +76,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Resume(command) => command.run().await,
         Command::Adopt(command) => command.run().await,
         Command::Release(command) => command.run().await,
+        Command::Import(command) => command.run().await,
         Command::Export(command) => command.run().await,
     };
     match result {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::printable;
 use crate::api::{AdoptionStatus, BucketConnection, DriftDifference};
-use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// How far an adoption is.
 #[derive(Debug, PartialEq)]
@@ -32,7 +32,10 @@ pub fn state(object: &BucketConnection, approved: Option<&str>) -> Adoption {
     let message = ready.map_or_else(|| "no condition Ready yet".to_owned(), |ready| ready.message.clone());
     match (status.adoption, ready) {
         (Some(plan), _) if approved != Some(&plan.plan_hash) => Adoption::Asks(plan),
-        (Some(_), _) => Adoption::Blocked(format!("the approval in spec.approvedPlan does not count: {message}")),
+        (Some(_), Some(ready)) if ready.reason == Reason::AwaitingApproval.to_string() => {
+            Adoption::Blocked(format!("the approval in spec.approvedPlan does not count: {message}"))
+        }
+        (Some(_), _) => Adoption::Waiting(message),
         (None, Some(ready)) if ready.status == "True" => Adoption::Done,
         (None, _) if told(ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True") => Adoption::Blocked(message),
         (None, _) => Adoption::Waiting(message),
@@ -105,7 +108,7 @@ mod tests {
 
     fn told(kind: &str, status: &str, message: &str) -> Value {
         let time = "2026-01-01T00:00:00Z";
-        json!({ "type": kind, "status": status, "reason": "R", "message": message, "lastTransitionTime": time })
+        json!({ "type": kind, "status": status, "reason": "AwaitingApproval", "message": message, "lastTransitionTime": time })
     }
 
     /// A plan that has changed since it was shown is shown again, and never counts as approved.
@@ -118,6 +121,10 @@ mod tests {
         assert!(matches!(state(&waits, Some("plan-1")), Adoption::Asks(_)));
         let text = "the approval in spec.approvedPlan does not count: why";
         assert_eq!(state(&waits, Some("plan-2")), Adoption::Blocked(text.to_owned()));
+        let executed = json!({ "type": "Ready", "status": "Unknown", "reason": "Progressing", "message": "the plan is being executed",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let executed = object(json!({ "observedGeneration": 2, "adoption": adoption, "conditions": [executed] }));
+        assert!(matches!(state(&executed, Some("plan-2")), Adoption::Waiting(_)));
         let stale = object(json!({ "observedGeneration": 1, "adoption": { "planHash": "plan-2", "changes": [] } }));
         assert!(matches!(state(&stale, None), Adoption::Waiting(_)));
         let done = object(json!({ "observedGeneration": 2, "conditions": [told("Ready", "True", "")] }));

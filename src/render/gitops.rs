@@ -22,15 +22,17 @@ pub fn tool(entries: &[ManagedFieldsEntry]) -> Option<&'static str> {
     TOOLS.iter().find(|(manager, _)| managers.contains(manager)).map(|(_, tool)| *tool)
 }
 
-/// What a GitOps tool that manages the object does with a change of the field at `path`; `None` without such a tool.
+/// The warning that a GitOps tool sets the field at `path`, and reverts a change of it.
 pub fn reverts(entries: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
     let (tool, field) = (tool(entries)?, path.join("."));
     let sets = managers(entries, path).any(|manager| TOOLS.iter().any(|(known, _)| *known == manager));
-    Some(if sets {
-        format!("{tool} sets {field} from its source, and will revert this change; change it there")
-    } else {
-        format!("{tool} manages the object, but its source does not set {field}: the change stays as long as that is so")
-    })
+    sets.then(|| format!("{tool} sets {field} from its source, and will revert this change; change it there"))
+}
+
+/// The note that a GitOps tool manages the object, but does not set the field at `path`.
+pub fn leaves(entries: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
+    let (tool, field) = (tool(entries).filter(|_| reverts(entries, path).is_none())?, path.join("."));
+    Some(format!("{tool} manages the object, but its source does not set {field}: the change stays as long as that is so"))
 }
 
 fn sets(entry: &ManagedFieldsEntry, path: &[&str]) -> bool {
@@ -61,7 +63,9 @@ mod tests {
             { "manager": "kustomize-controller", "fieldsV1": { "f:spec": { "f:region": {} } } },
             { "manager": "kubectl-edit", "fieldsV1": { "f:spec": { "f:suspend": {} } } },
         ]));
-        assert!(reverts(&other, &path).unwrap().starts_with("Flux manages the object, but"));
+        assert_eq!(reverts(&other, &path), None);
+        assert!(leaves(&other, &path).unwrap().starts_with("Flux manages the object, but"));
+        assert_eq!((leaves(&sets, &path), leaves(&other[1..], &path)), (None, None));
         assert_eq!(managers(&other, &path).collect::<Vec<_>>(), ["kubectl-edit"]);
         assert_eq!(reverts(&other[1..], &path), None);
         let status = entries(json!([

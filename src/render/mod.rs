@@ -5,6 +5,7 @@ pub mod adoption;
 pub mod gitops;
 pub mod handoff;
 pub mod iam_policy;
+pub mod import;
 pub mod requests;
 
 use std::fmt::Write;

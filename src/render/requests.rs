@@ -1,9 +1,11 @@
 //! How far the operator is with what an annotation of a connection requests: for the commands that wait for it.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::api::{BucketConnection, CredentialsStatus, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
+use crate::api::{BucketConnection, CredentialsStatus, Preset, REQUESTED_AT, REVOKE_AT, ROTATE_AT};
 use crate::vocabulary::conditions::{ConditionType, Reason};
 
 /// What an annotation requests.
@@ -89,6 +91,9 @@ pub struct Answer {
     /// Until when the previous key works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_key_works_until: Option<String>,
+    /// The option of `export` for the platform.
+    #[serde(skip)]
+    pub target: &'static str,
     /// Until when sessions that began before the revocation are denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_denied_until: Option<String>,
@@ -166,8 +171,8 @@ fn done(request: Request, at: &str, before: &BucketConnection, now: &BucketConne
         Request::Revoke => old.keys().cloned().collect(),
         Request::Reconcile => Vec::new(),
     };
-    replaced.sort();
-    replaced.dedup();
+    let mut seen = BTreeSet::new();
+    replaced.retain(|id| seen.insert(id.clone()));
     let (keys, revokes) = (request != Request::Reconcile, request == Request::Revoke);
     let time = |at: &jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     Progress::Done(Box::new(Answer {
@@ -182,6 +187,11 @@ fn done(request: Request, at: &str, before: &BucketConnection, now: &BucketConne
         access_key_id: new.access_key_id.clone().filter(|_| keys),
         replaced_keys: replaced,
         previous_key_works_until: new.previous.as_ref().filter(|_| keys).map(|previous| time(&previous.works_until.0)),
+        target: match now.spec.preset {
+            Preset::IlluminaICA => "--ica",
+            Preset::CLCGenomics => "--clc",
+            _ => "--env",
+        },
         sessions_denied_until: new.revocation.as_ref().filter(|_| revokes).map(|revocation| time(&revocation.ends_at.0)),
     }))
 }
@@ -196,7 +206,7 @@ impl Answer {
     pub fn text(&self) -> String {
         let name = format!("{}/{}", self.namespace, self.name);
         let (key, secret) = (self.access_key_id.as_deref(), self.secret.as_deref().unwrap_or("?"));
-        let export = format!("kubectl bucketconnection export {} -n {}", self.name, self.namespace);
+        let export = format!("kubectl bucketconnection export {} -n {} {}", self.name, self.namespace, self.target);
         let mut lines = match (self.request, key) {
             (Request::Reconcile, _) => {
                 vec![format!("{name}: reconciled; Ready={} ({}): {}", self.ready, self.reason, self.message)]
@@ -219,7 +229,7 @@ impl Answer {
             lines.push(format!("  previous key  {id}, works until {until}"));
         }
         if self.request != Request::Reconcile && key.is_some() {
-            lines.push(format!("Paste the current key where you pasted the previous one. {export} --help shows how."));
+            lines.push(format!("Paste the current key where you pasted the previous one: {export}"));
         }
         lines.join("\n")
     }
@@ -313,7 +323,7 @@ mod tests {
         assert_eq!(
             answer.text(),
             "lab/c: rotated\n  current key   NEW, in Secret c-s3\n  previous key  OLD, works until 2026-01-02T00:00:00Z\n\
-             Paste the current key where you pasted the previous one. kubectl bucketconnection export c -n lab --help shows how."
+             Paste the current key where you pasted the previous one: kubectl bucketconnection export c -n lab --env"
         );
     }
 

@@ -52,7 +52,11 @@ macro_rules! scripts {
 }
 
 scripts! {
+    adopt
+    handoff
     help
+    import
+    requests
 }
 
 async fn run(name: &str) {

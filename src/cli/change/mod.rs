@@ -3,6 +3,7 @@
 mod adopt;
 mod export;
 mod handover;
+mod import;
 mod release;
 mod request;
 mod suspend;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub(in crate::cli) use adopt::Adopt;
 pub(in crate::cli) use export::Export;
+pub(in crate::cli) use import::Import;
 pub(in crate::cli) use release::Release;
 pub(in crate::cli) use request::{Reconcile, Revoke, Rotate};
 pub(in crate::cli) use suspend::{Resume, Suspend};

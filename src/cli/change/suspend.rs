@@ -74,7 +74,9 @@ async fn set_one(client: &Client, object: &BucketConnection, suspend: bool) -> R
     let parameters = PatchParams::apply(MANAGER).force();
     write(client, object, &parameters, &Patch::Apply(applied(object, suspend))).await?;
     print(&format!("{name}: {word}\n"));
-    if let Some(text) = gitops::reverts(object.managed_fields(), &["spec", "suspend"]) {
+    let (fields, path) = (object.managed_fields(), ["spec", "suspend"]);
+    let stays = gitops::leaves(fields, &path).filter(|_| suspend);
+    if let Some(text) = gitops::reverts(fields, &path).or(stays) {
         warn(&format!("{name}: {text}"));
     }
     Ok(())
