@@ -9,19 +9,16 @@ use crate::settings::{self, Live, SettingId};
 use crate::vocabulary::problem::{Class, Problem};
 
 impl Aws {
-    /// The region of a bucket and all its settings; it is searched for in `region` first.
-    pub async fn existing_bucket(&self, region: &str, name: &str, account: &str) -> Result<(String, Live), Problem> {
+    /// The region of a bucket and all its settings; it is searched for in `region` first. `None` if the account has no such bucket.
+    pub async fn existing_bucket(&self, region: &str, name: &str, account: &str) -> Result<Option<(String, Live)>, Problem> {
         let mut region = region.to_owned();
         loop {
             let live = settings::read(&self.bucket(&region, name, account), SettingId::ALL).await;
             match Bucket::from_reads(live) {
                 Bucket::Elsewhere(Some(there)) if there != region => region = there,
-                Bucket::There(live) => return Ok((region, live)),
+                Bucket::There(live) => return Ok(Some((region, live))),
                 Bucket::Unreadable(problem) => return Err(problem),
-                Bucket::Absent | Bucket::NotRead => {
-                    let text = format!("the account {account} has no bucket {name}");
-                    return Err(Problem::new(Class::Missing, "s3:GetBucketTagging", "NoSuchBucket", &text));
-                }
+                Bucket::Absent | Bucket::NotRead => return Ok(None),
                 Bucket::Elsewhere(_) => {
                     let text = format!("bucket {name} is in another region than {region}");
                     return Err(Problem::new(Class::Refused, "s3:GetBucketTagging", "OtherRegion", &text));

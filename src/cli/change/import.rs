@@ -16,8 +16,8 @@ use crate::sdk;
 
 /// The region in which a bucket is searched for first, if the environment names none.
 const REGION: &str = "us-east-1";
-/// The namespace in the YAML without a cluster.
-const NAMESPACE: &str = "default";
+/// The AWSAccount in the YAML without a cluster.
+const ACCOUNT: &str = "default";
 
 /// Write the YAML of a bucket and a user that exist in AWS, such that adopting them changes nothing
 ///
@@ -83,7 +83,14 @@ impl Import {
         let sessions = Sessions::new(environment);
         let (aws, identity, namespace) = self.sign_in(&sessions).await?;
         let account = &identity.account;
-        let (region, live) = aws.existing_bucket(&region, &self.bucket, &account.id).await?;
+        let found = aws.existing_bucket(&region, &self.bucket, &account.id).await?;
+        let missing = || {
+            Failure(format!(
+                "the account {} has no bucket {}: correct --bucket, or sign in to another account",
+                account.id, self.bucket
+            ))
+        };
+        let (region, live) = found.ok_or_else(missing)?;
         let user = match &self.user {
             Some(name) => {
                 let hint = "correct --user, or leave it out for a new user";
@@ -95,7 +102,7 @@ impl Import {
         let wish = Wish {
             namespace,
             name,
-            account: self.account.clone().unwrap_or_else(|| NAMESPACE.to_owned()),
+            account: self.account.clone().unwrap_or_else(|| ACCOUNT.to_owned()),
             preset: self.preset,
             prefix: self.prefix.clone(),
             secret: self.secret.clone(),
@@ -107,12 +114,12 @@ impl Import {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Signs in; also the namespace for the connection.
-    async fn sign_in(&self, sessions: &Sessions) -> Result<(Arc<Aws>, Identity, String), Failure> {
+    /// Signs in; also the namespace to write.
+    async fn sign_in(&self, sessions: &Sessions) -> Result<(Arc<Aws>, Identity, Option<String>), Failure> {
         let Some(name) = &self.account else {
             let aws = sessions.open("", &SignIn::default(), Budget::default(), None).await;
             let identity = aws.identity().await?;
-            return Ok((aws, identity, self.cluster.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned())));
+            return Ok((aws, identity, self.cluster.namespace.clone()));
         };
         let (client, namespace) = self.cluster.client().await?;
         let kubernetes = Kubernetes::new(client, self.cluster.cluster.cluster_id.clone()).await?;
@@ -121,6 +128,6 @@ impl Import {
             account.ok_or_else(|| Failure(format!("the cluster has no AWSAccount {name}: kubectl get awsaccount lists all")))?;
         let opened = open_account(&account, sessions, &kubernetes).await;
         let (aws, identity) = opened.map_err(|refused| Failure(format!("AWSAccount {name}: {}", refused.blocker.message)))?;
-        Ok((aws, identity, namespace))
+        Ok((aws, identity, Some(namespace)))
     }
 }

@@ -117,7 +117,10 @@ impl Revoke {
 
 impl Reconcile {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
-        let selected = if self.all { self.selection.read().await? } else { self.selection.read_to_change().await? };
+        if !(self.all || self.selection.is_narrow()) {
+            return Err(Failure("name a BucketConnection, select some with -l, or add --all".to_owned()));
+        }
+        let selected = self.selection.read().await?;
         self.how.run(Request::Reconcile, &selected.client, selected.objects).await
     }
 }

@@ -22,11 +22,14 @@ use crate::settings::{ImportedSettings, Live, SettingId, Specs};
 /// Longest value of a field in a note.
 const VALUE_LENGTH: usize = 120;
 
+/// The namespace of an object whose YAML names none.
+const NAMESPACE: &str = "default";
+
 /// What the user asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
-    /// Namespace of the connection.
-    pub namespace: String,
+    /// Namespace of the connection, if the YAML is to name it.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
     /// Name of the AWSAccount.
@@ -56,8 +59,10 @@ pub struct Found<'a> {
 /// The connection for it.
 #[derive(Clone, Debug)]
 pub struct Import {
-    /// The connection.
+    /// The connection, in the namespace `default` if none was asked for.
     pub object: BucketConnection,
+    /// The namespace that was asked for.
+    namespace: Option<String>,
     /// What the object does not say about what exists, and what else a person must know.
     pub notes: Vec<String>,
     /// What the AWSAccount must allow.
@@ -66,7 +71,8 @@ pub struct Import {
 
 /// The connection for what exists.
 pub fn import(wish: &Wish, found: &Found<'_>) -> Import {
-    let mut import = Import { object: object(wish, found), notes: Vec::new(), needs: Vec::new() };
+    let mut import =
+        Import { object: object(wish, found), namespace: wish.namespace.clone(), notes: Vec::new(), needs: Vec::new() };
     let mut settings = found.live.imported();
     for (setting, text) in std::mem::take(&mut settings.lost) {
         import.note(setting.field(), &format!("{text}: it stays as it is"));
@@ -124,7 +130,7 @@ fn object(wish: &Wish, found: &Found<'_>) -> BucketConnection {
         suspend: false,
     };
     let mut object = BucketConnection::new(&wish.name, spec);
-    object.metadata.namespace = Some(wish.namespace.clone());
+    object.metadata.namespace = Some(wish.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned()));
     object
 }
 
@@ -250,7 +256,9 @@ impl Import {
             text += "# Read this before you apply it:\n";
             self.notes.iter().for_each(|note| text += &format!("# - {}\n", printable(note)));
         }
-        Ok(text + &yaml::document(&self.object).map_err(|error| format!("{}: {error}", self.object.name_any()))?)
+        Ok(text
+            + &yaml::document(&self.object, self.namespace.as_deref())
+                .map_err(|error| format!("{}: {error}", self.object.name_any()))?)
     }
 }
 

@@ -10,7 +10,7 @@ fn account() -> Account {
 }
 
 fn wish() -> Wish {
-    Wish { namespace: "lab".to_owned(), name: "genomics".to_owned(), account: "default".to_owned(), ..Wish::default() }
+    Wish { namespace: Some("lab".to_owned()), name: "genomics".to_owned(), account: "default".to_owned(), ..Wish::default() }
 }
 
 fn imported(wish: &Wish, live: &Live, user: Option<&ExistingUser>) -> Import {

@@ -13,15 +13,15 @@ use crate::settings::SpecSettings;
 struct Document<'a> {
     api_version: String,
     kind: String,
-    metadata: Metadata,
+    metadata: Metadata<'a>,
     spec: Spec<'a>,
 }
 
 #[derive(Serialize)]
-struct Metadata {
+struct Metadata<'a> {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
+    namespace: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -51,12 +51,12 @@ fn is_default(account: &&AccountRef) -> bool {
     **account == AccountRef::default()
 }
 
-pub(super) fn document(object: &BucketConnection) -> Result<String, serde_saphyr::ser::Error> {
+pub(super) fn document(object: &BucketConnection, namespace: Option<&str>) -> Result<String, serde_saphyr::ser::Error> {
     let spec = &object.spec;
     serde_saphyr::to_string(&Document {
         api_version: BucketConnection::api_version(&()).into_owned(),
         kind: BucketConnection::kind(&()).into_owned(),
-        metadata: Metadata { name: object.name_any(), namespace: object.namespace() },
+        metadata: Metadata { name: object.name_any(), namespace },
         spec: Spec {
             account_ref: &spec.account_ref,
             preset: spec.preset,
