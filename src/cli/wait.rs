@@ -47,7 +47,7 @@ pub(super) enum Found<T> {
 }
 
 impl Waiting {
-    /// Waits until `check` ends; it gets each new state of the connection, `None` if there is none (any more).
+    /// Waits until `check` ends; it gets each new state of the connection, `None` if there is none.
     pub(super) async fn until<T>(
         &self,
         client: &Client,

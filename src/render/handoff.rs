@@ -80,7 +80,7 @@ impl Handoff {
         match target {
             Target::Ica => form(self.ica()),
             Target::Clc => form(self.clc()),
-            Target::AwsConfig => self.aws_config(),
+            Target::AwsConfig => self.profile(),
             Target::Rclone => self.rclone(),
             Target::Env => self.env(),
         }
@@ -125,7 +125,7 @@ impl Handoff {
         ]
     }
 
-    fn aws_config(&self) -> Vec<Piece> {
+    fn profile(&self) -> Vec<Piece> {
         let before = format!(
             "# For ~/.aws/config. Then: aws s3 ls {} --profile {}\n[profile {}]\nregion = {}\naws_access_key_id = {}\naws_secret_access_key = ",
             quoted(&self.url()),
