@@ -131,6 +131,7 @@ pub(super) fn redraw(text: &str) {
 /// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
 pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
+        let question = question.trim_end_matches('?');
         return Err(Failure(format!("{question}: no terminal to ask on; add {option} if you are sure")));
     }
     let mut error = anstream::stderr();

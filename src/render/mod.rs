@@ -1,6 +1,7 @@
 //! A plan as text, for the `plan` subcommand, Events and conditions; what `get`, `status` and `doctor` show; and the
 //! operator's own IAM policy. Pure; no text in it contains a secret.
 
+pub mod adoption;
 mod age;
 mod because;
 pub mod connection;
@@ -8,8 +9,12 @@ mod consequences;
 pub mod diagnosis;
 pub mod documents;
 pub mod findings;
+pub mod gitops;
+pub mod handoff;
 pub mod iam_policy;
+pub mod import;
 pub mod overview;
+pub mod requests;
 pub mod screen;
 pub mod starter;
 

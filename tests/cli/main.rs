@@ -52,13 +52,17 @@ macro_rules! scripts {
 }
 
 scripts! {
+    adopt
     clusterless
     doctor
     get
+    handoff
     help
+    import
     init
     plan
     render
+    requests
     status
     validate
 }
