@@ -14,7 +14,7 @@
 //! | [`plan`] | the steps from the observed to the desired state; deletion |
 //! | [`execute`] | executes a plan; its report |
 //! | [`status`] | folds a reconcile into the status of a connection or account |
-//! | [`render`] | a plan as text; the operator's own IAM policy |
+//! | [`render`] | a plan as text; what `get`, `status` and `doctor` show; the operator's own IAM policy |
 //! | `aws` | reads from and writes to AWS; a session for each account |
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
 //! | `fair` | turns that namespaces share fairly; immediate work needs none |

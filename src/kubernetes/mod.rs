@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 
 pub use absent::NO_CLUSTER;
 pub use error::of_watch;
+pub use events::events;
 pub use lease::Lease;
 pub use secret::{KEY_CREATED_AT, Seen, secret_texts};
 

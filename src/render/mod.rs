@@ -1,12 +1,21 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
-//! never reach this module.
+//! A plan as text, for the `plan` subcommand, Events and conditions; what `get`, `status` and `doctor` show; and the
+//! operator's own IAM policy. Pure; no text in it contains a secret.
 
+pub mod adoption;
+mod age;
 mod because;
+pub mod connection;
 mod consequences;
+pub mod diagnosis;
 pub mod documents;
 pub mod findings;
+pub mod gitops;
+pub mod handoff;
 pub mod iam_policy;
+pub mod import;
 pub mod overview;
+pub mod requests;
+pub mod screen;
 pub mod starter;
 
 use std::fmt::Write;

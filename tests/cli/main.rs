@@ -52,11 +52,18 @@ macro_rules! scripts {
 }
 
 scripts! {
+    adopt
     clusterless
+    doctor
+    get
+    handoff
     help
+    import
     init
     plan
     render
+    requests
+    status
     validate
 }
 
