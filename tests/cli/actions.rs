@@ -1,6 +1,7 @@
 //! What a script does from outside, with the administrator's key of the emulator.
 
 use aws_sdk_s3::primitives::ByteStream;
+use serde_json::json;
 
 use crate::support::harness::Harness;
 
@@ -10,6 +11,7 @@ use crate::support::harness::Harness;
 /// | `delete-cors BUCKET` | deletes the bucket's CORS rules |
 /// | `put-object BUCKET KEY TEXT` | writes an object; the text may have spaces |
 /// | `delete-user NAME` | deletes a user and its keys and policies |
+/// | `deny ACTION...` | denies the operator these actions |
 /// | `ready NAME` | waits until the connection is Ready |
 /// | `stop` | kills the operator |
 pub async fn run(harness: &mut Harness, words: &[&str]) {
@@ -25,6 +27,12 @@ pub async fn run(harness: &mut Harness, words: &[&str]) {
             harness.s3().put_object().bucket(*bucket).key(*key).body(body).send().await.unwrap();
         }
         ["delete-user", name] => delete_user(harness, name).await,
+        ["deny", actions @ ..] => {
+            let statement = json!({ "Effect": "Deny", "Action": actions, "Resource": "*" });
+            let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+            let call = harness.iam().put_user_policy().user_name("operator").policy_name("deny").policy_document(policy);
+            call.send().await.unwrap();
+        }
         ["ready", name] => {
             harness.ready(name).await;
         }
