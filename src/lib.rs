@@ -7,6 +7,7 @@
 //! | [`vocabulary`] | the words that every room uses: conditions, reasons, problems, policy statements, ways to sign in |
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
 //! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; conflicts between connections; presets |
+//! | [`manifest`] | files with objects: reads them, and finds every error with its place |
 //! | [`observed`] | the observed state, as plain values; the seal on the recorded state |
 //! | [`settings`] | everything about each bucket setting, one file per setting |
 //! | [`keys`] | the access keys: the role of each key, and the next moves |
@@ -46,6 +47,7 @@ pub mod fence;
 pub mod keys;
 #[cfg(feature = "operator")]
 pub mod kubernetes;
+pub mod manifest;
 pub mod observed;
 pub mod plan;
 pub mod render;

@@ -3,6 +3,7 @@
 //! `sdk` defines how a call is made; the calls for a bucket's settings are in `settings::*::wire`.
 
 mod bucket;
+mod existing;
 mod from_here;
 mod key;
 mod observe;

@@ -2,6 +2,7 @@
 //!
 //! | folder | commands |
 //! |---|---|
+//! | `change/` | that change connections of the cluster |
 //! | `files/` | about YAML files, before anything is applied |
 //! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
@@ -9,6 +10,7 @@
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
 
+mod change;
 mod cluster;
 mod connections;
 mod files;
@@ -16,6 +18,7 @@ mod inspect;
 mod key;
 mod operator;
 mod terminal;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -38,10 +41,22 @@ enum Command {
     Check(operator::Check),
     Crds(operator::Crds),
     Plan(files::Plan),
+    Init(files::Init),
+    Validate(files::Validate),
+    Render(files::Render),
     IamPolicy(operator::IamPolicy),
     Get(inspect::Get),
     Status(inspect::Status),
     Doctor(inspect::Doctor),
+    Rotate(change::Rotate),
+    Revoke(change::Revoke),
+    Reconcile(change::Reconcile),
+    Suspend(change::Suspend),
+    Resume(change::Resume),
+    Adopt(change::Adopt),
+    Release(change::Release),
+    Import(change::Import),
+    Export(change::Export),
 }
 
 /// Why a command failed, for the user.
@@ -61,10 +76,22 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::Init(command) => command.run().await,
+        Command::Validate(command) => command.run(),
+        Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
         Command::Get(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
+        Command::Rotate(command) => command.run().await,
+        Command::Revoke(command) => command.run().await,
+        Command::Reconcile(command) => command.run().await,
+        Command::Suspend(command) => command.run().await,
+        Command::Resume(command) => command.run().await,
+        Command::Adopt(command) => command.run().await,
+        Command::Release(command) => command.run().await,
+        Command::Import(command) => command.run().await,
+        Command::Export(command) => command.run().await,
     };
     match result {
         Ok(code) => code,

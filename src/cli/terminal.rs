@@ -29,9 +29,13 @@ pub(super) fn painted(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Writes to standard output, with styles only on a terminal and without `NO_COLOR`. A closed pipe is not an error;
-/// returns whether there is still a reader.
-pub(super) fn print(text: &str) -> bool {
+/// Writes to standard output, with styles only on a terminal and without `NO_COLOR`. A closed pipe is not an error.
+pub(super) fn print(text: &str) {
+    print_on(text);
+}
+
+/// The same, for a command that continues; returns whether there is still a reader.
+pub(super) fn print_on(text: &str) -> bool {
     let mut output = anstream::stdout();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
 }
@@ -127,6 +131,7 @@ pub(super) fn redraw(text: &str) {
 /// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
 pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
+        let question = question.trim_end_matches('?');
         return Err(Failure(format!("{question}: no terminal to ask on; add {option} if you are sure")));
     }
     let mut error = anstream::stderr();

@@ -124,6 +124,15 @@ pub(super) async fn open_remembered(
     Ok(Opened { aws, account: identity.account, grant, sign_in: account.spec.sign_in })
 }
 
+/// Signs in to `account` for a command that reads AWS and is about no connection.
+pub async fn open_account(
+    account: &AWSAccount,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<(Arc<Aws>, Identity), NotOpened> {
+    sign_in(account, sessions, kubernetes, Fresh::Yes).await.map_err(NotOpened::from)
+}
+
 #[derive(PartialEq, Eq)]
 enum Fresh {
     /// The key that was read last is good enough.

@@ -11,7 +11,7 @@ use super::interrupted;
 use super::read::{Change, Connections, Seen};
 use crate::cli::Failure;
 use crate::cli::connections::Selection;
-use crate::cli::terminal::{is_terminal, print, print_json, print_yaml, redraw, screen, warn, width};
+use crate::cli::terminal::{is_terminal, print, print_json, print_on, print_yaml, redraw, screen, warn, width};
 use crate::render::connection::{Layout, Overview, table};
 use crate::render::screen::Section;
 
@@ -144,7 +144,7 @@ impl Get {
             }
             Output::Name => of.iter().map(name).collect(),
         };
-        Ok(print(&text))
+        Ok(print_on(&text))
     }
 }
 

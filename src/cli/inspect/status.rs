@@ -12,7 +12,7 @@ use super::interrupted;
 use super::read::{Change, Connections, Seen, news};
 use crate::cli::Failure;
 use crate::cli::cluster::Namespaced;
-use crate::cli::terminal::{is_terminal, print, print_json, print_yaml, redraw, screen};
+use crate::cli::terminal::{is_terminal, print, print_json, print_on, print_yaml, redraw, screen};
 use crate::kubernetes::events;
 use crate::render::connection::{Event, Overview, changes, screen as sections};
 use crate::vocabulary::problem::Class;
@@ -123,7 +123,7 @@ impl Status {
             Output::Json => serde_json::to_string(after)? + "\n",
             Output::Yaml => format!("---\n{}", serde_saphyr::to_string(after)?),
         };
-        Ok(print(&text))
+        Ok(print_on(&text))
     }
 }
 
