@@ -182,6 +182,13 @@ impl Import {
             permissions_boundary: user.user.boundary.clone(),
             tags,
         });
+        if user.user.path != names::DEFAULT_PATH {
+            let text = format!(
+                "{}: the operator's own IAM policy must allow it; iam-policy -f FILE prints one that does",
+                user.user.path
+            );
+            self.note("user.path", &text);
+        }
         lost.iter().for_each(|text| self.note("user.tags", &format!("{text}: it stays as it is")));
         self.needs.extend([format!("user.name {}", user.name), "adoption.users".to_owned()]);
         let mut own: Vec<_> = user.groups.iter().map(|group| format!("group {group}")).collect();
