@@ -139,6 +139,15 @@ fn what_the_operator_cannot_reach_is_named() {
 }
 
 #[test]
+fn what_another_connection_has_is_named() {
+    let mut live = ica_bucket();
+    live.tags = Reading::Set([(names::OWNER_TAG.to_owned(), "c/lab/other".to_owned())].into_iter().collect());
+    let import = imported(&wish(), &live, None);
+    let text = "bucket: it belongs to the connection c/lab/other, and is not adopted before that one releases it";
+    assert_eq!((import.notes[0].as_str(), &import.object.spec.bucket.settings.tags), (text, &None));
+}
+
+#[test]
 fn a_user_with_keys_or_other_permissions_is_named_as_not_adoptable() {
     let mut taken = user(guide());
     taken.groups = vec!["admins".to_owned()];
