@@ -4,6 +4,7 @@
 
 mod bucket;
 mod existing;
+mod from_here;
 mod key;
 mod observe;
 mod policy;
@@ -19,6 +20,7 @@ use crate::desired::Account;
 use crate::sdk::{BucketCalls, Sdk};
 use crate::vocabulary::problem::{Class, Problem};
 
+pub use from_here::FromHere;
 pub use key::IssueError;
 pub use sessions::Sessions;
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `change/` | that change connections of the cluster |
 //! | `files/` | about YAML files, before anything is applied |
+//! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
@@ -14,10 +15,9 @@ mod change;
 mod cluster;
 mod connections;
 mod files;
-#[allow(dead_code, reason = "for the commands that follow")]
+mod inspect;
 mod key;
 mod operator;
-#[allow(dead_code, reason = "for the commands that follow")]
 mod terminal;
 mod wait;
 
@@ -42,7 +42,13 @@ enum Command {
     Check(operator::Check),
     Crds(operator::Crds),
     Plan(files::Plan),
+    Init(files::Init),
+    Validate(files::Validate),
+    Render(files::Render),
     IamPolicy(operator::IamPolicy),
+    Get(inspect::Get),
+    Status(inspect::Status),
+    Doctor(inspect::Doctor),
     Rotate(change::Rotate),
     Revoke(change::Revoke),
     Reconcile(change::Reconcile),
@@ -71,7 +77,13 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::Init(command) => command.run().await,
+        Command::Validate(command) => command.run(),
+        Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
+        Command::Get(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
         Command::Rotate(command) => command.run().await,
         Command::Revoke(command) => command.run().await,
         Command::Reconcile(command) => command.run().await,

@@ -17,9 +17,9 @@ use crate::desired::tenancy::{self, Labels, Report};
 use crate::desired::{Account, Grant, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::status::{Finding, find, fold_account};
+use crate::status::{Finding, fold_account};
 use crate::telemetry::meters;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
 /// How often an account is reconciled: also the time after which a new key in its Secret is used.

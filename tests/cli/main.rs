@@ -53,10 +53,18 @@ macro_rules! scripts {
 
 scripts! {
     adopt
+    clusterless
+    doctor
+    get
     handoff
     help
     import
+    init
+    plan
+    render
     requests
+    status
+    validate
 }
 
 async fn run(name: &str) {
