@@ -20,7 +20,7 @@ down: ## Stops what `make up` started
 
 test: ## Runs all tests: pure, wire, end-to-end and installation
 	@$(PYTHON) tests/tools/build.py
-	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live"
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live --test cli"
 
 live: ## Runs the acceptance on a real AWS account: ACCOUNT=<12 digits> REGION=<region>; read docs/live.md first
 	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --run

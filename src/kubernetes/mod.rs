@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::of_watch;
 pub use lease::Lease;
-pub use secret::Seen;
+pub use secret::{KEY_CREATED_AT, Seen, secret_texts};
 
 use crate::desired::names;
 use crate::vocabulary::problem::{Class, Problem, Source};

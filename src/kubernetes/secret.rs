@@ -19,7 +19,8 @@ use crate::desired::{DesiredSecret, names};
 use crate::observed::{OwnSecret, Secret};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
-const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
+/// Annotation of the Secret: when the key in it was issued.
+pub const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, if keys are versioned: `<secret>-v<number>` has the same.
 const KEY_VERSION: &str = "bucketconnection.dev/key-version";
 
@@ -35,7 +36,8 @@ fn field_manager() -> String {
     format!("{MANAGER}/secret")
 }
 
-fn texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensitive> {
+/// The data of a Secret as texts.
+pub fn secret_texts(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, Sensitive> {
     // Moved, not copied, so that it is wiped in the end.
     let text = |bytes: Vec<u8>| {
         let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -73,7 +75,7 @@ impl Kubernetes {
             key_created_at: created,
             claimed,
             version: secret.annotations().get(KEY_VERSION).and_then(|text| key_version(text)),
-            data: texts(secret.data),
+            data: secret_texts(secret.data),
         })
     }
 
@@ -81,7 +83,7 @@ impl Kubernetes {
     /// object's own namespace.
     pub async fn user_provided_secret(&self, object: &BucketConnection, name: &str) -> Secret {
         match find(&self.secrets(object), "secrets", name).await {
-            Ok(Some(secret)) => Secret::UserProvided(texts(secret.data)),
+            Ok(Some(secret)) => Secret::UserProvided(secret_texts(secret.data)),
             Ok(None) => Secret::Absent,
             Err(problem) => Secret::Unreadable(problem),
         }

@@ -7,16 +7,16 @@ use kube::{CustomResourceExt, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Failure;
 use crate::api::{AWSAccount, BucketConnection, GROUP};
+use crate::cli::Failure;
 use crate::desired::tenancy::Labels;
 use crate::desired::{self, SpecError};
 
 /// The objects of a YAML file, not parsed further.
-pub(super) struct File(Vec<Value>);
+pub(in crate::cli) struct File(Vec<Value>);
 
 /// The contents of a file. An invalid object is the text of its error, so that the others can still be used.
-pub(super) struct Contents {
+pub(in crate::cli) struct Contents {
     /// The BucketConnections, in the file's order.
     pub connections: Vec<Entry>,
     /// The AWSAccounts, by name.
@@ -26,7 +26,7 @@ pub(super) struct Contents {
 }
 
 /// A BucketConnection of a file.
-pub(super) struct Entry {
+pub(in crate::cli) struct Entry {
     /// `namespace/name`.
     pub name: String,
     /// The object, with its namespace; or its error.
@@ -35,7 +35,7 @@ pub(super) struct Entry {
 
 /// Reads a YAML or JSON file, including a List as kubectl prints it, or the files of a directory; `-` is standard
 /// input.
-pub(super) fn read(file: &Path) -> Result<File, Failure> {
+pub(in crate::cli) fn read(file: &Path) -> Result<File, Failure> {
     let shown = file.display();
     let files = if file.is_dir() { files_of(file)? } else { vec![file.to_owned()] };
     let mut objects = Vec::new();
@@ -69,7 +69,7 @@ fn documents(file: &Path) -> Result<Vec<Value>, Failure> {
 
 impl File {
     /// The contents of the file; BucketConnections without a namespace are in `namespace`.
-    pub(super) fn contents(self, namespace: &str) -> Contents {
+    pub(in crate::cli) fn contents(self, namespace: &str) -> Contents {
         let mut contents = Contents { connections: Vec::new(), accounts: BTreeMap::new(), labels: BTreeMap::new() };
         for mut document in self.0 {
             let name = text_at(&document, "/metadata/name").to_owned();
@@ -99,13 +99,13 @@ impl File {
 
 impl Contents {
     /// The AWSAccount `name`, if it is in the file; or its error.
-    pub(super) fn account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
+    pub(in crate::cli) fn account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
         self.accounts.get(name).map(|account| account.as_ref().map_err(Clone::clone)).transpose()
     }
 }
 
 /// One problem per line.
-pub(super) fn lines(errors: &[SpecError]) -> String {
+pub(in crate::cli) fn lines(errors: &[SpecError]) -> String {
     errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 

@@ -10,9 +10,11 @@ use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
 use super::file::{self, Contents, Entry};
-use super::{Cluster, Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
+use crate::cli::Failure;
+use crate::cli::cluster::Cluster;
+use crate::cli::terminal::{print, warn};
 use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
 use crate::kubernetes::{Kubernetes, call, find, named};
 use crate::render;
@@ -26,7 +28,7 @@ use crate::vocabulary::problem::Problem;
 /// BucketConnection has its bucket or user; it plans the others. Exit code 0: everything is in sync. 2: there are changes or problems.
 /// 1: no plan was possible for at least one object.
 #[derive(clap::Args)]
-pub(super) struct Plan {
+pub(in crate::cli) struct Plan {
     /// YAML file with BucketConnections, or a directory of such files; or - for standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     file: PathBuf,
@@ -48,7 +50,7 @@ pub(super) struct Plan {
 const CHANGES: u8 = 2;
 
 impl Plan {
-    pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+    pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let file = file::read(&self.file)?;
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use kube::Api;
 
-use super::{Cluster, Failure, distinct, listable, namespace, print};
+use super::namespaces::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
+use crate::cli::Failure;
+use crate::cli::cluster::{Cluster, listable};
+use crate::cli::terminal::print;
 use crate::kubernetes::Kubernetes;
 use crate::vocabulary::problem::Problem;
 
@@ -21,7 +24,7 @@ const ANSWER_BYTES: u64 = 4_096;
 ///
 /// Changes nothing, and calls no AWS service. The exit code is 0 if everything is in order, and 1 otherwise.
 #[derive(clap::Args)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     #[command(flatten)]
     cluster: Cluster,
 
@@ -39,7 +42,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+    pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let namespaces = distinct(&self.namespace)?;
         let kubernetes = Kubernetes::new(self.cluster.client().await?, self.cluster.cluster_id.clone()).await?;
         print(&format!("cluster {}\n", kubernetes.cluster));

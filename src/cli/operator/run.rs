@@ -12,9 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::log::{self, LogFormat};
-use super::{Cluster, Failure, distinct, listable, namespace};
+use super::namespaces::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
+use crate::cli::Failure;
+use crate::cli::cluster::{Cluster, listable};
 use crate::controller::{self, Metrics, Setup};
 use crate::fence::Fence;
 use crate::kubernetes::{Kubernetes, Lease};
@@ -32,7 +34,7 @@ const LEASE: &str = "bucketconnection";
 /// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and
 /// NO_PROXY. Sends traces if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 #[derive(clap::Args)]
-pub(super) struct Run {
+pub(in crate::cli) struct Run {
     #[command(flatten)]
     cluster: Cluster,
 
@@ -92,7 +94,7 @@ impl FromStr for Listen {
 }
 
 impl Run {
-    pub(super) async fn run(&self) -> Result<ExitCode, Failure> {
+    pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let namespaces = distinct(&self.namespace)?;
         let traces = traces()?;
         log::start(&self.log, self.log_format, traces.as_ref())?;

@@ -11,7 +11,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::render::printable;
 use crate::telemetry::{TRACE, Traces};
 

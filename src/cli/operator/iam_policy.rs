@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use kube::ResourceExt;
 
-use super::file::{self, Contents};
-use super::{Failure, print, warn};
 use crate::api::{AWSAccount, BucketConnection};
+use crate::cli::Failure;
+use crate::cli::files::{self, Contents};
+use crate::cli::terminal::{print, warn};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Grant, names};
 use crate::observed::{Remembered, distrust};
@@ -22,7 +23,7 @@ use crate::vocabulary::conditions::Reason;
 /// The command leaves out BucketConnections that are invalid or that their account refuses, and prints a warning. Without a file,
 /// the policy allows what any BucketConnection of an account can need. The command calls neither AWS nor Kubernetes.
 #[derive(clap::Args)]
-pub(super) struct IamPolicy {
+pub(in crate::cli) struct IamPolicy {
     /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them; or a directory of such files; or -
     /// for standard input
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -60,7 +61,7 @@ pub(super) struct IamPolicy {
 }
 
 impl IamPolicy {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    pub(in crate::cli) fn run(&self) -> Result<ExitCode, Failure> {
         let policy = match &self.file {
             Some(file) => self.for_file(file)?,
             None if !self.roles.is_empty() => iam_policy::for_roles(&self.roles),
@@ -84,7 +85,7 @@ impl IamPolicy {
 
     fn for_file(&self, file: &Path) -> Result<Policy, Failure> {
         let shown = file.display();
-        let contents = file::read(file)?.contents(&self.namespace);
+        let contents = files::read(file)?.contents(&self.namespace);
         let mut granted = Vec::new();
         for entry in &contents.connections {
             let object = entry.object.clone();
@@ -108,7 +109,7 @@ impl IamPolicy {
                     boundaries.insert(grant.defaults.permissions_boundary.clone());
                     connections.push((desired, Remembered::of(object)));
                 }
-                Err(errors) => left_out(name, &format!("cannot be carried out:{}", file::lines(&errors))),
+                Err(errors) => left_out(name, &format!("cannot be carried out:{}", files::lines(&errors))),
             }
         }
         if connections.is_empty() {

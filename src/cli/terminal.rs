@@ -1,0 +1,91 @@
+//! Standard output and standard error: colors only where a person sees them, tables that fit the terminal, and questions.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::Failure;
+use crate::render::printable;
+
+/// Something that is as it should be.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// Something that changes, or that needs attention.
+pub(super) const CHANGED: Style = AnsiColor::Yellow.on_default();
+/// Something that failed, or is deleted.
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+/// A heading.
+pub(super) const HEADING: Style = Style::new().bold();
+/// Something less important.
+pub(super) const FAINT: Style = Style::new().dimmed();
+
+/// Columns of a table if the terminal does not say its width.
+const WIDTH: u16 = 120;
+
+/// The text in this style. `print` removes the style where no terminal shows it.
+pub(super) fn painted(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes to standard output, with styles only on a terminal and without `NO_COLOR`. A closed pipe is not an error.
+pub(super) fn print(text: &str) {
+    let _ = anstream::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a warning or an error to standard error. Control characters are escaped: part of the text can be foreign.
+pub(super) fn warn(text: &str) {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    let _ = io::stderr().write_all(format!("bucketconnection: {}\n", lines.join("\n")).as_bytes());
+}
+
+/// Prints a value as JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    Ok(())
+}
+
+/// Prints a value as YAML.
+pub(super) fn print_yaml(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_saphyr::to_string(value)?);
+    Ok(())
+}
+
+/// Whether a person sees standard output.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// The width of the terminal in columns.
+pub(super) fn width() -> u16 {
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    given.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0)).unwrap_or(WIDTH)
+}
+
+/// A table as kubectl prints one. On a terminal, long cells are wrapped so that it fits.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    if is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
+    }
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
+}
+
+/// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
+pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure(format!("{question}: no terminal to ask on; add {option} if you are sure")));
+    }
+    let mut error = anstream::stderr();
+    write!(error, "{question} Type {}: ", painted(HEADING, expected))?;
+    error.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == expected)
+}
