@@ -184,6 +184,15 @@ fn every_denied_read_is_told_at_once() {
             "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy; if bucket lab-bucket belongs to another AWS account, choose another bucket.name"
         );
     }
+    // The user cannot be read, and may be missing.
+    let hidden = Observed {
+        user: Reading::Unreadable(denied("iam:GetUser")),
+        attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")),
+        unread: vec![denied("iam:GetUser"), denied("s3:GetBucketCORS")],
+        ..Observed::default()
+    };
+    let told = text(&seen(&healthy(), 10, vec![blocker.clone()], &hidden), ConditionType::Ready);
+    assert!(told.starts_with("AWS denied: iam:GetUser, s3:GetBucketCORS, s3:GetBucketTagging; "), "{told}");
     // What AWS names as the cause counts if it is the same for all.
     let boundary = |action: &str| {
         let message = format!("no permissions boundary allows the {action} action");
