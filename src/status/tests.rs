@@ -8,9 +8,9 @@ use crate::api::{
     ROTATE_AT,
 };
 use crate::desired::{Account, Grant, SpecError, resolve};
-use crate::execute::Report;
+use crate::execute::{Executed, Outcome, Report};
 use crate::observed::{Bucket, Observed, Remembered};
-use crate::plan::{Blocker, Plan};
+use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::{Class, Place, Problem};
@@ -212,6 +212,24 @@ fn every_denied_read_is_told_at_once() {
     // Reads of a missing user say nothing.
     observed.user = Reading::Unset;
     assert!(!text(&seen(&healthy(), 10, vec![blocker], &observed), ConditionType::Ready).contains("iam:"));
+}
+
+/// A user whose policy cannot be read, and so is not detached, cannot be deleted.
+#[test]
+fn a_deletion_names_the_missing_permission_and_not_what_follows_from_it() {
+    let denied = Problem::new(Class::Denied, "iam:GetPolicyVersion", "AccessDenied", "");
+    let blocker = Blocker::unreadable(ConditionType::PolicyInSync, &denied, &Place::default());
+    let conflict = Problem::new(Class::InUse, "iam:DeleteUser", "DeleteConflict", "must detach all policies first");
+    let part = ConditionType::UserReady;
+    let step = Step { action: Action::DeleteUser, part, diffs: vec![], after: vec![], drift: false, cause: None };
+    let report = Report { steps: vec![Executed { step, outcome: Outcome::Failed(conflict) }] };
+    let plan = Plan { blockers: vec![blocker], ..Plan::default() };
+    let trouble = deletion_trouble(&plan, &report).unwrap();
+    assert!(trouble.stalled && trouble.reason == Reason::AccessDenied, "{trouble:?}");
+    assert!(trouble.message.contains("allow the operator iam:GetPolicyVersion"), "{}", trouble.message);
+    // Without a denial, the conflict is the cause.
+    let alone = deletion_trouble(&Plan::default(), &report).unwrap();
+    assert!(alone.message.contains("DeleteConflict"), "{}", alone.message);
 }
 
 #[test]
