@@ -6,6 +6,7 @@
 
 mod budget;
 mod client;
+mod endpoints;
 mod error;
 mod probe_url;
 mod throttles;
@@ -32,6 +33,7 @@ use crate::vocabulary::sign_in::{Budget, Endpoints, SignIn};
 use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
 pub use client::{SetupError, environment, tls_context};
+pub use endpoints::{Reached, endpoints, http_date, reach};
 pub(crate) use error::{build, unset};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 

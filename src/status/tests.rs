@@ -12,7 +12,7 @@ use crate::execute::{Executed, Outcome, Report};
 use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::Reading;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 use crate::vocabulary::problem::{Class, Place, Problem};
 
 fn at(seconds: i64) -> Timestamp {

@@ -227,6 +227,26 @@ pub(crate) fn allow(actions: &str, user_path: Option<&str>, denier: Option<&str>
     )
 }
 
+/// The permissions that a message says the operator lacks: actions in AWS, and verbs with resources in Kubernetes. Reads
+/// what `Problem::describe` and `status/denials.rs` write.
+pub(crate) fn denied(message: &str) -> (Vec<String>, Vec<String>) {
+    let after = |begin: &str, end: &str| -> Vec<String> {
+        let texts = message.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+        texts.flat_map(|(list, _)| list.split(", ")).map(str::to_owned).collect()
+    };
+    let mut aws = after("AWS denied: ", ";");
+    aws.extend(after("; allow the operator ", " (").into_iter().filter(|action| action != "these actions"));
+    let mut kubernetes = after("Kubernetes denied: ", ";");
+    if let Some((told, _)) = message.split_once("; grant the operator this permission") {
+        const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "bind"];
+        let verb = |part: &&str| {
+            part.split_once(' ').is_some_and(|(verb, resource)| VERBS.contains(&verb) && !resource.contains(char::is_uppercase))
+        };
+        kubernetes.extend(told.rsplit(": ").find(verb).map(str::to_owned));
+    }
+    (aws, kubernetes)
+}
+
 /// Regions of the partition aws that are enabled for every account
 /// (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>).
 const ALWAYS_ON: [&str; 17] = [
@@ -325,6 +345,26 @@ mod tests {
         }
         let own = told("because no identity-based policy allows the s3:CreateBucket action");
         assert!(own.contains("; allow the operator s3:CreateBucket (bucketconnection iam-policy prints"), "{own}");
+    }
+
+    #[test]
+    fn denied_permissions_are_read_from_messages() {
+        let told = |source, action: &str, text: &str| {
+            let problem = Problem::at(source, Class::Denied, action, "AccessDenied", text);
+            denied(&format!("BucketReady: write cors of bucket b: {}", problem.describe(&Place::default()).1))
+        };
+        let none = Vec::<String>::new;
+        assert_eq!(told(Source::Aws, "s3:PutBucketCORS", "no"), (vec!["s3:PutBucketCORS".to_owned()], none()));
+        assert_eq!(told(Source::Aws, "iam:GetUser", ""), (vec!["iam:GetUser".to_owned()], none()));
+        let text = "secrets \"c-s3\" is forbidden: User \"operator\" cannot patch resource \"secrets\" in API group \"\"";
+        assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
+        let both = format!(
+            "AWS denied: a:B, c:D{}; Kubernetes denied: get secrets; grant the operator these permissions",
+            allow("these actions", None)
+        );
+        assert_eq!(denied(&both), (vec!["a:B".to_owned(), "c:D".to_owned()], vec!["get secrets".to_owned()]));
+        assert_eq!(told(Source::Aws, "sts:AssumeRole", "no"), (none(), none()));
+        assert_eq!(denied("everything is as specified"), (none(), none()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kube::Api;
 
-use super::namespaces::{distinct, namespace};
+use super::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::cli::Failure;
 use crate::cli::cluster::{Cluster, listable};

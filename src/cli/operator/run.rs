@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::log::{self, LogFormat};
-use super::namespaces::{distinct, namespace};
+use super::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::cli::Failure;
