@@ -201,7 +201,7 @@ fn every_denied_read_is_told_at_once() {
     let (tagging, cors) = (boundary("s3:GetBucketTagging"), boundary("s3:GetBucketCORS"));
     let blocked = vec![Blocker { problem: Some(tagging.clone()), ..blocker.clone() }];
     let bounded = Observed { bucket: Bucket::Unreadable(tagging.clone()), unread: vec![cors, tagging], ..Observed::default() };
-    let named = "allow the operator these actions in the permissions boundary, which AWS names as the cause";
+    let named = "first in the permissions boundary, which AWS names as the cause";
     let told = text(&seen(&healthy(), 10, blocked.clone(), &bounded), ConditionType::Ready);
     assert!(told.contains(named), "{told}");
     let mixed = Observed { attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")), ..bounded };
@@ -221,7 +221,7 @@ fn a_deletion_names_the_missing_permission_and_not_what_follows_from_it() {
     let blocker = Blocker::unreadable(ConditionType::PolicyInSync, &denied, &Place::default());
     let conflict = Problem::new(Class::InUse, "iam:DeleteUser", "DeleteConflict", "must detach all policies first");
     let part = ConditionType::UserReady;
-    let step = Step { action: Action::DeleteUser, part, diffs: vec![], after: vec![], drift: false, cause: None };
+    let step = Step { action: Action::DeleteUser, part, diffs: vec![], after: vec![], drift: false, cause: None, weakens: None };
     let report = Report { steps: vec![Executed { step, outcome: Outcome::Failed(conflict) }] };
     let plan = Plan { blockers: vec![blocker], ..Plan::default() };
     let trouble = deletion_trouble(&plan, &report).unwrap();

@@ -217,14 +217,11 @@ impl Problem {
 /// How to allow the operator `actions` in AWS. `denier` is the kind of policy that AWS names as the cause.
 pub(crate) fn allow(actions: &str, user_path: Option<&str>, denier: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
-    if let Some(denier) = denier {
-        return format!(
-            "; allow the operator {actions} in the {denier}, which AWS names as the cause, and in its own policy (bucketconnection iam-policy{option} prints it)"
-        );
-    }
-    format!(
-        "; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), and look for a denying SCP, RCP or bucket policy"
-    )
+    let place = denier.map_or_else(
+        || "and look for a denying SCP, RCP or bucket policy".to_owned(),
+        |denier| format!("first in the {denier}, which AWS names as the cause"),
+    );
+    format!("; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), {place}")
 }
 
 /// The permissions that a message says the operator lacks: actions in AWS, and verbs with resources in Kubernetes. Reads
@@ -340,8 +337,9 @@ mod tests {
             ("with an explicit deny in a resource-based policy", "resource-based policy"),
         ] {
             let text = told(why);
-            let advice = format!("; allow the operator s3:CreateBucket in the {denier}, which AWS names as the cause, and in");
+            let advice = format!("the policy that it needs), first in the {denier}, which AWS names as the cause");
             assert!(text.contains(&advice), "{text}");
+            assert_eq!(denied(&text).0, ["s3:CreateBucket"], "{text}");
         }
         let own = told("because no identity-based policy allows the s3:CreateBucket action");
         assert!(own.contains("; allow the operator s3:CreateBucket (bucketconnection iam-policy prints"), "{own}");
