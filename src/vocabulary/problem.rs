@@ -232,7 +232,10 @@ pub(crate) fn denied(message: &str) -> (Vec<String>, Vec<String>) {
         texts.flat_map(|(list, _)| list.split(", ")).map(str::to_owned).collect()
     };
     let mut aws = after("AWS denied: ", ";");
-    aws.extend(after("; allow the operator ", " (").into_iter().filter(|action| action != "these actions"));
+    // The policy that AWS names as the cause follows the actions.
+    let advised =
+        after("; allow the operator ", " (").into_iter().filter_map(|text| text.split(" in the ").next().map(str::to_owned));
+    aws.extend(advised.filter(|action| action.contains(':') && !action.contains(' ')));
     let mut kubernetes = after("Kubernetes denied: ", ";");
     if let Some((told, _)) = message.split_once("; grant the operator this permission") {
         const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "bind"];
@@ -354,6 +357,10 @@ mod tests {
         let none = Vec::<String>::new;
         assert_eq!(told(Source::Aws, "s3:PutBucketCORS", "no"), (vec!["s3:PutBucketCORS".to_owned()], none()));
         assert_eq!(told(Source::Aws, "iam:GetUser", ""), (vec!["iam:GetUser".to_owned()], none()));
+        let policy = "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o/p";
+        assert_eq!(told(Source::Aws, "s3:CreateBucket", policy), (vec!["s3:CreateBucket".to_owned()], none()));
+        let several = format!("AWS denied: a:B, c:D{}", allow("these actions", None, Some("session policy")));
+        assert_eq!(denied(&several), (vec!["a:B".to_owned(), "c:D".to_owned()], none()));
         let text = "secrets \"c-s3\" is forbidden: User \"operator\" cannot patch resource \"secrets\" in API group \"\"";
         assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
         let both = format!(
