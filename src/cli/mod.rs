@@ -2,6 +2,7 @@
 //!
 //! | folder | commands |
 //! |---|---|
+//! | `data/` | about the objects in a bucket |
 //! | `files/` | about YAML files, before anything is applied |
 //! | `operator/` | for the people who run the operator |
 //!
@@ -12,6 +13,7 @@
 mod cluster;
 #[allow(dead_code, reason = "for the commands that follow")]
 mod connections;
+mod data;
 mod files;
 #[allow(dead_code, reason = "for the commands that follow")]
 mod key;
@@ -41,6 +43,8 @@ enum Command {
     Crds(operator::Crds),
     Plan(files::Plan),
     IamPolicy(operator::IamPolicy),
+    #[command(flatten)]
+    Data(data::Data),
 }
 
 /// Why a command failed, for the user.
@@ -61,6 +65,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
         Command::IamPolicy(command) => command.run(),
+        Command::Data(command) => command.run().await,
     };
     match result {
         Ok(code) => code,
