@@ -33,7 +33,7 @@ pub(super) async fn copy(
     if within && key == to {
         return Err(Fault::Object("source and target are the same object".to_owned()));
     }
-    let head = match listed.filter(|head| head.etag.is_some() && head.size <= if within { COPIED_AT_ONCE } else { PART }) {
+    let head = match listed.filter(|head| head.suffices(if within { COPIED_AT_ONCE } else { PART })) {
         Some(head) => head,
         None => from.head(key).await?,
     };

@@ -100,7 +100,7 @@ pub(super) async fn download(
         fs::create_dir_all(folder).map_err(Fault::at(folder))?;
     }
     // An answer with the whole object has its checksum; those with its parts do not.
-    let head = match listed.filter(|head| head.etag.is_some() && head.size <= PART) {
+    let head = match listed.filter(|head| head.suffices(PART)) {
         Some(head) => head,
         None => store.head(key).await?,
     };

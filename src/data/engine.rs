@@ -127,7 +127,7 @@ impl Engine {
 
     /// Runs the jobs as they come. Ends when all are done, or at once if nothing more can succeed.
     pub async fn run(self: &Arc<Self>, mut jobs: BoxStream<'_, Result<Job, (String, Fault)>>) -> Summary {
-        let (mut running, mut tally) = (JoinSet::new(), Tally { engine: self, denied: Vec::new(), summary: Summary::default() });
+        let (mut running, mut tally) = (JoinSet::new(), Tally::new(self));
         let mut listed = false;
         while !(listed && running.is_empty()) && tally.summary.ended.is_none() {
             tokio::select! {
@@ -181,6 +181,23 @@ impl Engine {
     {
         let turns = u32::try_from(turns.clamp(1, self.parallel)).unwrap_or(1);
         let mut running = JoinSet::new();
+        let result = self.feed(turns, items, work, &mut done, &mut running).await;
+        // No task may use the file or upload any longer.
+        running.shutdown().await;
+        result
+    }
+
+    async fn feed<T, R: Send + 'static, F>(
+        &self,
+        turns: u32,
+        items: impl Iterator<Item = T>,
+        work: impl Fn(T) -> F,
+        done: &mut impl FnMut(R) -> Result<(), Fault>,
+        running: &mut JoinSet<Result<R, Fault>>,
+    ) -> Result<(), Fault>
+    where
+        F: Future<Output = Result<R, Fault>> + Send + 'static,
+    {
         let ended = |ended: Result<Result<R, Fault>, JoinError>| ended.map_err(|error| failed_task(&error))?;
         for item in items {
             let turn = loop {
@@ -209,12 +226,18 @@ fn failed_task(error: &JoinError) -> Fault {
 /// Counts, and decides when to end.
 struct Tally<'a> {
     engine: &'a Engine,
-    /// Refusals since the last success. They are reported only if something else still succeeds.
+    /// Objects that the key had no permission for. They are reported in the end, unless they are all for one reason.
     denied: Vec<(String, Fault)>,
+    /// Such refusals since the last success.
+    in_a_row: usize,
     summary: Summary,
 }
 
-impl Tally<'_> {
+impl<'a> Tally<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        Self { engine, denied: Vec::new(), in_a_row: 0, summary: Summary::default() }
+    }
+
     fn add(&mut self, name: String, outcome: Result<Transferred, Fault>) {
         match outcome {
             Ok(done) => {
@@ -222,15 +245,17 @@ impl Tally<'_> {
                 self.summary.bytes += done.bytes;
                 self.summary.unverified += u64::from(!done.verified);
                 self.engine.watch.finished();
-                self.report_denied();
+                self.in_a_row = 0;
             }
             Err(fault) if fault.ends_all() => self.summary.ended = Some(fault),
             Err(fault) if fault.is_denied() => {
                 self.summary.failed += 1;
-                self.denied.push((name, fault));
-                if self.denied.len() >= DENIED_IN_A_ROW {
-                    self.summary.ended = self.denied.pop().map(|(_, fault)| fault);
+                self.in_a_row += 1;
+                if self.in_a_row >= DENIED_IN_A_ROW {
                     self.denied.clear();
+                    self.summary.ended = Some(fault);
+                } else {
+                    self.denied.push((name, fault));
                 }
             }
             Err(fault) => {
@@ -240,14 +265,10 @@ impl Tally<'_> {
         }
     }
 
-    fn report_denied(&mut self) {
+    fn finish(mut self) -> Summary {
         for (name, fault) in self.denied.drain(..) {
             self.engine.watch.failed(&name, &fault);
         }
-    }
-
-    fn finish(mut self) -> Summary {
-        self.report_denied();
         self.summary
     }
 }

@@ -35,8 +35,8 @@ pub enum Origin {
     Object {
         /// Its key.
         key: String,
-        /// Its ETag, if it was listed.
-        etag: Option<String>,
+        /// What S3 said of it.
+        head: Head,
     },
 }
 
@@ -52,21 +52,19 @@ pub struct Page {
 }
 
 impl Item {
-    /// What the listing said of an object.
+    /// What S3 said of an object.
     pub fn head(&self) -> Option<Head> {
-        let Origin::Object { etag, .. } = &self.origin else { return None };
-        Some(Head { etag: etag.clone(), size: self.size, modified: self.modified, checksum: None })
+        if let Origin::Object { head, .. } = &self.origin { Some(head.clone()) } else { None }
     }
 }
 
 fn item(object: &Object, base: &str) -> Item {
     let key = object.key().unwrap_or_default().to_owned();
-    Item {
-        name: key.strip_prefix(base).unwrap_or(&key).to_owned(),
-        size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
-        modified: object.last_modified().map_or(0, |at| at.secs()),
-        origin: Origin::Object { key, etag: object.e_tag().map(str::to_owned) },
-    }
+    let name = key.strip_prefix(base).unwrap_or(&key).to_owned();
+    let size = u64::try_from(object.size().unwrap_or_default()).unwrap_or_default();
+    let modified = object.last_modified().map_or(0, |at| at.secs());
+    let head = Head { etag: object.e_tag().map(str::to_owned), size, modified, checksum: None, is_listed: true };
+    Item { name, origin: Origin::Object { key, head }, size, modified }
 }
 
 /// The objects whose keys begin with `prefix`, page by page. With a `delimiter`, those in folders are left out.

@@ -42,6 +42,15 @@ pub struct Head {
     /// When it was written, in seconds since 1970.
     pub modified: i64,
     pub(super) checksum: Option<Recorded>,
+    /// Whether it comes from a listing, which has no checksum.
+    pub(super) is_listed: bool,
+}
+
+impl Head {
+    /// Whether it is enough to read an object that is no larger than this.
+    pub(super) fn suffices(&self, size: u64) -> bool {
+        self.etag.is_some() && (!self.is_listed || self.size <= size)
+    }
 }
 
 impl Store {
@@ -76,6 +85,7 @@ impl Store {
             size: u64::try_from(answer.content_length().unwrap_or_default()).unwrap_or_default(),
             modified: answer.last_modified().map_or(0, |at| at.secs()),
             checksum: recorded!(answer),
+            is_listed: false,
         })
     }
 

@@ -103,9 +103,9 @@ async fn single(from: &Side) -> Listed {
             match store.head(&key).await {
                 Ok(head) => Ok(Item {
                     name: key.rsplit('/').next().unwrap_or(&key).to_owned(),
-                    origin: Origin::Object { key, etag: head.etag },
                     size: head.size,
                     modified: head.modified,
+                    origin: Origin::Object { key, head },
                 }),
                 Err(fault) => Err((key, fault)),
             }

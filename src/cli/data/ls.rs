@@ -136,7 +136,7 @@ pub(super) async fn list(store: &Arc<Store>, path: &str, how: &How) -> Result<Ex
 
 fn of(item: Item) -> Entry {
     let (key, etag) = match item.origin {
-        Origin::Object { key, etag } => (key, etag),
+        Origin::Object { key, head } => (key, head.etag),
         Origin::File(path) => (path.display().to_string(), None),
     };
     Entry { key, etag, size: Some(item.size), modified: Timestamp::from_second(item.modified).ok() }
