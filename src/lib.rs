@@ -7,13 +7,14 @@
 //! | [`vocabulary`] | the words that every room uses: conditions, reasons, problems, policy statements, ways to sign in |
 //! | [`api`] | the Kubernetes API: types, conditions, schema rules |
 //! | [`desired`] | `resolve`: a spec becomes the desired state; what an account allows; conflicts between connections; presets |
+//! | [`manifest`] | files with objects: reads them, and finds every error with its place |
 //! | [`observed`] | the observed state, as plain values; the seal on the recorded state |
 //! | [`settings`] | everything about each bucket setting, one file per setting |
 //! | [`keys`] | the access keys: the role of each key, and the next moves |
 //! | [`plan`] | the steps from the observed to the desired state; deletion |
 //! | [`execute`] | executes a plan; its report |
 //! | [`status`] | folds a reconcile into the status of a connection or account |
-//! | [`render`] | a plan as text; the operator's own IAM policy |
+//! | [`render`] | a plan as text; what `get`, `status` and `doctor` show; the operator's own IAM policy |
 //! | `aws` | reads from and writes to AWS; a session for each account |
 //! | `sdk` | how any AWS call is made: clients, limits, budgets, error classes |
 //! | `fair` | turns that namespaces share fairly; immediate work needs none |
@@ -49,6 +50,7 @@ pub mod fence;
 pub mod keys;
 #[cfg(feature = "operator")]
 pub mod kubernetes;
+pub mod manifest;
 pub mod observed;
 pub mod plan;
 pub mod render;

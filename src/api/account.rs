@@ -215,7 +215,7 @@ pub struct NamespaceRule {
 
     /// Maximum number of connections of a namespace in the account. If there are more, the oldest ones are allowed. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000000))]
+    #[schemars(range(min = 1, max = 1000000), extend("format" = "int32"))]
     pub max_connections: Option<u32>,
 
     /// The shortest resyncInterval. Default: 1m.

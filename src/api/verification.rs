@@ -29,7 +29,7 @@ pub struct GenomicsCloudSpec {
 
     /// HTTP status that the URL must answer with. Default: 200.
     #[serde(default = "ok")]
-    #[schemars(range(min = 100, max = 599), transform = crate::settings::without_default)]
+    #[schemars(range(min = 100, max = 599), transform = crate::settings::without_default, extend("format" = "int32"))]
     pub expected_status: u16,
 }
 

@@ -3,6 +3,8 @@
 //! `sdk` defines how a call is made; the calls for a bucket's settings are in `settings::*::wire`.
 
 mod bucket;
+mod existing;
+mod from_here;
 mod key;
 mod observe;
 mod policy;
@@ -18,6 +20,7 @@ use crate::desired::Account;
 use crate::sdk::{BucketCalls, Sdk};
 use crate::vocabulary::problem::{Class, Problem};
 
+pub use from_here::FromHere;
 pub use key::IssueError;
 pub use sessions::Sessions;
 

@@ -177,7 +177,7 @@ impl Aws {
 
 /// IAM returns documents percent-encoded (RFC 3986): decoded exactly once, and not as a form, since `+` and `%3A` may
 /// be text. What is not JSON is kept as a string, which never equals a document of the operator.
-fn decoded(document: &str) -> Value {
+pub(super) fn decoded(document: &str) -> Value {
     let text = percent_decode_str(document).decode_utf8_lossy();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
 }

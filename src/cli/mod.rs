@@ -2,24 +2,25 @@
 //!
 //! | folder | commands |
 //! |---|---|
+//! | `change/` | that change connections of the cluster |
 //! | `data/` | about the objects in a bucket |
 //! | `files/` | about YAML files, before anything is applied |
+//! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
 
-#[allow(dead_code, reason = "for the commands that follow")]
+mod change;
 mod cluster;
-#[allow(dead_code, reason = "for the commands that follow")]
 mod connections;
 mod data;
 mod files;
-#[allow(dead_code, reason = "for the commands that follow")]
+mod inspect;
 mod key;
 mod operator;
-#[allow(dead_code, reason = "for the commands that follow")]
 mod terminal;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,22 @@ enum Command {
     Check(operator::Check),
     Crds(operator::Crds),
     Plan(files::Plan),
+    Init(files::Init),
+    Validate(files::Validate),
+    Render(files::Render),
     IamPolicy(operator::IamPolicy),
+    Get(inspect::Get),
+    Status(inspect::Status),
+    Doctor(inspect::Doctor),
+    Rotate(change::Rotate),
+    Revoke(change::Revoke),
+    Reconcile(change::Reconcile),
+    Suspend(change::Suspend),
+    Resume(change::Resume),
+    Adopt(change::Adopt),
+    Release(change::Release),
+    Import(change::Import),
+    Export(change::Export),
     #[command(flatten)]
     Data(data::Data),
 }
@@ -64,7 +80,22 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(command) => command.run().await,
         Command::Crds(command) => command.run(),
         Command::Plan(command) => command.run().await,
+        Command::Init(command) => command.run().await,
+        Command::Validate(command) => command.run(),
+        Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
+        Command::Get(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
+        Command::Rotate(command) => command.run().await,
+        Command::Revoke(command) => command.run().await,
+        Command::Reconcile(command) => command.run().await,
+        Command::Suspend(command) => command.run().await,
+        Command::Resume(command) => command.run().await,
+        Command::Adopt(command) => command.run().await,
+        Command::Release(command) => command.run().await,
+        Command::Import(command) => command.run().await,
+        Command::Export(command) => command.run().await,
         Command::Data(command) => command.run().await,
     };
     match result {

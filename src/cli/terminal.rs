@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::render::printable;
+use crate::render::screen::{Cell, Section, Tone};
 
 /// Something that is as it should be.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -30,7 +31,13 @@ pub(super) fn painted(style: Style, text: impl std::fmt::Display) -> String {
 
 /// Writes to standard output, with styles only on a terminal and without `NO_COLOR`. A closed pipe is not an error.
 pub(super) fn print(text: &str) {
-    let _ = anstream::stdout().write_all(text.as_bytes());
+    print_on(text);
+}
+
+/// The same, for a command that continues; returns whether there is still a reader.
+pub(super) fn print_on(text: &str) -> bool {
+    let mut output = anstream::stdout();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
 }
 
 /// Prints a warning or an error to standard error. Control characters are escaped: part of the text can be foreign.
@@ -62,10 +69,13 @@ pub(super) fn width() -> u16 {
     given.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0)).unwrap_or(WIDTH)
 }
 
-/// A table as kubectl prints one. On a terminal, long cells are wrapped so that it fits.
+/// A table as kubectl prints one; without `header`, only its rows. On a terminal, long cells are wrapped so that it fits.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table.load_preset(presets::NOTHING);
+    if !header.is_empty() {
+        table.set_header(header.iter().copied());
+    }
     if is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
     }
@@ -77,9 +87,51 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     lines.collect()
 }
 
+/// Sections as text: each with its title, and its rows as a table.
+pub(super) fn screen(sections: &[Section]) -> String {
+    let line = |(tone, text): &(Tone, String)| painted(style(*tone), printable(text));
+    let cell = |Cell(lines): &Cell| lines.iter().map(line).collect::<Vec<_>>().join("\n");
+    let section = |section: &Section| {
+        let title =
+            if section.title.is_empty() { String::new() } else { format!("{}\n", painted(HEADING, printable(&section.title))) };
+        title + &table(&section.header, section.rows.iter().map(|row| row.iter().map(cell).collect()))
+    };
+    sections.iter().map(section).collect::<Vec<_>>().join("\n")
+}
+
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Good => GOOD,
+        Tone::Changed => CHANGED,
+        Tone::Bad => BAD,
+        Tone::Heading => HEADING,
+        Tone::Faint => FAINT,
+    }
+}
+
+/// Replaces what the terminal shows by the first lines of `text`, as many as it has.
+pub(super) fn redraw(text: &str) {
+    const HOME: &str = "\u{1b}[H";
+    const REST_OF_LINE: &str = "\u{1b}[K";
+    const REST_OF_SCREEN: &str = "\u{1b}[J";
+    let height = terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0).saturating_sub(1));
+    // `print` would remove these where colors are off.
+    let control = |code: &str| drop(io::stdout().write_all(code.as_bytes()));
+    control(HOME);
+    for line in text.lines().take(height) {
+        print(line);
+        control(REST_OF_LINE);
+        print("\n");
+    }
+    control(REST_OF_SCREEN);
+    let _ = io::stdout().flush();
+}
+
 /// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
 pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
+        let question = question.trim_end_matches('?');
         return Err(Failure(format!("{question}: no terminal to ask on; add {option} if you are sure")));
     }
     let mut error = anstream::stderr();

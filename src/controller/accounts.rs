@@ -17,9 +17,9 @@ use crate::desired::tenancy::{self, Labels, Report};
 use crate::desired::{Account, Grant, names};
 use crate::kubernetes::Kubernetes;
 use crate::plan::Blocker;
-use crate::status::{Finding, find, fold_account};
+use crate::status::{Finding, fold_account};
 use crate::telemetry::meters;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 use crate::vocabulary::problem::{Class, Place, Problem, Source};
 
 /// How often an account is reconciled: also the time after which a new key in its Secret is used.
@@ -122,6 +122,15 @@ pub(super) async fn open_remembered(
     let Tenant { labels, namespace, .. } = tenant(object, Some(&account), 0, kubernetes).await.unwrap_or_default();
     let grant = Grant { namespace, ..tenancy::deletion_grant(object, &labels, &account) };
     Ok(Opened { aws, account: identity.account, grant, sign_in: account.spec.sign_in })
+}
+
+/// Signs in to `account` for a command that reads AWS and is about no connection.
+pub async fn open_account(
+    account: &AWSAccount,
+    sessions: &Sessions,
+    kubernetes: &Kubernetes,
+) -> Result<(Arc<Aws>, Identity), NotOpened> {
+    sign_in(account, sessions, kubernetes, Fresh::Yes).await.map_err(NotOpened::from)
 }
 
 #[derive(PartialEq, Eq)]

@@ -78,6 +78,15 @@ impl Backoff {
     }
 }
 
+/// The longest time until the next reconcile of an object in this state, without what becomes due with time.
+pub fn longest(status: &BucketConnectionStatus, resync: Duration) -> Duration {
+    if status::is_true(status, ConditionType::Stalled) {
+        return STALLED_MAX.min(resync.max(STALLED_FIRST)).mul_f64(1.2);
+    }
+    let retries = status::rotates(status) || status::is_true(status, ConditionType::Reconciling);
+    if retries { PASSING_MAX.mul_f64(1.2) } else { resync.mul_f64(1.1) }
+}
+
 fn jittered(time: Duration, share: f64) -> Duration {
     time.mul_f64(1.0 + share * (2.0 * fastrand::f64() - 1.0))
 }
@@ -130,6 +139,7 @@ mod tests {
         let passing = status(ConditionType::Reconciling);
         for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert!(within(backoff.next("a", &passing, None, resync), expected, 0.2), "{expected}");
+            assert!(backoff.next("long", &passing, None, resync) <= longest(&passing, resync));
         }
         assert!(within(backoff.next("b", &passing, None, resync), 1, 0.2), "one object's trouble is not another's");
         assert!(within(backoff.next("a", &status(ConditionType::Ready), None, resync), 600, 0.1));

@@ -14,7 +14,7 @@ use crate::keys::{Issue, Move, Why};
 use crate::plan::{Action, Plan};
 use crate::status;
 use crate::telemetry::meters;
-use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::conditions::{ConditionType, find};
 
 /// When specs changed that are not Ready yet.
 #[derive(Default)]
@@ -75,7 +75,7 @@ impl Changes {
 
 /// The outcome of a reconcile, as a label: what its conditions say.
 pub(super) fn outcome(conditions: &[Condition]) -> &'static str {
-    let is = |kind| status::find(conditions, kind).is_some_and(|condition| condition.status == "True");
+    let is = |kind| find(conditions, kind).is_some_and(|condition| condition.status == "True");
     match (is(ConditionType::Ready), is(ConditionType::Stalled)) {
         (true, _) => "ready",
         (false, true) => "stalled",

@@ -30,7 +30,7 @@ use crate::fair::Turns;
 use crate::fence::Fence;
 use crate::status;
 use crate::telemetry::meters;
-use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::conditions::{ConditionType, find};
 
 /// The metrics of a connection: name, help, and its value if it has one.
 type Metric = (&'static str, &'static str, fn(&BucketConnection) -> Option<i64>);
@@ -238,7 +238,7 @@ impl Work {
 fn status_of(object: &BucketConnection) -> Vec<(ConditionType, String, String)> {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let found = ConditionType::VARIANTS.iter().filter_map(|kind| {
-        let condition = status::find(conditions, *kind)?;
+        let condition = find(conditions, *kind)?;
         Some((*kind, condition.status.clone(), condition.reason.clone()))
     });
     let found: Vec<_> = found.collect();

@@ -43,7 +43,8 @@ use crate::plan::Blocker;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::Place;
 
-pub use accounts::NotOpened;
+pub use accounts::{NotOpened, open_account};
+pub use backoff::longest;
 pub use metrics::Metrics;
 pub use panics::log_panics;
 pub use preview::{Others, Preview, PreviewError, preview};

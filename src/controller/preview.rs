@@ -11,11 +11,12 @@ use super::reconcile::rival;
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::desired::claims::{self, Claim};
-use crate::desired::tenancy::{self, Report};
-use crate::desired::{self, Desired, SpecError};
+use crate::desired::tenancy::{self, Labels, Report};
+use crate::desired::{self, Desired, SpecError, names};
 use crate::kubernetes::Kubernetes;
 use crate::observed::{Remembered, distrust};
 use crate::plan::{self, Plan, revocation};
+use crate::settings::Reading;
 use crate::vocabulary::problem::Class;
 
 /// The other connections and accounts. Their statuses count without a seal.
@@ -24,6 +25,8 @@ pub struct Others {
     connections: BTreeMap<(String, String), BucketConnection>,
     /// The accounts, by name.
     pub accounts: BTreeMap<String, AWSAccount>,
+    /// Labels of namespaces, for those that cannot be read.
+    pub labels: BTreeMap<String, Labels>,
 }
 
 impl Others {
@@ -54,6 +57,10 @@ pub struct Preview {
     pub doubts: Vec<String>,
     /// The entry of the account that allows it.
     pub report: Report,
+    /// The owner in the tags of the bucket.
+    pub owner: Option<String>,
+    /// Whether the IAM user exists, or could not be read.
+    pub has_user: bool,
 }
 
 /// What the next reconcile would do to `object` with the account that it names, next to `others`, for the `plan`
@@ -71,7 +78,9 @@ pub async fn preview(
     let tenant = match accounts::tenant(&object, account, earlier, kubernetes).await {
         // Authors of connections often may not read namespaces: then it stays open whether this namespace is a later
         // one of the same name.
-        Err(problem) if problem.class == Class::Denied && !asks => Tenant { earlier, ..Tenant::default() },
+        Err(problem) if problem.class == Class::Denied && (!asks || others.labels.contains_key(&name)) => {
+            Tenant { earlier, labels: others.labels.get(&name).cloned().unwrap_or_default(), namespace: None }
+        }
         tenant => tenant.map_err(|problem| PreviewError::Refused(accounts::failed(&problem).into()))?,
     };
     let opened = accounts::open(&object, account, tenant, sessions, kubernetes).await.map_err(PreviewError::Refused)?;
@@ -86,7 +95,7 @@ pub async fn preview(
     if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
         let observed = aws.observe_user(&user.name).await;
         let plan = revocation::cut_off(&remembered, &observed, false, now);
-        return Ok(Preview { desired, plan, doubts, report: grant.report });
+        return Ok(Preview { desired, plan, doubts, report: grant.report, owner: None, has_user: true });
     }
     let observer = Observer { object: &object, desired: &desired, aws: &aws, kubernetes, now };
     let observed = observer.observe(&mut remembered, Discovery::Full).await;
@@ -94,7 +103,9 @@ pub async fn preview(
     let adapted = desired::adapted(desired, observed.versioned(), &object, &kubernetes.cluster, &grant);
     let desired = adapted.map_err(PreviewError::Invalid)?;
     let plan = plan::plan(&desired, &observed, &remembered, now);
-    Ok(Preview { desired, plan, doubts, report: grant.report })
+    let owner = observed.bucket.tags().and_then(|tags| tags.get(names::OWNER_TAG).cloned());
+    let has_user = matches!(observed.user, Reading::Set(_) | Reading::Unreadable(_));
+    Ok(Preview { desired, plan, doubts, report: grant.report, owner, has_user })
 }
 
 /// Why there is no plan.

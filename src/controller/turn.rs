@@ -29,10 +29,13 @@ pub(super) fn id(namespace: Option<&str>, name: &str) -> String {
 pub(super) async fn account(account: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, Infallible> {
     let span = tracing::info_span!("reconcile", account = account.name_any());
     let work = async {
-        match &account.0 {
+        let began = Instant::now();
+        let result = match &account.0 {
             Ok(account) => accounts::reconcile(account, &context).await,
             Err(invalid) => accounts::reconcile_unreadable(invalid, &context).await,
-        }
+        };
+        meters().reconcile_took("AWSAccount", began.elapsed());
+        result
     };
     Ok(ended("AWSAccount", &*account, work, &context).instrument(span).await)
 }

@@ -120,6 +120,12 @@ pub fn conflict_with<'a>(
     None
 }
 
+/// What `object` claims, as keys: objects without a key in common have no conflict.
+pub fn claimed(object: &BucketConnection, defaults: &AccountDefaults) -> Vec<String> {
+    let user = user(object, defaults).map(|user| format!("user {} {user}", object.spec.account_ref.name));
+    std::iter::once(format!("bucket {:?}", bucket(object))).chain(user).collect()
+}
+
 /// Bucket names are global, except in an account's own namespace.
 fn bucket(object: &BucketConnection) -> (Option<&String>, Option<(&String, &String, &String)>) {
     let spec = &object.spec;

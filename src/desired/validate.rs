@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use kube::CustomResourceExt;
-use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use kube::core::cel::{CompiledSchema, ErrorKind, ValidationError, ValidationErrors, Validator, compile_schema};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Document;
 use crate::api::{AWSAccount, BucketConnection, PolicyType};
@@ -35,7 +36,13 @@ impl fmt::Display for SpecError {
     }
 }
 
-static RULES: LazyLock<Option<CompiledSchema>> = LazyLock::new(rules::<BucketConnection>);
+static CONNECTION: LazyLock<Option<CompiledSchema>> = LazyLock::new(rules::<BucketConnection>);
+static ACCOUNT: LazyLock<Option<CompiledSchema>> = LazyLock::new(rules::<AWSAccount>);
+
+thread_local! {
+    /// It registers the functions of CEL, which takes longer than most checks.
+    static VALIDATOR: Validator = Validator::new();
+}
 
 fn rules<K: CustomResourceExt>() -> Option<CompiledSchema> {
     let crd = serde_json::to_value(K::crd()).ok()?;
@@ -44,22 +51,40 @@ fn rules<K: CustomResourceExt>() -> Option<CompiledSchema> {
 
 /// Violations of the rules of the CRD.
 pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
-    broken(RULES.as_ref(), object)
+    typed(&CONNECTION, object)
 }
 
 /// Violations of the rules of its CRD in an account that no API server has checked.
 pub fn account_errors(account: &AWSAccount) -> Vec<SpecError> {
-    broken(rules::<AWSAccount>().as_ref(), account)
+    typed(&ACCOUNT, account)
 }
 
-fn broken(rules: Option<&CompiledSchema>, object: &impl Serialize) -> Vec<SpecError> {
-    let (Some(rules), Ok(value)) = (rules, serde_json::to_value(object)) else {
-        return vec![SpecError::new("spec", "could not be checked")];
-    };
-    let broken = Validator::new().validate_compiled(rules, &value, None).err().map(|errors| errors.into_vec());
-    let broken = broken.unwrap_or_default().into_iter();
-    let mut errors: Vec<_> = broken.map(|error| SpecError::new(error.field_path, error.message)).collect();
-    // The rules have no fixed order, and a condition's message must not change when the operator restarts.
+/// Violations of the rules of the CRD in a connection that breaks the schema: only the rules that can be evaluated.
+pub fn broken_connection_rules(object: &Value) -> Vec<SpecError> {
+    sorted(broken(&CONNECTION, object).into_iter().filter(|error| error.kind == ErrorKind::ValidationFailure))
+}
+
+/// The same for an account.
+pub fn broken_account_rules(object: &Value) -> Vec<SpecError> {
+    sorted(broken(&ACCOUNT, object).into_iter().filter(|error| error.kind == ErrorKind::ValidationFailure))
+}
+
+fn typed(rules: &Option<CompiledSchema>, object: &impl Serialize) -> Vec<SpecError> {
+    match serde_json::to_value(object) {
+        Ok(value) if rules.is_some() => sorted(broken(rules, &value)),
+        _ => vec![SpecError::new("spec", "could not be checked")],
+    }
+}
+
+fn broken(rules: &Option<CompiledSchema>, value: &Value) -> Vec<ValidationError> {
+    let check = |rules| VALIDATOR.with(|validator| validator.validate_compiled(rules, value, None));
+    let broken = rules.as_ref().and_then(|rules| check(rules).err());
+    broken.map(ValidationErrors::into_vec).unwrap_or_default()
+}
+
+/// The rules have no fixed order, and a condition's message must not change when the operator restarts.
+fn sorted(errors: impl IntoIterator<Item = ValidationError>) -> Vec<SpecError> {
+    let mut errors: Vec<_> = errors.into_iter().map(|error| SpecError::new(error.field_path, error.message)).collect();
     errors.sort();
     errors
 }

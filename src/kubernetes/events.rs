@@ -1,10 +1,13 @@
 //! Events: few, and only on change. A failed Event is logged and never fails a reconcile.
 
-use kube::Resource;
+use k8s_openapi::api::events::v1::Event as ApiEvent;
+use kube::api::ListParams;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource};
 
 use super::{Kubernetes, MANAGER, call};
 use crate::vocabulary::conditions::Reason;
+use crate::vocabulary::problem::Problem;
 
 /// Longest note that the API server accepts, in bytes
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
@@ -29,6 +32,15 @@ impl Kubernetes {
             tracing::warn!(%problem, "could not write an Event");
         }
     }
+}
+
+/// The Events about the object with this uid in `namespace`, newest first.
+pub async fn events(client: &Client, namespace: &str, uid: &str) -> Result<Vec<ApiEvent>, Problem> {
+    let events: Api<ApiEvent> = Api::namespaced(client.clone(), namespace);
+    let which = ListParams::default().fields(&format!("regarding.uid={uid}"));
+    let mut found = call("list events.events.k8s.io", events.list(&which)).await?.items;
+    found.sort_by_key(|event| std::cmp::Reverse(event.event_time.as_ref().map(|at| at.0)));
+    Ok(found)
 }
 
 fn shortened(text: &str) -> String {

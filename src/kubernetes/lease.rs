@@ -147,20 +147,24 @@ impl Lease {
 
     /// Renews it as long as it can, and returns why it cannot.
     async fn renewed(&mut self) -> String {
+        let mut last = String::new();
         loop {
             sleep(PERIOD).await;
             let renewed = self.held.as_ref().map(|(_, began)| *began).unwrap_or_default();
             let left = DEADLINE.saturating_sub(now().saturating_sub(renewed));
             if left.is_zero() {
-                return format!("it was not renewed for {} s", DEADLINE.as_secs());
+                return format!("it was not renewed for {} s{last}", DEADLINE.as_secs());
             }
             match bounded(left.min(ATTEMPT), self.renew()).await {
-                Ok(None) => {}
+                Ok(None) => last.clear(),
                 Ok(Some(why)) => {
                     self.fence.set(Duration::ZERO);
                     return why;
                 }
-                Err(problem) => tracing::warn!(lease = self.title, %problem, "the lease is not renewed"),
+                Err(problem) => {
+                    tracing::warn!(lease = self.title, %problem, "the lease is not renewed");
+                    last = format!(" ({problem})");
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Every call has a timeout: the client itself would retry a busy API server for minutes. Failures are [`Problem`]s
 //! whose action reads like an RBAC rule, `patch secrets`.
 
+mod absent;
 mod access;
 mod account;
 mod error;
@@ -23,7 +24,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+pub use absent::NO_CLUSTER;
 pub use error::of_watch;
+pub use events::events;
 pub use lease::Lease;
 pub use secret::{KEY_CREATED_AT, Seen, secret_texts};
 

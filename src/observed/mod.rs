@@ -4,6 +4,7 @@
 //! `aws/observe.rs` and `kubernetes/` read them; the recorded plans (tests/plan) write them by hand.
 
 mod access;
+mod existing;
 mod ledger;
 mod partial;
 mod probe_result;
@@ -26,6 +27,7 @@ use crate::settings::{self, Reading};
 use crate::vocabulary::problem::{Class, Problem};
 
 pub use access::{Access, Held, OwnBinding, OwnRole, RbacKind};
+pub use existing::{ExistingPolicy, ExistingUser};
 pub use ledger::{Ledger, announcement, recall};
 pub use partial::Partial;
 pub use probe_result::ProbeResult;

@@ -91,7 +91,15 @@ mod tests {
     fn written(live: &str) -> Step {
         let diff = FieldDiff::new("user.permissionsBoundary", Some(json!(live)), Some(json!("wanted")));
         let action = Action::SetPermissionsBoundary { arn: "wanted".into() };
-        Step { action, part: ConditionType::UserReady, diffs: vec![diff], after: Vec::new(), drift: true, cause: None }
+        Step {
+            action,
+            part: ConditionType::UserReady,
+            diffs: vec![diff],
+            after: Vec::new(),
+            drift: true,
+            cause: None,
+            weakens: None,
+        }
     }
 
     fn remembered(count: i64) -> Remembered {

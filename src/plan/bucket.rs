@@ -202,9 +202,9 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             }
         }
         // Restoring a value that was in force already weakens nothing.
-        if let Some(weakens) = change.weakens
+        let weakens = change.weakens.filter(|_| !planner.wrote(name));
+        if let Some(weakens) = &weakens
             && enforced
-            && !planner.wrote(name)
             && !desired.bucket.allow_weaker.contains(&change.setting)
         {
             let message =
@@ -214,7 +214,9 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
             continue;
         }
         let action = Action::WriteSetting(change.write);
-        if planner.write(part, action, change.diffs, after).is_some() && !change.adds.is_empty() {
+        let Some(step) = planner.write(part, action, change.diffs, after) else { continue };
+        planner.plan.steps[step].weakens = weakens;
+        if !change.adds.is_empty() {
             planner.plan.adds.insert(name, change.adds);
         }
     }

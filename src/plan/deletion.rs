@@ -33,7 +33,7 @@ pub fn retain(remembered: &Remembered, secrets: &BTreeMap<String, Secret>, reade
         }
     }
     access::release(&mut planner, readers);
-    planner.finish()
+    Plan { deletes: true, ..planner.finish() }
 }
 
 /// Names of the Secrets of an object that may never have been resolved.
@@ -62,7 +62,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
     for step in &mut planner.plan.steps {
         step.drift = false;
     }
-    let mut plan = planner.finish();
+    let mut plan = Plan { deletes: true, ..planner.finish() };
     modes::apply_modes(&mut plan, &desired.management);
     plan.observed.clear();
     // Foreign resources stay, so they must not depend on the object.
@@ -74,7 +74,7 @@ pub fn delete(desired: &Desired, observed: &Observed, remembered: &Remembered) -
     if desired.management.of("access") != ManagementMode::Enforce {
         access::release(&mut planner, &observed.access);
     }
-    planner.finish()
+    Plan { deletes: true, ..planner.finish() }
 }
 
 /// Plans `deletionPolicy: Release`: as `Retain`, and the operator removes its tags, so that another connection can
@@ -125,7 +125,7 @@ pub fn release(desired: &Desired, observed: &Observed, remembered: &Remembered) 
     for step in &mut planner.plan.steps {
         step.drift = false;
     }
-    planner.finish()
+    Plan { deletes: true, ..planner.finish() }
 }
 
 fn absence_diff(path: &str) -> Vec<FieldDiff> {

@@ -29,6 +29,8 @@ pub struct Plan {
     pub frozen: bool,
     /// Steps of sections that are only observed: differences that stay.
     pub observed: Vec<Step>,
+    /// The plan is for the deletion of the connection.
+    pub deletes: bool,
     /// No section is enforced, so the plan changes nothing and manages nothing.
     pub hands_off: bool,
     /// An adoption that waits for approval.
@@ -66,10 +68,12 @@ pub struct Step {
     pub drift: bool,
     /// The move of the key machine that it belongs to, as an index into [`Plan::moves`].
     pub cause: Option<usize>,
+    /// The protection that it removes from the bucket, which the spec and the account allow.
+    pub weakens: Option<String>,
 }
 
 /// What a step does. Bucket, user, policy and account are those of [`Desired`](crate::desired::Desired); each variant names its call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, strum::IntoStaticStr)]
 pub enum Action {
     /// Creates the bucket: `s3:CreateBucket`.
     CreateBucket {

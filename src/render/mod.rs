@@ -1,9 +1,27 @@
-//! A plan as text, for the `plan` subcommand, Events and conditions; and the operator's own IAM policy. Pure; secrets
-//! never reach this module.
+//! A plan as text, for the `plan` subcommand, Events and conditions; what `get`, `status` and `doctor` show; and the
+//! operator's own IAM policy. Pure; no text in it contains a secret.
 
+pub mod adoption;
+mod age;
+mod because;
+pub mod connection;
+mod consequences;
+pub mod diagnosis;
+pub mod documents;
+pub mod findings;
+pub mod gitops;
+pub mod handoff;
 pub mod iam_policy;
+pub mod import;
+pub mod overview;
+pub mod requests;
+pub mod screen;
+pub mod starter;
 
 use std::fmt::Write;
+
+pub use because::{because, why};
+pub use consequences::{Consequences, consequences};
 
 use crate::desired::Desired;
 use crate::plan::{Action, Plan, Step};
@@ -14,32 +32,25 @@ const VALUE_LENGTH: usize = 200;
 
 /// The whole plan, for people. `name` is `namespace/name` of the object.
 pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
-    let mut text = String::new();
-    let _ = if plan.in_sync() {
-        writeln!(text, "{name}: in sync, nothing to change")
-    } else {
-        writeln!(text, "{name}: {}", counted(plan))
-    };
+    let mut text = format!("{name}: {}\n", counted(plan));
     for step in &plan.steps {
         let _ = writeln!(text, "\n{} {}", sign(&step.action), printable(&summary(step, desired)));
-        if let Some(why) = why(plan, step) {
-            let _ = writeln!(text, "    because {}", printable(&why));
-        }
-        for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
-            text.push_str(&field(diff));
-        }
+        let _ = writeln!(text, "    because {}", printable(&because(plan, step)));
+        fields(step).for_each(|diff| text.push_str(&field(diff)));
     }
     for step in &plan.observed {
         let _ = writeln!(text, "\n= only observed: {}", printable(&summary(step, desired)));
-        for diff in step.diffs.iter().filter(|_| shows_fields(&step.action)) {
-            text.push_str(&field(diff));
-        }
+        fields(step).for_each(|diff| text.push_str(&field(diff)));
     }
     for blocker in &plan.blockers {
         let _ = writeln!(text, "\n! {} ({}): {}", blocker.part, blocker.reason, printable(&blocker.message));
     }
     for diff in plan.adoption.iter().flat_map(|adoption| &adoption.changes) {
         text.push_str(&field(diff));
+    }
+    let taken = consequences(plan, desired);
+    for (index, (kind, what)) in taken.lines().enumerate() {
+        let _ = writeln!(text, "{}{kind}: {}", if index == 0 { "\n" } else { "" }, printable(what));
     }
     text
 }
@@ -57,25 +68,20 @@ pub fn printable(text: &str) -> String {
     })
 }
 
+/// A count with its noun.
+pub(crate) fn plural(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 fn counted(plan: &Plan) -> String {
-    let plural = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let steps = plural(plan.steps.len(), "step");
     match plan.blockers.len() {
+        0 if plan.in_sync() => "in sync, nothing to change".to_owned(),
         0 => steps,
         n if plan.steps.is_empty() && !plan.frozen => plural(n, "problem"),
         n if plan.frozen => format!("{}, nothing will be changed", plural(n, "problem")),
         n => format!("{steps}, {}", plural(n, "problem")),
     }
-}
-
-/// Why a key is issued, activated, deactivated or deleted.
-pub fn why(plan: &Plan, step: &Step) -> Option<String> {
-    let id = match &step.action {
-        Action::IssueKey { .. } => None,
-        Action::DeleteKey { id } | Action::ActivateKey { id } | Action::DeactivateKey { id } => Some(id.as_str()),
-        _ => return None,
-    };
-    plan.cause(step)?.why(id)
 }
 
 /// `+` creates, `~` changes, `-` removes, `?` only tries.
@@ -115,7 +121,11 @@ fn sign(action: &Action) -> char {
     }
 }
 
-/// Whether the fields say more than the step itself.
+/// The fields of a step, if they say more than the step itself.
+fn fields(step: &Step) -> impl Iterator<Item = &FieldDiff> {
+    step.diffs.iter().filter(|_| shows_fields(&step.action))
+}
+
 fn shows_fields(action: &Action) -> bool {
     matches!(
         action,

@@ -6,6 +6,7 @@
 
 mod budget;
 mod client;
+mod endpoints;
 mod error;
 mod probe_url;
 mod throttles;
@@ -33,6 +34,7 @@ use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
 pub(crate) use client::transfers;
 pub use client::{SetupError, environment, tls_context};
+pub use endpoints::{Reached, endpoints, http_date, reach};
 pub(crate) use error::{build, problem, unset};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 

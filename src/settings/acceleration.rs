@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, Setting, Unset};
+use super::{Change, Context, Docs, Example, Imported, Setting, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Transfer acceleration. Suspended turns it off. Omitted: left as it is. Enabled is not offered: each byte costs more with it, no platform
@@ -52,6 +52,13 @@ impl Setting for Acceleration {
 
     fn after(_: &Self) -> Option<String> {
         Some("Suspended".to_owned())
+    }
+
+    fn imported(live: &String) -> Imported<Self> {
+        match live.as_str() {
+            "Suspended" => Imported::whole(Self::Suspended),
+            _ => Imported::nothing(format!("transfer acceleration is {live}; the operator can only turn it off")),
+        }
     }
 
     fn example() -> Example<Self> {

@@ -46,6 +46,32 @@ impl<W> Change<W> {
     }
 }
 
+/// The spec that describes a setting as it is in AWS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported<S> {
+    /// The spec; `None` leaves the setting as it is.
+    pub spec: Option<S>,
+    /// What of the setting no spec can express: it stays as it is.
+    pub lost: Vec<String>,
+}
+
+impl<S> Imported<S> {
+    /// The whole setting.
+    pub fn whole(spec: S) -> Self {
+        Self { spec: Some(spec), lost: Vec::new() }
+    }
+
+    /// The part of it that a spec can express.
+    pub fn part(spec: Option<S>, lost: Vec<String>) -> Self {
+        Self { spec, lost }
+    }
+
+    /// Nothing of it.
+    pub fn nothing(why: impl Into<String>) -> Self {
+        Self { spec: None, lost: vec![why.into()] }
+    }
+}
+
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FieldDiff {

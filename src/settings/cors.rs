@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// CORS rules of the bucket. Omitted: the preset's, or left as they are where the preset has none.
@@ -119,6 +119,10 @@ impl Setting for Cors {
 
     fn after(write: &Vec<CorsRule>) -> Option<Vec<CorsRule>> {
         (!write.is_empty()).then(|| write.clone())
+    }
+
+    fn imported(live: &Vec<CorsRule>) -> Imported<CorsSpec> {
+        Imported::whole(CorsSpec { rules: live.clone() })
     }
 
     fn example() -> Example<Vec<CorsRule>> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset};
 use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::rules;
 
@@ -224,6 +224,27 @@ impl Setting for Encryption {
             _ => None,
         };
         Some(Change::of(diffs, write)?.weakening(weakens))
+    }
+
+    fn imported(live: &EncryptionRule) -> Imported<EncryptionSpec> {
+        let kinds = [EncryptionType::SseS3, EncryptionType::SseKms, EncryptionType::DsseKms];
+        let Some(kind) = kinds.into_iter().find(|kind| kind.algorithm() == live.algorithm) else {
+            return Imported::nothing(format!("{} is not an encryption that the operator knows", live.algorithm));
+        };
+        let key = live.kms_key.clone().filter(|key| key.starts_with("arn:") && key.contains(":key/"));
+        if kind != EncryptionType::SseS3 && key.is_none() {
+            let key = live.kms_key.as_deref().unwrap_or("aws/s3");
+            return Imported::nothing(format!(
+                "{} with the key {key}, which is not the full ARN of a key",
+                spelled(&live.algorithm)
+            ));
+        }
+        Imported::whole(EncryptionSpec {
+            kind,
+            kms_key_arn: key.filter(|_| kind != EncryptionType::SseS3),
+            bucket_key: (kind == EncryptionType::SseKms).then_some(live.bucket_key),
+            blocked_types: (live.blocked == [BLOCKED_BY_DEFAULT]).then(|| vec![BlockedType::SseC]),
+        })
     }
 
     fn after(write: &EncryptionRule) -> Option<EncryptionRule> {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::lifecycle::RuleStatus;
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs, wrong_fields};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset, object_diffs, wrong_fields};
 use crate::vocabulary::conditions::ConditionType;
 
 const ARCHIVE: &str = "ARCHIVE_ACCESS";
@@ -216,6 +216,16 @@ impl Setting for IntelligentTiering {
 
     fn after(write: &TieringWrite) -> Option<Self::Live> {
         (!write.configurations.is_empty()).then(|| write.configurations.clone())
+    }
+
+    fn imported(live: &Self::Live) -> Imported<IntelligentTieringSpec> {
+        let known = |one: &&TieringConfiguration| {
+            one.tierings.iter().all(|tiering| [ARCHIVE, DEEP_ARCHIVE].contains(&&*tiering.access_tier))
+        };
+        let (fit, other): (Vec<_>, Vec<_>) = live.values().partition(known);
+        let lost = other.iter().map(|one| format!("configuration {}: a tier that the operator does not know", one.id)).collect();
+        let configurations: Vec<_> = fit.into_iter().map(TieringConfiguration::canonical).collect();
+        Imported::part((!configurations.is_empty()).then_some(IntelligentTieringSpec { configurations }), lost)
     }
 
     fn example() -> Example<TieringWrite> {

@@ -164,7 +164,38 @@ macro_rules! settings {
             }
         }
 
+        /// The specs of the settings of a bucket.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct ImportedSettings {
+            /// Settings at the top of the spec.
+            pub spec: SpecSettings,
+            /// Settings under `bucket`.
+            pub bucket: BucketSettings,
+            /// What no spec can express.
+            pub lost: Vec<(SettingId, String)>,
+        }
+
+        impl ImportedSettings {
+            /// Leaves out a setting.
+            pub fn clear(&mut self, setting: SettingId) {
+                match setting { $($(SettingId::$variant => self.$group.$name = None,)*)* }
+            }
+        }
+
         impl Live {
+            /// The specs that describe these settings. What is not set is left out.
+            pub fn imported(&self) -> ImportedSettings {
+                let mut all = ImportedSettings::default();
+                $($(
+                    if let Reading::Set(live) = &self.$name {
+                        let imported = <$name::$variant as Setting>::imported(live);
+                        all.$group.$name = imported.spec;
+                        all.lost.extend(imported.lost.into_iter().map(|text| (SettingId::$variant, text)));
+                    }
+                )*)*
+                all
+            }
+
             /// The settings of a new bucket.
             pub fn of_new_bucket() -> Self {
                 Self { $($($name: <$name::$variant as Setting>::of_new_bucket().into(),)*)* }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Server access logging. Omitted: left as it is. The target bucket's policy must let logging.s3.amazonaws.com put objects.
@@ -117,6 +117,11 @@ impl Setting for Logging {
 
     fn after(write: &LiveLogging) -> Option<LiveLogging> {
         Some(write.clone())
+    }
+
+    fn imported(live: &LiveLogging) -> Imported<LoggingSpec> {
+        let LiveLogging { target_bucket, target_prefix, key_format: _, grants: _ } = live;
+        Imported::whole(LoggingSpec { target_bucket: target_bucket.clone(), target_prefix: target_prefix.clone() })
     }
 
     fn example() -> Example<LiveLogging> {

@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::problem::{Problem, join_names};
-pub use change::{Change, FieldDiff, Reading};
+pub use change::{Change, FieldDiff, Imported, Reading};
 pub(crate) use change::{map_diffs, object_diffs};
 pub use facts::{Docs, Example, Facts, Unset};
 use list::settings;
@@ -153,6 +153,9 @@ pub trait Setting {
     fn hint(_: &Self::Write, _: &Problem) -> Option<String> {
         None
     }
+
+    /// The spec that describes `live`, and what of it no spec can express.
+    fn imported(live: &Self::Live) -> Imported<Self::Spec>;
 
     /// The names that are managed, if the setting also has foreign parts.
     fn owned(_: &Self::Desired) -> Vec<String> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Object Lock with a default retention for new objects. Needs versioning: Enabled. Omitted: left as it is; S3 cannot turn
@@ -122,6 +122,14 @@ impl Setting for ObjectLock {
 
     fn after(write: &Retention) -> Option<Retention> {
         Some(write.clone())
+    }
+
+    fn imported(live: &Retention) -> Imported<ObjectLockSpec> {
+        let mode = live.mode.as_ref().and_then(|mode| serde_json::from_value(json!(mode)).ok());
+        match mode.filter(|_| live.days.is_some() != live.years.is_some()) {
+            Some(mode) => Imported::whole(ObjectLockSpec { mode, days: live.days, years: live.years }),
+            None => Imported::nothing("Object Lock without a default retention of a known mode"),
+        }
     }
 
     fn example() -> Example<Retention> {

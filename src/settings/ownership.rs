@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, Setting, SettingId, Unset};
+use super::{Change, Context, Docs, Example, Imported, Setting, SettingId, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Who owns the objects that others write to the bucket. BucketOwnerEnforced turns ACLs off: new buckets have it, and ICA needs
@@ -62,6 +62,11 @@ impl Setting for Ownership {
 
     fn after(write: &Self) -> Option<String> {
         json!(write).as_str().map(str::to_owned)
+    }
+
+    fn imported(live: &String) -> Imported<Self> {
+        let known = serde_json::from_value(json!(live));
+        known.map_or_else(|_| Imported::nothing(format!("{live} is not an ownership that the operator knows")), Imported::whole)
     }
 
     fn example() -> Example<Self> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// The setting.
@@ -96,6 +96,10 @@ impl Setting for PublicAccessBlock {
 
     fn after(write: &Self) -> Option<Self> {
         Some(*write)
+    }
+
+    fn imported(live: &Self) -> Imported<Self> {
+        Imported::whole(*live)
     }
 
     fn example() -> Example<Self> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, Setting, Unset};
+use super::{Change, Context, Docs, Example, Imported, Setting, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Who pays for requests and downloads. Requester: the account that makes them; AWS refuses anonymous requests, and requests from other
@@ -59,6 +59,11 @@ impl Setting for RequestPayment {
             Self::Requester => Some("Requester".to_owned()),
             Self::BucketOwner => None,
         }
+    }
+
+    fn imported(live: &String) -> Imported<Self> {
+        let known = serde_json::from_value(json!(live));
+        known.map_or_else(|_| Imported::nothing(format!("{live} is not a payer that the operator knows")), Imported::whole)
     }
 
     fn example() -> Example<Self> {

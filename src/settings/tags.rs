@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, map_diffs};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset, map_diffs};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Tags by key.
@@ -65,6 +65,9 @@ impl From<Tags> for StoredTags {
 /// The setting.
 pub struct BucketTags;
 
+/// The most tags of a spec.
+const MOST: usize = 40;
+
 /// At most 40 tags, so that with the operator's and foreign tags the total stays below AWS's limit of 50; values of up
 /// to 256 characters. Atomic: otherwise server-side apply would make a map null when its last entry is removed, and
 /// then refuse it.
@@ -72,7 +75,7 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
-        "maxProperties": 40,
+        "maxProperties": MOST,
         "additionalProperties": { "type": "string", "maxLength": 256 },
     })
 }
@@ -97,6 +100,23 @@ pub(crate) fn unlike() -> Rule {
 /// The keys of tags; an account must allow each, because policies can depend on them.
 pub(crate) fn reaches(field: &str, tags: &Tags) -> Vec<Reach> {
     tags.keys().map(|key| Reach::new(field, Need::Tag(key.clone()))).collect()
+}
+
+/// The tags that a spec can have, and what is left out: reserved keys without a word, the others with the cause.
+pub fn imported(live: &Tags) -> (Tags, Vec<String>) {
+    let lower = |key: &String| key.to_lowercase();
+    let reserved = |key: &String| ["aws:", TAG_PREFIX].iter().any(|prefix| lower(key).starts_with(prefix));
+    let (mut tags, mut lost) = (Tags::new(), Vec::new());
+    for (key, value) in live.iter().filter(|(key, _)| !reserved(key)) {
+        if live.keys().any(|other| other != key && lower(other) == lower(key)) {
+            lost.push(format!("tag {key}: another key differs from it in case only"));
+        } else if tags.len() == MOST {
+            lost.push(format!("tag {key}: a spec has at most {MOST} tags"));
+        } else {
+            tags.insert(key.clone(), value.clone());
+        }
+    }
+    (tags, lost)
 }
 
 /// The desired tags.
@@ -167,6 +187,11 @@ impl Setting for BucketTags {
 
     fn after(write: &StoredTags) -> Option<StoredTags> {
         (!write.is_empty()).then(|| write.clone())
+    }
+
+    fn imported(live: &StoredTags) -> Imported<Tags> {
+        let (tags, lost) = imported(live);
+        Imported::part((!tags.is_empty()).then_some(tags), lost)
     }
 
     fn example() -> Example<StoredTags> {

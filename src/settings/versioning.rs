@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, Setting, Unset};
+use super::{Change, Context, Docs, Example, Imported, Setting, Unset};
 use crate::vocabulary::conditions::ConditionType;
 
 /// Whether the bucket keeps earlier versions of its objects. Suspended: those that are there stay, and no new ones are made; a
@@ -64,6 +64,11 @@ impl Setting for Versioning {
 
     fn after(write: &Self) -> Option<String> {
         json!(write).as_str().map(str::to_owned)
+    }
+
+    fn imported(live: &String) -> Imported<Self> {
+        let known = serde_json::from_value(json!(live));
+        known.map_or_else(|_| Imported::nothing(format!("{live} is not a versioning that the operator knows")), Imported::whole)
     }
 
     fn example() -> Example<Self> {

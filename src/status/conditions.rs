@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::BucketConnectionStatus;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 
 /// Longest message that the API server takes
 /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>, `metav1.Condition`).
@@ -13,11 +13,6 @@ const MESSAGE_LIMIT: usize = 32_768;
 /// The condition of `kind` in `status`.
 pub fn condition(status: &BucketConnectionStatus, kind: ConditionType) -> Option<&Condition> {
     find(&status.conditions, kind)
-}
-
-/// The condition of `kind` among `conditions`.
-pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == kind.to_string())
 }
 
 /// Whether the condition of `kind` exists and is True.

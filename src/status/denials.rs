@@ -33,7 +33,10 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
     if !aws.is_empty() {
         let place = check.map(|check| check.desired.place()).unwrap_or_default();
         let of_user = aws.iter().any(|action| action.starts_with("iam:"));
-        let advice = allow("these actions", place.user_path.as_deref().filter(|_| of_user));
+        // Only if it is the same for all: otherwise the conditions of the parts say which is which.
+        let deniers: BTreeSet<_> = denied.iter().filter(|problem| problem.source == Source::Aws).map(|p| p.denier()).collect();
+        let denier = deniers.first().copied().flatten().filter(|_| deniers.len() == 1);
+        let advice = allow("these actions", place.user_path.as_deref().filter(|_| of_user), denier);
         parts.push(format!("AWS denied: {}{advice}", aws.join(", ")));
     }
     if !kubernetes.is_empty() {

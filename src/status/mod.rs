@@ -25,7 +25,7 @@ mod verdict;
 mod written;
 
 pub use account::{Finding, fold_account};
-pub use conditions::{condition, find, is_true, set};
+pub use conditions::{condition, is_true, set};
 pub use deletion::deletion_trouble;
 pub use fold::fold;
 pub use intent::intend;

@@ -31,7 +31,7 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     let missing = wanted.tags().iter().any(|(key, value)| live.get(key) != Some(value));
     let action = Action::RecordKeys { ledger: wanted.clone(), issued: false };
     let part = ConditionType::CredentialsReady;
-    let step = Step { action, part, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None };
+    let step = Step { action, part, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None, weakens: None };
     missing.then_some(step)
 }
 

@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::find;
 use super::verdict::Verdict;
 use crate::api::BucketConnection;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 
 /// How long a transient failure leaves the last state in place, and is not reported as something that a person must
 /// fix.

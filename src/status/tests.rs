@@ -12,7 +12,7 @@ use crate::execute::Report;
 use crate::observed::{Bucket, Observed, Remembered};
 use crate::plan::{Blocker, Plan};
 use crate::settings::Reading;
-use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::conditions::{ConditionType, Reason, find};
 use crate::vocabulary::problem::{Class, Place, Problem};
 
 fn at(seconds: i64) -> Timestamp {
@@ -184,6 +184,20 @@ fn every_denied_read_is_told_at_once() {
             "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy; if bucket lab-bucket belongs to another AWS account, choose another bucket.name"
         );
     }
+    // What AWS names as the cause counts if it is the same for all.
+    let boundary = |action: &str| {
+        let message = format!("no permissions boundary allows the {action} action");
+        Problem::new(Class::Denied, action, "AccessDenied", message)
+    };
+    let (tagging, cors) = (boundary("s3:GetBucketTagging"), boundary("s3:GetBucketCORS"));
+    let blocked = vec![Blocker { problem: Some(tagging.clone()), ..blocker.clone() }];
+    let bounded = Observed { bucket: Bucket::Unreadable(tagging.clone()), unread: vec![cors, tagging], ..Observed::default() };
+    let named = "allow the operator these actions in the permissions boundary, which AWS names as the cause";
+    let told = text(&seen(&healthy(), 10, blocked.clone(), &bounded), ConditionType::Ready);
+    assert!(told.contains(named), "{told}");
+    let mixed = Observed { attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")), ..bounded };
+    let told = text(&seen(&healthy(), 10, blocked, &mixed), ConditionType::Ready);
+    assert!(!told.contains(named) && told.contains("look for a denying SCP"), "{told}");
     observed.unread.reverse();
     assert_eq!(seen(&healthy(), 10, vec![blocker.clone()], &observed), all);
     // Reads of a missing user say nothing.

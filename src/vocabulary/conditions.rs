@@ -1,5 +1,12 @@
 //! Condition types and reasons: closed sets, documented in docs/reference.md.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// The condition of `kind` among `conditions`.
+pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind.to_string())
+}
+
 /// Types of conditions. `Ready`, `Reconciling` and `Stalled` are those of kstatus
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>); each other type describes one part.
 #[derive(

@@ -4,6 +4,7 @@
 
 pub mod conditions;
 pub mod digest;
+pub mod documented;
 pub mod policy_language;
 pub mod problem;
 pub mod rules;

@@ -13,6 +13,17 @@ pub(crate) const DENIERS: &str = "; look for a denying bucket policy, SCP, RCP o
 /// What can allow something that a policy does not allow.
 pub(crate) const GRANTERS: &str = "; look for another policy of the user, a group that it is in, the bucket policy, or ACLs";
 
+/// How AWS's messages name the kinds of policies that deny what the caller's own policy may allow
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>).
+const BEYOND_THE_CALLER: [&str; 6] = [
+    "permissions boundary",
+    "service control policy",
+    "resource control policy",
+    "session policy",
+    "VPC endpoint policy",
+    "resource-based policy",
+];
+
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,7 +151,7 @@ impl Problem {
             (Class::Denied, Source::Aws) if self.action == "sts:AssumeRole" => {
                 "; check the role's ARN, the principals in its trust policy, and externalId".to_owned()
             }
-            (Class::Denied, Source::Aws) => allow(&self.action, None),
+            (Class::Denied, Source::Aws) => allow(&self.action, None, self.denier()),
             (Class::Denied, _) if self.code == "Unauthorized" => {
                 "; check the operator's own credentials for the API server (service account token or kubeconfig)".to_owned()
             }
@@ -166,7 +177,9 @@ impl Problem {
     pub fn describe(&self, place: &Place) -> (Reason, String) {
         let of_aws = self.source == Source::Aws;
         let advice = match &self.class {
-            Class::Denied if of_aws && self.action.starts_with("iam:") => allow(&self.action, place.user_path.as_deref()),
+            Class::Denied if of_aws && self.action.starts_with("iam:") => {
+                allow(&self.action, place.user_path.as_deref(), self.denier())
+            }
             // The account's own sign-in has worked, otherwise S3 would not have been called.
             Class::BadKey
                 if of_aws && self.action.starts_with("s3:") && place.may_be_off() && self.code != "SignatureDoesNotMatch" =>
@@ -182,6 +195,14 @@ impl Problem {
         (self.reason(), format!("{}{advice}", self.brief()))
     }
 
+    /// The kind of policy that AWS names as the cause of a denial, if it is not the caller's own policy.
+    pub(crate) fn denier(&self) -> Option<&'static str> {
+        let named = |kind: &str| {
+            self.message.contains(&format!("no {kind} allows")) || self.message.contains(&format!("explicit deny in a {kind}"))
+        };
+        BEYOND_THE_CALLER.into_iter().find(|kind| self.class == Class::Denied && named(kind))
+    }
+
     /// The call and its answer, without advice.
     pub fn brief(&self) -> String {
         let text = self.message.trim_end_matches('.');
@@ -193,12 +214,37 @@ impl Problem {
     }
 }
 
-/// How to allow the operator `actions` in AWS.
-pub(crate) fn allow(actions: &str, user_path: Option<&str>) -> String {
+/// How to allow the operator `actions` in AWS. `denier` is the kind of policy that AWS names as the cause.
+pub(crate) fn allow(actions: &str, user_path: Option<&str>, denier: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
+    if let Some(denier) = denier {
+        return format!(
+            "; allow the operator {actions} in the {denier}, which AWS names as the cause, and in its own policy (bucketconnection iam-policy{option} prints it)"
+        );
+    }
     format!(
         "; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), and look for a denying SCP, RCP or bucket policy"
     )
+}
+
+/// The permissions that a message says the operator lacks: actions in AWS, and verbs with resources in Kubernetes. Reads
+/// what `Problem::describe` and `status/denials.rs` write.
+pub(crate) fn denied(message: &str) -> (Vec<String>, Vec<String>) {
+    let after = |begin: &str, end: &str| -> Vec<String> {
+        let texts = message.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+        texts.flat_map(|(list, _)| list.split(", ")).map(str::to_owned).collect()
+    };
+    let mut aws = after("AWS denied: ", ";");
+    aws.extend(after("; allow the operator ", " (").into_iter().filter(|action| action != "these actions"));
+    let mut kubernetes = after("Kubernetes denied: ", ";");
+    if let Some((told, _)) = message.split_once("; grant the operator this permission") {
+        const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "bind"];
+        let verb = |part: &&str| {
+            part.split_once(' ').is_some_and(|(verb, resource)| VERBS.contains(&verb) && !resource.contains(char::is_uppercase))
+        };
+        kubernetes.extend(told.rsplit(": ").find(verb).map(str::to_owned));
+    }
+    (aws, kubernetes)
 }
 
 /// Regions of the partition aws that are enabled for every account
@@ -274,6 +320,51 @@ mod tests {
         for (source, class, expected) in table {
             assert_eq!(reason(source, class.clone()), expected, "{source:?} {class:?}");
         }
+    }
+
+    /// Otherwise a person would add to the operator's policy what is in it already.
+    #[test]
+    fn advice_names_the_policy_that_aws_names() {
+        let told = |why: &str| {
+            let message = format!("User: arn:aws:iam::123456789012:user/o is not authorized to perform: s3:CreateBucket {why}");
+            Problem::new(Class::Denied, "s3:CreateBucket", "AccessDenied", message).describe(&Place::default()).1
+        };
+        for (why, denier) in [
+            ("because no permissions boundary allows the s3:CreateBucket action", "permissions boundary"),
+            ("with an explicit deny in a permissions boundary", "permissions boundary"),
+            ("because no service control policy allows the s3:CreateBucket action", "service control policy"),
+            ("with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o/p", "service control policy"),
+            ("with an explicit deny in a resource control policy", "resource control policy"),
+            ("because no session policy allows the s3:CreateBucket action", "session policy"),
+            ("because no VPC endpoint policy allows the s3:CreateBucket action", "VPC endpoint policy"),
+            ("with an explicit deny in a resource-based policy", "resource-based policy"),
+        ] {
+            let text = told(why);
+            let advice = format!("; allow the operator s3:CreateBucket in the {denier}, which AWS names as the cause, and in");
+            assert!(text.contains(&advice), "{text}");
+        }
+        let own = told("because no identity-based policy allows the s3:CreateBucket action");
+        assert!(own.contains("; allow the operator s3:CreateBucket (bucketconnection iam-policy prints"), "{own}");
+    }
+
+    #[test]
+    fn denied_permissions_are_read_from_messages() {
+        let told = |source, action: &str, text: &str| {
+            let problem = Problem::at(source, Class::Denied, action, "AccessDenied", text);
+            denied(&format!("BucketReady: write cors of bucket b: {}", problem.describe(&Place::default()).1))
+        };
+        let none = Vec::<String>::new;
+        assert_eq!(told(Source::Aws, "s3:PutBucketCORS", "no"), (vec!["s3:PutBucketCORS".to_owned()], none()));
+        assert_eq!(told(Source::Aws, "iam:GetUser", ""), (vec!["iam:GetUser".to_owned()], none()));
+        let text = "secrets \"c-s3\" is forbidden: User \"operator\" cannot patch resource \"secrets\" in API group \"\"";
+        assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
+        let both = format!(
+            "AWS denied: a:B, c:D{}; Kubernetes denied: get secrets; grant the operator these permissions",
+            allow("these actions", None)
+        );
+        assert_eq!(denied(&both), (vec!["a:B".to_owned(), "c:D".to_owned()], vec!["get secrets".to_owned()]));
+        assert_eq!(told(Source::Aws, "sts:AssumeRole", "no"), (none(), none()));
+        assert_eq!(denied("everything is as specified"), (none(), none()));
     }
 
     #[test]

@@ -135,11 +135,11 @@ impl Endpoints {
 pub struct Budget {
     /// S3 calls per second.
     #[serde(default = "s3_calls")]
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(range(min = 1, max = 10000), extend("format" = "int32"))]
     pub s3: u32,
     /// IAM calls per second. AWS publishes no limit, and all tools in the account share it.
     #[serde(default = "iam_calls")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 1000), extend("format" = "int32"))]
     pub iam: u32,
 }
 

@@ -47,6 +47,9 @@ async fn every_way_to_sign_in() {
     let harness = harness("signin").await;
     let (account, message) = harness.account_told("default", "SignedIn").await;
     assert_eq!(message, "signed in to account 123456789012 (aws) as arn:aws:iam::123456789012:user/operator");
+    // Counted after the status was written.
+    let duration = "bucketconnection_reconcile_duration_seconds_count{kind=\"AWSAccount\"} ";
+    eventually("duration of an account", async || harness.operator().get("/metrics").await.contains(duration)).await;
     let status = account.status.unwrap();
     assert_eq!((status.account_id.as_deref(), status.partition.as_deref()), (Some("123456789012"), Some("aws")));
 

@@ -157,7 +157,7 @@ fn an_invalid_object_is_left_out_of_the_policy() {
     assert!(text.contains("arn:aws:iam::210987654321:user/labs/x-lab.good") && text.contains("policy/edge"), "{text}");
     for (name, expected) in [
         ("refused", "AWSAccount default does not allow namespace lab: bucket.name other"),
-        ("typo", "no such field: spec.bucket.versionign"),
+        ("typo", "spec.bucket.versionign: no such field; did you mean versioning?"),
         ("bad", "spec.bucket.prefix: bucket.prefix must end in"),
         ("invalid", "its status says InvalidSpec: no"),
         ("old", "write bucketconnection.dev/v1alpha1"),

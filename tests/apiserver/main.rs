@@ -22,6 +22,7 @@ mod examples;
 mod existing;
 mod hostile;
 mod iam_policy;
+mod import;
 mod lease;
 mod local_stack;
 mod management;

@@ -52,7 +52,19 @@ macro_rules! scripts {
 }
 
 scripts! {
+    adopt
+    clusterless
+    doctor
+    get
+    handoff
     help
+    import
+    init
+    plan
+    render
+    requests
+    status
+    validate
 }
 
 async fn run(name: &str) {

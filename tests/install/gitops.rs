@@ -133,20 +133,23 @@ async fn a_pull_request_gets_the_plan() {
 
     let (code, comment) = pull_request(&harness, &["teams/one"]);
     assert_eq!(code, 0, "{comment}");
-    let title = format!("    {}/c: 6 steps\n", harness.namespace);
-    assert!(comment.starts_with("### `teams/one`: **changes**\n") && comment.contains(&title), "{comment}");
-    assert!(comment.contains("\n    + create bucket bucket-request in us-east-1\n"), "{comment}");
+    let title = format!("<details><summary><b>{}/c</b>: 6 steps</summary>\n\n```diff\n", harness.namespace);
+    assert!(comment.starts_with("### `teams/one`\n\n**Plan:** 1 to change; 6 steps\n") && comment.contains(&title), "{comment}");
+    assert!(comment.contains("\n+ create bucket bucket-request in us-east-1\n"), "{comment}");
 
     let (code, comment) = pull_request(&harness, &["teams/one", "teams/two"]);
     assert_eq!(code, 1, "{comment}");
-    assert!(comment.contains("### `teams/one`: **changes**") && comment.contains("### `teams/two`: **failed**"), "{comment}");
+    assert!(
+        comment.contains("### `teams/one`\n\n**Plan:** 1 to change") && comment.contains("### `teams/two`\n\n**Plan:** 1 failed"),
+        "{comment}"
+    );
     assert!(comment.contains("bucket.prefix must not begin with"), "{comment}");
 
     harness.start();
     harness.apply(&object).await;
     harness.ready("c").await;
     let (code, comment) = pull_request(&harness, &["teams/one"]);
-    assert!(code == 0 && comment.starts_with("### `teams/one`: no changes\n"), "{comment}");
+    assert!(code == 0 && comment.starts_with("### `teams/one`\n\n**Plan:** 1 in sync; 0 steps\n"), "{comment}");
 }
 
 /// Runs the script in the harness's folder, with the real binary; returns exit code and comment.

@@ -135,4 +135,10 @@ fn the_api_server_accepts_each_overlay() {
         assert!(text.contains(&format!("namespace/{NAMESPACE} serverside-applied")), "{overlay}: {text}");
         assert!(text.contains("deployment.apps/bucketconnection serverside-applied"), "{overlay}: {text}");
     }
+    // As docs/install.md says: kubectl apply deletes nothing.
+    for overlay in ["namespaces", "observe-only"] {
+        let place = folder(&format!("overlays/{overlay}/removed.yaml"));
+        let text = succeeded(stack_kubectl(&["delete", "--dry-run=server", "-f", place.to_str().unwrap()]));
+        assert!(text.contains("clusterrolebinding.rbac.authorization.k8s.io \"bucketconnection-access\" deleted"), "{text}");
+    }
 }

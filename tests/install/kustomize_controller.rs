@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bucketconnection::vocabulary::digest::digest;
 use serde_json::{Value, json};
 
-use crate::support::harness::{END_WITH_PARENT, Harness, LIMIT};
+use crate::support::harness::{Harness, LIMIT, ends_with_parent};
 use crate::support::stack::{ROOT, Stack};
 use crate::support::tools::{Running, tool};
 
@@ -190,9 +190,7 @@ fn run(command: &mut Command, input: &str) -> String {
 
 fn controller(harness: &Harness, log: &Path) -> Child {
     let log = File::create(log).unwrap();
-    Command::new("python3")
-        .args(["-c", END_WITH_PARENT])
-        .arg(tool("kustomize-controller"))
+    ends_with_parent(tool("kustomize-controller").to_str().unwrap())
         .args(["--metrics-addr=0", "--health-addr=0", "--requeue-dependency=1s"])
         .env_clear()
         .env("PATH", std::env::var("PATH").unwrap_or_default())

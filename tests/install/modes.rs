@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::chart::{kubectl, succeeded, template};
 use super::helm::token_kubeconfig;
-use crate::support::harness::{Harness, LIMIT, told};
+use crate::support::harness::{Harness, LIMIT, condition, told};
 use crate::support::stack::{ROOT, Stack};
 
 /// The operator's and the administrator's own.
@@ -95,8 +95,8 @@ async fn an_operator_that_only_observes_changes_nothing() {
     assert_eq!(told(&object, "DriftDetected").1, "Observed");
     let differences = object.status.unwrap().drift.unwrap().differences;
     assert!(differences.iter().any(|difference| difference.path == "bucket.versioning"), "{differences:?}");
-    let enforcing = harness.condition("c", "Ready", "False").await;
-    assert_eq!(told(&enforcing, "Ready").1, "AccessDenied");
+    let denied = |object: &_| condition(object, "Ready").is_some_and(|ready| ready.reason == "AccessDenied");
+    harness.until("c", "AccessDenied", denied).await;
 
     // AWS, the Secrets and the Roles are as they were.
     let buckets = harness.s3().list_buckets().send().await.unwrap();

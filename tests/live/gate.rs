@@ -41,6 +41,11 @@ struct State {
     caller: String,
 }
 
+/// The fields of a request to IAM that name what it is about, the user first.
+const NAMED: [&str; 3] = ["UserName", "NewUserName", "PolicyArn"];
+/// The fields of what no run creates: a request with one of these has no name that the gate accepts.
+const OTHER: [&str; 3] = ["GroupName", "RoleName", "InstanceProfileName"];
+
 /// What a request would do.
 #[derive(Debug, PartialEq, Eq)]
 struct Call {
@@ -159,15 +164,17 @@ impl Call {
         }
     }
 
-    /// In path style, the bucket is the first part of the path.
+    /// In path style, the bucket is the first part of the path. If it is in the name of the host, a write has no name,
+    /// so that the gate refuses it.
     fn s3(key: String, method: &str, uri: &str) -> Self {
-        let path = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let (bucket, object) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
         let whole = object.is_empty() && query.split('&').all(|part| part.is_empty() || part.starts_with("x-id="));
         let about = |verb: &str| (whole && method == verb).then(|| format!("bucket/{bucket}"));
         let write = !["GET", "HEAD"].contains(&method);
-        let names = vec![bucket.to_owned()];
+        let names = if host.contains(".s3.") || host.contains(".s3-") { vec![] } else { vec![bucket.to_owned()] };
         let (creates, deletes) = (about("PUT"), about("DELETE"));
         Self { service: "s3".to_owned(), key, action: method.to_owned(), write, names, creates, deletes }
     }
@@ -178,11 +185,14 @@ impl Call {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let fields: BTreeMap<_, _> = pairs.map(|(name, value)| (name, decoded(value))).collect();
         let action = fields.get("Action").cloned().unwrap_or_default();
-        // A policy of a user has a name too, which matters only if there is no user.
-        let whom = ["UserName", "PolicyArn"].iter().filter_map(|field| fields.get(field));
+        let whom = NAMED.iter().filter_map(|field| fields.get(field));
         let mut names: Vec<_> = whom.map(|name| name.rsplit('/').next().unwrap_or_default().to_owned()).collect();
+        // A policy of a user has a name too, which matters only if there is no user.
         if names.is_empty() {
-            names.extend(["PolicyName", "GroupName"].iter().filter_map(|field| fields.get(field).cloned()));
+            names.extend(fields.get("PolicyName").cloned());
+        }
+        if OTHER.iter().any(|field| fields.contains_key(field)) {
+            names.clear();
         }
         let reads = action.starts_with("Get") || action.starts_with("List");
         let about = |wanted: &str| (action == wanted).then(|| format!("user/{}", names.first().cloned().unwrap_or_default()));

@@ -3,9 +3,11 @@
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::config::ProvideCredentials;
+use aws_types::service_config::ServiceConfigKey;
 use bucketconnection::sdk;
 
 use super::clients::fail;
+use super::names::Run;
 
 /// The parts of a run, in their order.
 pub const PARTS: [&str; 4] = ["defaults", "timing", "contract", "life"];
@@ -24,6 +26,8 @@ pub struct Options {
     pub show_account: bool,
     /// Whether `make live-clean` deletes without a question.
     pub yes: bool,
+    /// The only run that `make live-clean` deletes.
+    pub run: Option<Run>,
 }
 
 /// The caller, after the check.
@@ -57,12 +61,6 @@ impl Options {
         if let Some(part) = unknown {
             return Err(format!("PARTS={wanted}: no part {part}; the parts are {}", PARTS.join(", ")));
         }
-        // The identity of one server says nothing about another one.
-        if let Some(name) =
-            ["STS", "IAM", "S3"].map(|name| format!("AWS_ENDPOINT_URL_{name}")).into_iter().find(|name| get(name).is_some())
-        {
-            return Err(format!("{name} is set: unset it, because all services must be those of one account"));
-        }
         let own_credentials = match get("OPERATOR_CREDENTIALS").as_deref() {
             None | Some("") => false,
             Some("own") => true,
@@ -70,7 +68,11 @@ impl Options {
         };
         let every = get("EVERY").filter(|text| !text.is_empty()).unwrap_or_else(|| "1".to_owned());
         let every = every.parse().ok().filter(|every| *every > 0).ok_or(format!("EVERY={every}: is not a number above 0"))?;
+        let run = get("RUN").filter(|text| !text.is_empty());
+        let run = run.map(|id| Run::of(&format!("{id}-x")).filter(|run| run.id() == id).ok_or(id));
+        let run = run.transpose().map_err(|id| format!("RUN={id}: is not the id of a run, such as bc-live-qhzkvwmrta"))?;
         Ok(Self {
+            run,
             every,
             account,
             region,
@@ -86,6 +88,7 @@ impl Options {
 pub async fn sign_in(options: &Options) -> Result<Caller, String> {
     let config = sdk::environment().await.map_err(|error| error.to_string())?;
     let config = config.to_builder().region(Region::new(options.region.clone())).build();
+    one_server(&config)?;
     let provider = config.credentials_provider().ok_or("no AWS credentials: sign in, then try again")?;
     if let Err(error) = provider.provide_credentials().await {
         return Err(format!("no AWS credentials in the environment or in ~/.aws ({error}): sign in, then try again"));
@@ -98,6 +101,22 @@ pub async fn sign_in(options: &Options) -> Result<Caller, String> {
     let partition = arn.split(':').nth(1).unwrap_or("aws").to_owned();
     let emulated = config.endpoint_url().is_some_and(is_loopback);
     Ok(Caller { arn: arn.to_owned(), partition, emulated, config })
+}
+
+/// Refuses a service with an endpoint of its own, in the environment or in the profile: the identity that one server
+/// reports means nothing to another one.
+fn one_server(config: &SdkConfig) -> Result<(), String> {
+    for service in ["STS", "IAM", "S3"] {
+        let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        let key = key.map_err(|error| error.to_string())?;
+        let url = config.service_config().and_then(|services| services.load_config(key));
+        if url.as_deref() != config.endpoint_url() {
+            return Err(format!(
+                "{service} has an endpoint of its own: unset AWS_ENDPOINT_URL_{service}, and remove it from the services of the AWS profile, because all services must be those of one account"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Why these credentials are not used.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::ProvideCredentials;
@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use super::Context;
 use super::clients::boundary_arn;
 use crate::support::answers::Pair;
-use crate::support::harness::{client, condition};
+use crate::support::harness::{client, condition, ends_with_parent};
 use crate::support::merge::merge;
 use crate::support::stack::Stack;
 
 /// From the caller's environment: what the operator needs to reach AWS.
-const NETWORK: [&str; 6] = ["AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "PATH"];
+const NETWORK: [&str; 8] =
+    ["AWS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "PATH"];
 
 /// The control plane and the operator. Dropping it ends both.
 pub struct Lab<'a> {
@@ -172,13 +173,15 @@ async fn credentials(context: &Context, key: Option<&Pair>) -> Vec<(&'static str
 
 fn spawn(context: &Context, kubeconfig: &str, log: &Path, credentials: &[(&str, String)]) -> Child {
     let network = NETWORK.iter().filter_map(|name| std::env::var(name).ok().map(|value| (name, value)));
-    Command::new(env!("CARGO_BIN_EXE_bucketconnection"))
+    // Killed with this program, it must not work on in the account.
+    ends_with_parent(env!("CARGO_BIN_EXE_bucketconnection"))
         .args(["run", "--no-lease", "--metrics-address", "127.0.0.1:0", "--namespace", context.run.id()])
         .env_clear()
         .envs(network)
         .env("KUBECONFIG", kubeconfig)
         .env("AWS_REGION", &context.aws.region)
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(context.aws.config().endpoint_url().map(|url| ("AWS_ENDPOINT_URL", url)))
         .envs(credentials.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -118,7 +118,11 @@ async fn run() -> i32 {
     };
     let context = Context::new(&options, &caller);
     let (report, id) = (&context.report, context.run.id().to_owned());
-    let aws = if caller.emulated { "an emulator" } else { "AWS" };
+    let aws = match caller.config.endpoint_url() {
+        None => "AWS",
+        Some(_) if caller.emulated => "an emulator",
+        Some(url) => url,
+    };
     report.say(&format!("{} is signed in to {aws}, account {}, region {}", caller.arn, options.account, options.region));
     report.say(&format!("everything that this run creates has a name that begins with {id}, and the tag {}={id}", names::TAG));
     for (name, value) in [("run", id.as_str()), ("server", aws), ("region", &options.region), ("account", &options.account)] {
@@ -138,7 +142,8 @@ async fn run() -> i32 {
     report.say("deleting what this run created");
     tokio::select! {
         () = context.clean_up() => {}
-        _ = interrupt(&mut signals) => report.left(&[format!("interrupted while deleting: run `make live-clean` to delete what begins with {id}")]),
+        // Not SIGHUP and SIGTERM: a terminal that closes sends SIGHUP more than once.
+        _ = signals[0].1.recv() => report.left(&[format!("interrupted while deleting: run `make live-clean` to delete what begins with {id}")]),
     }
     report.requests(context.aws.gate.calls());
     let place = report.write(&context.folder).unwrap();
@@ -173,7 +178,7 @@ impl Context {
         let seconds = |emulated: f64, real: f64| Duration::from_secs_f64(if caller.emulated { emulated } else { real });
         Self {
             aws,
-            report: Report::new(&options.account, options.show_account),
+            report: Report::new(&options.account, options.show_account, &caller.arn),
             emulated: caller.emulated,
             own_credentials: options.own_credentials,
             every: options.every,
@@ -284,7 +289,11 @@ async fn remove(aws: &Aws, run: &Run, prefix: &str, pause: Duration, shown: impl
         tokio::time::sleep(pause * attempt as u32).await;
         let found = match find(aws, prefix).await {
             Ok(found) => found,
-            Err(why) => return vec![format!("cannot read what is left: {why}")],
+            // The next attempt may get an answer.
+            Err(why) => {
+                (left, empty) = (vec![format!("cannot read what is left: {why}")], false);
+                continue;
+            }
         };
         left.clear();
         if found.is_empty() && empty {
@@ -309,12 +318,13 @@ async fn clean() -> i32 {
         Err(why) => return refuse(&why),
     };
     let aws = Aws::new(&caller.config, &options.account, &caller.partition, &options.region, Gate::new(None));
-    let found = match find(&aws, PREFIX).await {
+    let prefix = options.run.as_ref().map_or(PREFIX, Run::id);
+    let found = match find(&aws, prefix).await {
         Ok(found) => found,
         Err(why) => return refuse(&why),
     };
     if found.is_empty() {
-        println!("account {} has nothing whose name begins with {PREFIX}", options.account);
+        println!("account {} has nothing whose name begins with {prefix}", options.account);
         return 0;
     }
     println!("account {} has these:", options.account);

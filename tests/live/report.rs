@@ -51,8 +51,8 @@ struct State {
 }
 
 impl Report {
-    pub fn new(account: &str, show_account: bool) -> Self {
-        let mask = Mask { account: account.to_owned(), shown: show_account };
+    pub fn new(account: &str, show_account: bool, caller: &str) -> Self {
+        let mask = Mask { account: account.to_owned(), shown: show_account, caller: caller.to_owned() };
         Self { mask, began: Instant::now(), state: Mutex::default() }
     }
 
@@ -69,7 +69,7 @@ impl Report {
 
     /// A fact about the run itself, such as its region.
     pub fn fact(&self, name: &'static str, value: &str) {
-        let value = self.mask.apply(value);
+        let value = self.mask.report(value);
         self.edit(|state| drop(state.facts.insert(name, value)));
     }
 
@@ -91,10 +91,10 @@ impl Report {
     pub fn add(&self, part: &str, claim: &str, outcome: Outcome, expected: &str, seen: &str) {
         let check = Check {
             part: part.to_owned(),
-            claim: self.mask.apply(claim),
+            claim: self.mask.report(claim),
             outcome,
-            expected: self.mask.apply(expected),
-            seen: self.mask.apply(seen),
+            expected: self.mask.report(expected),
+            seen: self.mask.report(seen),
         };
         if outcome == Outcome::Differs {
             self.say(&format!("DIFFERS  {claim}: {seen} instead of {expected}"));
@@ -119,7 +119,7 @@ impl Report {
 
     /// What could not be deleted.
     pub fn left(&self, left: &[String]) {
-        let left: Vec<_> = left.iter().map(|text| self.mask.apply(text)).collect();
+        let left: Vec<_> = left.iter().map(|text| self.mask.report(text)).collect();
         self.edit(|state| state.left = left);
     }
 
@@ -214,13 +214,20 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// Removes from a text what a public issue must not show: the account id, ids of keys and of requests.
+/// Removes from a text what a public issue must not show: the account id, who ran it, ids of keys and of requests.
 struct Mask {
     account: String,
     shown: bool,
+    /// ARN of the caller, which often contains an address of a person.
+    caller: String,
 }
 
 impl Mask {
+    fn report(&self, text: &str) -> String {
+        self.apply(&text.replace(&self.caller, "(caller)"))
+    }
+
+    /// For the terminal, which shows the caller.
     fn apply(&self, text: &str) -> String {
         let end = &self.account[self.account.len() - 4..];
         let text = if self.shown { text.to_owned() } else { text.replace(&self.account, &format!("********{end}")) };
@@ -256,6 +263,6 @@ fn masked_word(word: &str) -> String {
 }
 
 /// What `apply` does to a text, for the tests.
-pub fn masked(account: &str, text: &str) -> String {
-    Mask { account: account.to_owned(), shown: false }.apply(text)
+pub fn masked(account: &str, caller: &str, text: &str) -> String {
+    Mask { account: account.to_owned(), shown: false, caller: caller.to_owned() }.report(text)
 }

@@ -27,10 +27,18 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 /// Log levels that help to find out why a test failed.
 const VERBOSE: &str =
     "bucketconnection=trace,kube=debug,aws_config=trace,aws_runtime=trace,aws_smithy_runtime=trace,aws_sdk_iam=trace,info";
-/// Sets the parent-death signal, then becomes the program: it ends with the test, even if the test is killed.
-pub const END_WITH_PARENT: &str = "import ctypes, os, sys
+/// Sets the parent-death signal, then becomes the program: it ends with the test, even if the test is killed, also before
+/// the signal was set.
+const END_WITH_PARENT: &str = "import ctypes, os, sys
 if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, 15)
-os.execv(sys.argv[1], sys.argv[1:])";
+if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])";
+
+/// A command for this program, which ends with the process that starts it.
+pub fn ends_with_parent(program: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", END_WITH_PARENT, &std::process::id().to_string(), program]);
+    command
+}
 
 /// The account `default` of the local stack, opened to all namespaces: each harness has its own.
 async fn allow_everything(client: &Client) {
@@ -121,8 +129,8 @@ impl Harness {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
         let (id, secret) = self.emulator.key("operator");
-        let operator = Command::new("python3")
-            .args(["-c", END_WITH_PARENT, env!("CARGO_BIN_EXE_bucketconnection"), "run"])
+        let operator = ends_with_parent(env!("CARGO_BIN_EXE_bucketconnection"))
+            .arg("run")
             .args(["--log", self.log])
             .args(["--metrics-address", "127.0.0.1:0"])
             .args(if self.lease { vec![] } else { vec!["--no-lease"] })

@@ -241,3 +241,15 @@ fn a_crd_that_serves_less_is_found() {
         assert_eq!(breaks(&crd(spec()), &edited), [expected]);
     }
 }
+
+/// The API server warns about any other format, each time that a person applies the CRDs.
+#[test]
+fn kubernetes_knows_every_format() {
+    for file in ["awsaccounts", "bucketconnections"] {
+        let text = read(&format!("crds/bucketconnection.dev_{file}.yaml"));
+        let mut formats = text.lines().filter_map(|line| line.trim().strip_prefix("format: ")).peekable();
+        assert!(formats.peek().is_some());
+        let unknown = formats.find(|format| !["date-time", "int32", "int64"].contains(format));
+        assert_eq!(unknown, None, "crds/bucketconnection.dev_{file}.yaml");
+    }
+}

@@ -6,8 +6,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use bucketconnection::render::diagnosis::missing;
 use bucketconnection::vocabulary::conditions::Reason;
-use strum::{EnumMessage, VariantArray};
+use bucketconnection::vocabulary::documented::Documented;
+use serde_json::json;
+use strum::VariantArray;
 
 use super::{ROOT, files, read};
 
@@ -18,26 +21,6 @@ const ARTIFICIAL: [&str; 2] = ["Problem {", "test:Action"];
 /// So many recorded messages are shown for each reason, and so many characters of each.
 const EXAMPLES: usize = 2;
 const WIDTH: usize = 400;
-
-/// The comment of a reason, by its parts.
-struct Documented {
-    meaning: String,
-    check: Option<String>,
-    act: Option<String>,
-}
-
-fn documented(reason: Reason) -> Documented {
-    let text = reason.get_documentation().unwrap_or_else(|| panic!("{reason} has no comment"));
-    let (mut meaning, mut check, mut act) = (Vec::new(), None, None);
-    for paragraph in text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" ")) {
-        match paragraph.split_once(": ") {
-            Some(("Check", rest)) => check = Some(rest.to_owned()),
-            Some(("Do", rest)) => act = Some(rest.to_owned()),
-            _ => meaning.push(paragraph),
-        }
-    }
-    Documented { meaning: meaning.join(" "), check, act }
-}
 
 /// Conditions with their messages, as the recorded plans print them, by their reason: messages that differ, from
 /// different conditions first.
@@ -66,7 +49,7 @@ fn recorded() -> BTreeMap<String, Vec<String>> {
 }
 
 fn section(reason: Reason, examples: &[String]) -> String {
-    let Documented { meaning, check, act } = documented(reason);
+    let Documented { meaning, check, act } = reason.documented();
     let nothing = if act.is_none() { " No action is required." } else { "" };
     let mut text = format!("\n## {reason}\n\n{meaning}{nothing}\n");
     for (title, part) in [("Check", check), ("Do", act)] {
@@ -86,7 +69,7 @@ fn the_pages_match_the_reasons() {
     let mut table = "\n| reason | meaning |\n|---|---|\n".to_owned();
     let mut sections = String::new();
     for reason in Reason::VARIANTS {
-        let Documented { meaning, .. } = documented(*reason);
+        let Documented { meaning, .. } = reason.documented();
         let _ = writeln!(table, "| [`{reason}`](troubleshooting.md#{}) | {meaning} |", reason.to_string().to_lowercase());
         sections += &section(*reason, recorded.get(&reason.to_string()).map_or(&[], Vec::as_slice));
     }
@@ -107,7 +90,7 @@ fn the_pages_match_the_reasons() {
 fn every_reason_says_what_to_check_and_what_to_do() {
     let mut needs_nothing = Vec::new();
     for reason in Reason::VARIANTS {
-        let Documented { meaning, check, act } = documented(*reason);
+        let Documented { meaning, check, act } = reason.documented();
         assert!(meaning.ends_with('.'), "{reason}: {meaning:?}");
         assert_eq!(check.is_some(), act.is_some(), "{reason} has only one of Check and Do");
         if act.is_none() {
@@ -120,10 +103,39 @@ fn every_reason_says_what_to_check_and_what_to_do() {
 
 #[test]
 fn comments_have_their_parts() {
-    let Documented { meaning, check, act } = documented(Reason::Overlapping);
+    let Documented { meaning, check, act } = Reason::Overlapping.documented();
     assert!(meaning.starts_with("The previous key still works"), "{meaning}");
     assert!(check.unwrap().starts_with("`status.credentials.previous`"));
     assert!(act.unwrap().starts_with("Switch all consumers"));
     let recorded = recorded();
     assert!(recorded["AccessDenied"].len() >= EXAMPLES && recorded["AccessDenied"][0] != recorded["AccessDenied"][1]);
+}
+
+/// `doctor` lists the permissions that the operator lacks. It reads them from messages, so it must understand each that
+/// is recorded.
+#[test]
+fn every_denial_names_its_permission() {
+    let mut read = 0;
+    for file in files("tests/plan", "txt") {
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            let Some((condition, message)) = line.split_once("=False AccessDenied: ") else { continue };
+            // The issued key is denied something, not the operator; and some recorded calls have no real name.
+            if condition == "Verified"
+                || ["the issued key", "the key in Secret"].iter().any(|key| message.contains(key))
+                || message.contains(ARTIFICIAL[1])
+            {
+                continue;
+            }
+            let condition = json!({
+                "type": condition, "status": "False", "reason": "AccessDenied", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let missing = missing(&[serde_json::from_value(condition).unwrap()]);
+            assert!(!(missing.aws.is_empty() && missing.kubernetes.is_empty()), "{}: {message}", file.display());
+            let named = |action: &String| message.contains(&format!("{action}: ")) || message.contains(" denied: ");
+            assert!(missing.aws.iter().chain(&missing.kubernetes).all(named), "{message}: {missing:?}");
+            read += 1;
+        }
+    }
+    assert!(read > 10, "only {read} denials are recorded");
 }

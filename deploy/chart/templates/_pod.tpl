@@ -32,7 +32,7 @@
   value: {{ . | quote }}
 # The API server and the credential endpoint of EKS Pod Identity are never behind the proxy.
 - name: NO_PROXY
-  value: {{ append $.Values.proxy.noProxy "$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc,169.254.170.23" | join "," | quote }}
+  value: {{ append $.Values.proxy.noProxy "$(KUBERNETES_SERVICE_HOST),kubernetes.default.svc,169.254.170.23,fd00:ec2::23" | join "," | quote }}
 {{- end }}
 {{- with .Values.tracing.endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
@@ -55,6 +55,9 @@
 {{- end }}
 
 {{- define "bucketconnection.volumes" -}}
+{{- if and .Values.aws.caBundle.configMap .Values.aws.caBundle.secret }}
+{{- fail "aws.caBundle: name a configMap or a secret, not both" }}
+{{- end }}
 {{- if .Values.aws.caBundle.configMap }}
 - name: ca
   configMap:

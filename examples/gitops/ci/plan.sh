@@ -10,13 +10,15 @@ failed=0
 messages=$(mktemp)
 trap 'rm -f "$messages"' EXIT
 for folder in "$@"; do
-    plan=$(bucketconnection plan -f "$folder" 2>"$messages")
-    case $? in
-        0) state='no changes' ;;
-        2) state='**changes**' ;;
-        *) state='**failed**' failed=1 ;;
-    esac
-    # Indented, so that nothing in a plan ends the block.
-    printf '### `%s`: %s\n\n%s\n%s\n\n' "$folder" "$state" "$(cat "$messages")" "$plan" | sed '2,$s/^/    /'
+    printf '### `%s`\n\n' "$folder"
+    bucketconnection plan -f "$folder" -o markdown 2>"$messages"
+    code=$?
+    [ "$code" = 0 ] || [ "$code" = 2 ] || failed=1
+    # Indented, so that nothing in a message ends the block.
+    if [ -s "$messages" ]; then
+        printf '\n'
+        sed 's/^/    /' "$messages"
+    fi
+    printf '\n'
 done
 exit "$failed"

@@ -1,49 +1,62 @@
 //! `bucketconnection plan`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::ListParams;
-use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
+use clap::ValueEnum;
+use futures::StreamExt;
 
-use super::file::{self, Contents, Entry};
-use crate::api::{AWSAccount, BucketConnection};
-use crate::aws::Sessions;
+use super::Files;
+use super::subjects::{PARALLEL, Subject, Subjects};
 use crate::cli::Failure;
-use crate::cli::cluster::Cluster;
-use crate::cli::terminal::{print, warn};
-use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
-use crate::kubernetes::{Kubernetes, call, find, named};
+use crate::cli::connections::Selection;
+use crate::cli::terminal::{BAD, CHANGED, FAINT, GOOD, HEADING, painted, print, print_json, print_yaml, warn};
+use crate::controller::Preview;
 use crate::render;
-use crate::sdk;
-use crate::vocabulary::problem::Problem;
+use crate::render::overview::{Object, Overview, View};
 
 /// Show what the operator would change, and change nothing
 ///
-/// Compares the BucketConnections of a file with AWS, and prints the steps that the operator would execute. It uses an AWSAccount of
-/// the file only with --accounts-from-file. It reports an object on standard error if the object is invalid or refused, or if another
-/// BucketConnection has its bucket or user; it plans the others. Exit code 0: everything is in sync. 2: there are changes or problems.
-/// 1: no plan was possible for at least one object.
+/// Compares BucketConnections with AWS, and prints the steps that the operator would execute: the very plan of the next reconcile, why
+/// each step is part of it, each field that differs, and what the plan destroys, weakens or cuts off. The BucketConnections are those
+/// of files, or those of the cluster that you name or select. It reports an object on standard error if the object is invalid or
+/// refused, or if another BucketConnection has its bucket or user; it plans the others. Exit code 0: everything is in sync. 2: there
+/// are changes or problems. 1: no plan was possible for at least one object.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection plan -f connection.yaml
+  bucketconnection plan genomics -n lab-a          # what the operator would do now
+  bucketconnection plan -l team=a -A
+  kustomize build . | bucketconnection plan -f -
+  bucketconnection plan -f connections/ -o markdown > comment.md
+  bucketconnection plan -f connections/ --no-cluster   # with the AWS credentials of the environment")]
 pub(in crate::cli) struct Plan {
-    /// YAML file with BucketConnections, or a directory of such files; or - for standard input
-    #[arg(short, long = "filename", value_name = "FILE")]
-    file: PathBuf,
-
-    /// Namespace of objects without one [default: the kubeconfig's]
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
-
-    /// If the cluster has no AWSAccount of that name, sign in with the one in the file: with its Secret, roles and endpoints, and with
-    /// your own permissions. Use it only for files that you trust
-    #[arg(long)]
-    accounts_from_file: bool,
+    #[command(flatten)]
+    files: Files,
 
     #[command(flatten)]
-    cluster: Cluster,
+    selection: Selection,
+
+    /// If the cluster has no AWSAccount of that name, sign in with the one in the files: with its Secret, roles and endpoints, and with
+    /// your own permissions. Use it only for files that you trust
+    #[arg(long, requires = "files")]
+    accounts_from_file: bool,
+
+    /// Use no cluster: take the AWSAccounts from the files, and sign in to AWS with the credentials of the environment. The plan then
+    /// knows no Secret, no status and no other BucketConnections, and says what it cannot know
+    #[arg(long, requires = "files", conflicts_with_all = ["kubeconfig", "context", "user", "accounts_from_file"])]
+    no_cluster: bool,
+
+    /// Format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+    Markdown,
 }
 
 /// There are changes or problems.
@@ -51,121 +64,87 @@ const CHANGES: u8 = 2;
 
 impl Plan {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
-        let file = file::read(&self.file)?;
-        let client = self.cluster.client().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let sessions = Sessions::new(sdk::environment().await?);
-        let kubernetes = Kubernetes::new(client, self.cluster.cluster_id.clone()).await?;
-        let mut contents = file.contents(&namespace);
-        for (place, entry) in contents.connections.iter_mut().enumerate() {
-            if let Ok(object) = &mut entry.object {
-                let joined = join_live(object, place, &kubernetes).await;
-                entry.object = joined.map(|()| object.clone()).map_err(|problem| problem.to_string());
+        let subjects = self.subjects().await?;
+        let mut overview = Overview::default();
+        let mut plans = futures::stream::iter(subjects.iter()).map(|subject| planned(subject, &subjects)).buffered(PARALLEL);
+        while let Some((object, text)) = plans.next().await {
+            if self.output == Output::Text {
+                object.notes.iter().for_each(|note| warn(&format!("{}: {note}", object.name)));
+                object.error.iter().for_each(|error| warn(error));
+                print(&text);
             }
+            overview.add(object);
         }
-        let others = others(&contents, &kubernetes).await.unwrap_or_else(|problem| {
-            warn(&format!("cannot read whether other BucketConnections have these buckets or users: {problem}"));
-            Others::default()
-        });
-        let (mut in_sync, mut failed) = (true, false);
-        for entry in &contents.connections {
-            match self.planned(entry, &contents, &others, &sessions, &kubernetes).await {
-                Ok((title, Preview { desired, plan, doubts, report })) => {
-                    doubts.iter().for_each(|doubt| warn(&format!("status discarded: {}: {doubt}", entry.name)));
-                    in_sync &= plan.in_sync();
-                    print(&render::plan(&title, &plan, &desired));
-                    print(&format!("\n{report}"));
-                }
-                // The others are still planned.
-                Err(text) => {
-                    failed = true;
-                    warn(&text);
-                }
-            }
+        let summary = overview.summary;
+        match self.output {
+            Output::Text if overview.objects.len() > 1 => print(&format!("{}\n", painted(HEADING, summary.line()))),
+            Output::Text => {}
+            Output::Json => print_json(&overview)?,
+            Output::Yaml => print_yaml(&overview)?,
+            Output::Markdown => print(&overview.markdown()),
         }
-        Ok(match (failed, in_sync) {
-            (true, _) => ExitCode::FAILURE,
-            (false, true) => ExitCode::SUCCESS,
-            (false, false) => ExitCode::from(CHANGES),
+        Ok(match (summary.failed, summary.to_change) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(CHANGES),
+            _ => ExitCode::FAILURE,
         })
     }
 
-    /// The plan for one object, and its title; or why there is none, with the object's name.
-    async fn planned(
-        &self,
-        entry: &Entry,
-        contents: &Contents,
-        others: &Others,
-        sessions: &Sessions,
-        kubernetes: &Kubernetes,
-    ) -> Result<(String, Preview), String> {
-        let name = &entry.name;
-        let object = entry.object.clone().map_err(|text| format!("{name}: {text}"))?;
-        let asked = |problem| format!("{name}: {problem}");
-        let account_name = &object.spec.account_ref.name;
-        let (title, account) = match kubernetes.account(account_name).await.map_err(asked)? {
-            Some(account) => (name.clone(), Some(account)),
-            None => match contents.account(account_name).map_err(|text| format!("{name}: {text}"))? {
-                Some(_) if !self.accounts_from_file => {
-                    return Err(format!(
-                        "{name}: the cluster has no AWSAccount {account_name}: apply the one in the file first, or sign in with the one in the file with --accounts-from-file, if you trust the file"
-                    ));
-                }
-                Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account.clone())),
-                None => (name.clone(), None),
-            },
+    async fn subjects(&self) -> Result<Subjects, Failure> {
+        let selection = &self.selection;
+        if self.files.files.is_empty() {
+            if !(selection.is_narrow() || selection.all_namespaces) {
+                return Err(Failure(
+                    "pass files with -f, or name BucketConnections of the cluster, or select some with -l or -A".to_owned(),
+                ));
+            }
+            return Subjects::of_cluster(selection).await;
+        }
+        if selection.is_narrow() || selection.all_namespaces {
+            return Err(Failure("pass either files with -f, or BucketConnections of the cluster".to_owned()));
+        }
+        let texts = self.files.texts()?;
+        let namespace = selection.namespace.as_deref();
+        if self.no_cluster {
+            let manifest = texts.connections(namespace.unwrap_or("default"))?;
+            return Subjects::without_cluster(manifest, selection.cluster.cluster_id.clone()).await;
+        }
+        // The errors of the files need no cluster.
+        texts.connections("default")?;
+        let client = selection.cluster.client().await;
+        let client = client.map_err(|Failure(text)| Failure(format!("{text}\nTo plan without a cluster, add --no-cluster")))?;
+        let manifest = texts.connections(namespace.unwrap_or(client.default_namespace()))?;
+        Subjects::of_files(manifest, client, selection.cluster.cluster_id.clone(), self.accounts_from_file).await
+    }
+}
+
+/// The plan of one object, and its text.
+async fn planned(subject: &Subject, subjects: &Subjects) -> (Object, String) {
+    let name = subject.name.clone();
+    match subjects.preview(subject).await {
+        Err(error) => (Object { name, error: Some(error), notes: Vec::new(), plan: None }, String::new()),
+        Ok((title, Preview { desired, plan, doubts, report, .. }, mut notes)) => {
+            notes.extend(doubts.iter().map(|doubt| format!("status discarded: {doubt}")));
+            let text = format!("{}\n{}\n", colored(&render::plan(&title, &plan, &desired)), painted(FAINT, &report));
+            (Object { name, error: None, notes, plan: Some(View::of(&plan, &desired, &report)) }, text)
+        }
+    }
+}
+
+/// The text of a plan with colors: each line by its first characters, which no text of a tenant can begin.
+fn colored(text: &str) -> String {
+    let mut lines = text.lines();
+    let title = lines.next().map(|title| format!("{}\n", painted(HEADING, title)));
+    let rest = lines.map(|line| {
+        let style = match line.chars().next() {
+            Some('+') => GOOD,
+            Some('~' | '?' | '=') => CHANGED,
+            Some('-' | '!') => BAD,
+            Some('d' | 'w' | 'c') => BAD.bold(),
+            _ if line.starts_with("    because ") => FAINT,
+            _ => return format!("{line}\n"),
         };
-        let planned = preview(object, account.as_ref(), others, sessions, kubernetes).await;
-        planned.map(|planned| (title, planned)).map_err(|error| explained(name, error))
-    }
-}
-
-/// Uses uid, age and status of the object in the cluster, if it exists: the plan is for that object with the file's
-/// spec. An object that does not exist counts as younger than all existing ones, and than those before it in the file.
-async fn join_live(object: &mut BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<(), Problem> {
-    let namespace = object.namespace().unwrap_or_default();
-    named("get bucketconnections", &namespace)?;
-    let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
-    let live = find(&objects, "bucketconnections", &object.name_any()).await?;
-    if let Some(live) = live {
-        let same = live.spec == object.spec;
-        object.metadata.uid = live.metadata.uid;
-        object.metadata.generation = live.metadata.generation.map(|generation| if same { generation } else { generation + 1 });
-        object.status = live.status;
-        object.metadata.creation_timestamp = live.metadata.creation_timestamp;
-    } else {
-        let seconds = i64::try_from(place).unwrap_or_default();
-        object.metadata.creation_timestamp = Some(Time(Timestamp::now() + SignedDuration::from_secs(seconds)));
-    }
-    Ok(())
-}
-
-/// All connections as they will be once the file is applied, and the accounts of the cluster.
-async fn others(contents: &Contents, kubernetes: &Kubernetes) -> Result<Others, Problem> {
-    let connections: Api<DeserializeGuard<BucketConnection>> = Api::all(kubernetes.client.clone());
-    let accounts: Api<DeserializeGuard<AWSAccount>> = Api::all(kubernetes.client.clone());
-    let all = ListParams::default();
-    let live = call("list bucketconnections", connections.list(&all)).await?;
-    let accounts = call("list awsaccounts", accounts.list(&all)).await?;
-    let mut others = Others::default();
-    for object in live.items.into_iter().filter_map(|object| object.0.ok()) {
-        others.add_connection(object);
-    }
-    for entry in &contents.connections {
-        if let Ok(object) = &entry.object {
-            others.add_connection(object.clone());
-        }
-    }
-    others.accounts = accounts.items.into_iter().filter_map(|account| account.0.ok()).map(|a| (a.name_any(), a)).collect();
-    Ok(others)
-}
-
-fn explained(name: &str, error: PreviewError) -> String {
-    match error {
-        PreviewError::Refused(NotOpened { blocker, report }) => {
-            let report = if report.decisions.is_empty() { String::new() } else { format!("\n{}", report.to_string().trim_end()) };
-            format!("{name}: {} ({}){report}", blocker.message, blocker.reason)
-        }
-        PreviewError::Invalid(errors) => format!("{name} cannot be carried out:{}", file::lines(&errors)),
-    }
+        format!("{}\n", painted(style, line))
+    });
+    title.into_iter().chain(rest).collect()
 }

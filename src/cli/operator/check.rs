@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kube::Api;
 
+use super::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::cli::Failure;
 use crate::cli::cluster::{Cluster, listable};
@@ -28,7 +29,7 @@ pub(in crate::cli) struct Check {
     cluster: Cluster,
 
     /// The namespaces that the operator reconciles, separated by commas [default: all namespaces]
-    #[arg(long, value_name = "NAMESPACES", env = "BUCKETCONNECTION_NAMESPACE", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     namespace: Vec<String>,
 
     /// Address of an operator that must be healthy, such as bucketconnection.bucketconnection-system.svc:8080
@@ -42,27 +43,24 @@ pub(in crate::cli) struct Check {
 
 impl Check {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
+        let namespaces = distinct(&self.namespace)?;
         let kubernetes = Kubernetes::new(self.cluster.client().await?, self.cluster.cluster_id.clone()).await?;
         print(&format!("cluster {}\n", kubernetes.cluster));
-        for namespace in self.namespaces() {
-            let objects: Api<BucketConnection> = match namespace {
-                Some(namespace) => Api::namespaced(kubernetes.client.clone(), namespace),
-                None => Api::all(kubernetes.client.clone()),
-            };
-            lists(&objects, &format!("list bucketconnections in {}", namespace.unwrap_or("all namespaces"))).await?;
+        let client = || kubernetes.client.clone();
+        if namespaces.is_empty() {
+            lists(&Api::<BucketConnection>::all(client()), "list bucketconnections in all namespaces").await?;
         }
-        lists(&Api::<AWSAccount>::all(kubernetes.client.clone()), "list awsaccounts").await?;
+        for namespace in &namespaces {
+            let objects = Api::<BucketConnection>::namespaced(client(), namespace);
+            lists(&objects, &format!("list bucketconnections in {namespace}")).await?;
+        }
+        lists(&Api::<AWSAccount>::all(client()), "list awsaccounts").await?;
         if let Some(operator) = &self.operator {
             // There is nothing else to do meanwhile.
             tokio::task::block_in_place(|| healthy(operator, Instant::now() + Duration::from_secs(self.timeout)))?;
             print(&format!("operator {operator}: healthy\n"));
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// The listed namespaces, or one item for all of them.
-    fn namespaces(&self) -> Vec<Option<&str>> {
-        if self.namespace.is_empty() { vec![None] } else { self.namespace.iter().map(|name| Some(name.as_str())).collect() }
     }
 }
 

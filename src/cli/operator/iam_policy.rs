@@ -8,10 +8,11 @@ use kube::ResourceExt;
 
 use crate::api::{AWSAccount, BucketConnection};
 use crate::cli::Failure;
-use crate::cli::files::{self, Contents};
+use crate::cli::files;
 use crate::cli::terminal::{print, warn};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Grant, names};
+use crate::manifest::{Manifest, lines};
 use crate::observed::{Remembered, distrust};
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 use crate::vocabulary::conditions::Reason;
@@ -85,10 +86,10 @@ impl IamPolicy {
 
     fn for_file(&self, file: &Path) -> Result<Policy, Failure> {
         let shown = file.display();
-        let contents = files::read(file)?.contents(&self.namespace);
+        let contents = files::texts(&[file.to_owned()], false)?.connections(&self.namespace)?;
         let mut granted = Vec::new();
         for entry in &contents.connections {
-            let object = entry.object.clone();
+            let object = entry.usable().cloned();
             match object.and_then(|object| self.authorize(&object, &contents).map(|grant| (object, grant))) {
                 Ok((object, grant)) => granted.push(Granted { name: &entry.name, object, grant }),
                 Err(text) => left_out(&entry.name, &text),
@@ -98,7 +99,7 @@ impl IamPolicy {
         let mut connections = Vec::new();
         let mut boundaries: BTreeSet<_> = self.permissions_boundary.iter().cloned().map(Some).collect();
         for Granted { name, object, grant } in &mut granted {
-            let account = contents.account(&object.spec.account_ref.name).ok().flatten();
+            let account = contents.usable_account(&object.spec.account_ref.name).ok().flatten();
             let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
             let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
             for doubt in distrust(object, &account, &grant.defaults) {
@@ -109,7 +110,7 @@ impl IamPolicy {
                     boundaries.insert(grant.defaults.permissions_boundary.clone());
                     connections.push((desired, Remembered::of(object)));
                 }
-                Err(errors) => left_out(name, &format!("cannot be carried out:{}", files::lines(&errors))),
+                Err(errors) => left_out(name, &format!("cannot be carried out:{}", lines(&errors))),
             }
         }
         if connections.is_empty() {
@@ -133,7 +134,7 @@ impl IamPolicy {
     }
 
     /// The grant of the account, if it is in the file; or why the operator would refuse `object`.
-    fn authorize(&self, object: &BucketConnection, contents: &Contents) -> Result<Grant, String> {
+    fn authorize(&self, object: &BucketConnection, contents: &Manifest) -> Result<Grant, String> {
         let conditions = object.status.iter().flat_map(|status| &status.conditions);
         let refused = |reason: &str| REFUSED.iter().any(|refused| refused.to_string() == reason);
         if let Some(condition) = conditions.into_iter().find(|condition| refused(&condition.reason)) {
@@ -141,7 +142,7 @@ impl IamPolicy {
         }
         let name = &object.spec.account_ref.name;
         let mut grant = Grant::of_unknown_account();
-        if let Some(account) = contents.account(name)? {
+        if let Some(account) = contents.usable_account(name)? {
             let namespace = object.namespace().unwrap_or_default();
             let labels = contents.labels.get(&namespace);
             grant = tenancy::authorize(object, labels.unwrap_or(&Labels::new()), account, 0).map_err(|refusal| {
@@ -157,11 +158,11 @@ impl IamPolicy {
 
     /// The account for the ARNs: without an account id the policy would not be least privilege, and one policy is for
     /// one account. The status of a connection counts only if its AWSAccount does not have the id.
-    fn account_of(&self, objects: &[Granted<'_>], contents: &Contents) -> Result<String, String> {
+    fn account_of(&self, objects: &[Granted<'_>], contents: &Manifest) -> Result<String, String> {
         let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for Granted { object, .. } in objects {
             let name = &object.spec.account_ref.name;
-            let account = contents.account(name).ok().flatten();
+            let account = contents.usable_account(name).ok().flatten();
             let of_status = || object.status.as_ref()?.memory.account_id.clone().filter(|id| account_id(id).is_ok());
             let id = account.and_then(account_id_of).or_else(of_status);
             known.entry(name).or_default().extend(id);
@@ -213,7 +214,7 @@ fn left_out(name: &str, text: &str) {
     warn(&format!("left out: {name}: {text}"));
 }
 
-fn account_id(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn account_id(text: &str) -> Result<String, String> {
     let fits = text.len() == 12 && text.chars().all(|c| c.is_ascii_digit());
     if fits { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }

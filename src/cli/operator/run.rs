@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::log::{self, LogFormat};
+use super::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::cli::Failure;
@@ -94,7 +95,7 @@ impl FromStr for Listen {
 
 impl Run {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
-        let namespaces = self.namespaces()?;
+        let namespaces = distinct(&self.namespace)?;
         let traces = traces()?;
         log::start(&self.log, self.log_format, traces.as_ref())?;
         controller::log_panics();
@@ -138,16 +139,6 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The namespaces to reconcile, in alphabetical order; none for the whole cluster.
-    fn namespaces(&self) -> Result<Vec<String>, Failure> {
-        let mut names = self.namespace.clone();
-        names.sort();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(Failure(format!("--namespace names {} more than once; name each namespace once", pair[0]))),
-            None => Ok(names),
-        }
-    }
-
     /// Works while all leases are held; running reconciles end before the leases are released.
     async fn with_leases<W: Future<Output = ()>>(
         &self,
@@ -189,17 +180,6 @@ impl Run {
             tracing::info!(%address, "serves /metrics, /healthz and /readyz");
         }
         Ok(metrics)
-    }
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    match text {
-        "" => Err("a name is empty; name at least one namespace, or omit the option for all namespaces".to_owned()),
-        _ if text.len() > 63 || !text.chars().all(fits) || text.starts_with('-') || text.ends_with('-') => {
-            Err("not a name of a namespace; use up to 63 lower-case letters, digits and hyphens".to_owned())
-        }
-        _ => Ok(text.to_owned()),
     }
 }
 

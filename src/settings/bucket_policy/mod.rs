@@ -11,6 +11,7 @@
 //! Written after the public access block, which refuses public policies.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>
 
+mod imported;
 mod lockout;
 mod statement;
 mod trouble;
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::reach::{Need, Reach};
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, wrong_fields};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset, wrong_fields};
 use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::policy_language::{canonical_statement, parts, wrong_condition};
 use crate::vocabulary::problem::Problem;
 
+use imported::{imported_statement, imported_tls};
 use lockout::{Operator, locks_out};
 pub use statement::{BucketStatement, ICA_COPY, OUR_PREFIX, TlsSpec, TlsVersion};
 use statement::{TLS_ONLY, TLS_VERSION, covers, is_public, tls};
@@ -35,6 +37,9 @@ use trouble::{Version, unknown_principal, version};
 /// Largest bucket policy in bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 const LIMIT: usize = 20_480;
+
+/// The most statements of a spec.
+const MOST: usize = 20;
 
 /// The bucket policy in a spec.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -46,7 +51,7 @@ pub struct BucketPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     // Not a list-map: if a list-map becomes empty, server-side apply removes the field, and an omitted field means
     // "left as it is".
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = MOST))]
     #[x_kube(validation = Rule::new("self.all(statement, self.exists_one(other, other.sid == statement.sid))").message("each of policyStatements needs a sid of its own"))]
     pub policy_statements: Option<Vec<BucketStatement>>,
 
@@ -240,6 +245,24 @@ impl Setting for BucketPolicy {
 
     fn after(write: &PolicyText) -> Option<PolicyText> {
         (!write.statements.is_empty()).then(|| write.clone())
+    }
+
+    fn imported(live: &PolicyText) -> Imported<BucketPolicySpec> {
+        let (mut statements, mut lost) = (Vec::<BucketStatement>::new(), Vec::new());
+        let all: Vec<_> = live.statements.iter().map(|text| parsed(text)).collect();
+        let tls = imported_tls(&all);
+        for (index, there) in all.iter().enumerate() {
+            let name = sid(there);
+            let twice = statements.iter().any(|statement| statement.sid == name);
+            match imported_statement(there) {
+                _ if tls.is_some() && [TLS_ONLY, TLS_VERSION].contains(&name) => {}
+                Ok(statement) if statements.len() < MOST && !twice => statements.push(statement),
+                Ok(_) => lost.push(format!("statement {}: a spec has at most {MOST}, each with its own Sid", index + 1)),
+                Err(why) => lost.push(format!("statement {} ({name:?}): {why}", index + 1)),
+            }
+        }
+        let spec = BucketPolicySpec { policy_statements: (!statements.is_empty()).then_some(statements), tls };
+        Imported::part((spec != BucketPolicySpec::default()).then_some(spec), lost)
     }
 
     fn example() -> Example<PolicyText> {

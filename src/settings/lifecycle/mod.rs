@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{Change, Context, Docs, Example, FieldDiff, Setting, SettingId, Unset, object_diffs};
+use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset, object_diffs};
 use crate::vocabulary::conditions::ConditionType;
 use crate::vocabulary::problem::{Class, Problem};
 
@@ -26,6 +26,9 @@ pub use rule::*;
 /// The default of S3 for the smallest object that transitions apply to, if a write names none.
 const DEFAULT_SIZE: &str = "all_storage_classes_128K";
 
+/// The most rules of a spec.
+const MOST: usize = 100;
+
 /// Lifecycle rules, by id. Foreign rules stay. Omitted: all rules are left as they are.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct LifecycleSpec {
@@ -33,7 +36,7 @@ pub struct LifecycleSpec {
     /// this list had, and no others.
     // Not a list-map: if a list-map becomes empty, server-side apply removes the field, and an omitted field means
     // "left as it is".
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = MOST))]
     #[x_kube(validation = Rule::new("self.all(rule, self.exists_one(other, other.id == rule.id))").message("each lifecycle rule needs an id of its own"))]
     pub rules: Vec<LifecycleRule>,
 }
@@ -143,6 +146,18 @@ impl Setting for Lifecycle {
     fn after(write: &Rules) -> Option<Rules> {
         let minimum_size = write.minimum_size.clone().or_else(|| Some(DEFAULT_SIZE.to_owned()));
         (!write.rules.is_empty()).then(|| Rules { minimum_size, ..write.clone() })
+    }
+
+    fn imported(live: &Rules) -> Imported<LifecycleSpec> {
+        let (mut rules, mut lost) = (Vec::new(), Vec::new());
+        for rule in live.rules.iter().map(|stored| stored.rule.canonical()) {
+            match rule.inexpressible() {
+                None if rules.len() < MOST => rules.push(rule),
+                None => lost.push(format!("rule {}: a spec has at most {MOST} rules", rule.id)),
+                Some(why) => lost.push(format!("rule {}: {why}", rule.id)),
+            }
+        }
+        Imported::part((!rules.is_empty()).then_some(LifecycleSpec { rules }), lost)
     }
 
     fn example() -> Example<Rules> {

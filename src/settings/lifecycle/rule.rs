@@ -228,6 +228,19 @@ impl LifecycleRule {
         all.find(|class| !STORAGE_CLASSES.contains(&class.as_str())).map(String::as_str)
     }
 
+    /// Why no spec can express a rule that AWS returned.
+    pub(super) fn inexpressible(&self) -> Option<&'static str> {
+        let acts = self.expiration.is_some()
+            || self.noncurrent_version_expiration.is_some()
+            || self.abort_incomplete_multipart_upload.is_some()
+            || !(self.transitions.is_empty() && self.noncurrent_version_transitions.is_empty());
+        match acts {
+            _ if self.id.is_empty() => Some("it has no id"),
+            false => Some("it has no action that the operator knows"),
+            true => None,
+        }
+    }
+
     /// In a form in which equal values mean the same.
     pub(super) fn canonical(&self) -> Self {
         let mut rule = self.clone();

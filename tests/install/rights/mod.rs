@@ -293,9 +293,13 @@ impl Lane {
 
     /// Requests a reconcile of each of them.
     async fn nudge(&self) {
-        let stamp = format!("{}", fastrand::u64(..));
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": { REQUESTED_AT: format!("{}", fastrand::u64(..)) } } }));
         for object in self.current().await {
-            self.harness.patch(&object.name_any(), json!({ "metadata": { "annotations": { REQUESTED_AT: stamp } } })).await;
+            // One that is being deleted may be gone by now.
+            match self.harness.objects().patch(&object.name_any(), &PatchParams::default(), &patch).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                patched => drop(patched.unwrap()),
+            }
         }
     }
 
@@ -361,8 +365,22 @@ impl Lane {
     }
 }
 
-/// Nothing is lost: the keys in AWS are exactly those in Secrets.
+/// Nothing is lost: the keys in AWS become exactly those in Secrets. They are read one after the other, while the
+/// operator may be deleting one.
 async fn keys_match(harness: &Harness) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let (in_aws, in_secrets) = keys(harness).await;
+        if in_aws == in_secrets {
+            return;
+        }
+        assert!(Instant::now() < end, "keys in AWS: {in_aws:?}, in Secrets: {in_secrets:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The keys in AWS, and those in Secrets.
+async fn keys(harness: &Harness) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut in_aws = BTreeSet::new();
     let users = harness.iam().list_users().path_prefix("/bucketconnection/").send().await.unwrap();
     for user in users.users() {
@@ -371,8 +389,7 @@ async fn keys_match(harness: &Harness) {
     let managed = ListParams::default().labels("app.kubernetes.io/managed-by=bucketconnection");
     let secrets = harness.secrets().list(&managed).await.unwrap();
     let id = |secret: Secret| secret.data.and_then(|mut data| data.remove("AWS_ACCESS_KEY_ID"));
-    let in_secrets: BTreeSet<_> = secrets.into_iter().filter_map(id).map(|id| String::from_utf8(id.0).unwrap()).collect();
-    assert_eq!(in_aws, in_secrets);
+    (in_aws, secrets.into_iter().filter_map(id).map(|id| String::from_utf8(id.0).unwrap()).collect())
 }
 
 fn dynamic(harness: &Harness, (group, kind): (&str, &str), namespace: Option<&str>) -> Api<DynamicObject> {

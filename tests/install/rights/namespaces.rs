@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use super::roles::{Granted, listed};
+use super::roles::{Granted, Role, listed_in};
 use crate::support::harness::{Harness, Operator};
 use crate::support::stack::Stack;
 
@@ -28,8 +28,11 @@ async fn each_listed_namespace_is_reconciled_as_soon_as_it_exists() {
     let mut harness = Harness::idle("several", Stack::cluster(), &[]).await;
     harness.lease = true;
     harness.log = "info";
-    let mut granted = Granted::new(&mut harness, listed).await;
     let (early, late) = (harness.namespace.clone(), format!("{}-late", harness.namespace));
+    let in_late = |role: &Role| role.namespace.as_ref() == Some(&late);
+    let both = |system: &str| listed_in(&[&early, &late], system);
+    let roles = |_: &str, system: &str| both(system).into_iter().filter(|role| !in_late(role)).collect();
+    let mut granted = Granted::new(&mut harness, roles).await;
     // The late one is listed first, and does not exist.
     let first = start(&mut harness, &format!("{late},{early}"));
     connect(&harness).await;
@@ -38,7 +41,7 @@ async fn each_listed_namespace_is_reconciled_as_soon_as_it_exists() {
 
     let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": late } })).unwrap();
     Api::all(harness.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-    for role in listed(&late, &granted.system).into_iter().filter(|role| role.name == "connections") {
+    for role in both(&granted.system).into_iter().filter(in_late) {
         granted.add(role).await;
     }
     harness.namespace = late.clone();
@@ -77,9 +80,11 @@ fn a_bad_list_of_namespaces_is_named() {
         (&["--namespace", "a,Lab_b"], "not a name of a namespace; use up to 63 lower-case letters, digits and hyphens"),
         (&["--namespace", "b,a", "--namespace", "b"], "--namespace names b more than once; name each namespace once"),
     ] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
-        let output = command.arg("run").args(arguments).env_clear().output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && text.contains(expected), "{arguments:?}: {text}");
+        for subcommand in ["run", "check"] {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
+            let output = command.arg(subcommand).args(arguments).env_clear().output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && text.contains(expected), "{subcommand} {arguments:?}: {text}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::super::chart::{NAMESPACE, template};
 use crate::support::harness::{Harness, LIMIT};
 use crate::support::stack::ROOT;
 
@@ -47,6 +48,8 @@ pub struct Verb {
     pub group: String,
     pub resource: String,
     pub verb: String,
+    /// The only objects, by name, for which the operator has it; all, if there are none.
+    pub names: Vec<String>,
     /// Namespace in which the operator has it; the whole cluster, if there is none.
     pub namespace: Option<String>,
 }
@@ -82,6 +85,7 @@ impl Role {
                     group: rule.api_groups.clone().unwrap().concat(),
                     resource: resource.clone(),
                     verb: verb.clone(),
+                    names: rule.resource_names.clone().unwrap_or_default(),
                     namespace: self.namespace.clone(),
                 }));
             }
@@ -92,7 +96,14 @@ impl Role {
     /// The rules, without some verbs.
     fn without(&self, missing: &[Verb]) -> Vec<Value> {
         let kept = self.verbs().into_iter().filter(|verb| !missing.contains(verb));
-        kept.map(|verb| json!({ "apiGroups": [verb.group], "resources": [verb.resource], "verbs": [verb.verb] })).collect()
+        let rule = |verb: Verb| {
+            let mut rule = json!({ "apiGroups": [verb.group], "resources": [verb.resource], "verbs": [verb.verb] });
+            if !verb.names.is_empty() {
+                rule["resourceNames"] = json!(verb.names);
+            }
+            rule
+        };
+        kept.map(rule).collect()
     }
 }
 
@@ -104,33 +115,40 @@ pub fn whole_cluster(system: &str) -> Vec<Role> {
     ]
 }
 
-/// The roles of an operator of one listed namespace, as docs/permissions.md describes them: the same rules by Roles, and
-/// of what has no namespace only the reads.
+/// The roles of an operator of one listed namespace.
 pub fn listed(namespace: &str, system: &str) -> Vec<Role> {
-    const NO_NAMESPACE: [&str; 3] = ["awsaccounts", "awsaccounts/status", "namespaces"];
-    let (mut cluster, mut inside) = (Vec::new(), Vec::new());
-    for rule in shipped("ClusterRole", NAME) {
-        for resource in rule.resources.clone().unwrap() {
-            let mut rule = PolicyRule { resources: Some(vec![resource.clone()]), ..rule.clone() };
-            if !NO_NAMESPACE.contains(&resource.as_str()) {
-                inside.push(rule);
-                continue;
-            }
-            rule.verbs.retain(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
-            cluster.extend((!rule.verbs.is_empty()).then_some(rule));
-        }
-    }
-    let mut own = shipped("Role", NAME);
-    let seal = json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] });
-    own.push(serde_json::from_value(seal).unwrap());
-    let here = |name, rules| Role { name, namespace: Some(namespace.to_owned()), rules };
-    vec![
-        Role { name: "reads", namespace: None, rules: cluster },
-        here("connections", inside),
-        here("access", shipped("ClusterRole", "bucketconnection-access")),
-        here("restart", shipped("ClusterRole", "bucketconnection-restart")),
-        Role { name: "system", namespace: Some(system.to_owned()), rules: own },
-    ]
+    listed_in(&[namespace], system)
+}
+
+/// The roles of an operator of listed namespaces, as the bindings of the chart grant them.
+pub fn listed_in(namespaces: &[&str], system: &str) -> Vec<Role> {
+    let list = namespaces.join(",");
+    let (watch, restart) = (format!("watch.namespaces={{{list}}}"), format!("restart.namespaces={{{list}}}"));
+    let text = template(&["--skip-tests", "--set", "crds.install=false", "--set", &watch, "--set", &restart]);
+    let objects = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+    let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap_or_default().ends_with("RoleBinding"));
+    bindings
+        .map(|binding| {
+            let subject = json!({ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE });
+            assert_eq!(binding["subjects"], json!([subject]));
+            let (reference, place) = (&binding["roleRef"], &binding["metadata"]["namespace"]);
+            let bound = |role: &&Value| {
+                let here = role["kind"] == "ClusterRole" || role["metadata"]["namespace"] == *place;
+                here && role["kind"] == reference["kind"] && role["metadata"]["name"] == reference["name"]
+            };
+            let role = objects.iter().find(bound).unwrap_or_else(|| panic!("no role for {binding}"));
+            let namespace = place.as_str().map(|place| if place == NAMESPACE { system } else { place }.to_owned());
+            let name = match (reference["name"].as_str().unwrap(), &namespace) {
+                ("bucketconnection", None) => "reads",
+                ("bucketconnection", Some(_)) => "system",
+                ("bucketconnection-connections", _) => "connections",
+                ("bucketconnection-access", _) => "access",
+                ("bucketconnection-restart", _) => "restart",
+                (other, _) => panic!("another role: {other}"),
+            };
+            Role { name, namespace, rules: serde_json::from_value(role["rules"].clone()).unwrap() }
+        })
+        .collect()
 }
 
 /// The roles of one operator, as granted.
@@ -244,6 +262,7 @@ impl Granted {
             subresource: Some(subresource.to_owned()),
             verb: Some(verb.verb.clone()),
             namespace: verb.namespace.clone(),
+            name: verb.names.last().cloned(),
             ..ResourceAttributes::default()
         };
         let spec = SubjectAccessReviewSpec {

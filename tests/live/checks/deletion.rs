@@ -1,13 +1,19 @@
 //! Only what belongs to a run is deleted: by its name and its tag.
 
+use std::time::Duration;
+
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types as sdk;
 
 use super::{Server, tests, text, wait};
+use crate::clients::{Aws, fail};
 use crate::delete::{Deleted, delete};
+use crate::gate::Gate;
 use crate::inventory::{Found, find};
 use crate::names::{Run, TAG};
+use crate::support::answers::Pair;
 use crate::support::harness::s3;
+use crate::support::proxy::Fault;
 use crate::support::stack::ROOT;
 
 tests! {
@@ -16,6 +22,8 @@ tests! {
     a_bucket_is_deleted_with_its_versions,
     clean_deletes_only_what_runs_left,
     only_one_file_deletes,
+    a_list_without_an_answer_is_tried_again,
+    the_name_of_a_bucket_must_be_in_the_path,
 }
 
 fn names_and_tags_belong_to_one_run() {
@@ -142,6 +150,32 @@ fn a_bucket_is_deleted_with_its_versions() {
     let aws = server.aws(Some(run.clone()));
     assert_eq!(wait(delete(&aws, &run, &bucket)), Ok(Deleted::Yes));
     assert_eq!(wait(delete(&aws, &run, &bucket)), Ok(Deleted::AlreadyGone));
+}
+
+/// A failure of one request at the end must not leave everything of the run, with its keys.
+fn a_list_without_an_answer_is_tried_again() {
+    let (server, run) = (Server::new("live-again"), Run::of("bc-live-abcdefghij-x").unwrap());
+    create(&server, "bc-live-abcdefghij-own", Some(RUN));
+    // Also for the retries of the SDK.
+    server.proxy.fault("iam:ListUsers", Fault::Answer(503, "ServiceUnavailable"), 3);
+    let config = super::config(&server.proxy.url, &server.caller);
+    let aws = Aws::new(&config, super::ACCOUNT, "aws", "eu-west-1", Gate::new(Some(run.clone())));
+    let left = wait(crate::remove(&aws, &run, run.id(), Duration::from_millis(10), |_| {}));
+    assert_eq!(left, [""; 0]);
+    assert_eq!(server.found("bc-live-abcdefghij-own"), [""; 0]);
+}
+
+/// The gate reads names from paths. In a name of a host, it would take the key of an object for a bucket.
+fn the_name_of_a_bucket_must_be_in_the_path() {
+    let run = Run::of("bc-live-abcdefghij-x").unwrap();
+    let key = Pair { id: "AKIAABCDEFGHIJKLMNOP".to_owned(), secret: "x".to_owned() };
+    let config = super::config("http://s3.eu-west-1.localhost:1", &key);
+    let aws = Aws::new(&config, super::ACCOUNT, "aws", "eu-west-1", Gate::new(Some(run.clone())));
+    // Not in path style.
+    let s3 = aws_sdk_s3::Client::new(aws.config());
+    let answer = wait(s3.delete_object().bucket("lab-genomics").key(run.name("x")).send());
+    let why = fail("s3:DeleteObject", &answer.unwrap_err());
+    assert!(why.contains("refused by the gate: s3 DELETE on no name"), "{why}");
 }
 
 fn clean_deletes_only_what_runs_left() {

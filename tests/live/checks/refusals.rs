@@ -36,7 +36,8 @@ fn wrong_options_are_refused(server: &Server) {
         ("REGION", "eu-west-1/../x", "is not a region"),
         ("PARTS", "life,everything", "no part everything"),
         ("OPERATOR_CREDENTIALS", "mine", "set it to own"),
-        ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1", "AWS_ENDPOINT_URL_STS is set"),
+        ("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1", "STS has an endpoint of its own"),
+        ("RUN", "bc-live-", "RUN=bc-live-: is not the id of a run"),
         ("LOG_SENSITIVE_BODIES", "true", "LOG_SENSITIVE_BODIES is set"),
     ];
     for argument in ["--run", "--clean"] {
@@ -46,6 +47,12 @@ fn wrong_options_are_refused(server: &Server) {
             assert!(text(&output).contains(message), "{name}={value}: {}", text(&output));
         }
     }
+    let file = server.home.join("config");
+    let services = "services = other\n[services other]\ns3 =\n  endpoint_url = http://127.0.0.1:1\n";
+    std::fs::write(&file, format!("[default]\nendpoint_url = {}\n{services}", server.proxy.url)).unwrap();
+    let output = server.run("--run", &[("AWS_ENDPOINT_URL", ""), ("AWS_CONFIG_FILE", file.to_str().unwrap())]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("S3 has an endpoint of its own"), "{}", text(&output));
     assert_eq!(server.proxy.take().len(), 0, "a refused run calls AWS");
 }
 
@@ -110,7 +117,10 @@ fn the_gate_passes_only_names_of_the_run(server: &Server) {
             refused(code(&iam.attach_user_policy().user_name(run.name("x")).policy_arn(&arn).send().await));
         }
         refused(code(&iam.create_access_key().send().await));
-        refused(code(&iam.create_group().group_name("g").send().await));
+        refused(code(&iam.create_group().group_name(run.name("g")).send().await));
+        refused(code(&iam.add_user_to_group().user_name(run.name("x")).group_name("Administrators").send().await));
+        refused(code(&iam.update_user().user_name(run.name("x")).new_user_name("person").send().await));
+        refused(code(&iam.create_role().role_name(run.name("x")).assume_role_policy_document("{}").path("/").send().await));
         refused(code(&aws.sts().assume_role().role_arn("arn:aws:iam::123456789012:role/x").role_session_name("x").send().await));
         assert_eq!(code(&iam.get_user().user_name("person").send().await), "", "reading passes");
         assert_eq!(aws.create_bucket(&run.name("x")).await, "");
@@ -168,5 +178,8 @@ fn cases_that_are_left_out_exist() {
 fn reports_show_no_account_key_or_request() {
     let text = "arn:aws:iam::123456789012:user/x AKIAABCDEFGHIJKL2345 4442587FB7D0A2F9 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed AccessDenied";
     let wanted = "arn:aws:iam::********9012:user/x AKIA…2345 (id) (id) AccessDenied";
-    assert_eq!(masked(ACCOUNT, text), wanted);
+    let caller = "arn:aws:sts::123456789012:assumed-role/Tests/jane@example.org";
+    assert_eq!(masked(ACCOUNT, caller, text), wanted);
+    let denied = masked(ACCOUNT, caller, &format!("User: {caller} is not authorized to perform: iam:CreateUser"));
+    assert_eq!(denied, "User: (caller) is not authorized to perform: iam:CreateUser");
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use super::{ACCOUNT, Server, tests, text};
-use crate::names::PREFIX;
-use crate::support::harness::signal;
+use crate::names::{PREFIX, Run};
+use crate::support::harness::{LIMIT, signal};
 use crate::support::proxy::Fault;
 use crate::support::stack::ROOT;
 
@@ -88,14 +88,21 @@ fn until(run: &mut Child, text: &str) -> BufReader<std::process::ChildStdout> {
     output
 }
 
+/// A closed terminal sends SIGHUP twice: only a second Ctrl-C stops the deletion.
 fn an_interrupted_run_leaves_nothing() {
     let server = Server::new("live-interrupted");
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
         let mut run = server.start("--run", &[("PARTS", "timing,contract")]);
         let mut output = until(&mut run, "running the contract suite");
         assert!(!server.found(PREFIX).is_empty(), "nothing to clean");
         signal(run.id(), name);
         let mut rest = String::new();
+        while !rest.contains("deleting what this run created\n") {
+            assert!(output.read_line(&mut rest).unwrap() > 0, "{rest}");
+        }
+        if name != "INT" {
+            signal(run.id(), name);
+        }
         output.read_to_string(&mut rest).unwrap();
         assert_eq!(run.wait().unwrap().code(), Some(1), "{rest}");
         assert!(rest.contains("stopping, then deleting") && rest.contains("nothing is left in the account"), "{rest}");
@@ -104,13 +111,30 @@ fn an_interrupted_run_leaves_nothing() {
     }
 }
 
+/// How many processes have this text among their arguments.
+fn processes(text: &str) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let arguments = all.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    arguments.filter(|arguments| String::from_utf8_lossy(arguments).split('\0').any(|one| one == text)).count()
+}
+
 fn what_a_killed_run_leaves_is_cleaned() {
     let server = Server::new("live-killed");
-    let mut run = server.start("--run", &[("PARTS", "timing,contract")]);
-    let _output = until(&mut run, "running the contract suite");
+    let mut run = server.start("--run", &[("PARTS", "life")]);
+    let _output = until(&mut run, "creating two connections");
     run.kill().unwrap();
     run.wait().unwrap();
-    assert!(!server.found(PREFIX).is_empty(), "nothing to clean");
+    let found = server.found(PREFIX);
+    let id = found.iter().find_map(|found| Run::of(found.split(' ').nth(1)?)).expect("nothing to clean").id().to_owned();
+    // The operator ends too: nothing may create keys after the program.
+    let end = std::time::Instant::now() + LIMIT;
+    while processes(&id) > 0 {
+        assert!(std::time::Instant::now() < end, "an operator of {id} still runs");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::fs::remove_dir_all(format!("{ROOT}/target/live/{id}")).unwrap();
+    let other = server.run("--clean", &[("YES", "1"), ("RUN", "bc-live-zzzzzzzzzz")]);
+    assert!(text(&other).contains("has nothing whose name begins with bc-live-zzzzzzzzzz"), "{}", text(&other));
     let cleaned = server.run("--clean", &[("YES", "1")]);
     assert_eq!(cleaned.status.code(), Some(0), "{}", text(&cleaned));
     assert_eq!(server.found(PREFIX), [""; 0]);

@@ -1,0 +1,268 @@
+//! The objects that `plan` is about, and everything that their plans depend on.
+
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, ResourceExt};
+
+use crate::api::{AWSAccount, BucketConnection, SignIn};
+use crate::aws::Sessions;
+use crate::cli::Failure;
+use crate::cli::connections::Selection;
+use crate::cli::terminal::warn;
+use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
+use crate::kubernetes::{Kubernetes, NO_CLUSTER, call, find, named};
+use crate::manifest::{Manifest, lines};
+use crate::sdk;
+use crate::vocabulary::problem::Problem;
+
+/// Objects that are read or planned at the same time.
+pub(super) const PARALLEL: usize = 8;
+
+/// One object.
+pub(super) struct Subject {
+    /// `namespace/name`.
+    pub name: String,
+    /// The object; or why it cannot be planned, with its name.
+    object: Result<BucketConnection, String>,
+}
+
+/// The objects, and where they are planned.
+pub(super) struct Subjects {
+    subjects: Vec<Subject>,
+    /// The files, if the objects come from files.
+    manifest: Option<Manifest>,
+    others: Others,
+    sessions: Sessions,
+    place: Place,
+}
+
+enum Place {
+    Cluster {
+        kubernetes: Kubernetes,
+        accounts_from_file: bool,
+    },
+    /// The id of the cluster that the files are for, if it is known.
+    Nowhere(Option<String>),
+}
+
+type Planned = (String, Preview, Vec<String>);
+
+impl Subjects {
+    /// Objects of the cluster, as they are.
+    pub(super) async fn of_cluster(selection: &Selection) -> Result<Self, Failure> {
+        let selected = selection.read().await?;
+        let kubernetes = Kubernetes::new(selected.client, selection.cluster.cluster_id.clone()).await?;
+        let subject = |object: Result<BucketConnection, Failure>| match object {
+            Ok(object) => Subject { name: name_of(&object), object: Ok(object) },
+            Err(Failure(text)) => Subject { name: "BucketConnection".to_owned(), object: Err(text) },
+        };
+        let subjects = selected.objects.into_iter().map(subject).collect();
+        Self::new(subjects, None, kubernetes, false).await
+    }
+
+    /// Objects of files, as they will be once the files are applied.
+    pub(super) async fn of_files(
+        manifest: Manifest,
+        client: Client,
+        cluster_id: Option<String>,
+        accounts_from_file: bool,
+    ) -> Result<Self, Failure> {
+        let kubernetes = Kubernetes::new(client, cluster_id).await?;
+        let joined = subjects(&manifest).into_iter().enumerate().map(|(place, Subject { name, object })| {
+            let kubernetes = &kubernetes;
+            async move {
+                let object = match object {
+                    Ok(object) => join_live(object, place, kubernetes).await.map_err(|problem| format!("{name}: {problem}")),
+                    Err(text) => Err(text),
+                };
+                Subject { name, object }
+            }
+        });
+        let subjects = futures::stream::iter(joined).buffered(PARALLEL).collect().await;
+        Self::new(subjects, Some(manifest), kubernetes, accounts_from_file).await
+    }
+
+    /// Objects of files, as if no object existed.
+    pub(super) async fn without_cluster(manifest: Manifest, cluster_id: Option<String>) -> Result<Self, Failure> {
+        let mut subjects = subjects(&manifest);
+        let mut others = Others::default();
+        others.labels.clone_from(&manifest.labels);
+        for (place, object) in
+            subjects.iter_mut().enumerate().filter_map(|(place, subject)| Some((place, subject.object.as_mut().ok()?)))
+        {
+            object.status = None;
+            object.metadata.creation_timestamp = Some(created(place));
+            others.add_connection(object.clone());
+            let name = &object.spec.account_ref.name;
+            if let Ok(Some(account)) = manifest.usable_account(name) {
+                others.accounts.insert(name.clone(), account.clone());
+            }
+        }
+        let sessions = Sessions::new(sdk::environment().await?);
+        Ok(Self { subjects, manifest: Some(manifest), others, sessions, place: Place::Nowhere(cluster_id) })
+    }
+
+    async fn new(
+        subjects: Vec<Subject>,
+        manifest: Option<Manifest>,
+        kubernetes: Kubernetes,
+        accounts_from_file: bool,
+    ) -> Result<Self, Failure> {
+        let sessions = Sessions::new(sdk::environment().await?);
+        let others = others(&subjects, &kubernetes).await.unwrap_or_else(|problem| {
+            warn(&format!("cannot read whether other BucketConnections have these buckets or users: {problem}"));
+            Others::default()
+        });
+        Ok(Self { subjects, manifest, others, sessions, place: Place::Cluster { kubernetes, accounts_from_file } })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subject> {
+        self.subjects.iter()
+    }
+
+    /// The plan for one object, with its title and notes; or why there is none, with the object's name.
+    pub(super) async fn preview(&self, subject: &Subject) -> Result<Planned, String> {
+        let object = subject.object.clone()?;
+        let name = &subject.name;
+        if object.metadata.deletion_timestamp.is_some() {
+            return Err(format!("{name} is being deleted: its deletionPolicy applies, and this command plans no deletion"));
+        }
+        let mut notes = Vec::new();
+        if object.spec.suspend {
+            notes.push("suspended: the operator does nothing until spec.suspend is false".to_owned());
+        }
+        let (title, mut planned) = match &self.place {
+            Place::Cluster { kubernetes, accounts_from_file } => {
+                self.in_cluster(name, object, kubernetes, *accounts_from_file).await?
+            }
+            Place::Nowhere(cluster) => self.without(name, object, cluster.as_deref()).await?,
+        };
+        let (unknown, known) = planned
+            .plan
+            .blockers
+            .into_iter()
+            .partition(|blocker| blocker.problem.as_ref().is_some_and(|problem| problem.code == NO_CLUSTER));
+        planned.plan.blockers = known;
+        let unknown: Vec<_> = unknown;
+        notes.extend(unknown.iter().map(|blocker| format!("without a cluster, the plan does not know {}", blocker.part)));
+        Ok((title, planned, notes))
+    }
+
+    async fn in_cluster(
+        &self,
+        name: &str,
+        object: BucketConnection,
+        kubernetes: &Kubernetes,
+        accounts_from_file: bool,
+    ) -> Result<(String, Preview), String> {
+        let account_name = object.spec.account_ref.name.clone();
+        let live = kubernetes.account(&account_name).await.map_err(|problem| format!("{name}: {problem}"))?;
+        let of_files = |manifest: &Manifest| manifest.usable_account(&account_name).map(Option::<&AWSAccount>::cloned);
+        let (title, account) = match live {
+            Some(account) => (name.to_owned(), Some(account)),
+            None => match self.manifest.as_ref().map_or(Ok(None), of_files).map_err(|text| format!("{name}: {text}"))? {
+                Some(_) if !accounts_from_file => {
+                    return Err(format!(
+                        "{name}: the cluster has no AWSAccount {account_name}: apply the one in the file first, or sign in with the one in the file with --accounts-from-file, if you trust the file"
+                    ));
+                }
+                Some(account) => (format!("{name} (with AWSAccount {account_name} of the file)"), Some(account)),
+                None => (name.to_owned(), None),
+            },
+        };
+        let planned = preview(object, account.as_ref(), &self.others, &self.sessions, kubernetes).await;
+        planned.map(|planned| (title, planned)).map_err(|error| explained(name, error))
+    }
+
+    /// A plan without a cluster. What a new connection has in the cluster is known: nothing. A connection that exists in AWS has
+    /// a Secret that is not known.
+    async fn without(&self, name: &str, object: BucketConnection, cluster: Option<&str>) -> Result<(String, Preview), String> {
+        let account_name = &object.spec.account_ref.name;
+        let account = self.manifest.as_ref().map_or(Ok(None), |manifest| manifest.usable_account(account_name));
+        let Some(account) = account.map_err(|text| format!("{name}: {text}"))? else {
+            return Err(format!("{name}: AWSAccount {account_name} is not in the files: without a cluster, add it to them"));
+        };
+        let mut account = account.clone();
+        // Who runs the command signs in, and nothing in a file leads elsewhere.
+        account.spec.sign_in = SignIn { region: account.spec.sign_in.region.take(), ..SignIn::default() };
+        let plan = async |cluster: String, unknown| {
+            let kubernetes = Kubernetes::absent(cluster, unknown);
+            preview(object.clone(), Some(&account), &self.others, &self.sessions, &kubernetes).await
+        };
+        let title = format!("{name} (without a cluster)");
+        let first = plan(cluster.unwrap_or_default().to_owned(), false).await.map_err(|error| explained(name, error))?;
+        // The tag of the bucket names the cluster of a connection with this name.
+        let of_tag = first.owner.as_deref().and_then(|owner| owner.strip_suffix(&format!("/{name}")));
+        let cluster = cluster.or(of_tag).unwrap_or_default().to_owned();
+        if !first.has_user && cluster.is_empty() {
+            return Ok((title, first));
+        }
+        plan(cluster, first.has_user).await.map(|planned| (title, planned)).map_err(|error| explained(name, error))
+    }
+}
+
+fn name_of(object: &BucketConnection) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn subjects(manifest: &Manifest) -> Vec<Subject> {
+    let subject = |found: &crate::manifest::Found<BucketConnection>| {
+        let object = found.usable().cloned().map_err(|text| format!("{}: {text}", found.name));
+        Subject { name: found.name.clone(), object }
+    };
+    manifest.connections.iter().map(subject).collect()
+}
+
+/// When an object of a file is created: after all existing ones, and after those before it.
+fn created(place: usize) -> Time {
+    Time(Timestamp::now() + SignedDuration::from_secs(i64::try_from(place).unwrap_or_default()))
+}
+
+/// The object with uid, age and status of the object in the cluster, if it exists: the plan is for that object with the
+/// file's spec. An object that does not exist counts as younger than all existing ones, and than those before it in the
+/// file.
+async fn join_live(mut object: BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<BucketConnection, Problem> {
+    let namespace = object.namespace().unwrap_or_default();
+    named("get bucketconnections", &namespace)?;
+    let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
+    let live = find(&objects, "bucketconnections", &object.name_any()).await?;
+    if let Some(live) = live {
+        let same = live.spec == object.spec;
+        object.metadata.uid = live.metadata.uid;
+        object.metadata.generation = live.metadata.generation.map(|generation| if same { generation } else { generation + 1 });
+        object.status = live.status;
+        object.metadata.creation_timestamp = live.metadata.creation_timestamp;
+    } else {
+        object.metadata.creation_timestamp = Some(created(place));
+    }
+    Ok(object)
+}
+
+/// All connections as they will be once the files are applied, and the accounts of the cluster.
+async fn others(subjects: &[Subject], kubernetes: &Kubernetes) -> Result<Others, Problem> {
+    let connections: Api<DeserializeGuard<BucketConnection>> = Api::all(kubernetes.client.clone());
+    let accounts: Api<DeserializeGuard<AWSAccount>> = Api::all(kubernetes.client.clone());
+    let all = ListParams::default();
+    let live = call("list bucketconnections", connections.list(&all)).await?;
+    let accounts = call("list awsaccounts", accounts.list(&all)).await?;
+    let mut others = Others::default();
+    let live = live.items.into_iter().filter_map(|object| object.0.ok());
+    for object in live.chain(subjects.iter().filter_map(|subject| subject.object.clone().ok())) {
+        others.add_connection(object);
+    }
+    others.accounts = accounts.items.into_iter().filter_map(|account| account.0.ok()).map(|a| (a.name_any(), a)).collect();
+    Ok(others)
+}
+
+fn explained(name: &str, error: PreviewError) -> String {
+    match error {
+        PreviewError::Refused(NotOpened { blocker, report }) => {
+            let report = if report.decisions.is_empty() { String::new() } else { format!("\n{}", report.to_string().trim_end()) };
+            format!("{name}: {} ({}){report}", blocker.message, blocker.reason)
+        }
+        PreviewError::Invalid(errors) => format!("{name} cannot be carried out:{}", lines(&errors)),
+    }
+}

@@ -1,0 +1,22 @@
+//! Commands that show, and change nothing.
+
+mod doctor;
+mod get;
+mod read;
+mod status;
+
+use std::process::ExitCode;
+
+pub(in crate::cli) use doctor::Doctor;
+pub(in crate::cli) use get::Get;
+pub(in crate::cli) use status::Status;
+
+/// Something is wrong, or differs.
+const FINDINGS: u8 = 2;
+/// Ended with Ctrl-C, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// The exit code of a watch that Ctrl-C ended.
+fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
