@@ -60,9 +60,12 @@ impl Unfinished {
         Fault::at(&self.path)
     }
 
-    /// Discards what is there.
+    /// Discards what is there. An empty file is not truncated again: ext4 would write all of it to the disk when it is closed.
     pub(super) fn clear(&self) -> Result<(), Fault> {
-        self.file.set_len(0).map_err(self.failed())
+        match self.file.metadata().map_err(self.failed())?.len() {
+            0 => Ok(()),
+            _ => self.file.set_len(0).map_err(self.failed()),
+        }
     }
 
     /// The checksums of the parts that are there already. If they are of another version, begins again.
