@@ -10,7 +10,7 @@ use crate::vocabulary::problem::{Class, Problem};
 pub enum Fault {
     /// S3 refused a call, or did not answer. The text names the object.
     #[error("{}", told(.0))]
-    Call(Problem),
+    Call(Box<Problem>),
     /// The file system refused something.
     #[error("{text}")]
     Local {
@@ -29,7 +29,7 @@ pub enum Fault {
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
-        Self::Call(problem)
+        Self::Call(Box::new(problem))
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_fault_of_one_object_does_not_end_all() {
-        let call = |class, code: &str| Fault::Call(Problem::new(class, "s3:GetObject", code, ""));
+        let call = |class, code: &str| Fault::from(Problem::new(class, "s3:GetObject", code, ""));
         assert!(call(Class::BadKey, "InvalidAccessKeyId").ends_all());
         assert!(call(Class::Missing, "NoSuchBucket").ends_all());
         assert!(!call(Class::Missing, "NoSuchKey").ends_all());

@@ -72,7 +72,7 @@ impl Store {
         action: &'static str,
         send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     ) -> Result<T, Fault> {
-        Box::pin(send).await.map_err(|failure| Fault::Call(sdk::problem(action, &failure)))
+        Box::pin(send).await.map_err(|failure| sdk::problem(action, &failure).into())
     }
 
     /// What S3 knows of an object.
@@ -116,7 +116,7 @@ impl Store {
         let failed = answer.errors().iter().map(|error| {
             let (code, text) = (error.code().unwrap_or("Unknown"), error.message().unwrap_or_default());
             let class = sdk::class_of(code);
-            (error.key().unwrap_or_default().to_owned(), Fault::Call(Problem::new(class, "s3:DeleteObject", code, text)))
+            (error.key().unwrap_or_default().to_owned(), Problem::new(class, "s3:DeleteObject", code, text).into())
         });
         Ok((kept, failed.collect()))
     }
