@@ -9,7 +9,8 @@
 //! | `operator/` | for the people who run the operator |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
-//! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`).
+//! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`),
+//! and how to wait (`wait.rs`).
 
 mod change;
 mod cluster;

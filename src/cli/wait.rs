@@ -13,7 +13,9 @@ use kube::{Api, Client};
 use super::Failure;
 use super::terminal::{FAINT, painted};
 use crate::api::BucketConnection;
+use crate::kubernetes::of_watch;
 use crate::render::printable;
+use crate::vocabulary::problem::Class;
 
 /// Whether and how long to wait.
 #[derive(clap::Args)]
@@ -71,7 +73,12 @@ impl Waiting {
                         Found::Waiting(text) => text,
                     },
                     Ok(Some(DeserializeGuard(Err(invalid)))) => format!("it cannot be read: {}", invalid.error),
-                    Err(error) => format!("the watch failed and begins again: {error}"),
+                    Err(error) => match of_watch("bucketconnections", &error) {
+                        problem if problem.class == Class::Denied => {
+                            return Err(Failure(format!("{shown}: {problem}; the request stays")));
+                        }
+                        problem => format!("the watch failed and begins again: {problem}"),
+                    },
                 };
                 if text != last {
                     self.show(&format!("{shown}: {text}"));

@@ -123,8 +123,15 @@ mod tests {
 
     fn executed(outcomes: impl IntoIterator<Item = Outcome>) -> Report {
         let action = Action::DeleteUser;
-        let step =
-            Step { action, part: ConditionType::UserReady, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None };
+        let step = Step {
+            action,
+            part: ConditionType::UserReady,
+            diffs: Vec::new(),
+            after: Vec::new(),
+            drift: false,
+            cause: None,
+            weakens: None,
+        };
         Report { steps: outcomes.into_iter().map(|outcome| Executed { step: step.clone(), outcome }).collect() }
     }
 

@@ -64,13 +64,14 @@ pub struct Preview {
 }
 
 /// What the next reconcile would do to `object` with the account that it names, next to `others`, for the `plan`
-/// subcommand. It reads, and changes nothing.
+/// subcommand, if it runs at `now`. It reads, and changes nothing.
 pub async fn preview(
     mut object: BucketConnection,
     account: Option<&AWSAccount>,
     others: &Others,
     sessions: &Sessions,
     kubernetes: &Kubernetes,
+    now: Timestamp,
 ) -> Result<Preview, PreviewError> {
     let earlier = claims::earlier(&object, others.beside(&object));
     let name = object.namespace().unwrap_or_default();
@@ -91,7 +92,6 @@ pub async fn preview(
     }
     let desired = desired::resolve(&object, &kubernetes.cluster, &account, &grant).map_err(PreviewError::Invalid)?;
     let mut remembered = Remembered::of(&object);
-    let now = Timestamp::now();
     if let Some(user) = remembered.user.as_ref().filter(|_| remembered.revoke) {
         let observed = aws.observe_user(&user.name).await;
         let plan = revocation::cut_off(&remembered, &observed, false, now);

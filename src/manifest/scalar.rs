@@ -71,7 +71,10 @@ fn number(text: &str) -> Option<Number> {
 fn float(text: &str, digits: &str) -> Option<Number> {
     let first = digits.strip_prefix('.').unwrap_or(digits).starts_with(|c: char| c.is_ascii_digit());
     let known = digits.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c));
-    (first && known).then(|| text.parse().ok().and_then(Number::from_f64)).flatten()
+    let value: f64 = (first && known).then(|| text.parse().ok()).flatten()?;
+    // kubectl sends JSON, in which 1e3 is 1000.
+    let whole = (value.fract() == 0.0 && value.abs() < 1e15).then(|| format!("{value:.0}").parse::<i64>().ok()).flatten();
+    whole.map(Number::from).or_else(|| Number::from_f64(value))
 }
 
 #[cfg(test)]
@@ -96,21 +99,35 @@ mod tests {
             ("1_000", json!(1000)),
             ("010", json!(8)),
             ("0o10", json!(8)),
-            ("09", json!(9.0)),
+            ("09", json!(9)),
             ("0x1F", json!(31)),
             ("0b11", json!(3)),
             ("1.5", json!(1.5)),
             (".5", json!(0.5)),
-            ("1e3", json!(1000.0)),
+            ("1e3", json!(1000)),
             ("1.2.3", json!("1.2.3")),
             ("1d", json!("1d")),
             ("12h", json!("12h")),
             ("2026-01-02", json!("2026-01-02")),
             ("123456789012", json!(123_456_789_012_u64)),
-            ("012345678901", json!(12_345_678_901.0)),
+            ("012345678901", json!(12_345_678_901_u64)),
             ("18446744073709551615", json!(u64::MAX)),
             ("us-east-1", json!("us-east-1")),
-            ("-", json!("-")),
+            ("1.", json!(1)),
+            ("1e", json!("1e")),
+            ("1e400", json!("1e400")),
+            ("-0x10", json!(-16)),
+            ("0O17", json!(15)),
+            ("0x_1", json!(1)),
+            ("_1", json!("_1")),
+            ("1_", json!(1)),
+            ("0_8", json!(8)),
+            ("08.5", json!(8.5)),
+            ("00", json!(0)),
+            ("0b2", json!("0b2")),
+            ("+0b1", json!(1)),
+            ("1:30", json!("1:30")),
+            ("1,000", json!("1,000")),
             (".", json!(".")),
             ("0x", json!("0x")),
             ("--1", json!("--1")),

@@ -130,7 +130,7 @@ impl Walk<'_> {
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if node.entry(name).is_none() {
                 let known = properties.and_then(|properties| properties.get(name));
-                let allowed = known.map(|schema| allowed(schema)).filter(|allowed| !allowed.is_empty());
+                let allowed = known.map(allowed).filter(|allowed| !allowed.is_empty());
                 let message =
                     format!("required, but missing{}", allowed.map(|all| format!(" (allowed: {all})")).unwrap_or_default());
                 self.add(at, "required", &join(path, name), message);

@@ -274,4 +274,8 @@ fn objects_that_exclude_each_other_are_named() {
 #[test]
 fn the_rules_are_sorted() {
     assert!(RULES.is_sorted_by_key(|(id, _)| *id));
+    let page = include_str!("../../docs/cli.md");
+    for (id, text) in RULES {
+        assert!(page.contains(&format!("| `{id}` | {text} |")), "docs/cli.md: {id}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::desired::Desired;
 use crate::settings::cors::CorsRule;
 use crate::settings::{Live, SettingId, Write};
 
-/// What stands for a secret.
+/// The text in place of a secret.
 const REDACTED: &str = "(secret)";
 
 /// The IAM policy of the user, as it is sent to IAM.

@@ -2,6 +2,7 @@
 //! The secret part of the key is a gap in the text ([`Piece::Secret`]): secrets never reach this module.
 
 use crate::api::BucketConnection;
+use crate::desired::names;
 use crate::settings::encryption::EncryptionType;
 
 /// What a connection is handed to.
@@ -112,13 +113,15 @@ impl Handoff {
     }
 
     fn clc(&self) -> Vec<Line<'_>> {
+        let of_region = names::partition_of(&self.region);
+        let partition = if self.partition.is_empty() { of_region } else { &self.partition };
         vec![
             Line::Head("Configuration > External data > AWS Connections > Add AWS Connection..."),
             Line::Field("Connection name", self.name.clone()),
             Line::Field("AWS access key ID", self.key_id.clone()),
             Line::Secret("AWS access secret key"),
             Line::Field("AWS Region", self.region.clone()),
-            Line::Field("AWS Partition", if self.partition.is_empty() { "aws".to_owned() } else { self.partition.clone() }),
+            Line::Field("AWS Partition", partition.to_owned()),
             Line::Head("Browse S3 locations then opens this bucket:"),
             Line::Field("Bucket", self.bucket.clone()),
             Line::Field("Folder", or_empty(&self.prefix)),
@@ -264,6 +267,9 @@ Browse S3 locations then opens this bucket:
    Folder                 runs/
 ";
         assert_eq!(text(Target::Clc, &handoff()), expected);
+        // A Secret that the user wrote has no field for the partition.
+        let china = Handoff { region: "cn-north-1".to_owned(), partition: String::new(), ..handoff() };
+        assert!(text(Target::Clc, &china).contains("AWS Partition          aws-cn\n"));
     }
 
     #[test]

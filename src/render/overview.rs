@@ -211,7 +211,7 @@ impl Overview {
         let taken: Vec<_> = self.objects.iter().flat_map(Object::taken).collect();
         if !taken.is_empty() {
             text.push_str("\n> [!WARNING]\n");
-            taken.iter().for_each(|line| drop(writeln!(text, "> {line}  ")));
+            text.extend(taken.iter().map(|line| format!("> {line}  \n")));
         }
         for object in &self.objects {
             text.push_str(&object.markdown());
@@ -266,7 +266,7 @@ impl Object {
             lines.extend(step.because.iter().map(|because| format!("    because {because}")));
             lines.extend(step.fields.iter().map(|field| format!("    {}", field.shown())));
         }
-        for plan in &self.plan {
+        if let Some(plan) = &self.plan {
             lines.extend(plan.problems.iter().map(|one| format!("! {} ({}): {}", one.condition, one.reason, one.message)));
             lines.extend(
                 plan.adoption.iter().flat_map(|adoption| &adoption.changes).map(|field| format!("    {}", field.shown())),

@@ -64,7 +64,7 @@ impl Starter {
             let mut described = String::new();
             comment(&mut described, 0, path);
             text.push_str(&described);
-            example.lines().for_each(|line| drop(writeln!(text, "# {line}")));
+            text.extend(example.lines().map(|line| format!("# {line}\n")));
         }
         text
     }

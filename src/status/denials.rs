@@ -20,7 +20,13 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
         _ => None,
     });
     let seen = check.map(unread).unwrap_or_default();
-    let denied: Vec<_> = blocked.chain(failed).chain(seen).filter(|problem| problem.class == Class::Denied).collect();
+    let unknown =
+        check.is_some_and(|check| matches!(check.observed.user, Reading::Unreadable(_)) && check.remembered.user.is_none());
+    let denied: Vec<_> = blocked
+        .chain(failed)
+        .chain(seen)
+        .filter(|problem| problem.class == Class::Denied && !(unknown && is_read_of_user(&problem.action)))
+        .collect();
     let of = |aws: bool| -> BTreeSet<&str> {
         let here = denied.iter().filter(|problem| (problem.source == Source::Aws) == aws);
         here.map(|problem| problem.action.as_str()).collect()
@@ -52,6 +58,12 @@ pub(super) fn denials(plan: &Plan, report: &Report, check: Option<&Checked<'_>>)
         parts.push(format!("if bucket {bucket} belongs to another AWS account, choose another bucket.name"));
     }
     Some(parts.join("; "))
+}
+
+/// Reads of what a user has. If the user itself cannot be read and may not exist, their denial says nothing: AWS does
+/// not know the path of a missing user, so that the operator's permissions do not match.
+fn is_read_of_user(action: &str) -> bool {
+    ["iam:GetUserPolicy", "iam:ListAccessKeys", "iam:ListAttachedUserPolicies"].contains(&action)
 }
 
 /// Reads that failed, including those that block nothing. Denied reads of a missing user say nothing: AWS does not know

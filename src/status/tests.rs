@@ -8,9 +8,9 @@ use crate::api::{
     ROTATE_AT,
 };
 use crate::desired::{Account, Grant, SpecError, resolve};
-use crate::execute::Report;
+use crate::execute::{Executed, Outcome, Report};
 use crate::observed::{Bucket, Observed, Remembered};
-use crate::plan::{Blocker, Plan};
+use crate::plan::{Action, Blocker, Plan, Step};
 use crate::settings::Reading;
 use crate::vocabulary::conditions::{ConditionType, Reason, find};
 use crate::vocabulary::problem::{Class, Place, Problem};
@@ -184,6 +184,15 @@ fn every_denied_read_is_told_at_once() {
             "AWS denied: iam:ListAttachedUserPolicies, s3:GetBucketCORS, s3:GetBucketTagging; allow the operator these actions (bucketconnection iam-policy prints the policy that it needs), and look for a denying SCP, RCP or bucket policy; if bucket lab-bucket belongs to another AWS account, choose another bucket.name"
         );
     }
+    // The user cannot be read, and may be missing.
+    let hidden = Observed {
+        user: Reading::Unreadable(denied("iam:GetUser")),
+        attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")),
+        unread: vec![denied("iam:GetUser"), denied("s3:GetBucketCORS")],
+        ..Observed::default()
+    };
+    let told = text(&seen(&healthy(), 10, vec![blocker.clone()], &hidden), ConditionType::Ready);
+    assert!(told.starts_with("AWS denied: iam:GetUser, s3:GetBucketCORS, s3:GetBucketTagging; "), "{told}");
     // What AWS names as the cause counts if it is the same for all.
     let boundary = |action: &str| {
         let message = format!("no permissions boundary allows the {action} action");
@@ -203,6 +212,24 @@ fn every_denied_read_is_told_at_once() {
     // Reads of a missing user say nothing.
     observed.user = Reading::Unset;
     assert!(!text(&seen(&healthy(), 10, vec![blocker], &observed), ConditionType::Ready).contains("iam:"));
+}
+
+/// A user whose policy cannot be read, and so is not detached, cannot be deleted.
+#[test]
+fn a_deletion_names_the_missing_permission_and_not_what_follows_from_it() {
+    let denied = Problem::new(Class::Denied, "iam:GetPolicyVersion", "AccessDenied", "");
+    let blocker = Blocker::unreadable(ConditionType::PolicyInSync, &denied, &Place::default());
+    let conflict = Problem::new(Class::InUse, "iam:DeleteUser", "DeleteConflict", "must detach all policies first");
+    let part = ConditionType::UserReady;
+    let step = Step { action: Action::DeleteUser, part, diffs: vec![], after: vec![], drift: false, cause: None };
+    let report = Report { steps: vec![Executed { step, outcome: Outcome::Failed(conflict) }] };
+    let plan = Plan { blockers: vec![blocker], ..Plan::default() };
+    let trouble = deletion_trouble(&plan, &report).unwrap();
+    assert!(trouble.stalled && trouble.reason == Reason::AccessDenied, "{trouble:?}");
+    assert!(trouble.message.contains("allow the operator iam:GetPolicyVersion"), "{}", trouble.message);
+    // Without a denial, the conflict is the cause.
+    let alone = deletion_trouble(&Plan::default(), &report).unwrap();
+    assert!(alone.message.contains("DeleteConflict"), "{}", alone.message);
 }
 
 #[test]

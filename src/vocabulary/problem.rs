@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
         let both = format!(
             "AWS denied: a:B, c:D{}; Kubernetes denied: get secrets; grant the operator these permissions",
-            allow("these actions", None)
+            allow("these actions", None, None)
         );
         assert_eq!(denied(&both), (vec!["a:B".to_owned(), "c:D".to_owned()], vec!["get secrets".to_owned()]));
         assert_eq!(told(Source::Aws, "sts:AssumeRole", "no"), (none(), none()));

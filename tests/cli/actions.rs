@@ -12,6 +12,7 @@ use crate::support::harness::Harness;
 /// | `delete-cors BUCKET` | deletes the bucket's CORS rules |
 /// | `put-object BUCKET KEY TEXT` | writes an object; the text may have spaces |
 /// | `delete-user NAME` | deletes a user and its keys and policies |
+/// | `deny ACTION...` | denies the operator these actions |
 /// | `ready NAME` | waits until the connection is Ready |
 /// | `icas-guide BUCKET USER` | creates a bucket and a user as ICA's guide says, without an access key |
 /// | `accelerate BUCKET` | enables transfer acceleration |
@@ -29,6 +30,12 @@ pub async fn run(harness: &mut Harness, words: &[&str]) {
             harness.s3().put_object().bucket(*bucket).key(*key).body(body).send().await.unwrap();
         }
         ["delete-user", name] => delete_user(harness, name).await,
+        ["deny", actions @ ..] => {
+            let statement = json!({ "Effect": "Deny", "Action": actions, "Resource": "*" });
+            let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+            let call = harness.iam().put_user_policy().user_name("operator").policy_name("deny").policy_document(policy);
+            call.send().await.unwrap();
+        }
         ["ready", name] => {
             harness.ready(name).await;
         }

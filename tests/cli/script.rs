@@ -69,7 +69,7 @@ impl Script {
                 step.work = Work::Command(command);
             } else if let Some(action) = line.strip_prefix("% ") {
                 step.work = Work::Action(action.to_owned());
-            } else if !line.starts_with('#') && !(line.is_empty() && steps.last().is_some_and(|step| step.is_comment())) {
+            } else if !(line.starts_with('#') || line.is_empty() && steps.last().is_some_and(|step| step.is_comment())) {
                 // Recorded output; the output of this run is there instead.
                 continue;
             }

@@ -153,15 +153,38 @@ fn shown(pieces: &[Piece], secret: &str) -> String {
 
 /// The text with the secret part; it is wiped from memory.
 fn filled(pieces: &[Piece], secret: &Sensitive) -> Zeroizing<String> {
-    let quoted = Zeroizing::new(quoted(secret.reveal()));
-    let parts = pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => text.as_str(),
-        Piece::Secret => secret.reveal(),
-        Piece::QuotedSecret => quoted.as_str(),
-    });
-    let parts: Vec<_> = parts.collect();
-    // With the whole size from the start: a string that grows leaves copies behind.
+    let mut parts = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => parts.push(text.as_str()),
+            Piece::Secret => parts.push(secret.reveal()),
+            // In parts: `quoted` would leave a copy behind.
+            Piece::QuotedSecret => {
+                parts.push("'");
+                for (index, part) in secret.reveal().split('\'').enumerate() {
+                    parts.extend((index > 0).then_some(r"'\''"));
+                    parts.push(part);
+                }
+                parts.push("'");
+            }
+        }
+    }
+    // With the whole size from the start: a string that grows leaves copies behind too.
     let mut whole = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
     parts.iter().for_each(|part| whole.push_str(part));
     whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_part_is_one_word_of_the_shell() {
+        let pieces = [Piece::Text("a=".to_owned()), Piece::QuotedSecret, Piece::Text("\nb=".to_owned()), Piece::Secret];
+        for secret in ["wJal+/K7", "it's'"] {
+            let expected = format!("a={}\nb={secret}", quoted(secret));
+            assert_eq!(*filled(&pieces, &Sensitive::new(secret.to_owned())), expected);
+        }
+    }
 }

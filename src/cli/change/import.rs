@@ -13,6 +13,7 @@ use crate::desired::names;
 use crate::kubernetes::Kubernetes;
 use crate::render::import::{Found, Wish, import};
 use crate::sdk;
+use crate::vocabulary::problem::Class;
 
 /// The region in which a bucket is searched for first, if the environment names none.
 const REGION: &str = "us-east-1";
@@ -95,7 +96,12 @@ impl Import {
             Some(name) => {
                 let hint = "correct --user, or leave it out for a new user";
                 let missing = || Failure(format!("the account {} has no IAM user {name}: {hint}", account.id));
-                Some(aws.existing_user(name).await?.ok_or_else(missing)?)
+                let read = aws.existing_user(name).await.map_err(|problem| {
+                    let hint = "; the operator's policy covers its own path only: sign in with your own AWS credentials, without --account";
+                    let denied = problem.class == Class::Denied && self.account.is_some();
+                    Failure(format!("IAM user {name}: {problem}{}", if denied { hint } else { "" }))
+                });
+                Some(read?.ok_or_else(missing)?)
             }
             None => None,
         };

@@ -83,7 +83,7 @@ struct How {
     waiting: Waiting,
 
     /// Format of the results, for programs
-    #[arg(short, long, value_name = "FORMAT")]
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "no_wait")]
     output: Option<Output>,
 }
 
@@ -184,9 +184,7 @@ impl How {
             request.annotations(at).into_iter().map(|(annotation, at)| (annotation.to_owned(), at.into())).collect();
         patch(client, object, json!({ "metadata": { "annotations": annotations } })).await?;
         if self.waiting.no_wait {
-            if self.output.is_none() {
-                print(&format!("{name}: requested\n"));
-            }
+            print(&format!("{name}: requested\n"));
             return Ok(None);
         }
         let (namespace, own) = (object.namespace().unwrap_or_default(), object.name_any());

@@ -140,14 +140,16 @@ impl Subjects {
             }
             Place::Nowhere(cluster) => self.without(name, object, cluster.as_deref()).await?,
         };
-        let (unknown, known) = planned
+        let (unknown, known): (Vec<_>, _) = planned
             .plan
             .blockers
             .into_iter()
             .partition(|blocker| blocker.problem.as_ref().is_some_and(|problem| problem.code == NO_CLUSTER));
         planned.plan.blockers = known;
-        let unknown: Vec<_> = unknown;
-        notes.extend(unknown.iter().map(|blocker| format!("without a cluster, the plan does not know {}", blocker.part)));
+        if !unknown.is_empty() {
+            let what = "the Secret, the access key in it, and who can read it";
+            notes.push(format!("without a cluster, the plan does not know {what}: it has no steps for them"));
+        }
         Ok((title, planned, notes))
     }
 
@@ -173,7 +175,7 @@ impl Subjects {
                 None => (name.to_owned(), None),
             },
         };
-        let planned = preview(object, account.as_ref(), &self.others, &self.sessions, kubernetes).await;
+        let planned = preview(object, account.as_ref(), &self.others, &self.sessions, kubernetes, Timestamp::now()).await;
         planned.map(|planned| (title, planned)).map_err(|error| explained(name, error))
     }
 
@@ -190,7 +192,7 @@ impl Subjects {
         account.spec.sign_in = SignIn { region: account.spec.sign_in.region.take(), ..SignIn::default() };
         let plan = async |cluster: String, unknown| {
             let kubernetes = Kubernetes::absent(cluster, unknown);
-            preview(object.clone(), Some(&account), &self.others, &self.sessions, &kubernetes).await
+            preview(object.clone(), Some(&account), &self.others, &self.sessions, &kubernetes, Timestamp::now()).await
         };
         let title = format!("{name} (without a cluster)");
         let first = plan(cluster.unwrap_or_default().to_owned(), false).await.map_err(|error| explained(name, error))?;

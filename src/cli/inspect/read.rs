@@ -29,15 +29,19 @@ pub(super) struct Seen {
     pub object: BucketConnection,
     /// Why not all of it can be read.
     pub unreadable: Option<String>,
+    /// The preset as it is stored, if not all of the object can be read.
+    preset: Option<String>,
 }
 
 impl Seen {
     fn of(stored: DynamicObject) -> Result<Self, Failure> {
         match stored.clone().try_parse() {
-            Ok(object) => Ok(Self { object, unreadable: None }),
+            Ok(object) => Ok(Self { object, unreadable: None, preset: None }),
             Err(error) => {
                 let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                Ok(Self { object: Partial::of(stored)?.object, unreadable: Some(text) })
+                let Partial { object, spec } = Partial::of(stored)?;
+                let preset = Some(spec["preset"].as_str().unwrap_or("unknown").to_owned());
+                Ok(Self { object, unreadable: Some(text), preset })
             }
         }
     }
@@ -50,7 +54,11 @@ impl Seen {
             longest: SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX),
             heartbeat: SignedDuration::from_secs(HEARTBEAT_SECONDS),
         };
-        Overview::of(&self.object, self.unreadable.clone(), &schedule, now)
+        let of = Overview::of(&self.object, self.unreadable.clone(), &schedule, now);
+        match &self.preset {
+            Some(preset) => Overview { preset: preset.clone(), ..of },
+            None => of,
+        }
     }
 
     fn key(&self) -> (String, String) {

@@ -36,7 +36,9 @@ pub(super) fn next(object: &BucketConnection, status: &BucketConnectionStatus, s
         return none("none while spec.suspend is true");
     }
     let Some(last) = status.last_checked_at.as_ref().map(|at| at.0) else {
-        return none("as soon as the operator sees the object");
+        // An object that the operator cannot read has a status without this time.
+        let seen = status.observed_generation.is_some();
+        return none(if seen { "when the object changes" } else { "as soon as the operator sees the object" });
     };
     let Schedule { longest, heartbeat } = *schedule;
     if now.duration_since(last) > heartbeat + longest + longest {

@@ -38,7 +38,7 @@ fn summary(of: &Overview, now: Timestamp) -> Section {
     let last = of.last_reconcile_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(at, now)));
     let state = Cell::of(of.tone(), format!("{ready}: {}", reason(of)));
     let text = if of.is_fine() { Tone::Plain } else { of.tone() };
-    let mut rows = vec![
+    let rows = vec![
         vec![
             Cell::of(Tone::Heading, of.title()),
             state.and(text, Some(of.message.clone())).and(Tone::Plain, advice(of.act.as_ref())),
@@ -46,9 +46,6 @@ fn summary(of: &Overview, now: Timestamp) -> Section {
         row("connects", place),
         row("reconciled", format!("{last}; next: {}", of.next_reconcile.text)),
     ];
-    if let Some(text) = of.unreadable.as_ref().filter(|text| !of.message.contains(text.as_str())) {
-        rows.push(row("unreadable", Cell::of(Tone::Bad, text)));
-    }
     Section::new("", rows)
 }
 

@@ -29,7 +29,8 @@ pub fn connections(objects: &[Overview]) -> Vec<Finding> {
             format!("{more} more are not Ready; bucketconnection get -A shows all"),
         ));
     }
-    told.insert(0, Finding::ok("connections", "connections", text));
+    let all = if fine == objects.len() { Outcome::Ok } else { Outcome::Note };
+    told.insert(0, Finding::new("connections", "connections", all, text));
     told
 }
 

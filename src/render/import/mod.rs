@@ -78,6 +78,10 @@ pub fn import(wish: &Wish, found: &Found<'_>) -> Import {
         import.note(setting.field(), &format!("{text}: it stays as it is"));
     }
     import.put(settings);
+    let owners = [("bucket", found.live.tags.set().map(|tags| &**tags)), ("user", found.user.map(|user| &user.user.tags))];
+    for (what, owner) in owners.iter().filter_map(|(what, tags)| Some((what, tags.as_ref()?.get(names::OWNER_TAG)?))) {
+        import.note(what, &format!("it belongs to the connection {owner}, and is not adopted before that one releases it"));
+    }
     for problem in found.live.problems() {
         import.notes.push(format!("could not be read, and is left out: {problem}"));
     }
@@ -182,6 +186,13 @@ impl Import {
             permissions_boundary: user.user.boundary.clone(),
             tags,
         });
+        if user.user.path != names::DEFAULT_PATH {
+            let text = format!(
+                "{}: the operator's own IAM policy must allow it; iam-policy -f FILE prints one that does",
+                user.user.path
+            );
+            self.note("user.path", &text);
+        }
         lost.iter().for_each(|text| self.note("user.tags", &format!("{text}: it stays as it is")));
         self.needs.extend([format!("user.name {}", user.name), "adoption.users".to_owned()]);
         let mut own: Vec<_> = user.groups.iter().map(|group| format!("group {group}")).collect();

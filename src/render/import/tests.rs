@@ -5,6 +5,8 @@ use crate::api::{PolicyScope, PolicyType};
 use crate::observed::User;
 use crate::settings::{self, Reading};
 
+const PATH: &str = "/bucketconnection/";
+
 fn account() -> Account {
     Account { id: "123456789012".to_owned(), partition: "aws".to_owned() }
 }
@@ -39,10 +41,10 @@ fn guide() -> Value {
 
 fn user(document: Value) -> ExistingUser {
     let name = "illumina-ica-admin-policy".to_owned();
-    let arn = Some(format!("arn:aws:iam::123456789012:policy/{name}"));
+    let arn = Some(format!("arn:aws:iam::123456789012:policy{PATH}{name}"));
     ExistingUser {
         name: "illumina_ica_admin".to_owned(),
-        user: User { path: "/".to_owned(), ..User::default() },
+        user: User { path: PATH.to_owned(), ..User::default() },
         policies: vec![ExistingPolicy { kind: PolicyType::Managed, name, arn, document }],
         ..ExistingUser::default()
     }
@@ -123,6 +125,26 @@ fn what_a_spec_cannot_say_is_a_note_and_stays() {
         assert!(notes.contains(part), "{notes}");
     }
     assert_eq!(import.object.spec.management.get("publicAccessBlock"), Some(&ManagementMode::Observe));
+}
+
+/// The guide's own user is not under the path of the operator.
+#[test]
+fn what_the_operator_cannot_reach_is_named() {
+    let mut elsewhere = user(guide());
+    elsewhere.user.path = "/".to_owned();
+    let import = imported(&wish(), &ica_bucket(), Some(&elsewhere));
+    assert!(import.notes.iter().any(|note| note.starts_with("user.path: /: the operator's own IAM policy must allow it")));
+    assert!(import.notes.iter().any(|note| note.contains("is not under the path of the user, /: it is not adopted")));
+    assert_eq!(import.object.spec.policy, None);
+}
+
+#[test]
+fn what_another_connection_has_is_named() {
+    let mut live = ica_bucket();
+    live.tags = Reading::Set([(names::OWNER_TAG.to_owned(), "c/lab/other".to_owned())].into_iter().collect());
+    let import = imported(&wish(), &live, None);
+    let text = "bucket: it belongs to the connection c/lab/other, and is not adopted before that one releases it";
+    assert_eq!((import.notes[0].as_str(), &import.object.spec.bucket.settings.tags), (text, &None));
 }
 
 #[test]

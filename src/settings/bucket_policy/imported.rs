@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::statement::{BucketStatement, OUR_PREFIX, TLS_ONLY, TLS_VERSION, TlsSpec, TlsVersion, tls};
 use super::{sid, wrong_fields};
-use crate::vocabulary::policy_language::{Effect, canonical_condition, canonical_statement, strings, wrong_condition};
+use crate::vocabulary::policy_language::{
+    Effect, WrittenConditions, canonical_condition, canonical_statement, strings, wrong_condition,
+};
 
 /// The elements of a statement that a spec has.
 const ELEMENTS: [&str; 6] = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
@@ -65,8 +67,8 @@ fn principals(there: Option<&Value>) -> Result<BTreeMap<String, Vec<String>>, St
 }
 
 /// Conditions with the spelling of their keys.
-fn conditions(there: Option<&Value>) -> Result<BTreeMap<String, BTreeMap<String, Vec<String>>>, String> {
-    let Some(there) = there else { return Ok(BTreeMap::new()) };
+fn conditions(there: Option<&Value>) -> Result<WrittenConditions, String> {
+    let Some(there) = there else { return Ok(WrittenConditions::new()) };
     let read = |keys: &Value| {
         let keys = keys.as_object()?.iter();
         keys.map(|(key, values)| Some((key.clone(), strings(values)?.into_iter().collect()))).collect::<Option<BTreeMap<_, _>>>()
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn what_a_spec_cannot_say_is_named() {
-        let cases: [(fn(&mut Value), &str); 5] = [
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &str); 5] = [
             (|s| s["NotAction"] = json!("s3:*"), "a spec has no NotAction"),
             (|s| s["Sid"] = json!("no letters"), "a spec needs a Sid"),
             (|s| s["Sid"] = json!("BucketConnectionTLSOnly"), "a spec needs a Sid"),

@@ -53,7 +53,7 @@ fn invalid() -> Vec<Value> {
     ]
 }
 
-fn spec(random: &mut fastrand::Rng) -> Value {
+pub fn spec(random: &mut fastrand::Rng) -> Value {
     let mut spec = json!({});
     for values in parts() {
         merge(&mut spec, values[random.usize(..values.len())].clone());

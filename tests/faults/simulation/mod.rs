@@ -21,6 +21,7 @@ mod tally;
 
 mod changes;
 mod crash_points;
+mod previews;
 mod soak;
 mod stories;
 mod two_operators;
