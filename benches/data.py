@@ -89,7 +89,7 @@ def serve():
 
 
 def run(command, environment):
-    """Seconds, processor seconds and MiB of memory."""
+    """Seconds, processor seconds and MiB of memory; not less than this script has itself, since that counts until the command starts."""
     os.sync()
     began = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
