@@ -4,7 +4,7 @@ CLUSTER ?=
 SOAK ?= 1
 STACK = $(PYTHON) deploy/local/stack.py
 
-.PHONY: help run up down test live live-clean soak lint docs baseline crds bench image sbom clean
+.PHONY: help run up down test live live-clean soak lint docs baseline crds bench bench-data image sbom clean
 
 help: ## Prints this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ down: ## Stops what `make up` started
 
 test: ## Runs all tests: pure, wire, end-to-end and installation
 	@$(PYTHON) tests/tools/build.py
-	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live --test cli"
+	@$(PYTHON) tests/timed.py "cargo test --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live --test cli --test data"
 
 live: ## Runs the acceptance on a real AWS account: ACCOUNT=<12 digits> REGION=<region>; read docs/live.md first
 	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --run
@@ -41,6 +41,10 @@ soak: ## Injects faults at every call of the operator, simulated and on the real
 bench: ## Measures calls, times and memory, and writes docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
+
+bench-data: ## Measures copies against s5cmd on loopback, and prints the table of docs/data.md; builds a release
+	@$(STACK) build
+	@$(PYTHON) benches/data.py
 
 lint: ## Checks formatting, clippy, rustdoc and, if installed, cargo-deny
 	cargo fmt --check
