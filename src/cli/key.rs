@@ -1,6 +1,5 @@
 //! The access key of a connection, as the user of the command can read it in the connection's Secret.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
@@ -8,7 +7,7 @@ use super::Failure;
 use crate::api::BucketConnection;
 use crate::credentials::{KeyPair, written_key};
 use crate::desired::names;
-use crate::kubernetes::{KEY_CREATED_AT, find, secret_texts};
+use crate::kubernetes::{find, secret_texts};
 
 /// What a program needs to use a connection.
 pub(super) struct Access {
@@ -16,10 +15,6 @@ pub(super) struct Access {
     pub connection: String,
     /// The current key.
     pub key: KeyPair,
-    /// Name of the Secret that the key was read from.
-    pub secret: String,
-    /// When the key was issued, if the Secret has it.
-    pub issued_at: Option<Timestamp>,
     /// Name of the bucket.
     pub bucket: String,
     /// Its region.
@@ -43,7 +38,6 @@ impl Access {
             let hint = "kubectl bucketconnection status shows whether the key was issued";
             return Err(Failure(format!("{connection} has no Secret {name} yet; {hint}")));
         };
-        let issued_at = secret.annotations().get(KEY_CREATED_AT).and_then(|text| text.parse().ok());
         let data = secret_texts(secret.data);
         let key = written_key(&data).map_err(|flaw| Failure(format!("{connection}: Secret {name}: {flaw}")))?;
         let field = |field: &str| data.get(field).map(|value| value.reveal().trim().to_owned());
@@ -59,8 +53,6 @@ impl Access {
         Ok(Self {
             connection,
             key,
-            secret: name,
-            issued_at,
             bucket,
             region: object.spec.region.clone(),
             prefix: object.spec.bucket.prefix.clone().unwrap_or_default(),
