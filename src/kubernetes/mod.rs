@@ -28,7 +28,7 @@ pub use absent::NO_CLUSTER;
 pub use error::of_watch;
 pub use events::events;
 pub use lease::Lease;
-pub use secret::{KEY_CREATED_AT, Seen, secret_texts};
+pub use secret::{Seen, secret_texts};
 
 use crate::desired::names;
 use crate::vocabulary::problem::{Class, Problem, Source};

@@ -20,7 +20,7 @@ use crate::observed::{OwnSecret, Secret};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// Annotation of the Secret: when the key in it was issued.
-pub const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
+const KEY_CREATED_AT: &str = "bucketconnection.dev/key-created-at";
 /// Number of the key, if keys are versioned: `<secret>-v<number>` has the same.
 const KEY_VERSION: &str = "bucketconnection.dev/key-version";
 

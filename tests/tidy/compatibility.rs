@@ -246,7 +246,7 @@ fn a_crd_that_serves_less_is_found() {
 #[test]
 fn kubernetes_knows_every_format() {
     for file in ["awsaccounts", "bucketconnections"] {
-        let text = read(&format!("crds/bucketconnection.dev_{file}.yaml"));
+        let text = read(format!("crds/bucketconnection.dev_{file}.yaml"));
         let mut formats = text.lines().filter_map(|line| line.trim().strip_prefix("format: ")).peekable();
         assert!(formats.peek().is_some());
         let unknown = formats.find(|format| !["date-time", "int32", "int64"].contains(format));

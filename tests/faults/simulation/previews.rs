@@ -133,7 +133,8 @@ fn compared(seed: u64) -> Result<usize, String> {
         simulation.settle();
         let all = made(&simulation.calls.made()[before..]);
         let mut first: Vec<_> = all.iter().take(expected.len()).cloned().collect();
-        (expected.sort(), first.sort());
+        expected.sort();
+        first.sort();
         if expected != first || (expected.is_empty() && plan.blockers.is_empty() && !all.is_empty()) {
             return Err(told(&format!("\n  planned {expected:?}\n  made    {all:?}")));
         }
