@@ -100,6 +100,8 @@ impl Get {
         let draws = is_terminal() && matches!(self.output, Output::Table | Output::Wide);
         let mut changes = std::pin::pin!(connections.watch());
         let (mut all, mut first, mut ages) = (Vec::new(), true, interval(AGES));
+        // Once for all rounds: a signal that comes while the screen is drawn is not lost.
+        let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             tokio::select! {
                 change = changes.next() => {
@@ -115,7 +117,7 @@ impl Get {
                     (all, first) = (change.all, false);
                 }
                 _ = ages.tick() => {}
-                signal = tokio::signal::ctrl_c() => {
+                signal = &mut stop => {
                     signal?;
                     return Ok(interrupted());
                 }

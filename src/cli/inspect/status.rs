@@ -88,6 +88,8 @@ impl Status {
         let watched = connections.watch().map(|change| change.map(Some));
         let mut news = std::pin::pin!(select(watched, events));
         let (mut last, mut ages): (Option<Shown>, _) = (None, interval(AGES));
+        // Once for all rounds: a signal that comes while the screen is drawn is not lost.
+        let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             tokio::select! {
                 new = news.next() => {
@@ -105,7 +107,7 @@ impl Status {
                     last = Some(new);
                 }
                 _ = ages.tick() => {}
-                signal = tokio::signal::ctrl_c() => {
+                signal = &mut stop => {
                     signal?;
                     return Ok(interrupted());
                 }
