@@ -6,7 +6,7 @@ STACK = $(PYTHON) deploy/local/stack.py
 # The tests of the pure core compute: a little optimization of this crate, and of no other, saves more than it costs to compile.
 OPTIMIZED = --config profile.dev.package.bucketconnection.opt-level=1
 
-.PHONY: help run up down test live live-clean soak lint docs baseline crds bench image sbom clean
+.PHONY: help run up down test live live-clean soak lint docs baseline crds bench bench-data image sbom clean
 
 help: ## Prints this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ down: ## Stops what `make up` started
 
 test: ## Runs all tests: pure, wire, end-to-end and installation
 	@$(PYTHON) tests/tools/build.py
-	@$(PYTHON) tests/timed.py "cargo test $(OPTIMIZED) --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live --test cli"
+	@$(PYTHON) tests/timed.py "cargo test $(OPTIMIZED) --no-default-features --lib --test plan --test tidy" "cargo test --lib --test apiserver --test aws --test faults --test install --test live --test cli --test data"
 
 live: ## Runs the acceptance on a real AWS account: ACCOUNT=<12 digits> REGION=<region>; read docs/live.md first
 	@program=$$($(PYTHON) tests/live/program.py) && exec "$$program" --run
@@ -43,6 +43,10 @@ soak: ## Injects faults at every call of the operator, simulated and on the real
 bench: ## Measures calls, times and memory, and writes docs/benchmarks.md; builds a release
 	@$(STACK) build
 	cargo bench --bench figures
+
+bench-data: ## Measures copies against s5cmd on loopback, and prints the table of docs/data.md; builds a release
+	@$(STACK) build
+	@$(PYTHON) benches/data.py
 
 lint: ## Checks formatting, clippy, rustdoc and, if installed, cargo-deny
 	cargo fmt --check

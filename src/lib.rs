@@ -21,6 +21,7 @@
 //! | `fence` | until when this process may do what two operators must never do at once |
 //! | `telemetry` | metrics and traces: what the operator counts and times of its own work |
 //! | `kubernetes` | Secrets, status, Events, the key to the seals, the lease |
+//! | `data` | the objects of a bucket: copies, comparisons and deletes them with the connection's key |
 //! | `controller` | wiring, the reconcile loop, opening accounts, backoff |
 //! | `cli` | one file per subcommand |
 //!
@@ -38,6 +39,8 @@ pub mod cli;
 #[cfg(feature = "operator")]
 pub mod controller;
 pub mod credentials;
+#[cfg(feature = "operator")]
+pub mod data;
 pub mod desired;
 pub mod execute;
 #[cfg(feature = "operator")]

@@ -633,6 +633,36 @@ def roles_are_assumed_only_by_whom_they_trust():
     replace(sts.STSBackend, "assume_role", make)
 
 
+@correction
+def parts_are_listed_in_their_own_element():
+    """AWS: answers ListParts with a ListPartsResult. moto: with a ListPartsResponse, which strict clients refuse."""
+
+    def make(original):
+        def list_parts(self):
+            status, headers, body = original(self)
+            return status, headers, body.replace("ListPartsResponse", "ListPartsResult")
+
+        return list_parts
+
+    replace(s3_responses.S3Response, "list_parts", make)
+
+
+@correction
+def a_multipart_upload_has_the_checksum_that_was_sent():
+    """AWS: computes CRC64NVME. moto: computes CRC32 in its place without awscrt. Here: the checksum that the client sent, or none."""
+
+    def make(original):
+        def complete_multipart_upload(self, *args, **kwargs):
+            key = original(self, *args, **kwargs)
+            if key is not None and key.checksum_algorithm == "CRC64NVME":
+                key.checksum_value = flask_request.headers.get("x-amz-checksum-crc64nvme")
+            return key
+
+        return complete_multipart_upload
+
+    replace(s3.S3Backend, "complete_multipart_upload", make)
+
+
 def bootstrap(policy_file):
     """Creates the administrator and the operator's user, with the same keys in every partition; returns the two keys."""
     everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})

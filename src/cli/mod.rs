@@ -3,6 +3,7 @@
 //! | folder | commands |
 //! |---|---|
 //! | `change/` | that change connections of the cluster |
+//! | `data/` | about the objects in a bucket |
 //! | `files/` | about YAML files, before anything is applied |
 //! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
@@ -15,6 +16,7 @@
 mod change;
 mod cluster;
 mod connections;
+mod data;
 mod files;
 mod inspect;
 mod key;
@@ -65,6 +67,8 @@ enum Command {
     Release(change::Release),
     Import(change::Import),
     Export(change::Export),
+    #[command(flatten)]
+    Data(data::Data),
 }
 
 /// The commands in the help, in groups.
@@ -127,6 +131,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Release(command) => command.run().await,
         Command::Import(command) => command.run().await,
         Command::Export(command) => command.run().await,
+        Command::Data(command) => command.run().await,
     };
     match result {
         Ok(code) => code,

@@ -6,7 +6,10 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_s3::config::{
+    Credentials, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    SharedHttpClient,
+};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -26,6 +29,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The SDK waits up to a second before its first retry; reconciles should be short, and the next reconcile is a retry
 /// too.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// A transfer of hours must survive more than a reconcile, which is repeated anyway.
+const TRANSFER_ATTEMPTS: u32 = 6;
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const POOL_SIZE: usize = 64;
 
@@ -216,4 +221,21 @@ pub(super) fn with_key(
         .identity_cache(IdentityCache::no_cache())
         .build();
     (s3(&config, endpoints, Region::new(region.to_owned())), sts(&config, endpoints))
+}
+
+/// A client for the data in a bucket: it signs with an issued key, and a call may take as long as its body needs. The
+/// SDK's protection against streams that stall stays on. The caller computes and compares the checksums.
+pub(crate) fn transfers(config: &SdkConfig, endpoint: Option<&str>, key: &KeyPair, region: &str) -> aws_sdk_s3::Client {
+    let credentials = Credentials::new(&key.id, key.secret.reveal(), None, None, "key of the connection");
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let mut builder = config
+        .to_builder()
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::standard().with_max_attempts(TRANSFER_ATTEMPTS).with_initial_backoff(FIRST_BACKOFF))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    builder.set_timeout_config(Some(timeouts));
+    let endpoints = Endpoints { s3: endpoint.map(str::to_owned), ..Endpoints::default() };
+    s3(&builder.build(), &endpoints, Region::new(region.to_owned()))
 }

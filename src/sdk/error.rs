@@ -13,7 +13,7 @@ use crate::vocabulary::problem::{Class, Problem};
 const NOT_UNDERSTOOD: &str = "the answer could not be understood";
 
 /// Maps one failure.
-pub(super) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, failure: &SdkError<E, HttpResponse>) -> Problem {
+pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, failure: &SdkError<E, HttpResponse>) -> Problem {
     match failure {
         SdkError::ServiceError(answer) => {
             let (status, region) = (answer.raw().status().as_u16(), answer.raw().headers().get("x-amz-bucket-region"));

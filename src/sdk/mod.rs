@@ -27,14 +27,15 @@ use tracing::{Instrument, Span};
 use crate::credentials::{AccountKey, KeyPair};
 use crate::fair::{Caller, Turns};
 use crate::telemetry::{TRACE, meters};
-use crate::vocabulary::problem::Problem;
+use crate::vocabulary::problem::{Class, Problem};
 use crate::vocabulary::sign_in::{Budget, Endpoints, SignIn};
 
 use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
+pub(crate) use client::transfers;
 pub use client::{SetupError, environment, tls_context};
 pub use endpoints::{Reached, endpoints, http_date, reach};
-pub(crate) use error::{build, unset};
+pub(crate) use error::{build, problem, unset};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 
 /// Maximum number of parallel AWS calls. Waiting for a key to propagate does not count.
@@ -45,6 +46,11 @@ const REGIONS: usize = 64;
 
 tokio::task_local! {
     static CALLS: Cell<usize>;
+}
+
+/// The class of an error code that an answer lists for one of several items.
+pub(crate) fn class_of(code: &str) -> Class {
+    error::class(code, 400, None)
 }
 
 /// Counts the AWS calls made by `work`.

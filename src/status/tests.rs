@@ -201,7 +201,7 @@ fn every_denied_read_is_told_at_once() {
     let (tagging, cors) = (boundary("s3:GetBucketTagging"), boundary("s3:GetBucketCORS"));
     let blocked = vec![Blocker { problem: Some(tagging.clone()), ..blocker.clone() }];
     let bounded = Observed { bucket: Bucket::Unreadable(tagging.clone()), unread: vec![cors, tagging], ..Observed::default() };
-    let named = "allow the operator these actions in the permissions boundary, which AWS names as the cause";
+    let named = "first in the permissions boundary, which AWS names as the cause";
     let told = text(&seen(&healthy(), 10, blocked.clone(), &bounded), ConditionType::Ready);
     assert!(told.contains(named), "{told}");
     let mixed = Observed { attached: Reading::Unreadable(denied("iam:ListAttachedUserPolicies")), ..bounded };

@@ -217,14 +217,11 @@ impl Problem {
 /// How to allow the operator `actions` in AWS. `denier` is the kind of policy that AWS names as the cause.
 pub(crate) fn allow(actions: &str, user_path: Option<&str>, denier: Option<&str>) -> String {
     let option = user_path.map(|path| format!(" --user-path {path}")).unwrap_or_default();
-    if let Some(denier) = denier {
-        return format!(
-            "; allow the operator {actions} in the {denier}, which AWS names as the cause, and in its own policy (bucketconnection iam-policy{option} prints it)"
-        );
-    }
-    format!(
-        "; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), and look for a denying SCP, RCP or bucket policy"
-    )
+    let place = denier.map_or_else(
+        || "and look for a denying SCP, RCP or bucket policy".to_owned(),
+        |denier| format!("first in the {denier}, which AWS names as the cause"),
+    );
+    format!("; allow the operator {actions} (bucketconnection iam-policy{option} prints the policy that it needs), {place}")
 }
 
 /// The permissions that a message says the operator lacks: actions in AWS, and verbs with resources in Kubernetes. Reads
@@ -235,7 +232,10 @@ pub(crate) fn denied(message: &str) -> (Vec<String>, Vec<String>) {
         texts.flat_map(|(list, _)| list.split(", ")).map(str::to_owned).collect()
     };
     let mut aws = after("AWS denied: ", ";");
-    aws.extend(after("; allow the operator ", " (").into_iter().filter(|action| action != "these actions"));
+    // The policy that AWS names as the cause follows the actions.
+    let advised =
+        after("; allow the operator ", " (").into_iter().filter_map(|text| text.split(" in the ").next().map(str::to_owned));
+    aws.extend(advised.filter(|action| action.contains(':') && !action.contains(' ')));
     let mut kubernetes = after("Kubernetes denied: ", ";");
     if let Some((told, _)) = message.split_once("; grant the operator this permission") {
         const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "bind"];
@@ -340,8 +340,9 @@ mod tests {
             ("with an explicit deny in a resource-based policy", "resource-based policy"),
         ] {
             let text = told(why);
-            let advice = format!("; allow the operator s3:CreateBucket in the {denier}, which AWS names as the cause, and in");
+            let advice = format!("the policy that it needs), first in the {denier}, which AWS names as the cause");
             assert!(text.contains(&advice), "{text}");
+            assert_eq!(denied(&text).0, ["s3:CreateBucket"], "{text}");
         }
         let own = told("because no identity-based policy allows the s3:CreateBucket action");
         assert!(own.contains("; allow the operator s3:CreateBucket (bucketconnection iam-policy prints"), "{own}");
@@ -356,6 +357,10 @@ mod tests {
         let none = Vec::<String>::new;
         assert_eq!(told(Source::Aws, "s3:PutBucketCORS", "no"), (vec!["s3:PutBucketCORS".to_owned()], none()));
         assert_eq!(told(Source::Aws, "iam:GetUser", ""), (vec!["iam:GetUser".to_owned()], none()));
+        let policy = "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o/p";
+        assert_eq!(told(Source::Aws, "s3:CreateBucket", policy), (vec!["s3:CreateBucket".to_owned()], none()));
+        let several = format!("AWS denied: a:B, c:D{}", allow("these actions", None, Some("session policy")));
+        assert_eq!(denied(&several), (vec!["a:B".to_owned(), "c:D".to_owned()], none()));
         let text = "secrets \"c-s3\" is forbidden: User \"operator\" cannot patch resource \"secrets\" in API group \"\"";
         assert_eq!(told(Source::Kubernetes, "patch secrets", text), (none(), vec!["patch secrets".to_owned()]));
         let both = format!(

@@ -14,11 +14,13 @@ pub struct Normal {
 }
 
 /// A time before its date, and longer ids before shorter ones.
-const PATTERNS: [(&str, &str); 7] = [
+const PATTERNS: [(&str, &str); 8] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( UTC)?", "<time>"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uid>"),
     (r"\b[0-9a-f]{16,64}\b", "<hash>"),
+    // In a column, the spaces after it depend on its length.
+    (r"\b(\d+m)?\d+s {3,}", "<age>   "),
     (r"\b(\d+m)?\d+s\b", "<age>"),
     (r"\b\d+ ms\b", "<time>"),
     (r"\b127\.0\.0\.1:\d+", "<address>"),

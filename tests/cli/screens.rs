@@ -1,5 +1,6 @@
 //! What moves, what asks and what is colored, on a terminal.
 
+use std::fs::File;
 use std::process::Command;
 
 use serde_json::json;
@@ -91,4 +92,19 @@ async fn colors_width_and_questions() {
     released.types("genomics\n");
     let (code, screen) = released.ends();
     assert!(code == Some(0) && screen.contains("genomics: released"), "{screen}");
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_shows_its_progress_and_ends_with_ctrl_c() {
+    let session = Session::connected("copy", "bucket-copy").await;
+    let file = session.place("reads.fastq");
+    File::create(&file).unwrap().set_len(64 << 20).unwrap();
+    let mut terminal = session.on_terminal(&["cp", "reads.fastq", "genomics:runs/"], 100);
+    let screen = terminal.until("progress", |screen| screen.contains(" of 67.11 MB") && screen.contains(" left"));
+    assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
+    terminal.types(CTRL_C);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(130), "{screen}");
+    assert!(!screen.contains(" left"), "the bar stays on the screen:\n{screen}");
+    // The cursor is visible again.
+    assert_eq!(terminal.written().matches("\u{1b}[?25l").count(), terminal.written().matches("\u{1b}[?25h").count());
 }

@@ -85,7 +85,7 @@ fn the_core_is_pure() {
 fn only_aws_sdk_and_the_wires_know_the_sdk() {
     for file in files("src", "rs") {
         let path = file.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned();
-        if !path.starts_with("src/aws/") && !path.starts_with("src/sdk/") && !is_wire(&file) {
+        if !["src/aws/", "src/data/", "src/sdk/"].iter().any(|room| path.starts_with(room)) && !is_wire(&file) {
             let code = without_wire(&fs::read_to_string(&file).unwrap());
             assert!(!code.contains("aws_sdk"), "{path} names the AWS SDK");
         }
@@ -93,7 +93,7 @@ fn only_aws_sdk_and_the_wires_know_the_sdk() {
 }
 
 /// The rooms, from the ground up: each may use those before it. `api` stands above `settings`, because its spec contains theirs.
-const FLOORS: [&str; 20] = [
+const FLOORS: [&str; 21] = [
     "vocabulary",
     "credentials",
     "fence",
@@ -112,6 +112,7 @@ const FLOORS: [&str; 20] = [
     "kubernetes",
     "execute",
     "status",
+    "data",
     "controller",
     "cli",
 ];

@@ -1,0 +1,88 @@
+//! `bucketconnection du`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use futures::StreamExt;
+use indicatif::{DecimalBytes, HumanCount};
+use serde::Serialize;
+
+use super::Where;
+use super::ls::{Output, failure};
+use crate::cli::Failure;
+use crate::cli::terminal::{print, print_json, table};
+use crate::data::{Filter, folder, key_for, objects};
+use crate::render::printable;
+
+/// Sum the sizes of the objects in a connection's bucket, by folder
+///
+/// Examples:
+///   bucketconnection du genomics
+///   bucketconnection du genomics:runs --depth 2
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct Du {
+    /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
+    #[arg(value_name = "NAME[:PATH]")]
+    address: String,
+
+    /// Folders below the path that get a row of their own
+    #[arg(short, long, value_name = "LEVELS", default_value_t = 1)]
+    depth: usize,
+
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    #[command(flatten)]
+    place: Where,
+}
+
+/// The sum of a folder, in JSON.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Sum {
+    bytes: u64,
+    objects: u64,
+}
+
+impl Du {
+    pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
+        let (store, path) = self.place.store(&self.address).await?;
+        let root = folder(&key_for(&store.prefix, &path));
+        let mut sums = BTreeMap::from([(String::new(), Sum::default())]);
+        let mut listed = objects(store.clone(), &path, Filter::default());
+        while let Some(item) = listed.next().await {
+            let item = item.map_err(|(_, fault)| failure(&store, &fault))?;
+            for row in rows(&item.name, self.depth) {
+                let sum = sums.entry(row.to_owned()).or_default();
+                *sum = Sum { bytes: sum.bytes + item.size, objects: sum.objects + 1 };
+            }
+        }
+        let shown = |row: &str| format!("s3://{}/{root}{row}", store.bucket);
+        if self.output == Output::Json {
+            let all: BTreeMap<_, _> = sums.iter().map(|(row, sum)| (shown(row), sum)).collect();
+            print_json(&all)?;
+        } else {
+            let row = |(row, sum): (&String, &Sum)| {
+                vec![DecimalBytes(sum.bytes).to_string(), HumanCount(sum.objects).to_string(), printable(&shown(row))]
+            };
+            print(&table(&["SIZE", "OBJECTS", "FOLDER"], sums.iter().map(row)));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The rows that an object counts for: the whole, and each folder down to the depth.
+fn rows(name: &str, depth: usize) -> impl Iterator<Item = &str> {
+    let folders = name.match_indices('/').map(|(at, _)| &name[..=at]);
+    std::iter::once("").chain(folders.take(depth))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_object_counts_for_its_folders() {
+        let rows = |depth| super::rows("a/b/c", depth).collect::<Vec<_>>();
+        assert_eq!((rows(0), rows(1), rows(9)), (vec![""], vec!["", "a/"], vec!["", "a/", "a/b/"]));
+    }
+}
