@@ -6,16 +6,23 @@ The patched names are not a public interface: moto is pinned exactly, and a miss
 
 When the server is ready, it prints one line of JSON: its URL, its process id, and the keys of the administrator and of the
 operator's own user, which has exactly the policy in deploy/iam/operator-policy.json. The state is in memory only.
+
+With --copies it is a server of servers, for tests: it forks one for each connection. Most of the CPU time of a start is the import
+of moto, which the copies have already.
 """
 
 import argparse
 import ctypes
+import gc
 import io
 import json
 import os
 import pathlib
+import random
 import re
+import select
 import signal
+import socket
 import sys
 import threading
 import urllib.parse
@@ -36,6 +43,7 @@ from flask import request as flask_request  # noqa: E402
 from moto import settings  # noqa: E402
 from moto.core.responses import EmptyResult  # noqa: E402
 from moto.iam.exceptions import DeleteConflictException  # noqa: E402
+from moto.moto_api._internal import mock_random  # noqa: E402
 from moto.moto_server.werkzeug_app import (  # noqa: E402
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -725,16 +733,70 @@ def end_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def main():
+def serve_copies():
+    """Starts an emulator for each connection, until standard input closes.
+
+    A connection sends the options as a line of JSON and receives the line that a new emulator prints. It keeps its emulator until
+    it closes, which the operating system ensures however the test ends.
+    """
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    print(json.dumps({"address": "%s:%s" % listener.getsockname()}), flush=True)
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            copy(connection)
+        connection.close()
+
+
+def copy(connection):
+    """Serves one connection of `serve_copies`, in a process of its own."""
+    # Otherwise all copies would issue the same keys.
+    random.seed()
+    mock_random.seed()
+    options = json.loads(connection.makefile("r").readline())
+
+    def end():
+        connection.recv(1)
+        os._exit(0)
+
+    threading.Thread(target=end, daemon=True).start()
+    try:
+        serve(parsed(options), lambda line: connection.sendall(line.encode()))
+    finally:
+        os._exit(1)
+
+
+def parsed(options=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 selects a free port")
-    parser.add_argument("--policy", required=True, help="policy document of the operator's user")
+    parser.add_argument("--policy", help="policy document of the operator's user")
     parser.add_argument("--plain", action="store_true", help="serve moto without corrections, as another implementation of S3")
     parser.add_argument("--tls", metavar="DIR", help="serve HTTPS with a certificate of a private CA, written to DIR/ca.pem")
-    options = parser.parse_args()
-    end_with_parent()
+    parser.add_argument("--copies", action="store_true", help="fork an emulator for each connection")
+    return parser.parse_args(options)
+
+
+def say(line):
+    print(line, end="", flush=True)
+
+
+def main():
+    options = parsed()
     if moto.__version__ != PINNED:
         sys.exit(f"moto {moto.__version__} is installed, but its corrections were written for {PINNED}")
+    if options.copies:
+        # It ends when standard input closes: Linux would end it with the thread that started it, which is that of the first test.
+        serve_copies()
+    else:
+        serve(options, say)
+
+
+def serve(options, tell):
+    """Runs one emulator; `tell` passes on the line of JSON when it is ready."""
+    end_with_parent()
     for apply in CORRECTIONS:
         # Without these, least privilege for the operator could not be enforced at all; everything else is plain moto.
         needed = apply in (
@@ -753,7 +815,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     url = f"https://localhost:{server.server_port}" if tls else f"http://127.0.0.1:{server.server_port}"
-    print(json.dumps({"url": url, "pid": os.getpid(), "account": ACCOUNT, **keys}), flush=True)
+    tell(json.dumps({"url": url, "pid": os.getpid(), "account": ACCOUNT, **keys}) + "\n")
     server.serve_forever()
 
 

@@ -4,36 +4,39 @@ use std::path::PathBuf;
 
 use kube::api::{Api, ListParams};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Resource};
 
 use super::Failure;
 use crate::kubernetes::call;
 use crate::telemetry::Requests;
-use crate::vocabulary::problem::Problem;
+use crate::vocabulary::problem::{Class, Problem, Source};
+
+/// The heading of these options in the help. `next_help_heading` would also be that of the options that follow.
+const HEADING: &str = "Cluster";
 
 /// The Kubernetes cluster.
 #[derive(clap::Args)]
 pub(super) struct Cluster {
     /// kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    #[arg(help_heading = HEADING, long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current context]
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = HEADING, long, value_name = "NAME")]
     context: Option<String>,
 
     /// User to impersonate
-    #[arg(long = "as", value_name = "USER")]
+    #[arg(help_heading = HEADING, long = "as", value_name = "USER")]
     user: Option<String>,
 
     /// Group to impersonate; may be repeated
-    #[arg(long = "as-group", value_name = "GROUP", requires = "user")]
+    #[arg(help_heading = HEADING, long = "as-group", value_name = "GROUP", requires = "user")]
     groups: Vec<String>,
 
     /// Id that distinguishes this cluster from others that use the same AWS account; it is part of every ownership tag, so keep it if
     /// you rebuild the cluster [default: uid of the namespace kube-system]
-    #[arg(long, value_name = "ID", env = "BUCKETCONNECTION_CLUSTER_ID", value_parser = cluster_id)]
+    #[arg(help_heading = HEADING, long, value_name = "ID", env = "BUCKETCONNECTION_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 }
 
@@ -50,28 +53,62 @@ impl Cluster {
             config.auth_info.impersonate.clone_from(&self.user);
             config.auth_info.impersonate_groups = Some(self.groups.clone()).filter(|groups| !groups.is_empty());
         }
-        let builder = ClientBuilder::try_from(config).map_err(|error| Failure(format!("cannot talk to Kubernetes: {error}")))?;
+        let program = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+        let hint =
+            program.map(|program| format!("; check that {program} runs: it signs in for the kubeconfig")).unwrap_or_default();
+        let builder = ClientBuilder::try_from(config);
+        let builder = builder.map_err(|error| Failure(format!("cannot sign in to Kubernetes: {error}{hint}")))?;
         // It counts its requests.
         Ok(builder.with_layer(&Requests).build())
     }
 
+    /// The server and the credentials of the options, of the kubeconfig, or of the pod.
     async fn config(&self) -> Result<Config, Failure> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match &self.kubeconfig {
-            Some(file) => {
-                let kubeconfig =
-                    Kubeconfig::read_from(file).map_err(|error| Failure(format!("--kubeconfig {}: {error}", file.display())))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await
-            }
-            None if self.context.is_some() => Config::from_kubeconfig(&options).await,
-            None => {
-                let hint = "set KUBECONFIG or --kubeconfig, or run in a pod";
-                let inferred = Config::infer().await;
-                return inferred.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")));
-            }
+        let set = std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty());
+        if self.kubeconfig.is_none() && self.context.is_none() && !set {
+            let hint = "set KUBECONFIG or --kubeconfig, or run in a pod";
+            let inferred = Config::infer().await;
+            return inferred.map_err(|error| Failure(format!("no Kubernetes cluster to talk to; {hint}: {error}")));
+        }
+        let (source, read) = match &self.kubeconfig {
+            Some(file) => ("--kubeconfig", Kubeconfig::read_from(file)),
+            None if set => ("KUBECONFIG", Kubeconfig::read()),
+            None => ("kubeconfig", Kubeconfig::read()),
         };
-        config.map_err(|error| Failure(format!("the kubeconfig cannot be used: {error}")))
+        let kubeconfig = read.map_err(|error| Failure(format!("{source}: {}", unusable(&error))))?;
+        let context = self.context.clone().or_else(|| kubeconfig.current_context.clone());
+        let known: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+        if let Some(context) = context.filter(|context| !known.contains(&context.as_str())) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Failure(format!("the kubeconfig has no context {context}; select one with --context: {known}")));
+        }
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        config.map_err(|error| Failure(format!("{source}: {}", unusable(&error))))
     }
+}
+
+/// Why a kubeconfig cannot be used. The parser's own text can quote lines of the file, which contains credentials.
+fn unusable(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(error, file) => format!("{}: {error}", file.display()),
+        _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// What a person at a terminal can do about a failed call. The problem's own advice is for the operator.
+pub(super) fn explain(problem: &Problem) -> String {
+    let advice = match (problem.source, &problem.class) {
+        (Source::Kubernetes, Class::Denied) if problem.code == "Unauthorized" => {
+            "sign in again: the API server does not accept the credentials of the kubeconfig, or no longer"
+        }
+        (Source::Kubernetes, Class::Denied) => "ask the administrator of the cluster for this permission",
+        (Source::Kubernetes, Class::Unavailable) => {
+            "check that the API server runs, and that you can reach the server of the kubeconfig's context"
+        }
+        _ => return problem.to_string(),
+    };
+    format!("{}; {advice}", problem.brief())
 }
 
 /// Whether the API server knows the kind of these objects, and allows listing them. `action` is what to report.

@@ -7,6 +7,7 @@
 //! | `files/` | about YAML files, before anything is applied |
 //! | `inspect/` | what connections and the installation are like |
 //! | `operator/` | for the people who run the operator |
+//! | `shell/` | the program as a shell has it: names, help, completions, man pages |
 //!
 //! The files next to this one are what they share: the options of kubectl (`cluster.rs`), which connections a command
 //! is about (`connections.rs`), a connection's key (`key.rs`), and how to print (`terminal.rs`),
@@ -20,19 +21,22 @@ mod files;
 mod inspect;
 mod key;
 mod operator;
+mod shell;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource as Limit, Rlimit, setrlimit};
 
 use terminal::warn;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
-#[command(name = "bucketconnection", version, about, max_term_width = 100)]
+#[command(name = "bucketconnection", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +52,9 @@ enum Command {
     Validate(files::Validate),
     Render(files::Render),
     IamPolicy(operator::IamPolicy),
+    Completion(shell::Completion),
+    #[command(hide = true)]
+    Man(shell::Man),
     Get(inspect::Get),
     Status(inspect::Status),
     Doctor(inspect::Doctor),
@@ -64,13 +71,38 @@ enum Command {
     Data(data::Data),
 }
 
+/// The commands in the help, in groups.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Files", &["init", "validate", "plan", "render"]),
+    ("Look", &["get", "status", "doctor"]),
+    ("Change", &["reconcile", "suspend", "resume", "rotate", "revoke", "adopt", "release", "import", "export"]),
+    ("Data", &["browse", "ls", "cp", "sync", "rm", "mkdir", "presign", "du"]),
+    ("Operator", &["run", "check", "crds", "iam-policy"]),
+    ("Shell", &["completion"]),
+];
+
 /// Why a command failed, for the user.
 struct Failure(String);
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        let error: &dyn std::error::Error = &error;
+        Self(error.downcast_ref().map_or_else(|| error.to_string(), cluster::explain))
     }
+}
+
+/// Parses the command line. Otherwise the exit code: the program has printed help, completions or an error.
+pub fn parse() -> Result<Cli, ExitCode> {
+    if shell::answered() {
+        return Err(ExitCode::SUCCESS);
+    }
+    let file = std::env::args().next().unwrap_or_default();
+    let parsed = shell::program(&shell::name(&file)).try_get_matches();
+    parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+        let _ = error.print();
+        // Not clap's code 2: that means changes or problems.
+        if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
 }
 
 /// Runs the requested command.
@@ -85,6 +117,8 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Validate(command) => command.run(),
         Command::Render(command) => command.run(),
         Command::IamPolicy(command) => command.run(),
+        Command::Completion(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Get(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Doctor(command) => command.run().await,

@@ -25,8 +25,11 @@ mod support;
 
 mod actions;
 mod normal;
+mod screens;
 mod script;
 mod session;
+mod shells;
+mod terminal;
 
 use std::collections::BTreeSet;
 
@@ -60,7 +63,9 @@ scripts! {
     help
     import
     init
+    kubeconfig
     plan
+    plugin
     render
     requests
     status

@@ -14,6 +14,10 @@ use crate::script::{Step, Work};
 use crate::support::harness::Harness;
 use crate::support::stack::{Stack, scratch};
 
+/// The names of the program: as people call it, as a plugin of kubectl, and as what kubectl asks for completions.
+const NAMES: [&str; 5] =
+    ["bucketconnection", "kubectl-bucketconnection", "kubectl-bc", "kubectl_complete-bucketconnection", "kubectl_complete-bc"];
+
 /// Where a script runs.
 pub struct Session {
     harness: Option<Harness>,
@@ -33,8 +37,10 @@ impl Session {
         let directory = scratch(&format!("cli-{name}"));
         let programs = directory.join("programs");
         fs::create_dir_all(&programs).unwrap();
-        let _ = fs::remove_file(programs.join("bucketconnection"));
-        symlink(env!("CARGO_BIN_EXE_bucketconnection"), programs.join("bucketconnection")).unwrap();
+        for name in NAMES {
+            let _ = fs::remove_file(programs.join(name));
+            symlink(env!("CARGO_BIN_EXE_bucketconnection"), programs.join(name)).unwrap();
+        }
         let work = directory.join("work");
         let _ = fs::remove_dir_all(&work);
         fs::create_dir_all(&work).unwrap();
@@ -42,7 +48,6 @@ impl Session {
         let mut environment = BTreeMap::from([
             ("HOME", work.display().to_string()),
             ("PATH", path),
-            ("COLUMNS", "120".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]);
         let mut normal = Normal::new(vec![(work.display().to_string(), "DIRECTORY")]);
@@ -67,6 +72,27 @@ impl Session {
         Self { harness, directory: work, environment, normal }
     }
 
+    /// Gives a program the environment and the folder of the script.
+    pub fn set_up(&self, command: &mut Command) {
+        command.env_clear().envs(&self.environment).current_dir(&self.directory);
+    }
+
+    /// A file in the folder of the script.
+    pub fn place(&self, file: &str) -> PathBuf {
+        self.directory.join(file)
+    }
+
+    /// The namespace, operator and emulator.
+    pub fn harness(&self) -> &Harness {
+        self.harness.as_ref().expect("it was not asked for a cluster")
+    }
+
+    /// The name of the context of the kubeconfig.
+    pub fn context(&self) -> String {
+        let kubeconfig: Value = serde_json::from_str(&fs::read_to_string(&self.environment["KUBECONFIG"]).unwrap()).unwrap();
+        kubeconfig["current-context"].as_str().unwrap().to_owned()
+    }
+
     /// Runs a step; keeps what it printed.
     pub async fn run(&mut self, step: &mut Step) {
         match &step.work {
@@ -80,7 +106,8 @@ impl Session {
                 let mut shell = Command::new("sh");
                 // Together, in the order in which a person sees them.
                 shell.args(["-c", &format!("{{ {command}\n}} 2>&1")]);
-                shell.env_clear().envs(&self.environment).current_dir(&self.directory).stdin(Stdio::null());
+                self.set_up(&mut shell);
+                shell.env("COLUMNS", "120").stdin(Stdio::null());
                 let output = tokio::task::block_in_place(|| shell.output()).unwrap();
                 let mut text = self.normal.text(&String::from_utf8_lossy(&output.stdout));
                 if !text.is_empty() && !text.ends_with('\n') {

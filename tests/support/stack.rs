@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -73,31 +73,46 @@ pub fn scratch(name: &str) -> PathBuf {
     place
 }
 
-/// A separate AWS emulator; it ends with the thread that started it.
+/// A separate AWS emulator; it ends with this value, or with the test.
 pub struct Emulator {
     pub facts: Value,
-    child: Child,
+    /// The emulator ends when it closes.
+    connection: TcpStream,
 }
 
 impl Emulator {
     pub fn start(options: &[&str]) -> Self {
-        let venv = std::env::var("BUCKETCONNECTION_VENV").unwrap_or_else(|_| format!("{ROOT}/target/local/venv"));
-        let mut child = Command::new(format!("{venv}/bin/python"))
-            .arg(format!("{ROOT}/deploy/local/aws.py"))
-            .arg("--policy")
-            .arg(format!("{ROOT}/deploy/iam/operator-policy.json"))
-            .args(options)
-            .env_clear()
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the emulator is installed: make test does it");
+        let policy = format!("{ROOT}/deploy/iam/operator-policy.json");
+        let options = [&["--policy", &policy], options].concat();
+        let mut connection = TcpStream::connect(Self::server()).expect("the server of emulators runs");
+        writeln!(connection, "{}", json!(options)).unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(&connection).read_line(&mut line).unwrap();
         let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the emulator did not start: {line}"));
-        Self { facts, child }
+        Self { facts, connection }
+    }
+
+    /// The address of the process that starts emulators, one for all tests of this program: it has imported everything already.
+    fn server() -> &'static str {
+        static SERVER: OnceLock<(Child, String)> = OnceLock::new();
+        let (_, address) = SERVER.get_or_init(|| {
+            let venv = std::env::var("BUCKETCONNECTION_VENV").unwrap_or_else(|_| format!("{ROOT}/target/local/venv"));
+            let mut child = Command::new(format!("{venv}/bin/python"))
+                .args([&format!("{ROOT}/deploy/local/aws.py"), "--copies"])
+                .env_clear()
+                .env("PATH", std::env::var("PATH").unwrap_or_default())
+                // It ends when this closes: with the test program.
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the emulator is installed: make test does it");
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            let facts: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no server of emulators: {line}"));
+            (child, facts["address"].as_str().unwrap().to_owned())
+        });
+        address
     }
 
     pub fn url(&self) -> &str {
@@ -121,7 +136,8 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It closes its end when it ends.
+        let _ = self.connection.shutdown(Shutdown::Write);
+        let _ = self.connection.read(&mut [0]);
     }
 }

@@ -28,7 +28,9 @@ use crate::render::gitops;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kubectl bucketconnection adopt genomics
-  kubectl bucketconnection adopt genomics --plan plan-b14f7821eedfb11a   # without a question, if this is still the plan
+
+  # Without a question, if this is still the plan
+  kubectl bucketconnection adopt genomics --plan plan-b14f7821eedfb11a
 
 See docs/adoption.md.")]
 pub(in crate::cli) struct Adopt {

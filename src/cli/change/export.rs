@@ -24,7 +24,10 @@ use crate::render::handoff::{Handoff, Piece, Target, quoted};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kubectl bucketconnection export genomics --ica
-  kubectl bucketconnection export genomics --ica --show-secret --clipboard   # then paste it into Secret Access Key
+
+  # Then paste it into Secret Access Key
+  kubectl bucketconnection export genomics --ica --show-secret --clipboard
+
   kubectl bucketconnection export genomics --rclone --show-secret -o genomics.conf
   eval \"$(kubectl bucketconnection export genomics --env --show-secret)\"")]
 #[command(group = clap::ArgGroup::new("target").required(true))]

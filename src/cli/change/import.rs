@@ -20,7 +20,7 @@ const REGION: &str = "us-east-1";
 /// The AWSAccount in the YAML without a cluster.
 const ACCOUNT: &str = "default";
 
-/// Write the YAML of a bucket and a user that exist in AWS, such that adopting them changes nothing
+/// Write the YAML of what exists in AWS, such that adopting it changes nothing
 ///
 /// Reads every setting of the bucket, and with --user the IAM user and its policy, and prints a BucketConnection that describes them:
 /// with the preset whose policy the user has, or else with the policy's statements. Adoption then adds only ownership tags. What a spec

@@ -17,7 +17,7 @@ use crate::cli::wait::{Found, Waiting, interruptible};
 use crate::kubernetes::call;
 use crate::render::{adoption, gitops};
 
-/// Stop managing a connection, keep everything in AWS, and make it free for another connection
+/// Stop managing a connection, and keep everything in AWS for another one
 ///
 /// Sets deletionPolicy: Release, deletes the BucketConnection, and waits until it is gone. The bucket, the user, its policy, the key and
 /// the Secret stay and continue to work, without the operator's ownership tags. Asks first; --yes answers.

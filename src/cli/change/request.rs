@@ -35,7 +35,7 @@ pub(in crate::cli) struct Rotate {
     how: How,
 }
 
-/// Delete all access keys of a leaked key's connection, and deny all sessions made with them
+/// Delete all access keys of a connection, and deny all sessions made with them
 ///
 /// For a key that someone else may have. Everything that uses the key or a session made with it stops at once: also running uploads
 /// and analyses. The operator then issues another key. Asks before it does that; --yes answers.

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Suspend {
 ///
 /// The operator then reverts what was changed in AWS meanwhile. kubectl bucketconnection plan NAME shows first what that is.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   kubectl bucketconnection resume genomics")]
 pub(in crate::cli) struct Resume {
     #[command(flatten)]

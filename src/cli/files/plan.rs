@@ -24,11 +24,11 @@ use crate::render::overview::{Object, Overview, View};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection plan -f connection.yaml
-  bucketconnection plan genomics -n lab-a          # what the operator would do now
+  bucketconnection plan genomics -n lab-a   # what the operator would do now
   bucketconnection plan -l team=a -A
   kustomize build . | bucketconnection plan -f -
   bucketconnection plan -f connections/ -o markdown > comment.md
-  bucketconnection plan -f connections/ --no-cluster   # with the AWS credentials of the environment")]
+  bucketconnection plan -f connections/ --no-cluster")]
 pub(in crate::cli) struct Plan {
     #[command(flatten)]
     files: Files,

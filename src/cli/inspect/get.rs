@@ -18,14 +18,14 @@ use crate::render::screen::Section;
 /// How often ages on the screen are brought up to date.
 const AGES: Duration = Duration::from_secs(10);
 
-/// List connections: whether they are Ready and why not, bucket, key age, next rotation, drift
+/// List connections: Ready or why not, bucket, key age, next rotation, drift
 ///
 /// Needs only the permission to list bucketconnections in the namespace. On a narrow terminal the table has fewer columns; -o wide has
 /// all. The JSON is described in docs/cli.md.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kubectl bucketconnection get                 the connections of the current namespace
-  kubectl bucketconnection get -A --watch      of all namespaces, redrawn when one changes
+  kubectl bucketconnection get                 # the connections of the current namespace
+  kubectl bucketconnection get -A --watch      # of all namespaces, redrawn when one changes
   kubectl bucketconnection get -l team=a -o json")]
 pub(in crate::cli) struct Get {
     #[command(flatten)]

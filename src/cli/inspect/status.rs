@@ -27,7 +27,7 @@ const AGES: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kubectl bucketconnection status genomics
-  kubectl bucketconnection status genomics --watch          redrawn when it changes
+  kubectl bucketconnection status genomics --watch          # redrawn when it changes
   kubectl bucketconnection status genomics -o json | jq .nextReconcile")]
 pub(in crate::cli) struct Status {
     /// Name of the BucketConnection

@@ -20,10 +20,15 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// More than the answer of /healthz.
 const ANSWER_BYTES: u64 = 4_096;
 
-/// Check an installation: the CRDs, the permissions to read the objects, and a running operator
+/// Check an installation: the CRDs, permissions to read the objects, a running operator
 ///
 /// Changes nothing, and calls no AWS service. The exit code is 0 if everything is in order, and 1 otherwise.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection check
+
+  # Wait up to 60 seconds for a healthy operator, as helm test does
+  bucketconnection check --operator bucketconnection.bucketconnection-system.svc:8080")]
 pub(in crate::cli) struct Check {
     #[command(flatten)]
     cluster: Cluster,

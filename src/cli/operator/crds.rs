@@ -8,8 +8,12 @@ use crate::api::{AWSAccount, BucketConnection};
 use crate::cli::Failure;
 use crate::cli::terminal::print;
 
-/// Print the CustomResourceDefinitions as YAML, for kubectl apply --server-side -f -
+/// Print the CustomResourceDefinitions as YAML
+///
+/// The CRDs of this version, which the operator of this version needs.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection crds | kubectl apply --server-side -f -")]
 pub(in crate::cli) struct Crds {}
 
 impl Crds {

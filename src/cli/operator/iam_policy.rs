@@ -24,6 +24,15 @@ use crate::vocabulary::conditions::Reason;
 /// The command leaves out BucketConnections that are invalid or that their account refuses, and prints a warning. Without a file,
 /// the policy allows what any BucketConnection of an account can need. The command calls neither AWS nor Kubernetes.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  # For any BucketConnection with a bucket of the lab
+  bucketconnection iam-policy --bucket 'lab-*'
+
+  # For the objects of a folder, and nothing else
+  bucketconnection iam-policy -f connections/ --account-id 123456789012
+
+  # For an operator that assumes a role in the account
+  bucketconnection iam-policy --assume-role arn:aws:iam::123456789012:role/bucketconnection")]
 pub(in crate::cli) struct IamPolicy {
     /// YAML file with BucketConnections, as you write them or as kubectl get -o yaml prints them; or a directory of such files; or -
     /// for standard input

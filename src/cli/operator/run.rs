@@ -34,6 +34,12 @@ const LEASE: &str = "bucketconnection";
 /// container role (Pod Identity) or an instance role. Also uses AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE, HTTPS_PROXY and
 /// NO_PROXY. Sends traces if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  # For the whole cluster, as in the chart
+  bucketconnection run
+
+  # For two namespaces, from your machine
+  bucketconnection run --namespace lab-a,lab-b --metrics-address off --log debug")]
 pub(in crate::cli) struct Run {
     #[command(flatten)]
     cluster: Cluster,

@@ -1,0 +1,110 @@
+//! What moves, what asks and what is colored, on a terminal.
+
+use std::fs::File;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::session::Session;
+use crate::terminal::{CTRL_C, Terminal};
+
+/// The start of every control sequence.
+const ESCAPE: char = '\u{1b}';
+
+impl Session {
+    /// The program with these arguments on a terminal.
+    fn on_terminal(&self, arguments: &[&str], columns: u16) -> Terminal {
+        self.with(arguments, columns, |_| {})
+    }
+
+    fn with(&self, arguments: &[&str], columns: u16, change: impl Fn(&mut Command)) -> Terminal {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bucketconnection"));
+        self.set_up(program.args(arguments));
+        change(&mut program);
+        Terminal::start(program, 40, columns)
+    }
+
+    /// A session with a connection `genomics` that is Ready.
+    async fn connected(name: &str, bucket: &str) -> Self {
+        let session = Self::new(name, "cluster").await;
+        let harness = session.harness();
+        let mut object = harness.connection(bucket, json!({ "preset": "ReadWrite" }));
+        object["metadata"]["name"] = json!("genomics");
+        harness.apply(&object).await;
+        harness.ready("genomics").await;
+        session
+    }
+}
+
+fn without_color(program: &mut Command) {
+    program.env("NO_COLOR", "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_redraws_the_screen_until_ctrl_c() {
+    let session = Session::connected("watch", "bucket-watch").await;
+    let mut terminal = session.on_terminal(&["status", "genomics", "--watch"], 100);
+    let before = terminal.shows("bucket-watch");
+    assert!(!before.contains("suspended"), "{before}");
+    session.harness().patch("genomics", json!({ "spec": { "suspend": true } })).await;
+    let after = terminal.shows("(suspended)");
+    // Redrawn in place: the screen has one title.
+    assert_eq!(before.lines().next().unwrap().split(' ').next(), after.lines().next().unwrap().split(' ').next(), "{after}");
+    // A window that becomes smaller gets fewer lines.
+    terminal.resize(8, 100);
+    terminal.types(CTRL_C);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(130), "{screen}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn colors_width_and_questions() {
+    let session = Session::connected("screens", "bucket-screens").await;
+    // Colors only on a terminal, and not with NO_COLOR.
+    let mut colored = session.on_terminal(&["status", "genomics"], 100);
+    let (code, screen) = colored.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(colored.written().contains(ESCAPE), "{screen}");
+    let mut plain = session.with(&["status", "genomics"], 100, without_color);
+    let (_, plain_screen) = plain.ends();
+    assert!(!plain.written().contains(ESCAPE), "{plain_screen}");
+    // A table fits the terminal, whatever its width.
+    for columns in [50, 100] {
+        let mut table = session.with(&["get"], columns, without_color);
+        table.ends();
+        for line in table.written().lines() {
+            assert!(line.trim_end().chars().count() <= usize::from(columns), "wider than {columns}: {line:?}");
+        }
+    }
+    // A question takes only the answer that it names.
+    let mut refused = session.on_terminal(&["release", "genomics"], 100);
+    refused.shows("Type genomics: ");
+    refused.types("yes\n");
+    let (code, screen) = refused.ends();
+    assert!(code == Some(1) && screen.contains("nothing is released"), "{screen}");
+    let mut interrupted = session.on_terminal(&["release", "genomics"], 100);
+    interrupted.shows("Type genomics: ");
+    interrupted.types(CTRL_C);
+    assert_ne!(interrupted.ends().0, Some(0));
+    session.harness().ready("genomics").await;
+    let mut released = session.on_terminal(&["release", "genomics"], 100);
+    released.shows("Type genomics: ");
+    released.types("genomics\n");
+    let (code, screen) = released.ends();
+    assert!(code == Some(0) && screen.contains("genomics: released"), "{screen}");
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_shows_its_progress_and_ends_with_ctrl_c() {
+    let session = Session::connected("copy", "bucket-copy").await;
+    let file = session.place("reads.fastq");
+    File::create(&file).unwrap().set_len(64 << 20).unwrap();
+    let mut terminal = session.on_terminal(&["cp", "reads.fastq", "genomics:runs/"], 100);
+    let screen = terminal.until("progress", |screen| screen.contains(" of 67.11 MB") && screen.contains(" left"));
+    assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
+    terminal.types(CTRL_C);
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(130), "{screen}");
+    assert!(!screen.contains(" left"), "the bar stays on the screen:\n{screen}");
+    // The cursor is visible again.
+    assert_eq!(terminal.written().matches("\u{1b}[?25l").count(), terminal.written().matches("\u{1b}[?25h").count());
+}
