@@ -29,7 +29,7 @@ const ACCOUNT: &str = "default";
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection import --bucket lab-a-genomics --user illumina_ica_admin > genomics.yaml
-  kubectl bucketconnection import --bucket lab-a-genomics --account default --prefix runs/ > genomics.yaml
+  kubectl bucketconnection import --bucket lab-a --account default --prefix runs/ > lab.yaml
   kubectl bucketconnection plan -f genomics.yaml
 
 See docs/adoption.md.")]

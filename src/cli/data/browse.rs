@@ -23,6 +23,9 @@ use crate::render::printable;
 /// Arrows move, Enter opens a folder, Backspace leaves it, d downloads into the current directory, i shows details, q ends. Where
 /// there is no terminal, this is the same as ls.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection browse genomics
+  bucketconnection browse genomics:runs/42")]
 pub(in crate::cli) struct Browse {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[/PATH]")]

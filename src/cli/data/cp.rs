@@ -16,13 +16,11 @@ use crate::data::{Fault, Item, Job, Listed, Origin, file, key_for};
 ///
 /// A copy that was interrupted continues when you repeat the command. Checksums are compared end to end. Exit code 0: everything was
 /// copied. 1: something failed. 130: Ctrl-C.
-///
-/// Examples:
-///   bucketconnection cp sample.bam genomics:runs/
-///   bucketconnection cp -r genomics:runs/42 ./run-42 --include '*.bam'
-///   bucketconnection cp -r genomics:runs/42 archive:runs/42
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  bucketconnection cp sample.bam genomics:runs/
+  bucketconnection cp -r genomics:runs/42 ./run-42 --include '*.bam'
+  bucketconnection cp -r genomics:runs/42 archive:runs/42")]
 pub(in crate::cli) struct Cp {
     /// Copy everything below the source into the target
     #[arg(short, long)]

@@ -15,12 +15,10 @@ use crate::data::{Filter, folder, key_for, objects};
 use crate::render::printable;
 
 /// Sum the sizes of the objects in a connection's bucket, by folder
-///
-/// Examples:
-///   bucketconnection du genomics
-///   bucketconnection du genomics:runs --depth 2
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  bucketconnection du genomics
+  bucketconnection du genomics:runs --depth 2")]
 pub(in crate::cli) struct Du {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[:PATH]")]

@@ -17,13 +17,11 @@ use crate::render::printable;
 /// List the objects in a connection's bucket
 ///
 /// Begins at the prefix of the connection: its key can list nothing else. A path that begins with "/" is from the root of the bucket.
-///
-/// Examples:
-///   bucketconnection ls genomics
-///   bucketconnection ls -r genomics:runs/42
-///   bucketconnection ls 'genomics:runs/*.bam' -o json
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  bucketconnection ls genomics
+  bucketconnection ls -r genomics:runs/42
+  bucketconnection ls 'genomics:runs/*.bam' -o json")]
 pub(in crate::cli) struct Ls {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[:PATH]")]

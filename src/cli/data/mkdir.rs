@@ -13,6 +13,8 @@ use crate::render::printable;
 /// S3 has no folders. This writes an empty object whose name ends in "/", as the AWS console does. You need no folder to copy
 /// something into it.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection mkdir genomics:runs/43")]
 pub(in crate::cli) struct Mkdir {
     /// NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME:PATH")]

@@ -18,6 +18,8 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The link is signed with the connection's key. It ends when its time has passed, or when the key is deleted: by a rotation after its
 /// overlap, or by a revocation.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bucketconnection presign genomics:runs/42/report.html --expires 1h")]
 pub(in crate::cli) struct Presign {
     /// NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME:PATH")]

@@ -16,13 +16,11 @@ use crate::data::{Engine, Filter, Origin, Store, folder, key_for, objects, remov
 use crate::render::printable;
 
 /// Delete objects from a connection's bucket
-///
-/// Examples:
-///   bucketconnection rm genomics:runs/42/sample.bam
-///   bucketconnection rm -r genomics:runs/42
-///   bucketconnection rm 'genomics:runs/*.tmp' --dry-run
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  bucketconnection rm genomics:runs/42/sample.bam
+  bucketconnection rm -r genomics:runs/42
+  bucketconnection rm 'genomics:runs/*.tmp' --dry-run")]
 pub(in crate::cli) struct Rm {
     /// NAME:path or NAME/path, with the name of a BucketConnection; a path with * or ? means all objects that match
     #[arg(value_name = "NAME:PATH")]

@@ -12,16 +12,14 @@ use crate::cli::terminal::{print, warn};
 use crate::data::{Compare, Difference, Item, Origin, differences, is_same, remove};
 use crate::render::printable;
 
-/// Copy what differs: from a folder to a connection's bucket, from it, or between connections
+/// Copy what differs between a folder and a connection's bucket, or two connections
 ///
 /// Copies what the target does not have, what has another size, and what is newer in the source; with --checksum, what has another
 /// content. NAME:path is a folder in the bucket of the BucketConnection NAME, below its prefix.
-///
-/// Examples:
-///   bucketconnection sync ./run-42 genomics:runs/42
-///   bucketconnection sync genomics:runs ./runs --delete --dry-run
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  bucketconnection sync ./run-42 genomics:runs/42
+  bucketconnection sync genomics:runs ./runs --delete --dry-run")]
 pub(in crate::cli) struct Sync {
     /// Source: a local folder, or NAME:path
     source: String,

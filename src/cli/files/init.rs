@@ -21,7 +21,7 @@ use crate::render::starter::Starter;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection init
-  bucketconnection init --preset IlluminaICA --bucket lab-a --prefix runs/ -o connection.yaml
+  bucketconnection init --preset IlluminaICA --bucket lab-a --prefix runs/ -o lab.yaml
   bucketconnection init --preset ReadOnly --bucket lab-a --yes | kubectl apply -f -")]
 pub(in crate::cli) struct Init {
     /// What the connection is for

@@ -26,8 +26,8 @@ use crate::vocabulary::sign_in::SignIn;
 /// checked, and is no failure. Exit code 0: nothing is wrong. 2: something is wrong. 1: it could not check.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kubectl bucketconnection doctor                  # the installation, and all connections in summary
-  kubectl bucketconnection doctor genomics -n lab  # one connection, with its Secret and its key
+  kubectl bucketconnection doctor                  # the installation and all connections
+  kubectl bucketconnection doctor genomics -n lab  # one connection, its Secret and its key
   kubectl bucketconnection doctor -o json | jq '.findings[] | select(.outcome == \"wrong\")'")]
 pub(in crate::cli) struct Doctor {
     /// Name of a BucketConnection
