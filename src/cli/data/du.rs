@@ -15,6 +15,8 @@ use crate::data::{Filter, folder, key_for, objects};
 use crate::render::printable;
 
 /// Sum the sizes of the objects in a connection's bucket, by folder
+///
+/// Lists every object below the path, 1,000 in each call. Old versions and unfinished uploads are not counted.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection du genomics

@@ -16,6 +16,9 @@ use crate::data::{Engine, Filter, Origin, Store, folder, key_for, objects, remov
 use crate::render::printable;
 
 /// Delete objects from a connection's bucket
+///
+/// A folder, or a path with * or ?, needs a confirmation, or --yes. In a versioned bucket the old versions
+/// stay.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection rm genomics:runs/42/sample.bam
