@@ -81,7 +81,7 @@ async fn content(reading: &Reading, start: u64, length: u64, whole: bool) -> Res
 
 async fn whole(engine: &Engine, reading: &Reading, size: u64, store: &Store, to: &str) -> Result<bool, Fault> {
     // It is in memory.
-    let _turns = (engine.turn().await, engine.turn().await);
+    let _turns = engine.turns(2).await;
     let (bytes, recorded) = content(reading, 0, size, true).await?;
     let verified = match &recorded {
         Some(recorded) => compare(Some(recorded), recorded.algorithm, recorded.algorithm.of(&bytes))?,

@@ -163,6 +163,13 @@ impl Engine {
         }
     }
 
+    /// Waits until so many requests may be sent, or as many as can be at a time. At once: two transfers that each wait
+    /// for their second turn would wait for each other.
+    pub(super) async fn turns(&self, requests: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let requests = u32::try_from(requests.clamp(1, self.parallel)).unwrap_or(1);
+        self.requests.clone().acquire_many_owned(requests).await.ok()
+    }
+
     /// Waits until a request may be sent.
     pub(super) async fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
         self.requests.clone().acquire_owned().await.ok()

@@ -36,7 +36,7 @@ pub use content::is_same;
 pub use engine::{Engine, Job, Summary, Watch, Work};
 pub use fault::Fault;
 pub use listing::{Item, Listed, Origin, Page, file, files, folder, objects, pages};
-pub use names::{Address, Filter, key_for};
+pub use names::{Address, Filter, before_wildcard, flaw_of_key, key_for};
 pub use remove::{Removed, remove};
 pub use store::{Head, Store};
 

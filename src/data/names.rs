@@ -61,7 +61,7 @@ pub fn key_for(prefix: &str, path: &str) -> String {
 }
 
 /// Why S3 or a platform cannot use this key, if so.
-pub(super) fn flaw_of_key(key: &str) -> Option<String> {
+pub fn flaw_of_key(key: &str) -> Option<String> {
     if key.len() > LONGEST_KEY {
         return Some(format!("the key has {} bytes (S3 allows {LONGEST_KEY})", key.len()));
     }
@@ -126,7 +126,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the name, relative to the source, is meant. A pattern without "/" is also compared with the last part.
-    pub(super) fn takes(&self, name: &str) -> bool {
+    pub fn takes(&self, name: &str) -> bool {
         let last = name.rsplit('/').next().unwrap_or(name);
         let matches =
             |pattern: &String| policy_matches(pattern, name) || (!pattern.contains('/') && policy_matches(pattern, last));
@@ -135,7 +135,7 @@ impl Filter {
 }
 
 /// The folder part of a pattern: everything up to the last "/" before its first wildcard.
-pub(super) fn before_wildcard(key: &str) -> Option<&str> {
+pub fn before_wildcard(key: &str) -> Option<&str> {
     let first = key.find(['*', '?'])?;
     Some(key[..first].rfind('/').map_or("", |slash| &key[..=slash]))
 }

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::Fault;
 use super::checksum::{Algorithm, Recorded, recorded};
+use super::names::flaw_of_key;
 use crate::credentials::KeyPair;
 use crate::sdk;
 use crate::vocabulary::problem::{Class, Problem};
@@ -100,6 +101,9 @@ impl Store {
 
     /// Writes an empty object whose key ends in "/": consoles show it as a folder.
     pub async fn make_folder(&self, key: &str) -> Result<(), Fault> {
+        if let Some(flaw) = flaw_of_key(key) {
+            return Err(Fault::Object(flaw));
+        }
         let crc = Algorithm::Crc64Nvme.written(Algorithm::Crc64Nvme.of(b""));
         let send = self.client.put_object().bucket(&self.bucket).key(key).checksum_crc64_nvme(crc).send();
         self.call("s3:PutObject", send).await.map(drop)

@@ -5,7 +5,7 @@
 //! ETag, and with the parts whose content still has its checksum, so a crash of the machine does no harm either.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,8 @@ const HEADER: u64 = 8 << 10;
 /// A mark, then the checksum.
 const RECORD: u64 = 16;
 const MARK: u64 = 0x6263_7061_7274_0001;
+#[expect(clippy::cast_possible_wrap, reason = "a bit of a C int")]
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 const PIECE: usize = 256 << 10;
 
 /// What must be the same for a download to continue.
@@ -45,7 +47,17 @@ impl Unfinished {
     pub(super) fn open(target: &Path, size: u64, part: u64) -> Result<Self, Fault> {
         let path = unfinished(target);
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(Fault::at(&path))?;
+        // Others may be able to write into the folder, and the name can be guessed: nothing is written through a link.
+        let options = options.read(true).write(true).create(true).truncate(false).custom_flags(NO_LINK);
+        let file = options.open(&path).map_err(|error| match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                Fault::Object(format!("{} is a symbolic link; delete it: nothing is written through it", path.display()))
+            }
+            _ => Fault::at(&path)(error),
+        })?;
+        if !file.metadata().map_err(Fault::at(&path))?.is_file() {
+            return Err(Fault::Object(format!("{} is not a file; delete it", path.display())));
+        }
         if file.try_lock().is_err() {
             return Err(Fault::Object("another process downloads to this file".to_owned()));
         }

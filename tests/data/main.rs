@@ -16,6 +16,7 @@ mod support;
 mod changing;
 mod copies;
 mod interrupted;
+mod mistakes;
 mod names;
 mod objects;
 mod place;

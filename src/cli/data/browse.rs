@@ -25,7 +25,7 @@ use crate::render::printable;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection browse genomics
-  bucketconnection browse genomics:runs/42")]
+  bucketconnection browse genomics:42")]
 pub(in crate::cli) struct Browse {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[/PATH]")]

@@ -1,5 +1,6 @@
 //! `bucketconnection cp`.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use futures::stream::{self, BoxStream, StreamExt};
@@ -7,6 +8,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use super::transfer::{Side, Transfer, job, note};
 use crate::cli::Failure;
 use crate::data::{Fault, Item, Job, Listed, Origin, file, key_for};
+use crate::vocabulary::problem::Class;
 
 /// Copy files to a connection's bucket, from it, or between connections
 ///
@@ -18,9 +20,9 @@ use crate::data::{Fault, Item, Job, Listed, Origin, file, key_for};
 /// copied. 1: something failed. 130: Ctrl-C.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  bucketconnection cp sample.bam genomics:runs/
-  bucketconnection cp -r genomics:runs/42 ./run-42 --include '*.bam'
-  bucketconnection cp -r genomics:runs/42 archive:runs/42")]
+  bucketconnection cp sample.bam genomics:incoming/
+  bucketconnection cp -r genomics:42 ./run-42 --include '*.bam'
+  bucketconnection cp -r genomics:42 archive:42")]
 pub(in crate::cli) struct Cp {
     /// Copy everything below the source into the target
     #[arg(short, long)]
@@ -51,14 +53,23 @@ impl Cp {
                 "both sides are local paths; write NAME:path for a place in the bucket of a BucketConnection".to_owned(),
             ));
         }
+        for from in from.iter().filter(|from| self.many(from)) {
+            from.refuse_inside(&to)?;
+        }
         let into = self.recursive || from.len() > 1 || to.is_folder();
         note(&to, into);
         let mut jobs: Vec<BoxStream<'_, Result<Job, (String, Fault)>>> = Vec::new();
         for from in &from {
             jobs.push(self.jobs(from, &to, into).await?);
         }
+        refuse_same_names(&from, |from| self.many(from) && !self.recursive)?;
         let sides: Vec<_> = from.iter().chain([&to]).collect();
         Ok(self.transfer.run(stream::iter(jobs).flatten().boxed(), &sides, &to).await.0)
+    }
+
+    /// Whether a source is everything below a place, or all that matches.
+    fn many(&self, from: &Side) -> bool {
+        self.recursive || matches!(from, Side::Remote(_, path) if path.contains(['*', '?']))
     }
 
     /// The transfers from one source.
@@ -68,15 +79,21 @@ impl Cp {
         to: &'a Side,
         into: bool,
     ) -> Result<BoxStream<'a, Result<Job, (String, Fault)>>, Failure> {
+        // Of several folders, each keeps its name in the target.
+        let folder = if self.recursive && self.sources.len() > 1 { from.last() } else { String::new() };
         let each = move |listed: Listed| {
             let name = listed.as_ref().map(|item| item.name.clone()).unwrap_or_default();
+            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             listed.and_then(|item| job(from, item, to, &name)).transpose()
         };
-        let many = self.recursive || matches!(from, Side::Remote(_, path) if path.contains(['*', '?']));
-        if many {
-            return Ok(from.list(self.transfer.filter()).filter_map(move |listed| std::future::ready(each(listed))).boxed());
+        if self.many(from) {
+            return Ok(from.list_some(self.transfer.filter()).filter_map(move |listed| std::future::ready(each(listed))).boxed());
         }
+        let filter = self.transfer.filter();
         let listed = single(from).await;
+        if listed.as_ref().is_ok_and(|item| !filter.takes(&item.name)) {
+            return Ok(stream::empty().boxed());
+        }
         if let (Ok(item), false) = (&listed, into) {
             let (parent, name) = split(to)?;
             let job = job(from, item.clone(), &parent, &name).transpose();
@@ -105,10 +122,26 @@ async fn single(from: &Side) -> Listed {
                     modified: head.modified,
                     origin: Origin::Object { key, head },
                 }),
+                Err(Fault::Call(problem)) if problem.class == Class::Missing => {
+                    Err((key, Fault::Object("there is no such object; if it is a folder, add -r".to_owned())))
+                }
                 Err(fault) => Err((key, fault)),
             }
         }
     }
+}
+
+/// Two sources of the same name would overwrite each other in the target.
+fn refuse_same_names(from: &[Side], has_names_of_its_own: impl Fn(&Side) -> bool) -> Result<(), Failure> {
+    let mut names = HashSet::new();
+    for name in from.iter().filter(|from| !has_names_of_its_own(from)).map(Side::last) {
+        if !names.insert(name.clone()) {
+            return Err(Failure(format!(
+                "two sources are called {name:?}, and would overwrite each other; copy them one at a time"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A target that is not a folder: the folder that it is in, and its name there.

@@ -20,7 +20,7 @@ use crate::render::printable;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection du genomics
-  bucketconnection du genomics:runs --depth 2")]
+  bucketconnection du genomics:42 --depth 2")]
 pub(in crate::cli) struct Du {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[:PATH]")]

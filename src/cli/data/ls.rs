@@ -20,8 +20,8 @@ use crate::render::printable;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection ls genomics
-  bucketconnection ls -r genomics:runs/42
-  bucketconnection ls 'genomics:runs/*.bam' -o json")]
+  bucketconnection ls -r genomics:42
+  bucketconnection ls 'genomics:42/*.bam' -o json")]
 pub(in crate::cli) struct Ls {
     /// NAME, NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME[:PATH]")]

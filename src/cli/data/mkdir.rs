@@ -14,7 +14,7 @@ use crate::render::printable;
 /// something into it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  bucketconnection mkdir genomics:runs/43")]
+  bucketconnection mkdir genomics:43")]
 pub(in crate::cli) struct Mkdir {
     /// NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME:PATH")]

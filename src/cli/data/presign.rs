@@ -8,7 +8,7 @@ use jiff::{Span, SpanRelativeTo};
 use super::Where;
 use crate::cli::Failure;
 use crate::cli::terminal::{print, warn};
-use crate::data::key_for;
+use crate::data::{flaw_of_key, key_for};
 
 /// The longest time that a signature of an access key is valid.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// overlap, or by a revocation.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  bucketconnection presign genomics:runs/42/report.html --expires 1h")]
+  bucketconnection presign genomics:42/report.html --expires 1h")]
 pub(in crate::cli) struct Presign {
     /// NAME:path or NAME/path, with the name of a BucketConnection
     #[arg(value_name = "NAME:PATH")]
@@ -53,6 +53,9 @@ impl Presign {
         let failed = |fault| Failure(format!("{}: {key}: {fault}", store.connection));
         if key.is_empty() {
             return Err(Failure(format!("{}: name an object after the colon", self.address)));
+        }
+        if let Some(flaw) = flaw_of_key(&key).filter(|_| self.put) {
+            return Err(Failure(flaw));
         }
         if !self.put && !store.has(&key).await.map_err(failed)? {
             warn(&format!("note: there is no object {key} yet"));

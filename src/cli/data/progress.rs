@@ -9,6 +9,7 @@ use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget, Pr
 
 use crate::cli::terminal::warn;
 use crate::data::{Fault, Watch};
+use crate::render::printable;
 
 const LINES: Duration = Duration::from_secs(10);
 const FRAMES: Duration = Duration::from_millis(200);
@@ -34,7 +35,7 @@ impl Progress {
         let on_terminal = std::io::stderr().is_terminal() && !quiet;
         let target = if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let form = "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left, {msg}";
+        let form = "{bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left, {msg}";
         if let Ok(style) = ProgressStyle::with_template(form) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -135,6 +136,6 @@ impl Watch for Progress {
 
     fn failed(&self, name: &str, fault: &Fault) {
         self.failed.fetch_add(1, Relaxed);
-        self.bar.suspend(|| warn(&format!("{name}: {fault}")));
+        self.bar.suspend(|| warn(&format!("{}: {fault}", printable(name))));
     }
 }

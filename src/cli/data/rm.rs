@@ -21,9 +21,9 @@ use crate::render::printable;
 /// stay.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  bucketconnection rm genomics:runs/42/sample.bam
-  bucketconnection rm -r genomics:runs/42
-  bucketconnection rm 'genomics:runs/*.tmp' --dry-run")]
+  bucketconnection rm genomics:42/sample.bam
+  bucketconnection rm -r genomics:42
+  bucketconnection rm 'genomics:*.tmp' --dry-run")]
 pub(in crate::cli) struct Rm {
     /// NAME:path or NAME/path, with the name of a BucketConnection; a path with * or ? means all objects that match
     #[arg(value_name = "NAME:PATH")]
@@ -57,6 +57,9 @@ impl Rm {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let (store, path) = self.place.store(&self.address).await?;
         let many = self.recursive || path.contains(['*', '?']);
+        if !many && !(self.include.is_empty() && self.exclude.is_empty()) {
+            return Err(Failure("--include and --exclude need -r, or a path with * or ?; nothing was deleted".to_owned()));
+        }
         let keys = if many { self.listed(&store, &path).await? } else { one(&store, &path).await? };
         if self.dry_run {
             keys.iter().for_each(|key| print(&format!("would delete s3://{}/{}\n", store.bucket, printable(key))));

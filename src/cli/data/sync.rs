@@ -1,6 +1,7 @@
 //! `bucketconnection sync`.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{StreamExt, iter};
@@ -18,8 +19,8 @@ use crate::render::printable;
 /// content. NAME:path is a folder in the bucket of the BucketConnection NAME, below its prefix.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  bucketconnection sync ./run-42 genomics:runs/42
-  bucketconnection sync genomics:runs ./runs --delete --dry-run")]
+  bucketconnection sync ./run-42 genomics:42
+  bucketconnection sync genomics: ./runs --delete --dry-run")]
 pub(in crate::cli) struct Sync {
     /// Source: a local folder, or NAME:path
     source: String,
@@ -58,13 +59,24 @@ impl Sync {
             }
             _ => {}
         }
+        from.refuse_inside(&to)?;
         note(&to, true);
         let extra = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::new(AtomicBool::new(false));
         let (filter, compare) = (self.transfer.filter(), if self.checksum { Compare::Size } else { Compare::Newer });
         let target = match &to {
             Side::Local(path) if !path.exists() => iter(Vec::new()).boxed(),
             to => to.list(filter.clone()),
         };
+        let finds = found.clone();
+        let source = from
+            .list(filter)
+            .inspect(move |listed| {
+                if listed.is_ok() {
+                    finds.store(true, Ordering::Relaxed);
+                }
+            })
+            .boxed();
         let (from_ref, to_ref, kept) = (&from, &to, &extra);
         let each = |difference| async move {
             let item = match difference {
@@ -86,8 +98,7 @@ impl Sync {
             job(from_ref, item, to_ref, &name).transpose()
         };
         let at_once = usize::from(self.transfer.parallel);
-        let jobs =
-            differences(from.list(filter), target, compare).map(each).buffered(at_once).filter_map(std::future::ready).boxed();
+        let jobs = differences(source, target, compare).map(each).buffered(at_once).filter_map(std::future::ready).boxed();
         let (code, summary) = self.transfer.run(jobs, &[&from, &to], &to).await;
         let extra = std::mem::take(&mut *extra.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.delete || extra.is_empty() {
@@ -96,6 +107,10 @@ impl Sync {
         if !summary.is_complete() {
             warn("--delete: nothing was deleted, because not everything was copied");
             return Ok(code);
+        }
+        // A misspelled source looks like an empty one.
+        if !found.load(Ordering::Relaxed) {
+            return Err(Failure(format!("nothing at {}; --delete deleted nothing, use rm to delete everything", self.source)));
         }
         self.delete(&to, extra).await
     }

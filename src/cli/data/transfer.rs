@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::future::ready;
+use futures::stream::{BoxStream, once};
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::progress::{Progress, rate};
@@ -13,7 +15,8 @@ use super::{INTERRUPTED, Stores, Where, ended, note_for_ica};
 use crate::cli::Failure;
 use crate::cli::terminal::{print, warn};
 use crate::data::{
-    Address, Engine, Fault, Filter, Item, Job, Listed, Origin, Store, Summary, Work, files, folder, key_for, objects,
+    Address, Engine, Fault, Filter, Item, Job, Listed, Origin, Store, Summary, Work, before_wildcard, files, folder, key_for,
+    objects,
 };
 use crate::render::printable;
 
@@ -56,10 +59,29 @@ pub(super) enum Side {
 
 impl Side {
     pub(super) async fn open(address: &str, stores: &Stores) -> Result<Self, Failure> {
+        if address == "-" {
+            return Err(Failure("-: standard input and output cannot be copied; ./- names a file".to_owned()));
+        }
         Ok(match Address::parse(address) {
             Address::Local(path) => Self::Local(path),
             Address::Remote { connection, path } => Self::Remote(stores.open(&connection).await?, path),
         })
+    }
+
+    /// Refuses a target inside of the source: the copy would find its own objects, and never end.
+    pub(super) fn refuse_inside(&self, to: &Self) -> Result<(), Failure> {
+        let (Self::Remote(from, path), Self::Remote(store, target)) = (self, to) else { return Ok(()) };
+        let key = key_for(&from.prefix, path);
+        let source = before_wildcard(&key).map_or_else(|| folder(&key), str::to_owned);
+        if from.bucket == store.bucket && folder(&key_for(&store.prefix, target)).starts_with(&source) {
+            let text = format!(
+                "the target s3://{0}/{1} is inside of the source s3://{0}/{source}; choose another",
+                from.bucket,
+                key_for(&store.prefix, target)
+            );
+            return Err(Failure(text));
+        }
+        Ok(())
     }
 
     /// Everything below it.
@@ -67,6 +89,27 @@ impl Side {
         match self {
             Self::Local(path) => files(path.clone(), filter),
             Self::Remote(store, path) => objects(store.clone(), path, filter),
+        }
+    }
+
+    /// The same; if nothing is in the bucket there, that is a failure: the place may be misspelled.
+    pub(super) fn list_some(&self, filter: Filter) -> BoxStream<'static, Listed> {
+        let Self::Remote(..) = self else { return self.list(filter) };
+        let (found, shown) = (Arc::new(AtomicBool::new(false)), self.shown(""));
+        let finds = found.clone();
+        let listed = self.list(filter).inspect(move |_| finds.store(true, Ordering::Relaxed));
+        let end = move || {
+            let nothing = || Err((shown, Fault::Object("nothing is there, or nothing matches".to_owned())));
+            (!found.load(Ordering::Relaxed)).then(nothing)
+        };
+        listed.chain(once(async { end() }).filter_map(ready)).boxed()
+    }
+
+    /// The last part of its path.
+    pub(super) fn last(&self) -> String {
+        match self {
+            Self::Local(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Remote(_, path) => path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
         }
     }
 
@@ -156,12 +199,12 @@ impl Transfer {
         sides: &[&Side],
         to: &Side,
     ) -> (ExitCode, Summary) {
-        let progress = Progress::start(self.quiet);
-        let engine = self.engine(&progress);
         if self.dry_run {
             let summary = would(jobs).await;
             return (ExitCode::from(u8::from(summary.failed > 0)), summary);
         }
+        let progress = Progress::start(self.quiet);
+        let engine = self.engine(&progress);
         let summary = engine.run(jobs).await;
         progress.end();
         let code = self.report(&summary, &progress, sides, to);
@@ -201,7 +244,7 @@ async fn would(mut jobs: BoxStream<'_, Result<Job, (String, Fault)>>) -> Summary
             }
             Err((name, fault)) => {
                 summary.failed += 1;
-                warn(&format!("{name}: {fault}"));
+                warn(&format!("{}: {fault}", printable(&name)));
             }
         }
     }
