@@ -59,7 +59,8 @@ impl Selection {
         !self.names.is_empty() || self.selector.is_some()
     }
 
-    /// Reads the connections. Without names and labels: all of the namespace, or of all namespaces.
+    /// Reads the connections. Without names and labels: all of the namespace, or of all namespaces. Labels that no
+    /// connection has are an error: they may be misspelled.
     pub(super) async fn read(&self) -> Result<Selected, Failure> {
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
@@ -77,6 +78,10 @@ impl Selection {
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             object.0.map_err(|invalid| unreadable(&namespace, &name, &invalid.error))
         };
+        if let Some(labels) = self.selector.as_ref().filter(|_| listed.items.is_empty()) {
+            let place = if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
+            return Err(Failure(format!("no BucketConnection with the labels {labels} in {place}")));
+        }
         Ok(Selected { client, objects: listed.items.into_iter().map(readable).collect() })
     }
 

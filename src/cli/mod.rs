@@ -32,7 +32,10 @@ use std::process::ExitCode;
 use clap::{FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource as Limit, Rlimit, setrlimit};
 
-use terminal::warn;
+use terminal::{INTERRUPTED, lost, warn};
+
+/// Exit code after Ctrl-C: 128 and the number of the signal, as shells have it.
+const CTRL_C: u8 = 130;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -134,10 +137,16 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Data(command) => command.run().await,
     };
     match result {
-        Ok(code) => code,
+        Ok(code) => match lost() {
+            Some(error) => {
+                warn(&format!("standard output: {error}"));
+                ExitCode::FAILURE
+            }
+            None => code,
+        },
         Err(Failure(text)) => {
             warn(&text);
-            ExitCode::FAILURE
+            if text == INTERRUPTED { ExitCode::from(CTRL_C) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Standard output and standard error: colors only where a person sees them, tables that fit the terminal, and questions.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -21,8 +22,16 @@ pub(super) const HEADING: Style = Style::new().bold();
 /// Something less important.
 pub(super) const FAINT: Style = Style::new().dimmed();
 
+/// Blanks between two columns. Those after the last one are not written.
+const GAP: u16 = 3;
+
+/// The text of a failure that is Ctrl-C.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
 /// Columns of a table if the terminal does not say its width.
 const WIDTH: u16 = 120;
+
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// The text in this style. `print` removes the style where no terminal shows it.
 pub(super) fn painted(style: Style, text: impl std::fmt::Display) -> String {
@@ -37,7 +46,18 @@ pub(super) fn print(text: &str) {
 /// The same, for a command that continues; returns whether there is still a reader.
 pub(super) fn print_on(text: &str) -> bool {
     let mut output = anstream::stdout();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    if let Err(error) = &written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error.to_string());
+    }
+    written.is_ok()
+}
+
+/// Why standard output could not be written, such as a full disk: then no command succeeds.
+pub(super) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Prints a warning or an error to standard error. Control characters are escaped: part of the text can be foreign.
@@ -77,11 +97,11 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         table.set_header(header.iter().copied());
     }
     if is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width().saturating_add(GAP));
     }
     table.add_rows(rows);
     for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
+        column.set_padding((0, GAP));
     }
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
@@ -129,7 +149,8 @@ pub(super) fn redraw(text: &str) {
 }
 
 /// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
-pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
+/// Ctrl-C ends the question with [`INTERRUPTED`], also if another part of the command listens for it.
+pub(super) async fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         let question = question.trim_end_matches('?');
         return Err(Failure(format!("{question}: no terminal to ask on; add {option} if you are sure")));
@@ -137,7 +158,13 @@ pub(super) fn confirm(question: &str, expected: &str, option: &str) -> Result<bo
     let mut error = anstream::stderr();
     write!(error, "{question} Type {}: ", painted(HEADING, expected))?;
     error.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == expected)
+    let answer = tokio::task::spawn_blocking(|| io::stdin().lines().next().transpose());
+    tokio::select! {
+        answer = answer => Ok(answer??.is_some_and(|answer| answer.trim() == expected)),
+        pressed = tokio::signal::ctrl_c() => {
+            pressed?;
+            writeln!(error)?;
+            Err(Failure(INTERRUPTED.to_owned()))
+        }
+    }
 }

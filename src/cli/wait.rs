@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use super::Failure;
 use super::terminal::{FAINT, painted};
 use crate::api::BucketConnection;
+use crate::cli::cluster::explain;
 use crate::kubernetes::of_watch;
 use crate::render::printable;
 use crate::vocabulary::problem::Class;
@@ -75,7 +76,7 @@ impl Waiting {
                     Ok(Some(DeserializeGuard(Err(invalid)))) => format!("it cannot be read: {}", invalid.error),
                     Err(error) => match of_watch("bucketconnections", &error) {
                         problem if problem.class == Class::Denied => {
-                            return Err(Failure(format!("{shown}: {problem}; the request stays")));
+                            return Err(Failure(format!("{shown}: {}; the request stays", explain(&problem))));
                         }
                         problem => format!("the watch failed and begins again: {problem}"),
                     },

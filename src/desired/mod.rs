@@ -34,7 +34,7 @@ pub use rotation::DesiredRotation;
 pub use tenancy::Grant;
 #[cfg(test)]
 pub(crate) use validate::{DENIAL_RESERVE, characters};
-pub use validate::{SpecError, account_errors, broken_account_rules, broken_connection_rules};
+pub use validate::{SpecError, account_errors, broken_account_rules, broken_connection_rules, change_errors};
 
 /// The AWS account that the operator signs in to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

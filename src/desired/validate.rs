@@ -54,6 +54,16 @@ pub(super) fn schema(object: &BucketConnection) -> Vec<SpecError> {
     typed(&CONNECTION, object)
 }
 
+/// Why the API server would refuse to change `before` to `after`: fields that cannot be changed.
+pub fn change_errors(before: &BucketConnection, after: &BucketConnection) -> Vec<SpecError> {
+    let (Some(rules), Ok(before), Ok(after)) = (CONNECTION.as_ref(), serde_json::to_value(before), serde_json::to_value(after))
+    else {
+        return Vec::new();
+    };
+    let check = VALIDATOR.with(|validator| validator.validate_compiled(rules, &after, Some(&before)));
+    sorted(check.err().map(ValidationErrors::into_vec).unwrap_or_default())
+}
+
 /// Violations of the rules of its CRD in an account that no API server has checked.
 pub fn account_errors(account: &AWSAccount) -> Vec<SpecError> {
     typed(&ACCOUNT, account)

@@ -63,6 +63,7 @@ scripts! {
     help
     import
     init
+    mistakes
     kubeconfig
     plan
     plugin

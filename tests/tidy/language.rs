@@ -135,6 +135,32 @@ fn the_prose_has_no_refused_words() {
     assert!(found.is_empty(), "words that docs/messages.md refuses:\n{}", found.join("\n"));
 }
 
+/// Lines of a page that Markdown shows as something else: a table without a second line, and a command outside of a code block.
+fn broken_markdown(text: &str) -> Vec<usize> {
+    let (mut code, mut before, mut found) = (false, [""; 2], Vec::new());
+    for (number, line) in text.lines().enumerate() {
+        code ^= line.trim_start().starts_with("```");
+        let separator = line.starts_with('|') && line.chars().all(|c| "|-: ".contains(c));
+        let second = before[1].starts_with('|') && !before[0].starts_with('|') && line.starts_with('|');
+        let alone = before[1].starts_with('|') && !before[0].starts_with('|') && !line.starts_with('|');
+        if !code && ((second && !separator) || alone || line.starts_with("$ ")) {
+            found.push(number + 1);
+        }
+        before = [before[1], if code { "" } else { line }];
+    }
+    found
+}
+
+#[test]
+fn tables_and_commands_are_shown_as_such() {
+    for file in pages() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(broken_markdown(&text), [0_usize; 0], "lines of {}", name(&file));
+    }
+    assert_eq!(broken_markdown("a\n\n| `x` | y |\n| `z` | w |\n\n$ ls\n"), [4, 6]);
+    assert_eq!(broken_markdown("| a | b |\n|---|:-:|\n| c | d |\n\n```console\n$ ls | wc\n```\n"), [0_usize; 0]);
+}
+
 #[test]
 fn the_comments_have_no_refused_words() {
     let words: Vec<_> = refused().into_iter().filter(|word| !PAGES_ONLY.contains(&word.as_str())).collect();

@@ -78,7 +78,7 @@ impl Adopt {
             if let Some(text) = platform_team_approves(client, &object, &hash).await? {
                 return Err(Failure(format!("{name}: {text}")));
             }
-            self.ask(&name, &hash)?;
+            self.ask(&name, &hash).await?;
             patch(client, &object, json!({ "spec": { "approvedPlan": hash } })).await?;
             if let Some(text) = gitops::reverts(object.managed_fields(), &["spec", "approvedPlan"]) {
                 warn(&format!("{name}: {text}"));
@@ -96,13 +96,13 @@ impl Adopt {
         Ok(())
     }
 
-    fn ask(&self, name: &str, hash: &String) -> Result<(), Failure> {
+    async fn ask(&self, name: &str, hash: &String) -> Result<(), Failure> {
         match &self.plan {
             Some(plan) if plan == hash => Ok(()),
             Some(plan) => Err(Failure(format!(
                 "{name}: the plan is {hash}, not {plan}: nothing is approved; read the plan above, and pass its hash"
             ))),
-            None if confirm(&format!("Approve {hash}?"), "yes", &format!("--plan {hash}"))? => Ok(()),
+            None if confirm(&format!("Approve {hash}?"), "yes", &format!("--plan {hash}")).await? => Ok(()),
             None => Err(Failure(format!("{name}: nothing is approved: the answer was another one"))),
         }
     }

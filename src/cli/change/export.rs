@@ -110,7 +110,7 @@ impl Export {
             print(&shown(&pieces, "(in the clipboard)"));
             print(&format!("\n{what} of {} is in the clipboard ({program}); clear it when you have pasted it\n", access.key.id));
         } else {
-            self.may_show(&access.key.id)?;
+            self.may_show(&access.key.id).await?;
             print(&whole());
         }
         Ok(ExitCode::SUCCESS)
@@ -127,7 +127,7 @@ impl Export {
     }
 
     /// A pipe or a file may have the secret; a terminal, whose lines others may see and keep, only if the user says so.
-    fn may_show(&self, id: &str) -> Result<(), Failure> {
+    async fn may_show(&self, id: &str) -> Result<(), Failure> {
         if !is_terminal() || self.to_terminal {
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Export {
             return Err(Failure(text.to_owned()));
         }
         let question = format!("The terminal keeps what it shows. Show the secret part of {id} on it?");
-        if confirm(&question, "yes", "--to-terminal")? {
+        if confirm(&question, "yes", "--to-terminal").await? {
             return Ok(());
         }
         Err(Failure("the secret part is not shown; -o FILE and --clipboard do not show it on the terminal".to_owned()))

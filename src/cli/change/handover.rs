@@ -26,6 +26,10 @@ pub(super) fn to_file(file: &Path, text: &str, replace: bool) -> Result<(), Fail
     if file.is_dir() {
         return Err(Failure(format!("{}: a directory; name a file", file.display())));
     }
+    // Not a device, a socket or a pipe: other programs use it by this name.
+    if fs::symlink_metadata(file).is_ok_and(|found| !(found.is_file() || found.is_symlink())) {
+        return Err(Failure(format!("{}: not a regular file; name another one", file.display())));
+    }
     let name = file.file_name().ok_or_else(|| Failure(format!("{}: not the name of a file", file.display())))?;
     let next = file.with_file_name(format!(".{}.{:016x}", name.to_string_lossy(), fastrand::u64(..)));
     let mut new = create(&next).map_err(failed)?;
@@ -120,6 +124,10 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&target).unwrap(), "of someone else");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing is left behind");
+        let socket = folder.join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let Err(Failure(text)) = to_file(&socket, "secret", true) else { panic!("the socket was replaced") };
+        assert!(text.ends_with("socket: not a regular file; name another one"), "{text}");
         fs::remove_dir_all(folder).unwrap();
     }
 

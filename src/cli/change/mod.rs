@@ -22,6 +22,7 @@ pub(in crate::cli) use suspend::{Resume, Suspend};
 
 use super::Failure;
 use crate::api::BucketConnection;
+use crate::cli::cluster::explain;
 use crate::kubernetes::call;
 
 /// Field manager of what these commands write. Not a name that begins with `kubectl`: Flux removes the fields of such managers.
@@ -52,5 +53,5 @@ async fn write(
     let objects: Api<PartialObjectMeta<BucketConnection>> =
         Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patched = call("patch bucketconnections", objects.patch(&object.name_any(), parameters, patch)).await;
-    patched.map(drop).map_err(|problem| Failure(format!("{}: {problem}", shown(object))))
+    patched.map(drop).map_err(|problem| Failure(format!("{}: {}", shown(object), explain(&problem))))
 }

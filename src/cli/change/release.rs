@@ -52,7 +52,7 @@ impl Release {
         if let Some(tool) = gitops::tool(object.managed_fields()) {
             warn(&format!("{name}: {tool} manages the object and will create it again; remove it from its source first"));
         }
-        if !(self.yes || confirm("Release it?", &object.name_any(), "--yes")?) {
+        if !(self.yes || confirm("Release it?", &object.name_any(), "--yes").await?) {
             return Err(Failure("nothing is released: the answer was another one".to_owned()));
         }
         delete(&client, &object).await?;

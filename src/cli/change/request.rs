@@ -108,7 +108,7 @@ impl Revoke {
             print(&format!("{}\n", requests::consequences(object)));
         }
         let expected = found.iter().map(|object| object.name_any()).collect::<Vec<_>>().join(" ");
-        if !(self.yes || found.is_empty() || confirm("Revoke all of this?", &expected, "--yes")?) {
+        if !(self.yes || found.is_empty() || confirm("Revoke all of this?", &expected, "--yes").await?) {
             return Err(Failure("nothing is revoked: the answer was another one".to_owned()));
         }
         self.how.run(Request::Revoke, &selected.client, selected.objects).await

@@ -104,7 +104,7 @@ impl Rm {
             return Err(Failure(format!("nothing at {place} ({})", store.connection)));
         }
         let question = format!("Delete {} ({}) at {place}?", count(keys.len() as u64), DecimalBytes(bytes));
-        if self.dry_run || self.yes || confirm(&question, "yes", "--yes")? {
+        if self.dry_run || self.yes || confirm(&question, "yes", "--yes").await? {
             Ok(keys)
         } else {
             Err(Failure("nothing was deleted".to_owned()))

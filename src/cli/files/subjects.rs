@@ -10,9 +10,11 @@ use kube::{Api, Client, ResourceExt};
 use crate::api::{AWSAccount, BucketConnection, SignIn};
 use crate::aws::Sessions;
 use crate::cli::Failure;
+use crate::cli::cluster::explain;
 use crate::cli::connections::Selection;
 use crate::cli::terminal::warn;
 use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
+use crate::desired;
 use crate::kubernetes::{Kubernetes, NO_CLUSTER, call, find, named};
 use crate::manifest::{Manifest, lines};
 use crate::sdk;
@@ -75,7 +77,7 @@ impl Subjects {
             let kubernetes = &kubernetes;
             async move {
                 let object = match object {
-                    Ok(object) => join_live(object, place, kubernetes).await.map_err(|problem| format!("{name}: {problem}")),
+                    Ok(object) => join_live(object, place, kubernetes).await.map_err(|text| format!("{name}{text}")),
                     Err(text) => Err(text),
                 };
                 Subject { name, object }
@@ -113,7 +115,7 @@ impl Subjects {
     ) -> Result<Self, Failure> {
         let sessions = Sessions::new(sdk::environment().await?);
         let others = others(&subjects, &kubernetes).await.unwrap_or_else(|problem| {
-            warn(&format!("cannot read whether other BucketConnections have these buckets or users: {problem}"));
+            warn(&format!("cannot read whether other BucketConnections have these buckets or users: {}", explain(&problem)));
             Others::default()
         });
         Ok(Self { subjects, manifest, others, sessions, place: Place::Cluster { kubernetes, accounts_from_file } })
@@ -161,7 +163,7 @@ impl Subjects {
         accounts_from_file: bool,
     ) -> Result<(String, Preview), String> {
         let account_name = object.spec.account_ref.name.clone();
-        let live = kubernetes.account(&account_name).await.map_err(|problem| format!("{name}: {problem}"))?;
+        let live = kubernetes.account(&account_name).await.map_err(|problem| format!("{name}: {}", explain(&problem)))?;
         let of_files = |manifest: &Manifest| manifest.usable_account(&account_name).map(Option::<&AWSAccount>::cloned);
         let (title, account) = match live {
             Some(account) => (name.to_owned(), Some(account)),
@@ -226,13 +228,19 @@ fn created(place: usize) -> Time {
 /// The object with uid, age and status of the object in the cluster, if it exists: the plan is for that object with the
 /// file's spec. An object that does not exist counts as younger than all existing ones, and than those before it in the
 /// file.
-async fn join_live(mut object: BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<BucketConnection, Problem> {
+async fn join_live(mut object: BucketConnection, place: usize, kubernetes: &Kubernetes) -> Result<BucketConnection, String> {
     let namespace = object.namespace().unwrap_or_default();
-    named("get bucketconnections", &namespace)?;
+    let failed = |problem: Problem| format!(": {}", explain(&problem));
+    named("get bucketconnections", &namespace).map_err(failed)?;
     let objects: Api<BucketConnection> = Api::namespaced(kubernetes.client.clone(), &namespace);
-    let live = find(&objects, "bucketconnections", &object.name_any()).await?;
+    let live = find(&objects, "bucketconnections", &object.name_any()).await.map_err(failed)?;
     if let Some(live) = live {
         let same = live.spec == object.spec;
+        let errors = if same { Vec::new() } else { desired::change_errors(&live, &object) };
+        if !errors.is_empty() {
+            return Err(format!(" cannot be applied:{}", lines(&errors)));
+        }
+        object.metadata.deletion_timestamp = live.metadata.deletion_timestamp;
         object.metadata.uid = live.metadata.uid;
         object.metadata.generation = live.metadata.generation.map(|generation| if same { generation } else { generation + 1 });
         object.status = live.status;

@@ -69,11 +69,13 @@ impl Get {
         }
         if seen.is_empty() && missing.is_empty() && matches!(self.output, Output::Table | Output::Wide) {
             let place = if self.selection.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
-            warn(&format!("no BucketConnection in {place}"));
+            let labels = self.selection.selector.as_ref().map(|labels| format!(" with the labels {labels}")).unwrap_or_default();
+            warn(&format!("no BucketConnection{labels} in {place}"));
             return Ok(ExitCode::SUCCESS);
         }
         let overviews = overviews(&seen);
         match self.output {
+            Output::Table | Output::Wide if seen.is_empty() => {}
             Output::Table | Output::Wide => {
                 print(&screen(&[self.table(&overviews)]));
             }
