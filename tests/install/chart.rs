@@ -221,7 +221,9 @@ fn prometheus_kinds() -> String {
         "name": text(()), "interval": text(()), "rules": { "type": "array", "items": rule },
     } });
     let rules = json!({ "type": "object", "properties": { "groups": { "type": "array", "items": group } } });
-    let endpoint = json!({ "type": "object", "properties": { "port": text(()), "interval": text(()), "path": text(()) } });
+    let endpoint = json!({ "type": "object", "properties": {
+        "port": text(()), "interval": text(()), "path": text(()), "honorLabels": { "type": "boolean" },
+    } });
     let labels = json!({ "type": "object", "additionalProperties": text(()) });
     let monitor = json!({ "type": "object", "required": ["selector", "endpoints"], "properties": {
         "selector": { "type": "object", "properties": { "matchLabels": labels } },
