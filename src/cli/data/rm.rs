@@ -57,7 +57,8 @@ impl Rm {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let (store, path) = self.place.store(&self.address).await?;
         let many = self.recursive || path.contains(['*', '?']);
-        if !many && !(self.include.is_empty() && self.exclude.is_empty()) {
+        let filters = self.include.len() + self.exclude.len();
+        if !many && filters > 0 {
             return Err(Failure("--include and --exclude need -r, or a path with * or ?; nothing was deleted".to_owned()));
         }
         let keys = if many { self.listed(&store, &path).await? } else { one(&store, &path).await? };
