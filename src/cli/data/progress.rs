@@ -1,6 +1,6 @@
 //! The progress of transfers: a bar on a terminal, otherwise a line every ten seconds.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -61,12 +61,7 @@ impl Progress {
 
     /// Removes the bar.
     pub(super) fn end(&self) {
-        let shown = !self.bar.is_hidden();
         self.bar.finish_and_clear();
-        // Ctrl-C also discards what the terminal has not shown yet, and part of a frame can be lost.
-        if shown {
-            let _ = std::io::stderr().write_all(b"\r\x1b[2K");
-        }
     }
 
     /// How long it has taken.
