@@ -54,6 +54,19 @@ pub(super) struct Selected {
 }
 
 impl Selection {
+    /// The namespace that is meant, unless it is all of them.
+    pub(super) fn namespace<'a>(&'a self, client: &'a Client) -> &'a str {
+        self.namespace.as_deref().unwrap_or_else(|| client.default_namespace())
+    }
+
+    /// Why nothing is selected, in words.
+    pub(super) fn nothing(&self, client: &Client) -> String {
+        let labels = self.selector.as_ref().map(|labels| format!(" with the labels {labels}")).unwrap_or_default();
+        let place =
+            if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", self.namespace(client)) };
+        format!("no BucketConnection{labels} in {place}")
+    }
+
     /// Whether it names connections, or selects them by labels.
     pub(super) fn is_narrow(&self) -> bool {
         !self.names.is_empty() || self.selector.is_some()
@@ -63,14 +76,14 @@ impl Selection {
     /// connection has are an error: they may be misspelled.
     pub(super) async fn read(&self) -> Result<Selected, Failure> {
         let client = self.cluster.client().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        let namespace = self.namespace(&client);
         if !self.names.is_empty() {
-            let read = self.names.iter().map(|name| connection(&client, &namespace, name));
+            let read = self.names.iter().map(|name| connection(&client, namespace, name));
             let objects = futures::future::join_all(read).await;
             return Ok(Selected { client, objects });
         }
         let objects: Api<DeserializeGuard<BucketConnection>> =
-            if self.all_namespaces { Api::all(client.clone()) } else { Api::namespaced(client.clone(), &namespace) };
+            if self.all_namespaces { Api::all(client.clone()) } else { Api::namespaced(client.clone(), namespace) };
         let mut which = ListParams::default();
         which.label_selector.clone_from(&self.selector);
         let listed = call("list bucketconnections", objects.list(&which)).await?;
@@ -78,9 +91,8 @@ impl Selection {
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             object.0.map_err(|invalid| unreadable(&namespace, &name, &invalid.error))
         };
-        if let Some(labels) = self.selector.as_ref().filter(|_| listed.items.is_empty()) {
-            let place = if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
-            return Err(Failure(format!("no BucketConnection with the labels {labels} in {place}")));
+        if self.selector.is_some() && listed.items.is_empty() {
+            return Err(Failure(self.nothing(&client)));
         }
         Ok(Selected { client, objects: listed.items.into_iter().map(readable).collect() })
     }

@@ -32,10 +32,10 @@ use std::process::ExitCode;
 use clap::{FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource as Limit, Rlimit, setrlimit};
 
-use terminal::{INTERRUPTED, lost, warn};
+use terminal::{lost, warn};
 
 /// Exit code after Ctrl-C: 128 and the number of the signal, as shells have it.
-const CTRL_C: u8 = 130;
+const INTERRUPTED: u8 = 130;
 
 /// Connects S3 buckets to the platforms that work on them, and keeps them connected.
 #[derive(Parser)]
@@ -86,6 +86,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
 
 /// Why a command failed, for the user.
 struct Failure(String);
+
+/// The text of the failure that is Ctrl-C.
+const CTRL_C: &str = "interrupted";
 
 impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -146,7 +149,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         },
         Err(Failure(text)) => {
             warn(&text);
-            if text == INTERRUPTED { ExitCode::from(CTRL_C) } else { ExitCode::FAILURE }
+            if text == CTRL_C { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::Failure;
+use super::{CTRL_C, Failure};
 use crate::render::printable;
 use crate::render::screen::{Cell, Section, Tone};
 
@@ -24,9 +24,6 @@ pub(super) const FAINT: Style = Style::new().dimmed();
 
 /// Blanks between two columns. Those after the last one are not written.
 const GAP: u16 = 3;
-
-/// The text of a failure that is Ctrl-C.
-pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// Columns of a table if the terminal does not say its width.
 const WIDTH: u16 = 120;
@@ -149,7 +146,7 @@ pub(super) fn redraw(text: &str) {
 }
 
 /// Asks a question that a person must answer with `expected`. Without a terminal to ask on, `option` must be given.
-/// Ctrl-C ends the question with [`INTERRUPTED`], also if another part of the command listens for it.
+/// Ctrl-C ends the question with [`CTRL_C`], also if another part of the command listens for it.
 pub(super) async fn confirm(question: &str, expected: &str, option: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         let question = question.trim_end_matches('?');
@@ -164,7 +161,7 @@ pub(super) async fn confirm(question: &str, expected: &str, option: &str) -> Res
         pressed = tokio::signal::ctrl_c() => {
             pressed?;
             writeln!(error)?;
-            Err(Failure(INTERRUPTED.to_owned()))
+            Err(Failure(CTRL_C.to_owned()))
         }
     }
 }

@@ -8,13 +8,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::{INTERRUPTED, patch, shown};
+use super::{patch, shown};
 use crate::api::{AWSAccount, ApprovedBy, BucketConnection, REQUESTED_AT};
-use crate::cli::Failure;
 use crate::cli::cluster::Namespaced;
 use crate::cli::connections::connection;
 use crate::cli::terminal::{confirm, print, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
+use crate::cli::{Failure, INTERRUPTED};
 use crate::desired::tenancy;
 use crate::kubernetes::{find, find_metadata};
 use crate::render::adoption::{self, Adoption};

@@ -28,9 +28,6 @@ use crate::kubernetes::call;
 /// Field manager of what these commands write. Not a name that begins with `kubectl`: Flux removes the fields of such managers.
 const MANAGER: &str = "bucketconnection-cli";
 
-/// The exit code after Ctrl-C, as in a shell.
-const INTERRUPTED: u8 = 130;
-
 /// `namespace/name` of a connection.
 fn shown(object: &BucketConnection) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())

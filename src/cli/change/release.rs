@@ -7,13 +7,13 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::{INTERRUPTED, patch, shown};
+use super::{patch, shown};
 use crate::api::BucketConnection;
-use crate::cli::Failure;
 use crate::cli::cluster::Namespaced;
 use crate::cli::connections::connection;
 use crate::cli::terminal::{confirm, print, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
+use crate::cli::{Failure, INTERRUPTED};
 use crate::kubernetes::call;
 use crate::render::{adoption, gitops};
 

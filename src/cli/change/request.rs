@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use super::{INTERRUPTED, patch, shown};
+use super::{patch, shown};
 use crate::api::BucketConnection;
-use crate::cli::Failure;
 use crate::cli::connections::Selection;
 use crate::cli::terminal::{GOOD, confirm, painted, print, print_json, print_yaml, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
+use crate::cli::{Failure, INTERRUPTED};
 use crate::render::requests::{Answer, Progress, Request};
 use crate::render::{printable, requests};
 

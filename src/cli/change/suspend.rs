@@ -53,9 +53,9 @@ async fn set(selection: &Selection, suspend: bool) -> Result<ExitCode, Failure> 
     let selected = selection.read_to_change().await?;
     let mut failed = false;
     for object in selected.objects {
-        let done = match &object {
-            Ok(object) => set_one(&selected.client, object, suspend).await,
-            Err(Failure(text)) => Err(Failure(text.clone())),
+        let done = match object {
+            Ok(object) => set_one(&selected.client, &object, suspend).await,
+            Err(failure) => Err(failure),
         };
         if let Err(Failure(text)) = done {
             failed = true;

@@ -18,18 +18,16 @@ use aws_config::SdkConfig;
 use clap::Subcommand;
 use kube::{Api, Client};
 
-use super::Failure;
+use self::progress::Progress;
 use super::cluster::Namespaced;
 use super::connections::connection;
 use super::key::Access;
 use super::terminal::warn;
+use super::{Failure, INTERRUPTED};
 use crate::api::{AWSAccount, Preset};
-use crate::data::{self, Fault, Store};
+use crate::data::{self, Engine, Fault, Store};
 use crate::kubernetes::find;
 use crate::sdk;
-
-/// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
 
 /// Commands about the data in a bucket.
 #[derive(Subcommand)]
@@ -113,6 +111,18 @@ impl Stores {
         let endpoints = account.spec.sign_in.endpoints;
         endpoints.s3.or(endpoints.url)
     }
+}
+
+/// An engine that Ctrl-C stops.
+fn engine(parallel: usize, restart: bool, progress: Arc<Progress>) -> Arc<Engine> {
+    let engine = Engine::new(parallel, restart, progress);
+    let stop = engine.stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.cancel();
+        }
+    });
+    engine
 }
 
 /// Says on standard error what holds for ICA.

@@ -9,10 +9,10 @@ use indicatif::DecimalBytes;
 use super::ls::failure;
 use super::progress::Progress;
 use super::transfer::count;
-use super::{Where, ended};
+use super::{Where, ended, engine};
 use crate::cli::Failure;
 use crate::cli::terminal::{confirm, print, warn};
-use crate::data::{Engine, Filter, Origin, Store, folder, key_for, objects, remove};
+use crate::data::{Filter, Origin, Store, folder, key_for, objects, remove};
 use crate::render::printable;
 
 /// Delete objects from a connection's bucket
@@ -67,13 +67,7 @@ impl Rm {
             return Ok(ExitCode::SUCCESS);
         }
         let progress = Progress::start(true);
-        let engine = Engine::new(1, false, progress);
-        let stop = engine.stop.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.cancel();
-            }
-        });
+        let engine = engine(1, false, progress);
         let removed = remove(&engine, &store, iter(keys).boxed()).await;
         print(&format!("deleted {}\n", count(removed.objects as u64)));
         if removed.kept > 0 {

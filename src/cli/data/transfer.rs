@@ -11,9 +11,9 @@ use futures::stream::{BoxStream, once};
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::progress::{Progress, rate};
-use super::{INTERRUPTED, Stores, Where, ended, note_for_ica};
-use crate::cli::Failure;
+use super::{Stores, Where, ended, engine, note_for_ica};
 use crate::cli::terminal::{print, warn};
+use crate::cli::{Failure, INTERRUPTED};
 use crate::data::{
     Address, Engine, Fault, Filter, Item, Job, Listed, Origin, Store, Summary, Work, before_wildcard, files, folder, key_for,
     objects,
@@ -182,14 +182,7 @@ impl Transfer {
 
     /// An engine that Ctrl-C stops.
     pub(super) fn engine(&self, progress: &Arc<Progress>) -> Arc<Engine> {
-        let engine = Engine::new(usize::from(self.parallel), self.restart, progress.clone());
-        let stop = engine.stop.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.cancel();
-            }
-        });
-        engine
+        engine(usize::from(self.parallel), self.restart, progress.clone())
     }
 
     /// Runs the jobs, or prints them. Returns the exit code with what was done.

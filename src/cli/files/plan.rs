@@ -105,15 +105,16 @@ impl Plan {
         }
         let texts = self.files.texts()?;
         let namespace = selection.namespace.as_deref();
+        // The errors of the files need no cluster.
+        let assumed = namespace.unwrap_or("default");
+        let manifest = texts.connections(assumed)?;
         if self.no_cluster {
-            let manifest = texts.connections(namespace.unwrap_or("default"))?;
             return Subjects::without_cluster(manifest, selection.cluster.cluster_id.clone()).await;
         }
-        // The errors of the files need no cluster.
-        texts.connections("default")?;
         let client = selection.cluster.client().await;
         let client = client.map_err(|Failure(text)| Failure(format!("{text}\nTo plan without a cluster, add --no-cluster")))?;
-        let manifest = texts.connections(namespace.unwrap_or(client.default_namespace()))?;
+        let known = namespace.unwrap_or(client.default_namespace());
+        let manifest = if known == assumed { manifest } else { texts.connections(known)? };
         Subjects::of_files(manifest, client, selection.cluster.cluster_id.clone(), self.accounts_from_file).await
     }
 }

@@ -63,14 +63,12 @@ impl Get {
             return self.follow(&connections).await;
         }
         let (seen, missing) = connections.list().await?;
-        let namespace = self.selection.namespace.as_deref().unwrap_or_else(|| client.default_namespace());
+        let namespace = self.selection.namespace(&client);
         for name in &missing {
             warn(&format!("no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"));
         }
         if seen.is_empty() && missing.is_empty() && matches!(self.output, Output::Table | Output::Wide) {
-            let place = if self.selection.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") };
-            let labels = self.selection.selector.as_ref().map(|labels| format!(" with the labels {labels}")).unwrap_or_default();
-            warn(&format!("no BucketConnection{labels} in {place}"));
+            warn(&self.selection.nothing(&client));
             return Ok(ExitCode::SUCCESS);
         }
         let overviews = overviews(&seen);

@@ -11,10 +11,10 @@ pub(in crate::cli) use doctor::Doctor;
 pub(in crate::cli) use get::Get;
 pub(in crate::cli) use status::Status;
 
+use super::INTERRUPTED;
+
 /// Something is wrong, or differs.
 const FINDINGS: u8 = 2;
-/// Ended with Ctrl-C, as shells report it.
-const INTERRUPTED: u8 = 130;
 
 /// The exit code of a watch that Ctrl-C ended.
 fn interrupted() -> ExitCode {

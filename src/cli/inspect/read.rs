@@ -76,9 +76,8 @@ pub(super) struct Connections {
 impl Connections {
     /// Those of a selection.
     pub(super) fn of(client: &Client, selection: &Selection) -> Self {
-        let namespace = selection.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let namespace = Some(namespace).filter(|_| !selection.all_namespaces);
-        Self { selector: selection.selector.clone(), ..Self::named(client, namespace.as_deref(), &selection.names) }
+        let namespace = Some(selection.namespace(client)).filter(|_| !selection.all_namespaces);
+        Self { selector: selection.selector.clone(), ..Self::named(client, namespace, &selection.names) }
     }
 
     /// Those with `names` in `namespace`, or all of it; without a namespace, of all namespaces.
