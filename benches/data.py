@@ -2,8 +2,9 @@
 
     data.py [ROUNDS]        `make bench-data`; needs 13 GB of disk, and builds s5cmd and the S3 server (versitygw) once
 
-Both programs do the same work on the same server, in turn, ROUNDS times (default 3). The server and the programs share the
-machine, so the time of a transfer is that of both; the processor time is the program's own.
+Both programs do the same work on the same server, in turn, ROUNDS times (default 3); each round begins with the other
+program. The server and the programs share the machine, so the time of a transfer is that of both; the processor time is the
+program's own.
 """
 
 import atexit
@@ -150,7 +151,8 @@ def main():
     environment = serve()
     measured = {}
     for number in range(rounds):
-        for program, works in commands(environment["S3_URL"]).items():
+        turns = list(commands(environment["S3_URL"]).items())
+        for program, works in turns if number % 2 else reversed(turns):
             empty(WORK / "got", WORK / "server" / BUCKET, WORK / "metadata")
             for work, command in works.items():
                 measured.setdefault(work, {}).setdefault(program, []).append(run(command, environment))
