@@ -73,6 +73,7 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
 
 fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held<OwnRole>, after: &[usize]) -> Option<usize> {
     let rules = OwnRole::rules_for(&secrets);
+    let follows = matches!(live, Held::Ours(live) if live.rules != rules && follows_key(planner, &secrets, &live.rules));
     let diffs = match live {
         Held::Ours(live) if live.rules != rules => {
             vec![FieldDiff::new(format!("role({name}).rules"), Some(live.rules.clone()), Some(rules))]
@@ -82,7 +83,16 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         Held::Absent => presence_diff(&format!("role({name})"), false),
         Held::NotRead | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
-    Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))
+    let step = planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after);
+    planner.plan.steps[step].drift &= !follows;
+    Some(step)
+}
+
+/// Whether the operator itself wrote these rules, for the key before the current one or before keys had their own Secrets.
+fn follows_key(planner: &Planner<'_>, secrets: &[String], live: &Value) -> bool {
+    let main = &secrets[..1];
+    let recorded = [main, planner.remembered.version_secret().as_slice()].concat();
+    *live == OwnRole::rules_for(&recorded) || (*live == OwnRole::rules_for(main) && !planner.wrote("credentials"))
 }
 
 fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held<OwnBinding>, after: &[usize]) -> Option<usize> {
