@@ -65,7 +65,15 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         return Some(Vec::new());
     }
     let secrets: Vec<_> = [secret.clone()].into_iter().chain(keys::own_after(planner, desired, observed)).collect();
+    let rules = OwnRole::rules_for(&secrets);
     let role = role(planner, name, secrets, &live.role, &after);
+    // The operator itself wrote the other rules.
+    if let (Some(step), Held::Ours(live)) = (role, &live.role)
+        && live.rules != rules
+        && follows_key(planner, observed, secret, &live.rules)
+    {
+        planner.plan.steps[step].drift = false;
+    }
     let base: Vec<usize> = after.iter().copied().chain(role).collect();
     let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);
     Some(role.into_iter().chain(bound).collect())
@@ -73,7 +81,6 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
 
 fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held<OwnRole>, after: &[usize]) -> Option<usize> {
     let rules = OwnRole::rules_for(&secrets);
-    let follows = matches!(live, Held::Ours(live) if live.rules != rules && follows_key(planner, &secrets, &live.rules));
     let diffs = match live {
         Held::Ours(live) if live.rules != rules => {
             vec![FieldDiff::new(format!("role({name}).rules"), Some(live.rules.clone()), Some(rules))]
@@ -83,16 +90,14 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         Held::Absent => presence_diff(&format!("role({name})"), false),
         Held::NotRead | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
-    let step = planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after);
-    planner.plan.steps[step].drift &= !follows;
-    Some(step)
+    Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))
 }
 
-/// Whether the operator itself wrote these rules, for the key before the current one or before keys had their own Secrets.
-fn follows_key(planner: &Planner<'_>, secrets: &[String], live: &Value) -> bool {
-    let main = &secrets[..1];
-    let recorded = [main, planner.remembered.version_secret().as_slice()].concat();
-    *live == OwnRole::rules_for(&recorded) || (*live == OwnRole::rules_for(main) && !planner.wrote("credentials"))
+/// Whether these rules are for the key before the current one, or for a key without its own Secret.
+fn follows_key(planner: &Planner<'_>, observed: &Observed, main: &String, live: &Value) -> bool {
+    let before: Vec<_> = [main.clone()].into_iter().chain(planner.remembered.version_secret()).collect();
+    let complete = planner.wrote("credentials") && planner.records_key(observed);
+    *live == OwnRole::rules_for(&before) || (*live == OwnRole::rules_for(&before[..1]) && !complete)
 }
 
 fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held<OwnBinding>, after: &[usize]) -> Option<usize> {

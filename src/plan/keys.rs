@@ -99,8 +99,10 @@ impl Steps<'_, '_, '_> {
             }
             Move::WriteOwnSecret(key) => {
                 let number = self.number().unwrap_or(1);
-                if let Some(name) = self.desired.secret.own(number) {
-                    self.write(&name, self.observed.own_secret.ours(), &key, Some(number));
+                if let Some(name) = self.desired.secret.own(number)
+                    && let Some(written) = self.write(&name, self.observed.own_secret.ours(), &key, Some(number))
+                {
+                    self.planner.plan.steps[written].drift &= self.planner.records_key(self.observed);
                 }
             }
             Move::Restart(key) => {
