@@ -94,8 +94,8 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
 }
 
 /// Whether these rules are for the key before the current one, or for a key without its own Secret.
-fn follows_key(planner: &Planner<'_>, observed: &Observed, main: &String, live: &Value) -> bool {
-    let before: Vec<_> = [main.clone()].into_iter().chain(planner.remembered.version_secret()).collect();
+fn follows_key(planner: &Planner<'_>, observed: &Observed, main: &str, live: &Value) -> bool {
+    let before: Vec<_> = [main.to_owned()].into_iter().chain(planner.remembered.version_secret()).collect();
     let complete = planner.wrote("credentials") && planner.records_key(observed);
     *live == OwnRole::rules_for(&before) || (*live == OwnRole::rules_for(&before[..1]) && !complete)
 }

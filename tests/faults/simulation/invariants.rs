@@ -135,7 +135,7 @@ impl Invariants {
             }
         }
         let asks = |resource: &&str| what.split([' ', '/']).any(|word| word == *resource);
-        inner.interfered |= inner.person && !["bucketconnections", "awsaccounts"].iter().any(|resource| asks(resource));
+        inner.interfered |= inner.person && !["bucketconnections", "awsaccounts"].iter().any(asks);
         if !inner.person {
             let at = clock::now();
             inner.looks += 1;
