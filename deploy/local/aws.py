@@ -422,6 +422,23 @@ def signatures_are_checked_over_the_form_that_was_sent():
     replace(access_control.IAMRequestBase, "__init__", make)
 
 
+@correction
+def unsigned_requests_are_refused():
+    """AWS: 403 MissingAuthenticationToken. moto: looks for the signature, and fails with 500."""
+
+    def make(original):
+        def init(self, account_id, method, path, data, body, headers, action):
+            if "Authorization" not in headers:
+                missing = core_exceptions._RESTError("MissingAuthenticationToken", "Request is missing Authentication Token")
+                missing.code = 403
+                raise missing
+            original(self, account_id, method, path, data, body, headers, action)
+
+        return init
+
+    replace(access_control.IAMRequestBase, "__init__", make)
+
+
 SENT_FORM = "bucketconnection.sent_form"
 
 

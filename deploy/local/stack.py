@@ -469,6 +469,8 @@ def serve(options):
         sys.stdin.read()
     finally:
         stack.stop()
+        if options.temporary and not (stack.directory / "keep").exists():
+            shutil.rmtree(stack.directory, ignore_errors=True)
         if held:
             held.close()
 
@@ -555,6 +557,7 @@ def main():
     server.add_argument("--no-aws", action="store_true", help="the control plane only")
     server.add_argument("--plain", action="store_true", help="the emulator uncorrected")
     server.add_argument("--bare", action="store_true", help="the control plane without CRDs and the operator's objects")
+    server.add_argument("--temporary", action="store_true", help="remove the folder at the end, unless it has a file `keep`")
     server.add_argument("--background", action="store_true", help="until SIGTERM, not until standard input closes")
     options = parser.parse_args()
     if options.command == "down":

@@ -8,6 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Resource};
 
 use super::Failure;
+use crate::controller::NotOpened;
 use crate::kubernetes::call;
 use crate::telemetry::Requests;
 use crate::vocabulary::problem::{Class, Problem, Source};
@@ -98,17 +99,45 @@ fn unusable(error: &KubeconfigError) -> String {
 
 /// What a person at a terminal can do about a failed call. The problem's own advice is for the operator.
 pub(super) fn explain(problem: &Problem) -> String {
+    let reads = problem.action.starts_with("list ") || problem.action.starts_with("watch ");
     let advice = match (problem.source, &problem.class) {
         (Source::Kubernetes, Class::Denied) if problem.code == "Unauthorized" => {
             "sign in again: the API server does not accept the credentials of the kubeconfig, or no longer"
         }
-        (Source::Kubernetes, Class::Denied) => "ask the administrator of the cluster for this permission",
+        (Source::Kubernetes, Class::Denied) if reads && problem.action.ends_with(" bucketconnections") => {
+            "ask an administrator of the cluster for this permission, or name a namespace with -n that you can read"
+        }
+        (Source::Kubernetes, Class::Denied) => "ask an administrator of the cluster for this permission",
+        (Source::Kubernetes, Class::Missing) if reads => {
+            "are the CRDs installed? bucketconnection crds | kubectl apply --server-side -f -"
+        }
         (Source::Kubernetes, Class::Unavailable) => {
             "check that the API server runs, and that you can reach the server of the kubeconfig's context"
         }
+        (Source::Aws, Class::Denied) if problem.action != "sts:AssumeRole" => {
+            "allow this action for the identity that you sign in as; aws sts get-caller-identity shows which that is"
+        }
+        (Source::Aws, Class::BadKey) => match problem.code.as_str() {
+            "NoCredentials" => {
+                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; with SSO, run aws sso login, then eval \"$(aws configure export-credentials --format env)\""
+            }
+            "ExpiredToken" | "ExpiredTokenException" => "sign in to AWS again: these temporary credentials have expired",
+            "RequestTimeTooSkewed" => "set the clock of this machine",
+            "RegionDisabledException" => return problem.to_string(),
+            _ => "check the AWS credentials here: AWS_PROFILE, or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+        },
         _ => return problem.to_string(),
     };
     format!("{}; {advice}", problem.brief())
+}
+
+/// Why the operator would not open an account; the credentials are those of the person at the terminal, unless the account
+/// names others.
+pub(super) fn not_opened(NotOpened { blocker, .. }: &NotOpened) -> String {
+    match &blocker.problem {
+        Some(problem) if blocker.message == problem.to_string() => explain(problem),
+        _ => blocker.message.clone(),
+    }
 }
 
 /// Whether the API server knows the kind of these objects, and allows listing them. `action` is what to report.
@@ -117,6 +146,20 @@ where
     K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     call(action, async { objects.list_metadata(&ListParams::default().limit(1)).await.map(drop) }).await
+}
+
+/// Where the operator runs.
+#[derive(clap::Args)]
+pub(super) struct OperatorNamespace {
+    /// Namespace of the operator itself, with its leases and the key that seals the statuses
+    #[arg(
+        id = "operator-namespace",
+        long = "operator-namespace",
+        value_name = "NAMESPACE",
+        env = "BUCKETCONNECTION_OPERATOR_NAMESPACE",
+        default_value = "bucketconnection-system"
+    )]
+    pub namespace: String,
 }
 
 /// The cluster, and a namespace in it.
@@ -136,5 +179,32 @@ impl Namespaced {
         let client = self.cluster.client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         Ok((client, namespace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A person at a terminal has another kubeconfig and other credentials than the operator.
+    #[test]
+    fn advice_is_for_the_person_at_the_terminal() {
+        let of_cluster = |class, action| explain(&Problem::at(Source::Kubernetes, class, action, "Code", ""));
+        let of_aws = |class, action, code: &str| explain(&Problem::new(class, action, code, ""));
+        let table = [
+            (of_cluster(Class::Denied, "list bucketconnections"), "name a namespace with -n"),
+            (of_cluster(Class::Denied, "list awsaccounts"), "ask an administrator of the cluster for this permission"),
+            (of_cluster(Class::Missing, "list bucketconnections"), "are the CRDs installed?"),
+            (of_cluster(Class::Missing, "patch bucketconnections"), "patch bucketconnections: Code"),
+            (of_cluster(Class::Unavailable, "get secrets"), "check that the API server runs"),
+            (of_aws(Class::BadKey, "sts:GetCallerIdentity", "NoCredentials"), "set AWS_PROFILE, or AWS_ACCESS_KEY_ID"),
+            (of_aws(Class::BadKey, "sts:GetCallerIdentity", "InvalidClientTokenId"), "check the AWS credentials here"),
+            (of_aws(Class::BadKey, "sts:GetCallerIdentity", "ExpiredToken"), "sign in to AWS again"),
+            (of_aws(Class::Denied, "s3:GetBucketCORS", "AccessDenied"), "the identity that you sign in as"),
+            (of_aws(Class::Denied, "sts:AssumeRole", "AccessDenied"), "trust policy"),
+        ];
+        for (text, advice) in table {
+            assert!(text.contains(advice) && !text.contains("operator's own"), "{text}: without {advice:?}");
+        }
     }
 }

@@ -14,8 +14,13 @@ pub(super) async fn connection(client: &Client, namespace: &str, name: &str) -> 
     let objects: Api<DeserializeGuard<BucketConnection>> = Api::namespaced(client.clone(), namespace);
     match find(&objects, "bucketconnections", name).await? {
         Some(object) => object.0.map_err(|invalid| unreadable(namespace, name, &invalid.error)),
-        None => Err(Failure(format!("no BucketConnection {name} in namespace {namespace}; kubectl get bc -A lists all"))),
+        None => Err(Failure(absent(namespace, name))),
     }
+}
+
+/// Says that there is no connection of this name.
+pub(super) fn absent(namespace: &str, name: &str) -> String {
+    format!("no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all")
 }
 
 fn unreadable(namespace: &str, name: &str, error: &str) -> Failure {

@@ -35,7 +35,7 @@ impl Access {
         let name = recorded.or_else(|| object.spec.existing_secret().map(str::to_owned)).unwrap_or_else(|| names::secret(object));
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
         let Some(secret) = find(&secrets, "secrets", &name).await? else {
-            let hint = "kubectl bucketconnection status shows whether the key was issued";
+            let hint = "bucketconnection status shows whether the key was issued";
             return Err(Failure(format!("{connection} has no Secret {name} yet; {hint}")));
         };
         let data = secret_texts(secret.data);

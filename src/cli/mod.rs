@@ -102,9 +102,10 @@ pub fn parse() -> Result<Cli, ExitCode> {
     if shell::answered() {
         return Err(ExitCode::SUCCESS);
     }
-    let file = std::env::args().next().unwrap_or_default();
-    let parsed = shell::program(&shell::name(&file)).try_get_matches();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let parsed = shell::program(shell::called()).try_get_matches_from(&arguments);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+        let error = shell::with_tip(error, &arguments);
         let _ = error.print();
         // Not clap's code 2: that means changes or problems.
         if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

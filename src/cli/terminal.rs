@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::shell::as_called;
 use super::{CTRL_C, Failure};
 use crate::render::printable;
 use crate::render::screen::{Cell, Section, Tone};
@@ -40,7 +41,12 @@ pub(super) fn print(text: &str) {
     print_on(text);
 }
 
-/// The same, for a command that continues; returns whether there is still a reader.
+/// Prints a text for people, which can name commands.
+pub(super) fn say(text: &str) {
+    print(&as_called(text));
+}
+
+/// Writes to standard output like `print`, for a command that continues; returns whether there is still a reader.
 pub(super) fn print_on(text: &str) -> bool {
     let mut output = anstream::stdout();
     let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
@@ -59,6 +65,7 @@ pub(super) fn lost() -> Option<&'static str> {
 
 /// Prints a warning or an error to standard error. Control characters are escaped: part of the text can be foreign.
 pub(super) fn warn(text: &str) {
+    let text = as_called(text);
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     let _ = io::stderr().write_all(format!("bucketconnection: {}\n", lines.join("\n")).as_bytes());
 }
@@ -88,12 +95,16 @@ pub(super) fn width() -> u16 {
 
 /// A table as kubectl prints one; without `header`, only its rows. On a terminal, long cells are wrapped so that it fits.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    arranged(header, rows, is_terminal())
+}
+
+fn arranged(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, fits: bool) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     if !header.is_empty() {
         table.set_header(header.iter().copied());
     }
-    if is_terminal() {
+    if fits {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width().saturating_add(GAP));
     }
     table.add_rows(rows);
@@ -106,12 +117,13 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 
 /// Sections as text: each with its title, and its rows as a table.
 pub(super) fn screen(sections: &[Section]) -> String {
-    let line = |(tone, text): &(Tone, String)| painted(style(*tone), printable(text));
+    let line = |(tone, text): &(Tone, String)| painted(style(*tone), printable(&as_called(text)));
     let cell = |Cell(lines): &Cell| lines.iter().map(line).collect::<Vec<_>>().join("\n");
     let section = |section: &Section| {
         let title =
             if section.title.is_empty() { String::new() } else { format!("{}\n", painted(HEADING, printable(&section.title))) };
-        title + &table(&section.header, section.rows.iter().map(|row| row.iter().map(cell).collect()))
+        let rows = section.rows.iter().map(|row| row.iter().map(cell).collect());
+        title + &arranged(&section.header, rows, is_terminal() && !section.overflows)
     };
     sections.iter().map(section).collect::<Vec<_>>().join("\n")
 }
@@ -127,7 +139,7 @@ fn style(tone: Tone) -> Style {
     }
 }
 
-/// Replaces what the terminal shows by the first lines of `text`, as many as it has.
+/// Replaces what the terminal shows by the first lines of `text`, as many as it has, and of each line what fits.
 pub(super) fn redraw(text: &str) {
     const HOME: &str = "\u{1b}[H";
     const REST_OF_LINE: &str = "\u{1b}[K";
@@ -137,7 +149,7 @@ pub(super) fn redraw(text: &str) {
     let control = |code: &str| drop(io::stdout().write_all(code.as_bytes()));
     control(HOME);
     for line in text.lines().take(height) {
-        print(line);
+        print(&console::truncate_str(line, width().into(), ""));
         control(REST_OF_LINE);
         print("\n");
     }

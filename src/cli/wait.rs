@@ -14,6 +14,7 @@ use super::Failure;
 use super::terminal::{FAINT, painted};
 use crate::api::BucketConnection;
 use crate::cli::cluster::explain;
+use crate::cli::shell::as_called;
 use crate::kubernetes::of_watch;
 use crate::render::printable;
 use crate::vocabulary::problem::Class;
@@ -78,7 +79,7 @@ impl Waiting {
                         problem if problem.class == Class::Denied => {
                             return Err(Failure(format!("{shown}: {}; the request stays", explain(&problem))));
                         }
-                        problem => format!("the watch failed and begins again: {problem}"),
+                        problem => format!("the watch failed and begins again: {}", problem.brief()),
                     },
                 };
                 if text != last {
@@ -92,14 +93,16 @@ impl Waiting {
             Ok(ended) => ended,
             Err(_) => {
                 let seconds = self.timeout.as_secs();
-                Err(Failure(format!("{shown}: no result after {seconds} s; the request stays. Last: {last}")))
+                Err(Failure(format!(
+                    "{shown}: no result after {seconds} s; the request stays. Last: {last}; bucketconnection doctor checks whether the operator works"
+                )))
             }
         }
     }
 
     fn show(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{}", painted(FAINT, printable(text)));
+            let _ = writeln!(anstream::stderr(), "{}", painted(FAINT, printable(&as_called(text))));
         }
     }
 }

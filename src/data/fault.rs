@@ -70,12 +70,12 @@ fn told(problem: &Problem) -> String {
         "PreconditionFailed" | "ConditionalRequestConflict" => "; the object changed while it was read: copy it again",
         "InvalidObjectState" => "; the object is archived: restore it first",
         "BadDigest" => "; the file changed while it was read: copy it again",
-        "NoSuchBucket" => "; kubectl bucketconnection status shows the state of the bucket",
+        "NoSuchBucket" => "; bucketconnection status shows the state of the bucket",
         "RequestTimeTooSkewed" => "; set the clock of this machine",
         _ => match problem.class {
             Class::Denied => "; the policy of the connection does not allow this, or something else denies it",
             Class::BadKey => {
-                "; the key was deleted, rotated or revoked: kubectl bucketconnection status shows which. Repeat the command to use the current key"
+                "; the key was deleted, rotated or revoked: bucketconnection status shows which. Repeat the command to use the current key"
             }
             _ => "",
         },

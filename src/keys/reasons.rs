@@ -41,6 +41,8 @@ impl fmt::Display for Why {
         match self {
             Self::NewUser => f.write_str("the user is new"),
             Self::NoKey => f.write_str("no Secret holds a key of the user"),
+            Self::Revoked(ids) if ids.len() > 1 => write!(f, "access keys {} were revoked", ids.join(", ")),
+            Self::Revoked(ids) => write!(f, "access key {} was revoked", ids.join(", ")),
             Self::Deleted(id) => write!(f, "access key {id} was deleted"),
             Self::Expired(id) => write!(f, "access key {id} has expired"),
             Self::InactiveOfOthers(id) => {

@@ -119,6 +119,8 @@ pub enum Why {
     NewUser,
     /// No Secret holds a key: its secret part is lost, or there never was one.
     NoKey,
+    /// A revocation deleted these keys.
+    Revoked(Vec<String>),
     /// AWS no longer lists this key.
     Deleted(String),
     /// This key is Expired.
@@ -331,8 +333,16 @@ impl Facts<'_> {
             KeyProof::OtherUser(key, arn) => Current::Broken(Why::OtherUser(key.id.clone(), arn.clone())),
             KeyProof::NotTried => match self.unread() {
                 Some(problem) => Current::Unread(problem),
-                None => Current::Broken(Why::NoKey),
+                None => Current::Broken(self.without_key()),
             },
+        }
+    }
+
+    /// Why no Secret holds a key that could work. One that a revocation deleted is not tried.
+    fn without_key(&self) -> Why {
+        match self.remembered.credentials.revoked.as_slice() {
+            [] => Why::NoKey,
+            revoked => Why::Revoked(revoked.to_vec()),
         }
     }
 

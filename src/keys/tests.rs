@@ -24,6 +24,7 @@ fn problem() -> Problem {
 fn currents() -> Vec<Current> {
     let broken = [
         Why::NoKey,
+        Why::Revoked(vec![CURRENT.into(), PREVIOUS.into()]),
         Why::Deleted(CURRENT.into()),
         Why::Expired(CURRENT.into()),
         Why::InactiveOfOthers(FOREIGN.into()),

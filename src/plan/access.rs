@@ -65,7 +65,15 @@ fn grant(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed) -> O
         return Some(Vec::new());
     }
     let secrets: Vec<_> = [secret.clone()].into_iter().chain(keys::own_after(planner, desired, observed)).collect();
+    let rules = OwnRole::rules_for(&secrets);
     let role = role(planner, name, secrets, &live.role, &after);
+    // The operator itself wrote the other rules.
+    if let (Some(step), Held::Ours(live)) = (role, &live.role)
+        && live.rules != rules
+        && follows_key(planner, observed, secret, &live.rules)
+    {
+        planner.plan.steps[step].drift = false;
+    }
     let base: Vec<usize> = after.iter().copied().chain(role).collect();
     let bound = binding(planner, name, &desired.access.groups, &live.binding, &base);
     Some(role.into_iter().chain(bound).collect())
@@ -83,6 +91,13 @@ fn role(planner: &mut Planner<'_>, name: &str, secrets: Vec<String>, live: &Held
         Held::NotRead | Held::Unreadable(_) | Held::Foreign(_) => return None,
     };
     Some(planner.step(PART, Action::WriteRole { name: name.to_owned(), secrets }, diffs, after))
+}
+
+/// Whether these rules are for the key before the current one, or for a key without its own Secret.
+fn follows_key(planner: &Planner<'_>, observed: &Observed, main: &str, live: &Value) -> bool {
+    let before: Vec<_> = [main.to_owned()].into_iter().chain(planner.remembered.version_secret()).collect();
+    let complete = planner.wrote("credentials") && planner.records_key(observed);
+    *live == OwnRole::rules_for(&before) || (*live == OwnRole::rules_for(&before[..1]) && !complete)
 }
 
 fn binding(planner: &mut Planner<'_>, name: &str, groups: &[String], live: &Held<OwnBinding>, after: &[usize]) -> Option<usize> {

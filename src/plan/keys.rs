@@ -99,8 +99,10 @@ impl Steps<'_, '_, '_> {
             }
             Move::WriteOwnSecret(key) => {
                 let number = self.number().unwrap_or(1);
-                if let Some(name) = self.desired.secret.own(number) {
-                    self.write(&name, self.observed.own_secret.ours(), &key, Some(number));
+                if let Some(name) = self.desired.secret.own(number)
+                    && let Some(written) = self.write(&name, self.observed.own_secret.ours(), &key, Some(number))
+                {
+                    self.planner.plan.steps[written].drift &= self.planner.records_key(self.observed);
                 }
             }
             Move::Restart(key) => {
@@ -221,7 +223,11 @@ impl Steps<'_, '_, '_> {
             known: issue.known,
             retire: issue.obsolete.clone(),
         };
-        let issued = self.planner.step(PART, action, diffs, &before);
+        let issued = match issue.why {
+            // The operator deleted the key itself.
+            Why::Revoked(_) => self.quiet(PART, action, diffs, &before),
+            _ => self.planner.step(PART, action, diffs, &before),
+        };
         // In parallel with the verification, which takes longer.
         self.quiet(PART, Action::RecordKeys { ledger, issued: true }, Vec::new(), &[issued]);
         let after = [self.after_grant.as_slice(), &[issued]].concat();
@@ -230,11 +236,13 @@ impl Steps<'_, '_, '_> {
             self.delete(PART, id, &[proven]);
         }
         self.drop_earlier_secrets(vec![issued]);
-        // For a later key the next reconcile writes it, after it has read whether a Secret of that name exists.
         if let (Some(version), None, Secret::Absent) = (version, self.number(), &self.observed.own_secret) {
             let name = self.desired.secret.own(version).unwrap_or_default();
             let action = Action::WriteSecret { name: name.clone(), key: None, created_at: None, version: Some(version) };
             self.planner.step(PART, action, presence_diff(&format!("secret({name})"), false), &[proven]);
+        } else if version.is_some() {
+            // For a later key the next reconcile writes it, after it has read whether a Secret of that name exists.
+            self.planner.plan.unfinished.insert("credentials");
         }
         self.restart(None, &[proven]);
     }
@@ -403,6 +411,10 @@ impl Steps<'_, '_, '_> {
             |field: &str, live: Value| vec![FieldDiff::new(format!("secret[{field}]"), Some(live), Some(json!("(secret)")))];
         match why {
             Why::NewUser | Why::NoKey => presence_diff(&format!("secret({})", self.desired.secret.name), false),
+            Why::Revoked(ids) => {
+                let live = json!(format!("{} (revoked)", ids.join(", ")));
+                vec![FieldDiff::new("accessKey", Some(live), Some(json!("(new key)")))]
+            }
             Why::Deleted(id) => account(id, "deleted"),
             Why::Expired(id) => account(id, "Expired"),
             Why::InactiveOfOthers(id) => account(id, "foreign, Inactive"),

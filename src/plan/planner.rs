@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Action, Blocker, Plan, Step, breaker};
-use crate::observed::Remembered;
+use crate::observed::{KeyProof, Observed, Remembered};
 use crate::settings::FieldDiff;
 use crate::settings::tags::Tags;
 use crate::vocabulary::conditions::{ConditionType, Reason};
@@ -51,6 +51,13 @@ impl<'a> Planner<'a> {
     pub(super) fn wrote(&self, section: &str) -> bool {
         let written = self.remembered.written.get(section);
         written.is_some() && written == self.wanted.get(section)
+    }
+
+    /// Whether the status records the current key. If not, the operator issued it in a reconcile that it did not end, and
+    /// has to complete what belongs to that key.
+    pub(super) fn records_key(&self, observed: &Observed) -> bool {
+        let recorded = self.remembered.credentials.access_key_id.as_ref();
+        matches!(&observed.proof, KeyProof::Works(key) | KeyProof::Denied(key, _) if Some(&key.id) == recorded)
     }
 
     /// Adds a write, unless it is ineffective; another try of an ineffective write does not count as reverting drift.

@@ -39,6 +39,8 @@ pub struct Plan {
     pub adds: BTreeMap<&'static str, Vec<String>>,
     /// Sections that have no step because they are blocked, or could not be read.
     pub open: BTreeSet<&'static str>,
+    /// Sections that the next reconcile completes: the step that does it reverts no drift.
+    pub unfinished: BTreeSet<&'static str>,
 }
 
 impl Plan {

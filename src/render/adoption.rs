@@ -54,7 +54,7 @@ pub fn plan(object: &BucketConnection, adoption: &AdoptionStatus) -> String {
         text += "  ~ nothing in it, but it is not the resource of that name that the connection managed before\n";
     }
     if adoption.changes.len() >= DriftDifference::MOST {
-        let _ = writeln!(text, "  and perhaps more: kubectl bucketconnection plan {name} -n {namespace} shows all");
+        let _ = writeln!(text, "  and perhaps more: bucketconnection plan {name} -n {namespace} shows all");
     }
     text + "It also adds the operator's ownership tags. Everything else stays as it is.\n"
 }
@@ -91,45 +91,33 @@ pub fn deleting(object: &BucketConnection) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-
-    fn object(status: Value) -> BucketConnection {
-        serde_json::from_value(json!({
-            "apiVersion": "bucketconnection.dev/v1alpha1",
-            "kind": "BucketConnection",
-            "metadata": { "namespace": "lab", "name": "c", "generation": 2 },
-            "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "bucket" } },
-            "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn told(kind: &str, status: &str, message: &str) -> Value {
-        let time = "2026-01-01T00:00:00Z";
-        json!({ "type": kind, "status": status, "reason": "AwaitingApproval", "message": message, "lastTransitionTime": time })
-    }
+    use crate::render::fixture::{condition, with_status as object};
 
     /// A plan that has changed since it was shown is shown again, and never counts as approved.
     #[test]
     fn only_the_shown_plan_counts_as_approved() {
         let adoption = json!({ "planHash": "plan-2", "changes": [] });
-        let waits =
-            object(json!({ "observedGeneration": 2, "adoption": adoption, "conditions": [told("Ready", "False", "why")] }));
+        let waits = object(
+            json!({ "observedGeneration": 2, "adoption": adoption, "conditions": [condition("Ready", "False", "AwaitingApproval", "why")] }),
+        );
         assert!(matches!(state(&waits, None), Adoption::Asks(plan) if plan.plan_hash == "plan-2"));
         assert!(matches!(state(&waits, Some("plan-1")), Adoption::Asks(_)));
         let text = "the approval in spec.approvedPlan does not count: why";
         assert_eq!(state(&waits, Some("plan-2")), Adoption::Blocked(text.to_owned()));
-        let executed = json!({ "type": "Ready", "status": "Unknown", "reason": "Progressing", "message": "the plan is being executed",
-            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let executed = condition("Ready", "Unknown", "Progressing", "the plan is being executed");
         let executed = object(json!({ "observedGeneration": 2, "adoption": adoption, "conditions": [executed] }));
         assert!(matches!(state(&executed, Some("plan-2")), Adoption::Waiting(_)));
         let stale = object(json!({ "observedGeneration": 1, "adoption": { "planHash": "plan-2", "changes": [] } }));
         assert!(matches!(state(&stale, None), Adoption::Waiting(_)));
-        let done = object(json!({ "observedGeneration": 2, "conditions": [told("Ready", "True", "")] }));
+        let done = object(json!({ "observedGeneration": 2, "conditions": [condition("Ready", "True", "AwaitingApproval", "")] }));
         assert_eq!(state(&done, Some("plan-2")), Adoption::Done);
-        let stuck = json!([told("Ready", "False", "no"), told("Stalled", "True", "no")]);
+        let stuck = json!([
+            condition("Ready", "False", "AwaitingApproval", "no"),
+            condition("Stalled", "True", "AwaitingApproval", "no")
+        ]);
         let stuck = object(json!({ "observedGeneration": 2, "conditions": stuck }));
         assert_eq!(state(&stuck, None), Adoption::Blocked("no".to_owned()));
     }

@@ -51,7 +51,7 @@ pub fn because(plan: &Plan, step: &Step) -> String {
             _ => either("the Secret does not exist", "the contents differ"),
         },
         Action::DeleteSecret { .. } => match plan.cause(step) {
-            Some(Move::DropEarlierSecrets) => "credentials.secret names another Secret now".to_owned(),
+            Some(Move::DropEarlierSecrets) => "the spec names another Secret now, or its key was replaced".to_owned(),
             _ => "its key is deleted or is in another Secret".to_owned(),
         },
         Action::DenyAllAccess { sessions_before: None } => "a revocation was requested".to_owned(),

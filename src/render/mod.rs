@@ -9,6 +9,8 @@ mod consequences;
 pub mod diagnosis;
 pub mod documents;
 pub mod findings;
+#[cfg(test)]
+mod fixture;
 pub mod gitops;
 pub mod handoff;
 pub mod iam_policy;

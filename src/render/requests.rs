@@ -46,7 +46,9 @@ impl Request {
             ));
         }
         let waits = spec.suspend && self != Self::Revoke;
-        waits.then(|| "spec.suspend is true: the operator would not handle the request; resume it first".to_owned())
+        waits.then(|| {
+            "spec.suspend is true: the operator would not handle the request; resume it first: bucketconnection resume".to_owned()
+        })
     }
 }
 
@@ -206,10 +208,13 @@ impl Answer {
     pub fn text(&self) -> String {
         let name = format!("{}/{}", self.namespace, self.name);
         let (key, secret) = (self.access_key_id.as_deref(), self.secret.as_deref().unwrap_or("?"));
-        let export = format!("kubectl bucketconnection export {} -n {} {}", self.name, self.namespace, self.target);
+        let export = format!("bucketconnection export {} -n {} {}", self.name, self.namespace, self.target);
         let mut lines = match (self.request, key) {
             (Request::Reconcile, _) => {
                 vec![format!("{name}: reconciled; Ready={} ({}): {}", self.ready, self.reason, self.message)]
+            }
+            (Request::Rotate, _) if self.replaced_keys.is_empty() => {
+                vec![format!("{name}: there was no key to replace; the operator issued the first one")]
             }
             (Request::Rotate, _) => vec![format!("{name}: rotated")],
             (Request::Revoke, Some(_)) => vec![format!("{name}: revoked; another key is issued")],
@@ -228,8 +233,10 @@ impl Answer {
             let until = self.previous_key_works_until.as_deref().unwrap_or("it is deleted");
             lines.push(format!("  previous key  {id}, works until {until}"));
         }
+        let first = self.replaced_keys.is_empty();
         if self.request != Request::Reconcile && key.is_some() {
-            lines.push(format!("Paste the current key where you pasted the previous one: {export}"));
+            let paste = if first { "Hand the key over" } else { "Paste the current key where you pasted the previous one" };
+            lines.push(format!("{paste}: {export}"));
         }
         lines.join("\n")
     }
@@ -277,22 +284,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn object(status: Value) -> BucketConnection {
-        serde_json::from_value(json!({
-            "apiVersion": "bucketconnection.dev/v1alpha1",
-            "kind": "BucketConnection",
-            "metadata": { "namespace": "lab", "name": "c" },
-            "spec": { "preset": "ReadWrite", "region": "us-east-1", "bucket": { "name": "bucket" } },
-            "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn told(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-        let time = "2026-01-01T00:00:00Z";
-        json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": time })
-    }
+    use crate::render::fixture::{condition as told, with_status as object};
 
     fn waits(progress: Progress) -> String {
         match progress {
@@ -323,7 +315,19 @@ mod tests {
         assert_eq!(
             answer.text(),
             "lab/c: rotated\n  current key   NEW, in Secret c-s3\n  previous key  OLD, works until 2026-01-02T00:00:00Z\n\
-             Paste the current key where you pasted the previous one: kubectl bucketconnection export c -n lab --env"
+             Paste the current key where you pasted the previous one: bucketconnection export c -n lab --env"
+        );
+    }
+
+    #[test]
+    fn the_first_key_replaces_none() {
+        let new = json!({ "accessKeyId": "NEW", "lastHandledRotateAt": "2", "secretName": "c-s3" });
+        let found = progress(Request::Rotate, "2", &object(json!({})), &object(json!({ "credentials": new })));
+        let Progress::Done(answer) = found else { panic!("not done") };
+        assert_eq!(
+            answer.text(),
+            "lab/c: there was no key to replace; the operator issued the first one\n  current key   NEW, in Secret c-s3\n\
+             Hand the key over: bucketconnection export c -n lab --env"
         );
     }
 

@@ -50,11 +50,13 @@ pub struct Section {
     pub header: Vec<&'static str>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+    /// Whether each row stays one line, whatever the width of the terminal.
+    pub overflows: bool,
 }
 
 impl Section {
     /// Rows without names of columns.
     pub fn new(title: &str, rows: Vec<Vec<Cell>>) -> Self {
-        Self { title: title.to_owned(), header: Vec::new(), rows }
+        Self { title: title.to_owned(), rows, ..Self::default() }
     }
 }

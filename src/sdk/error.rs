@@ -41,19 +41,29 @@ pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
 
 /// A request that was not sent, or got no answer.
 fn unsent(action: &str, root: &str) -> Problem {
-    let text = root.to_lowercase();
-    if text.contains("credential") || text.contains("identity") {
-        return Problem::new(
-            Class::BadKey,
-            action,
-            "NoCredentials",
-            format!(
-                "no usable AWS credentials ({root}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role (IRSA, Pod Identity)"
-            ),
-        );
+    if let Some(why) = no_credentials(root) {
+        return Problem::new(Class::BadKey, action, "NoCredentials", why);
     }
-    let advice = if text.contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
+    let advice = if root.to_lowercase().contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
     Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
+}
+
+/// Why there are no credentials, if `root` says so. The SDK lists every source that it has tried, and names the last one
+/// alone if that one answered: what it says about the instance metadata helps no one who has no such instance.
+fn no_credentials(root: &str) -> Option<String> {
+    let says = |text: &str| root.to_lowercase().contains(text);
+    let unsupported = |what: &str| Some(format!("the profile uses {what}, which this program does not support"));
+    match () {
+        () if says("feature(s) enabled: sso") => unsupported("IAM Identity Center (SSO)"),
+        () if says("feature(s) enabled: credentials-process") => unsupported("credential_process"),
+        () if says("no credentials found in chain") || says("imds is disabled") => {
+            Some("neither the environment nor a profile nor a role has AWS credentials".to_owned())
+        }
+        () if says("credential") || says("identity") => {
+            Some(format!("no usable AWS credentials: {}", root.lines().next().unwrap_or_default()))
+        }
+        () => None,
+    }
 }
 
 /// A request that was not sent because the operator could not assume a role for its credentials: the answer of STS.
@@ -190,8 +200,21 @@ mod tests {
 
     #[test]
     fn missing_credentials_say_what_to_set() {
-        let problem = unsent("sts:GetCallerIdentity", "the credential provider was not enabled");
-        assert_eq!(problem.class, Class::BadKey);
-        assert!(problem.message.contains("AWS_ACCESS_KEY_ID"));
+        let none = "neither the environment nor a profile nor a role has AWS credentials";
+        let table = [
+            ("no credentials found in chain. Attempted:\n  Environment: the credential provider was not enabled", none),
+            ("request forbidden: IMDS is disabled or the caller has insufficient permissions", none),
+            (
+                "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: sso. ",
+                "the profile uses IAM Identity Center (SSO), which this program does not support",
+            ),
+            ("the credential provider was not enabled", "no usable AWS credentials: the credential provider was not enabled"),
+        ];
+        for (root, expected) in table {
+            let problem = unsent("sts:GetCallerIdentity", root);
+            assert_eq!((problem.class.clone(), problem.message.as_str()), (Class::BadKey, expected));
+            assert!(problem.to_string().contains("AWS_ACCESS_KEY_ID"), "{problem}");
+        }
+        assert_eq!(unsent("sts:GetCallerIdentity", "Connection refused").class, Class::Unavailable);
     }
 }

@@ -105,7 +105,7 @@ impl Fold<'_> {
         self.set(ConditionType::Reconciling, false, Reason::Suspended, &message);
         self.set(ConditionType::Stalled, false, Reason::Suspended, &message);
         if revocation::without_key(&self.status) {
-            let text = "the access key was revoked; the operator issues another one when spec.suspend is false";
+            let (text, _) = revocation::consequence(self.reconcile.object);
             self.set(ConditionType::Ready, false, Reason::KeyRevoked, text);
         } else if condition(&self.status, ConditionType::Ready).is_none() {
             self.set(ConditionType::Ready, None, Reason::Suspended, &message);

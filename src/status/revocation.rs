@@ -57,9 +57,9 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, reconcile: &Reconcile
         message += &format!("; foreign access keys stay: {}; delete them if they leaked too", cut.foreign.join(", "));
     }
     tell(KIND, true, Reason::KeyRevoked, &message);
-    let text = "the access key was revoked; the operator issues another one";
+    let (text, continues) = consequence(reconcile.object);
     tell(ConditionType::Ready, false, Reason::KeyRevoked, text);
-    tell(ConditionType::Reconciling, true, Reason::KeyRevoked, text);
+    tell(ConditionType::Reconciling, continues, Reason::KeyRevoked, text);
     tell(ConditionType::Stalled, false, Reason::NotStalled, "no action required");
     for kind in [ConditionType::CredentialsReady, ConditionType::Verified] {
         tell(kind, false, Reason::KeyRevoked, text);
@@ -86,6 +86,15 @@ pub(super) fn revoked(status: &mut BucketConnectionStatus, reconcile: &Reconcile
     credentials.revoked.dedup();
     credentials.obsolete_keys.clear();
     (credentials.created_at, credentials.verified_at, credentials.phase) = (None, None, None);
+}
+
+/// What a revocation means for the connection, and whether the operator issues another key now.
+pub(super) fn consequence(object: &BucketConnection) -> (&'static str, bool) {
+    match (object.metadata.deletion_timestamp.is_some(), object.spec.suspend) {
+        (true, _) => ("the access key was revoked, and the BucketConnection is being deleted", false),
+        (false, true) => ("the access key was revoked; the operator issues another one when spec.suspend is false", false),
+        (false, false) => ("the access key was revoked; the operator issues another one", true),
+    }
 }
 
 fn deleted(step: &crate::plan::Step) -> Option<String> {

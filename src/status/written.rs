@@ -11,7 +11,7 @@ use crate::vocabulary::conditions::ConditionType;
 type Written = BTreeMap<String, String>;
 
 /// The fingerprints after a reconcile that began with `before`: the desired value for sections in sync, the one of
-/// `before` for sections that could not be read or not be written yet.
+/// `before` for sections that could not be read or not be written yet. Nothing for a section that is not complete yet.
 pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     let Checked { desired, observed, plan, report, .. } = check;
     if plan.frozen {
@@ -33,6 +33,7 @@ pub(super) fn written(mut before: Written, check: &Checked<'_>) -> Written {
     };
     let enforced = desired.fingerprints().into_iter();
     let enforced = enforced.filter(|(section, _)| desired.management.of(section) == ManagementMode::Enforce);
+    let enforced = enforced.filter(|(section, _)| !plan.unfinished.contains(section));
     let known = enforced.filter_map(|(section, wanted)| {
         let known = if in_force(section) { Some(wanted) } else { before.remove(section) };
         Some((section.to_owned(), known?))

@@ -157,6 +157,10 @@ impl Problem {
             }
             (Class::Denied, _) => "; grant the operator this permission (deploy/kubernetes/base/rbac.yaml)".to_owned(),
             (Class::BadKey, Source::Aws) => match self.code.as_str() {
+                "NoCredentials" => {
+                    "; give the operator a role (IRSA, Pod Identity), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                        .to_owned()
+                }
                 "RequestTimeTooSkewed" => "; set the clock of the machine that the operator runs on".to_owned(),
                 "SignatureDoesNotMatch" => {
                     "; check the operator's own secret access key, and any proxy that changes requests on their way".to_owned()

@@ -83,7 +83,8 @@ async fn all_missing_permissions_are_reported_at_once() {
         statement["Action"] = json!(left);
         !left.is_empty()
     });
-    let file = scratch("partial").join("policy.json");
+    let place = scratch("partial");
+    let file = place.join("policy.json");
     std::fs::write(&file, policy.to_string()).unwrap();
     let mut harness = Harness::idle("partial", Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
     harness.start();

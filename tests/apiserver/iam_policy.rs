@@ -37,7 +37,8 @@ fn example(changes: Value) -> Value {
 async fn lives(name: &str, changes: Value) {
     let mut object = example(changes);
     let policy = printed(&["-f", "-", "--account-id", "123456789012"], &serde_saphyr::to_string(&object).unwrap());
-    let file = scratch(name).join("policy.json");
+    let place = scratch(name);
+    let file = place.join("policy.json");
     std::fs::write(&file, policy.to_string()).unwrap();
     let mut harness = Harness::idle(name, Stack::cluster(), &["--policy", file.to_str().unwrap()]).await;
     harness.start();

@@ -14,10 +14,11 @@ use crate::support::stack::{Stack, scratch};
 /// A harness whose emulator uses TLS with a certificate of an unknown CA.
 async fn private(name: &str) -> (Harness, String) {
     let place = scratch(&format!("ca-{name}"));
-    let place = place.to_str().unwrap();
-    let mut harness = Harness::idle(name, Stack::cluster(), &["--tls", place]).await;
+    let mut harness = Harness::idle(name, Stack::cluster(), &["--tls", place.to_str().unwrap()]).await;
     harness.environment.insert("AWS_ENDPOINT_URL".into(), harness.emulator.url().to_owned());
-    (harness, format!("{place}/ca.pem"))
+    let ca = harness.directory.join("ca.pem");
+    std::fs::copy(place.join("ca.pem"), &ca).unwrap();
+    (harness, ca.to_str().unwrap().to_owned())
 }
 
 #[tokio::test]

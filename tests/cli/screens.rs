@@ -76,6 +76,11 @@ async fn colors_width_and_questions() {
             assert!(line.trim_end().chars().count() <= usize::from(columns), "wider than {columns}: {line:?}");
         }
     }
+    // The wide one does not: a row stays one line.
+    let mut wide = session.with(&["get", "-o", "wide"], 50, without_color);
+    wide.ends();
+    let written = wide.written();
+    assert!(written.lines().count() == 2 && written.lines().all(|line| line.trim_end().chars().count() > 100), "{written:?}");
     // A question takes only the answer that it names.
     let mut refused = session.on_terminal(&["release", "genomics"], 100);
     refused.shows("Type genomics: ");

@@ -12,7 +12,7 @@ use crate::actions;
 use crate::normal::Normal;
 use crate::script::{Step, Work};
 use crate::support::harness::Harness;
-use crate::support::stack::{Stack, scratch};
+use crate::support::stack::{Scratch, Stack, scratch};
 
 /// The names of the program: as people call it, as a plugin of kubectl, and as what kubectl asks for completions.
 const NAMES: [&str; 5] =
@@ -21,7 +21,9 @@ const NAMES: [&str; 5] =
 /// Where a script runs.
 pub struct Session {
     harness: Option<Harness>,
-    directory: PathBuf,
+    /// The folder of the script.
+    work: PathBuf,
+    _directory: Scratch,
     environment: BTreeMap<&'static str, String>,
     normal: Normal,
 }
@@ -38,11 +40,9 @@ impl Session {
         let programs = directory.join("programs");
         fs::create_dir_all(&programs).unwrap();
         for name in NAMES {
-            let _ = fs::remove_file(programs.join(name));
             symlink(env!("CARGO_BIN_EXE_bucketconnection"), programs.join(name)).unwrap();
         }
         let work = directory.join("work");
-        let _ = fs::remove_dir_all(&work);
         fs::create_dir_all(&work).unwrap();
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
         let mut environment = BTreeMap::from([
@@ -52,7 +52,6 @@ impl Session {
         ]);
         let mut normal = Normal::new(vec![(work.display().to_string(), "DIRECTORY")]);
         if let Some(harness) = &harness {
-            let _ = fs::remove_file(programs.join("kubectl"));
             symlink(Stack::cluster().fact("kubectl"), programs.join("kubectl")).unwrap();
             let (kubeconfig, server) = kubeconfig(harness);
             let place = directory.join("kubeconfig");
@@ -69,17 +68,17 @@ impl Session {
                 ("AWS_SECRET_ACCESS_KEY", secret),
             ]);
         }
-        Self { harness, directory: work, environment, normal }
+        Self { harness, work, _directory: directory, environment, normal }
     }
 
     /// Gives a program the environment and the folder of the script.
     pub fn set_up(&self, command: &mut Command) {
-        command.env_clear().envs(&self.environment).current_dir(&self.directory);
+        command.env_clear().envs(&self.environment).current_dir(&self.work);
     }
 
     /// A file in the folder of the script.
     pub fn place(&self, file: &str) -> PathBuf {
-        self.directory.join(file)
+        self.work.join(file)
     }
 
     /// The namespace, operator and emulator.

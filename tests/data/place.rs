@@ -11,11 +11,11 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::support::harness::Harness;
-use crate::support::stack::{Stack, scratch};
+use crate::support::stack::{Scratch, Stack, scratch};
 
 pub struct Place {
     pub harness: Harness,
-    pub folder: PathBuf,
+    pub folder: Scratch,
 }
 
 /// What a command printed, and its exit code.

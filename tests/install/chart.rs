@@ -52,7 +52,7 @@ pub fn kubectl(stack: &Stack, arguments: &[&str], stdin: Option<&str>) -> Output
         .args(["--kubeconfig", stack.fact("kubeconfig")])
         .args(arguments)
         .env_clear()
-        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("HOME", &stack.directory)
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -164,7 +164,6 @@ fn the_documented_values_are_accepted() {
     std::fs::write(&file, values).unwrap();
     let text = template(&["--values", file.to_str().unwrap()]);
     assert!(text.contains("image: registry.example/bucketconnection@sha256:") && text.contains("kind: PrometheusRule"), "{text}");
-    std::fs::remove_dir_all(directory).unwrap();
 }
 
 /// Values that turn on everything.
@@ -275,7 +274,6 @@ fn the_api_server_accepts_what_it_prints() {
         assert_eq!(answer.lines().count(), objects, "{name}: {answer}");
         assert!(answer.contains("deployment.apps/"), "{name}: {answer}");
     }
-    std::fs::remove_dir_all(directory).unwrap();
 }
 
 /// The pods of the Deployment and of `helm test` are created in a namespace that enforces the standard.

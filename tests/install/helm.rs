@@ -1,7 +1,7 @@
 //! The real helm on a control plane of its own: install, test, upgrade, rollback, uninstall; and the operator at work with only what the
 //! chart installed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::chart::{CHART, NAMESPACE, ensure_namespace, helm, kubectl, succeeded};
 use crate::support::harness::{Harness, LIMIT};
-use crate::support::stack::{ROOT, Stack, scratch};
+use crate::support::stack::{ROOT, Scratch, Stack, scratch};
 use crate::support::tools::tool;
 
 /// A control plane on which helm installs the chart.
 struct Cluster {
     stack: Stack,
-    home: PathBuf,
+    home: Scratch,
 }
 
 impl Cluster {
@@ -83,12 +83,6 @@ impl Cluster {
             assert!(Instant::now() < end, "helm test creates no pod");
             std::thread::sleep(Duration::from_millis(100));
         }
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.home);
     }
 }
 

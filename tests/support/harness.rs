@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::forwarder::Forwarder;
 use super::merge::merge;
 use super::proxy::{Proxy, Request};
-use super::stack::{Emulator, ROOT, Stack, get, scratch};
+use super::stack::{Emulator, ROOT, Scratch, Stack, get, scratch};
 
 /// The only limit of all waits: generous, because it only ends tests that have failed.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -61,7 +61,6 @@ pub struct Harness {
     pub client: Client,
     pub emulator: Emulator,
     pub proxy: Proxy,
-    pub directory: PathBuf,
     /// Kubeconfig of the operator, and of the administrator.
     pub operator_kubeconfig: String,
     pub kubeconfig: String,
@@ -75,6 +74,8 @@ pub struct Harness {
     pub environment: BTreeMap<String, String>,
     operator: Option<Operator>,
     starts: usize,
+    /// Last: it is removed when nothing writes to it anymore.
+    pub directory: Scratch,
 }
 
 impl Harness {

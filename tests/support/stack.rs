@@ -1,8 +1,10 @@
 //! The local stack of deploy/local: one control plane for all tests of a program, one emulator per test.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -10,21 +12,26 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// In the folder of a stack: it stays (deploy/local/stack.py).
+const KEEP: &str = "keep";
+
+static CLUSTER: OnceLock<Stack> = OnceLock::new();
 
 /// A `stack.py serve` process: it ends when its standard input closes, which the operating system ensures however the
-/// test ends.
+/// test ends. It then removes its folder, unless a test has failed.
 pub struct Stack {
     pub facts: Value,
+    pub directory: PathBuf,
     stdin: Option<ChildStdin>,
     child: Child,
 }
 
 impl Stack {
     pub fn start(name: &str, options: &[&str]) -> Self {
-        let directory = scratch(name);
+        let directory = new_folder(name);
         let mut child = Command::new("python3")
             .arg(format!("{ROOT}/deploy/local/stack.py"))
-            .args(["serve", "--dir"])
+            .args(["serve", "--temporary", "--dir"])
             .arg(&directory)
             .args(options)
             .stdin(Stdio::piped())
@@ -35,13 +42,17 @@ impl Stack {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let facts = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the local stack did not start: {line}"));
-        Self { facts, stdin, child }
+        Self { facts, directory, stdin, child }
     }
 
     /// The control plane that all tests of this program share; it ends with the program.
     pub fn cluster() -> &'static Self {
-        static CLUSTER: OnceLock<Stack> = OnceLock::new();
         CLUSTER.get_or_init(|| Self::start("cluster", &["--no-aws"]))
+    }
+
+    /// Keeps the folder.
+    fn keep(&self) {
+        let _ = std::fs::write(self.directory.join(KEEP), "");
     }
 
     pub fn fact(&self, name: &str) -> &str {
@@ -51,6 +62,9 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep();
+        }
         drop(self.stdin.take());
         let _ = self.child.wait();
     }
@@ -65,8 +79,45 @@ pub fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// Creates a new folder under target/.
-pub fn scratch(name: &str) -> PathBuf {
+/// A folder that is removed when the test ends, unless it fails: what is in it then helps to find out why.
+pub struct Scratch(PathBuf);
+
+/// Creates a folder under target/ for one test.
+pub fn scratch(name: &str) -> Scratch {
+    Scratch(new_folder(name))
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<OsStr> for Scratch {
+    fn as_ref(&self) -> &OsStr {
+        self.0.as_ref()
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        } else if let Some(cluster) = CLUSTER.get() {
+            cluster.keep();
+        }
+    }
+}
+
+fn new_folder(name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&place);
     std::fs::create_dir_all(&place).unwrap();

@@ -12,7 +12,7 @@ use super::{patch, shown};
 use crate::api::{AWSAccount, ApprovedBy, BucketConnection, REQUESTED_AT};
 use crate::cli::cluster::Namespaced;
 use crate::cli::connections::connection;
-use crate::cli::terminal::{confirm, print, warn};
+use crate::cli::terminal::{confirm, print, say, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
 use crate::cli::{Failure, INTERRUPTED};
 use crate::desired::tenancy;
@@ -73,7 +73,7 @@ impl Adopt {
                 Adoption::Done | Adoption::Waiting(_) => break,
             };
             object = connection(client, &object.namespace().unwrap_or_default(), &self.name).await?;
-            print(&adoption::plan(&object, &plan));
+            say(&adoption::plan(&object, &plan));
             let hash = plan.plan_hash;
             if let Some(text) = platform_team_approves(client, &object, &hash).await? {
                 return Err(Failure(format!("{name}: {text}")));
@@ -110,7 +110,7 @@ impl Adopt {
     /// Waits for a reconcile, so that the plan is about what is in AWS now.
     async fn reconciled(&self, client: &Client, object: &BucketConnection) -> Result<(), Failure> {
         if object.spec.suspend {
-            return Err(Failure(format!("{}: spec.suspend is true: resume it first", shown(object))));
+            return Err(Failure(format!("{}: spec.suspend is true; resume it first: bucketconnection resume", shown(object))));
         }
         let at = Timestamp::now().to_string();
         patch(client, object, json!({ "metadata": { "annotations": { REQUESTED_AT: at } } })).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::api::{Budget, Preset, SignIn};
 use crate::aws::{Aws, Identity, Sessions};
 use crate::cli::Failure;
-use crate::cli::cluster::Namespaced;
+use crate::cli::cluster::{Namespaced, explain, not_opened};
 use crate::cli::terminal::{print, warn};
 use crate::controller::open_account;
 use crate::desired::names;
@@ -99,7 +99,7 @@ impl Import {
                 let read = aws.existing_user(name).await.map_err(|problem| {
                     let hint = "; the operator's policy covers its own path only: sign in with your own AWS credentials, without --account";
                     let denied = problem.class == Class::Denied && self.account.is_some();
-                    Failure(format!("IAM user {name}: {problem}{}", if denied { hint } else { "" }))
+                    Failure(format!("IAM user {name}: {}{}", explain(&problem), if denied { hint } else { "" }))
                 });
                 Some(read?.ok_or_else(missing)?)
             }
@@ -133,7 +133,7 @@ impl Import {
         let account =
             account.ok_or_else(|| Failure(format!("the cluster has no AWSAccount {name}: kubectl get awsaccount lists all")))?;
         let opened = open_account(&account, sessions, &kubernetes).await;
-        let (aws, identity) = opened.map_err(|refused| Failure(format!("AWSAccount {name}: {}", refused.blocker.message)))?;
+        let (aws, identity) = opened.map_err(|refused| Failure(format!("AWSAccount {name}: {}", not_opened(&refused))))?;
         Ok((aws, identity, Some(namespace)))
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{patch, shown};
 use crate::api::BucketConnection;
-use crate::cli::cluster::Namespaced;
+use crate::cli::cluster::{Namespaced, explain};
 use crate::cli::connections::connection;
 use crate::cli::terminal::{confirm, print, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
@@ -82,5 +82,6 @@ async fn delete(client: &Client, object: &BucketConnection) -> Result<(), Failur
     let only = Preconditions { uid: object.uid(), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
     let deleted = call("delete bucketconnections", objects.delete(&object.name_any(), &parameters)).await;
-    deleted.map(drop).map_err(|problem| Failure(format!("{}: deletionPolicy is Release now, but: {problem}", shown(object))))
+    let failed = |problem| Failure(format!("{}: deletionPolicy is Release now, but: {}", shown(object), explain(&problem)));
+    deleted.map(drop).map_err(failed)
 }

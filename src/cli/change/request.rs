@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{patch, shown};
 use crate::api::BucketConnection;
 use crate::cli::connections::Selection;
-use crate::cli::terminal::{GOOD, confirm, painted, print, print_json, print_yaml, warn};
+use crate::cli::terminal::{GOOD, confirm, painted, print, print_json, print_yaml, say, warn};
 use crate::cli::wait::{Found, Waiting, interruptible};
 use crate::cli::{Failure, INTERRUPTED};
 use crate::render::requests::{Answer, Progress, Request};
@@ -206,5 +206,5 @@ fn show(answer: &Answer) {
     let first = printable(first);
     let first = if answer.is_ready() { painted(GOOD, first) } else { first };
     let rest = rest.lines().fold(String::new(), |all, line| all + &printable(line) + "\n");
-    print(&format!("{first}\n{rest}"));
+    say(&format!("{first}\n{rest}"));
 }

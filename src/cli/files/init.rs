@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::api::Preset;
-use crate::cli::terminal::{FAINT, GOOD, HEADING, painted, print};
+use crate::cli::terminal::{FAINT, GOOD, HEADING, painted, print, say};
 use crate::cli::{Cli, Command, Failure};
 use crate::manifest::{self, Severity};
 use crate::render::starter::Starter;
@@ -146,7 +146,7 @@ impl Init {
         for (command, what) in
             [("bucketconnection plan -f", "what the operator would do"), ("kubectl apply -f", "connects the bucket")]
         {
-            print(&format!("  {command} {shown}   {}\n", painted(FAINT, format!("# {what}"))));
+            say(&format!("  {command} {shown}   {}\n", painted(FAINT, format!("# {what}"))));
         }
         Ok(Some(file))
     }

@@ -9,7 +9,7 @@ use super::Files;
 use super::subjects::{PARALLEL, Subject, Subjects};
 use crate::cli::Failure;
 use crate::cli::connections::Selection;
-use crate::cli::terminal::{BAD, CHANGED, FAINT, GOOD, HEADING, painted, print, print_json, print_yaml, warn};
+use crate::cli::terminal::{BAD, CHANGED, FAINT, GOOD, HEADING, painted, print, print_json, print_yaml, say, warn};
 use crate::controller::Preview;
 use crate::render;
 use crate::render::overview::{Object, Overview, View};
@@ -71,7 +71,7 @@ impl Plan {
             if self.output == Output::Text {
                 object.notes.iter().for_each(|note| warn(&format!("{}: {note}", object.name)));
                 object.error.iter().for_each(|error| warn(error));
-                print(&text);
+                say(&text);
             }
             overview.add(object);
         }

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::api::{AWSAccount, BucketConnection, SignIn};
 use crate::aws::Sessions;
 use crate::cli::Failure;
-use crate::cli::cluster::explain;
+use crate::cli::cluster::{explain, not_opened};
 use crate::cli::connections::Selection;
 use crate::cli::terminal::warn;
 use crate::controller::{NotOpened, Others, Preview, PreviewError, preview};
@@ -269,9 +269,10 @@ async fn others(subjects: &[Subject], kubernetes: &Kubernetes) -> Result<Others,
 
 fn explained(name: &str, error: PreviewError) -> String {
     match error {
-        PreviewError::Refused(NotOpened { blocker, report }) => {
+        PreviewError::Refused(refused) => {
+            let NotOpened { blocker, report } = &refused;
             let report = if report.decisions.is_empty() { String::new() } else { format!("\n{}", report.to_string().trim_end()) };
-            format!("{name}: {} ({}){report}", blocker.message, blocker.reason)
+            format!("{name}: {} ({}){report}", not_opened(&refused), blocker.reason)
         }
         PreviewError::Invalid(errors) => format!("{name} cannot be carried out:{}", lines(&errors)),
     }

@@ -10,7 +10,7 @@ use tokio::time::{Duration, interval};
 use super::interrupted;
 use super::read::{Change, Connections, Seen};
 use crate::cli::Failure;
-use crate::cli::connections::Selection;
+use crate::cli::connections::{Selection, absent};
 use crate::cli::terminal::{is_terminal, print, print_json, print_on, print_yaml, redraw, screen, warn, width};
 use crate::render::connection::{Layout, Overview, table};
 use crate::render::screen::Section;
@@ -65,7 +65,7 @@ impl Get {
         let (seen, missing) = connections.list().await?;
         let namespace = self.selection.namespace(&client);
         for name in &missing {
-            warn(&format!("no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"));
+            warn(&absent(namespace, name));
         }
         if seen.is_empty() && missing.is_empty() && matches!(self.output, Output::Table | Output::Wide) {
             warn(&self.selection.nothing(&client));

@@ -20,7 +20,7 @@ use crate::kubernetes::{call, find, of_watch};
 use crate::observed::Partial;
 use crate::render::connection::{Overview, Schedule};
 use crate::status::HEARTBEAT_SECONDS;
-use crate::vocabulary::problem::{Class, Problem};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// A connection as it is stored.
 #[derive(Clone)]
@@ -34,12 +34,15 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn of(stored: DynamicObject) -> Result<Self, Failure> {
+    fn of(stored: DynamicObject) -> Result<Self, Problem> {
         match stored.clone().try_parse() {
             Ok(object) => Ok(Self { object, unreadable: None, preset: None }),
             Err(error) => {
                 let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                let Partial { object, spec } = Partial::of(stored)?;
+                let unreadable = |error: serde_json::Error| {
+                    Problem::at(Source::Kubernetes, Class::Refused, "read bucketconnections", "BadObject", error.to_string())
+                };
+                let Partial { object, spec } = Partial::of(stored).map_err(unreadable)?;
                 let preset = Some(spec["preset"].as_str().unwrap_or("unknown").to_owned());
                 Ok(Self { object, unreadable: Some(text), preset })
             }
@@ -92,14 +95,14 @@ impl Connections {
 
     /// The connections by namespace and name, and the names that do not exist. Needs only the permission to list, or
     /// for names the permission to get these.
-    pub(super) async fn list(&self) -> Result<(Vec<Seen>, Vec<String>), Failure> {
+    pub(super) async fn list(&self) -> Result<(Vec<Seen>, Vec<String>), Problem> {
         let mut which = ListParams::default();
         which.label_selector.clone_from(&self.selector);
         which.field_selector = self.field();
         let stored = match call("list bucketconnections", self.api.list(&which)).await {
             Ok(list) => list.items,
             Err(problem) if problem.class == Class::Denied && !self.names.is_empty() => self.get_each().await?,
-            Err(problem) => return Err(cannot(&problem)),
+            Err(problem) => return Err(problem),
         };
         let mut seen = stored.into_iter().map(Seen::of).collect::<Result<Vec<_>, _>>()?;
         seen.retain(|seen| self.includes(&seen.object.name_any()));
@@ -109,10 +112,9 @@ impl Connections {
         Ok((seen, missing))
     }
 
-    async fn get_each(&self) -> Result<Vec<DynamicObject>, Failure> {
+    async fn get_each(&self) -> Result<Vec<DynamicObject>, Problem> {
         let gets = self.names.iter().map(|name| find(&self.api, "bucketconnections", name));
-        let found = futures::future::try_join_all(gets).await.map_err(|problem| cannot(&problem))?;
-        Ok(found.into_iter().flatten().collect())
+        Ok(futures::future::try_join_all(gets).await?.into_iter().flatten().collect())
     }
 
     /// A single name can be selected by the API server.
@@ -209,23 +211,11 @@ fn changed(
         Err(error) => {
             let problem = of_watch("bucketconnections", &error);
             if matches!(problem.class, Class::Denied | Class::Missing) {
-                return Err(cannot(&problem));
+                return Err(problem.into());
             }
             warn(&format!("{}; still trying", problem.brief()));
             return Ok(None);
         }
     };
     Ok(Some(Change { all: all.values().cloned().collect(), changed, gone }))
-}
-
-/// Why the user of the command cannot read connections: the permission is theirs, not the operator's.
-fn cannot(problem: &Problem) -> Failure {
-    let hint = match problem.class {
-        Class::Denied => {
-            "; ask an administrator of the cluster for this permission, or name a namespace with -n that you can read"
-        }
-        Class::Missing => "; are the CRDs installed? bucketconnection crds | kubectl apply --server-side -f -",
-        _ => "",
-    };
-    Failure(format!("{}{hint}", problem.brief()))
 }

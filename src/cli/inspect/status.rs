@@ -12,6 +12,7 @@ use super::interrupted;
 use super::read::{Change, Connections, Seen, news};
 use crate::cli::Failure;
 use crate::cli::cluster::Namespaced;
+use crate::cli::connections::absent;
 use crate::cli::terminal::{is_terminal, print, print_json, print_on, print_yaml, redraw, screen};
 use crate::kubernetes::events;
 use crate::render::connection::{Event, Overview, changes, screen as sections};
@@ -61,10 +62,7 @@ impl Status {
         let connections = Connections::named(&client, Some(&namespace), std::slice::from_ref(&self.name));
         let (seen, _) = connections.list().await?;
         let Some(seen) = seen.first() else {
-            let name = &self.name;
-            return Err(Failure(format!(
-                "no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"
-            )));
+            return Err(Failure(absent(&namespace, &self.name)));
         };
         if self.watch {
             return self.follow(&client, seen.clone(), &connections).await;

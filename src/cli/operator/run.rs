@@ -16,7 +16,7 @@ use super::{distinct, namespace};
 use crate::api::{AWSAccount, BucketConnection};
 use crate::aws::Sessions;
 use crate::cli::Failure;
-use crate::cli::cluster::{Cluster, listable};
+use crate::cli::cluster::{Cluster, OperatorNamespace, listable};
 use crate::controller::{self, Metrics, Setup};
 use crate::fence::Fence;
 use crate::kubernetes::{Kubernetes, Lease};
@@ -48,14 +48,8 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "NAMESPACE", env = "BUCKETCONNECTION_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     namespace: Vec<String>,
 
-    /// Namespace of the operator itself, with its lease and the key that seals the statuses
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "BUCKETCONNECTION_OPERATOR_NAMESPACE",
-        default_value = "bucketconnection-system"
-    )]
-    operator_namespace: String,
+    #[command(flatten)]
+    operator: OperatorNamespace,
 
     /// Run without a lease; only if no second operator for the same objects can start
     #[arg(long)]
@@ -113,7 +107,7 @@ impl Run {
             let cluster = || Kubernetes::new(client.clone(), self.cluster.cluster_id.clone());
             let kubernetes = retry_forever(cluster, &metrics).await;
             retry_forever(|| crds_installed(&kubernetes, namespaces.is_empty()), &metrics).await;
-            let seal = retry_forever(|| kubernetes.seal(&self.operator_namespace), &metrics).await;
+            let seal = retry_forever(|| kubernetes.seal(&self.operator.namespace), &metrics).await;
             (kubernetes, seal)
         };
         let (kubernetes, seal) = tokio::select! {
@@ -156,7 +150,7 @@ impl Run {
     ) -> Result<(), Failure> {
         let (mut fences, mut kept, ended) = (Vec::new(), Vec::new(), CancellationToken::new());
         for name in names {
-            let mut lease = Lease::new(client.clone(), &self.operator_namespace, name);
+            let mut lease = Lease::new(client.clone(), &self.operator.namespace, name);
             tokio::select! {
                 () = lease.acquire(|tried| metrics.standby(tried.map_err(ToString::to_string))) => {}
                 () = stop.cancelled() => break,

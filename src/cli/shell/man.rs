@@ -17,13 +17,14 @@ use crate::cli::terminal::print;
 #[command(after_help = "Examples:
   bucketconnection man --dir /usr/local/share/man/man1")]
 pub(in crate::cli) struct Man {
-    /// The folder; it must exist
+    /// The folder; it is created if it does not exist
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
 }
 
 impl Man {
     pub(in crate::cli) fn run(&self) -> Result<ExitCode, Failure> {
+        std::fs::create_dir_all(&self.dir).map_err(|error| failed(&self.dir, &error))?;
         let mut program = program("bucketconnection").disable_help_subcommand(true);
         program.build();
         let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
@@ -36,14 +37,14 @@ impl Man {
     fn write(&self, command: &Command) -> Result<(), Failure> {
         let (name, page) = page(command)?;
         let file = self.dir.join(name);
-        std::fs::write(&file, page).map_err(|error| Failure(format!("--dir {}: {error}", shown(&file))))?;
-        print(&format!("{}\n", shown(&file)));
+        std::fs::write(&file, page).map_err(|error| failed(&file, &error))?;
+        print(&format!("{}\n", file.display()));
         Ok(())
     }
 }
 
-fn shown(file: &Path) -> String {
-    file.display().to_string()
+fn failed(place: &Path, error: &std::io::Error) -> Failure {
+    Failure(format!("--dir: {}: {error}", place.display()))
 }
 
 /// The file name and the text of the page of one command.

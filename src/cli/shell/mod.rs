@@ -7,4 +7,4 @@ mod program;
 
 pub(in crate::cli) use completion::{Completion, answered};
 pub(in crate::cli) use man::Man;
-pub(in crate::cli) use program::{name, program};
+pub(in crate::cli) use program::{as_called, called, program, with_tip};

@@ -1,8 +1,12 @@
 //! The tree of commands as people see it: the name that they called the program by, groups of commands, and examples.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 
 use super::candidates;
@@ -35,26 +39,58 @@ pub(in crate::cli) fn name(file: &str) -> String {
     }
 }
 
+/// The name by which this program was called.
+pub(in crate::cli) fn called() -> &'static str {
+    static CALLED: OnceLock<String> = OnceLock::new();
+    CALLED.get_or_init(|| name(&std::env::args().next().unwrap_or_default()))
+}
+
+/// A text with the commands in it as the user types them: `bucketconnection get` becomes `kubectl bc get`. Texts in the
+/// code have the program's own name.
+pub(in crate::cli) fn as_called(text: &str) -> String {
+    renamed(text, called())
+}
+
+/// The same error, with a tip if options are before the command: kubectl itself accepts them there.
+pub(in crate::cli) fn with_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let command = |argument: &OsString| commands().any(|name| argument.to_str() == Some(name));
+    let (Some(first), place) = (arguments.get(1), arguments.iter().position(command)) else { return error };
+    if error.kind() == ErrorKind::UnknownArgument && first.to_str().is_some_and(|first| first.starts_with('-')) {
+        let shown =
+            |arguments: &[OsString]| arguments.iter().map(|argument| format!(" {}", argument.display())).collect::<String>();
+        let (options, rest) = arguments.split_at(place.unwrap_or(arguments.len()));
+        let command = if rest.is_empty() { " COMMAND".to_owned() } else { shown(rest) };
+        let tip = format!("options come after the command: {}{command}{}", called(), shown(&options[1..]));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// The whole tree of commands, for a program that was called by this name.
 pub(in crate::cli) fn program(name: &str) -> Command {
-    let program = Cli::command().bin_name(name).after_help(AFTER);
-    let commands: Vec<_> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let mut program = program.mut_subcommands(|command| {
-        let examples = command.get_after_help().map(|text| renamed(&text.to_string(), &commands, name));
-        let command = match examples {
-            Some(examples) => command.after_help(examples),
-            None => command,
-        };
+    let mut program = Cli::command().bin_name(name).after_help(AFTER).mut_subcommands(|mut command| {
+        let renamed = |text: Option<&StyledStr>| text.map(|text| renamed(&text.to_string(), name));
+        if let Some(about) = renamed(command.get_long_about()) {
+            command = command.long_about(about);
+        }
+        if let Some(examples) = renamed(command.get_after_help()) {
+            command = command.after_help(examples);
+        }
         command.mut_args(candidates::of)
     });
     let template = template(&mut program);
     program.help_template(template)
 }
 
-/// Examples as people who called the program by this name type them.
-fn renamed(examples: &str, commands: &[String], name: &str) -> String {
-    let plain = examples.replace("kubectl bucketconnection ", "bucketconnection ");
-    commands.iter().fold(plain, |text, command| text.replace(&format!("{PROGRAM} {command}"), &format!("{name} {command}")))
+/// The names of all commands.
+fn commands() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).chain(["man"])
+}
+
+/// A text as people who called the program by this name type the commands in it.
+fn renamed(text: &str, name: &str) -> String {
+    let plain = text.replace("kubectl bucketconnection ", "bucketconnection ");
+    commands().fold(plain, |text, command| text.replace(&format!("{PROGRAM} {command}"), &format!("{name} {command}")))
 }
 
 /// The help of the program, with its commands in groups.
@@ -95,6 +131,40 @@ mod tests {
         ];
         for (file, expected) in table {
             assert_eq!(name(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn hints_name_commands_as_the_user_types_them() {
+        let text = "no connection; bucketconnection get -A lists all (or kubectl bucketconnection status genomics), see bucketconnection.dev";
+        let expected = "no connection; kubectl bc get -A lists all (or kubectl bc status genomics), see bucketconnection.dev";
+        assert_eq!(renamed(text, "kubectl bc"), expected);
+        assert_eq!(renamed(expected, "kubectl bc"), expected);
+        assert_eq!(renamed("kubectl bucketconnection export c --env", PROGRAM), "bucketconnection export c --env");
+    }
+
+    /// Otherwise `as_called` does not find them.
+    #[test]
+    fn texts_have_the_name_of_the_program() {
+        let others = [["kubectl", "bc "].join(" "), ["kubectl", "get bc"].join(" "), ["kubectl", "bucketconnection "].join(" ")];
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                    continue;
+                }
+                // These replace them, and test that.
+                if ["cli/shell/program.rs", "cli/tests.rs"].iter().any(|file| entry.ends_with(file)) {
+                    continue;
+                }
+                let text = std::fs::read_to_string(&entry).unwrap();
+                // Examples begin with two spaces, and are renamed as a whole.
+                let example = |line: &str| line.starts_with("  ") && !line.starts_with("   ");
+                let named = |line: &&str| line.contains('"') && !example(line) && others.iter().any(|other| line.contains(other));
+                let found: Vec<_> = text.lines().filter(named).collect();
+                assert!(found.is_empty(), "{}: write \"bucketconnection COMMAND\" in {found:#?}", entry.display());
+            }
         }
     }
 }

@@ -161,7 +161,7 @@ fn adoption(of: &Overview) -> Option<Section> {
     };
     let rows = adoption.changes.iter().map(change).collect();
     let title = format!("ADOPTION WAITS FOR APPROVAL OF {}", adoption.plan_hash);
-    Some(Section { title, header: vec!["FIELD", "BEFORE", "AFTER"], rows })
+    Some(Section { title, header: vec!["FIELD", "BEFORE", "AFTER"], rows, ..Section::default() })
 }
 
 fn drift(drift: Option<&DriftStatus>, now: Timestamp) -> Section {
@@ -187,7 +187,7 @@ fn drift(drift: Option<&DriftStatus>, now: Timestamp) -> Section {
     if rows.is_empty() {
         return Section::new(&title, vec![vec!["no difference now".into()]]);
     }
-    Section { title, header: vec!["STATE", "FIELD", "BEFORE", "AFTER"], rows }
+    Section { title, header: vec!["STATE", "FIELD", "BEFORE", "AFTER"], rows, ..Section::default() }
 }
 
 /// A value of a field; the status has it as JSON.
@@ -212,5 +212,5 @@ fn events(events: Option<&[Event]>, not_read: Option<&str>, now: Timestamp) -> S
         vec![age.into(), Cell::of(tone, &event.kind), event.reason.as_str().into(), event.note.as_str().into()]
     };
     let rows = events.iter().take(EVENTS).map(row).collect();
-    Section { title: "EVENTS".to_owned(), header: vec!["AGE", "TYPE", "REASON", "NOTE"], rows }
+    Section { title: "EVENTS".to_owned(), header: vec!["AGE", "TYPE", "REASON", "NOTE"], rows, ..Section::default() }
 }

@@ -9,7 +9,7 @@ use crate::render::screen::{Cell, Section, Tone};
 /// Which columns the table has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Every column, whatever the width.
+    /// Every column, also beyond the width of the terminal: `kubectl get -o wide` does the same.
     pub wide: bool,
     /// The namespace, too.
     pub namespaces: bool,
@@ -77,6 +77,7 @@ pub fn table(overviews: &[Overview], layout: Layout, now: Timestamp) -> Section 
         title: String::new(),
         header: columns.iter().map(|(name, ..)| *name).collect(),
         rows: overviews.iter().map(row).collect(),
+        overflows: layout.wide,
     }
 }
 

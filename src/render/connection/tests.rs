@@ -1,59 +1,8 @@
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::render::fixture::{SCHEDULE, condition, now, object};
 use crate::render::screen::{Cell, Section};
-
-const SCHEDULE: Schedule = Schedule { longest: SignedDuration::from_mins(11), heartbeat: SignedDuration::from_hours(1) };
-
-fn now() -> Timestamp {
-    "2026-11-25T12:00:00Z".parse().unwrap()
-}
-
-fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-    json!({
-        "type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 2,
-        "lastTransitionTime": "2026-11-25T11:00:00Z",
-    })
-}
-
-/// A connection that works, reconciled five minutes ago.
-fn object() -> Value {
-    let mut conditions = vec![condition("Ready", "True", "Connected", "the issued key works on s3://lab-bucket/runs/")];
-    conditions.extend(ConditionType::PARTS.map(|part| condition(&part.to_string(), "True", "InSync", "as specified")));
-    json!({
-        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
-        "metadata": { "name": "genomics", "namespace": "lab", "generation": 2, "creationTimestamp": "2026-11-20T12:00:00Z" },
-        "spec": {
-            "preset": "ReadWrite", "region": "eu-west-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" },
-            "credentials": { "rotation": { "interval": "90d" } },
-        },
-        "status": {
-            "observedGeneration": 2, "conditions": conditions, "accountId": "123456789012",
-            "lastCheckedAt": "2026-11-25T11:55:00Z",
-            "bucket": { "arn": "arn:aws:s3:::lab-bucket", "region": "eu-west-1" },
-            "user": { "name": "lab.genomics", "arn": "arn:aws:iam::123456789012:user/bucketconnection/lab.genomics", "id": "AIDA1" },
-            "policy": { "type": "Inline", "name": "bucketconnection" },
-            "credentials": {
-                "secretName": "genomics-s3", "accessKeyId": "AKIA0002", "phase": "Verified",
-                "createdAt": "2026-11-21T12:00:00Z", "verifiedAt": "2026-11-25T11:00:00Z", "nextRotationAt": "2027-02-18T12:00:00Z",
-            },
-            "capabilities": {
-                "s3": { "state": "Valid", "message": "works" },
-                "read": { "state": "NotConfigured", "message": "not verified" },
-                "write": { "state": "NotConfigured", "message": "not verified" },
-            },
-            "drift": {
-                "count": 1,
-                "journal": [{
-                    "path": "cors.rules[0].allowedOrigins", "live": "[\"*\"]", "desired": "[\"https://a\"]",
-                    "detectedAt": "2026-11-25T11:30:00Z", "revertedAt": "2026-11-25T11:30:00Z",
-                }],
-            },
-            "access": { "groups": ["lab-readers"] },
-        },
-    })
-}
 
 fn set(object: &mut Value, kind: &str, status: &str, reason: &str, message: &str) {
     let conditions = object["status"]["conditions"].as_array_mut().unwrap();
@@ -96,7 +45,7 @@ account  ok  AWSAccount default (123456789012)
 bucket  ok  arn:aws:s3:::lab-bucket in eu-west-1
 policy  ok  Inline bucketconnection
 user  ok  arn:aws:iam::123456789012:user/bucketconnection/lab.genomics
-key  ok  AKIA0002
+key  ok  AKIAGENOMICS00000002
 secret  ok  genomics-s3
 verified  ok  2026-11-25T11:00:00Z
 access  ok  lab-readers
@@ -104,7 +53,7 @@ CAPABILITIES
 s3  Valid  works
 others  NotConfigured  read, write: the spec does not ask for it, or the policy does not allow it
 KEY
-current  AKIA0002 (Verified)
+current  AKIAGENOMICS00000002 (Verified)
 Secret  genomics-s3
 age  4d (issued 2026-11-21T12:00:00Z)
 verified  60m ago

@@ -12,12 +12,16 @@ use crate::vocabulary::problem::{Class, Problem};
 /// Connections that are not Ready and are listed one by one.
 const LISTED: usize = 20;
 
-/// The connections in summary.
-pub fn connections(objects: &[Overview]) -> Vec<Finding> {
+/// The connections in summary. `place` is their namespace, unless they are of all namespaces.
+pub fn connections(objects: &[Overview], place: Option<&str>) -> Vec<Finding> {
+    let place = place.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+    if objects.is_empty() {
+        return vec![Finding::not_checked("connections", "connections", format!("there are none{place}"))];
+    }
     let mut told: Vec<_> = objects.iter().filter(|of| !of.is_fine() || of.suspended).map(connection).collect();
     told.sort_by_key(|finding| std::cmp::Reverse(finding.outcome));
     let fine = objects.iter().filter(|of| of.is_fine()).count();
-    let text = format!("{fine} of {} are Ready", objects.len());
+    let text = format!("{fine} of {}{place} are Ready", objects.len());
     let more = told.len().saturating_sub(LISTED);
     let outcome = told.iter().map(|finding| finding.outcome).max().unwrap_or(Outcome::Ok);
     told.truncate(LISTED);

@@ -49,9 +49,12 @@ fn lease(lease: &Lease, namespace: &str, now: Timestamp) -> Finding {
     Finding::ok("operator", about, format!("{holder} holds it, and renewed it {} ago", duration(ago)))
 }
 
-/// Whether objects are reconciled, as their statuses show it.
-pub fn heartbeat(objects: &[Overview], now: Timestamp) -> Finding {
+/// Whether objects are reconciled, as their statuses show it. `None`: no object could be read.
+pub fn heartbeat(objects: Option<&[Overview]>, now: Timestamp) -> Finding {
     let about = "reconciles of the operator";
+    let Some(objects) = objects else {
+        return Finding::not_checked("operator", about, "no connection could be read whose status would show it");
+    };
     let waits = |of: &&Overview| {
         let unseen = of.reason.is_none() && of.created_at.is_some_and(|at| now.duration_since(at) > FIRST_RECONCILE);
         !of.suspended && (of.next_reconcile.overdue || unseen)
@@ -107,10 +110,20 @@ pub fn no_account() -> Finding {
     Finding::wrong("account", "AWSAccount", "there is none", "Create one (docs/accounts.md); the default name is default")
 }
 
+/// The environment of this machine allows no call to AWS: why, with what to do.
+pub fn unusable(why: &str) -> Finding {
+    Finding::wrong("endpoint", "environment of this machine", why, "")
+}
+
 /// Whether an endpoint of AWS answers here: `answer` is the HTTP status and the time it took.
 pub fn endpoint(service: &str, url: &str, answer: Result<(u16, Duration), &Problem>) -> Finding {
     let about = format!("endpoint of {service}");
     match answer {
+        Ok((status @ 500.., took)) => {
+            let act = "Ask the owner of the endpoint, or of the proxy of this machine; see https://health.aws.amazon.com for AWS itself";
+            let text = format!("{url}: answers HTTP {status} after {} ms: it, or a proxy before it, fails", took.as_millis());
+            Finding::wrong("endpoint", about, text, act)
+        }
         Ok((status, took)) => {
             let how = if url.starts_with("https:") { "DNS, TLS and HTTP work" } else { "answers without TLS" };
             Finding::ok("endpoint", about, format!("{url}: {how} (HTTP {status} after {} ms)", took.as_millis()))

@@ -9,11 +9,12 @@ mod permissions;
 use serde::Serialize;
 
 use super::screen::{Cell, Section, Tone};
+use crate::vocabulary::problem::{Class, Problem};
 
 pub use clock::{LARGEST_SKEW, clock};
 pub use connection::{Secrets, connections, key, listing, region, secret};
 pub use crds::crd;
-pub use installation::{account, endpoint, heartbeat, leases, no_account, unreadable_account};
+pub use installation::{account, endpoint, heartbeat, leases, no_account, unreadable_account, unusable};
 pub use permissions::{Missing, missing, permissions};
 
 /// The result of one check.
@@ -28,6 +29,9 @@ pub struct Finding {
     pub outcome: Outcome,
     /// What was found.
     pub text: String,
+    /// The Kubernetes permission that the user lacks for this check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
     /// The next step, if there is one.
     #[serde(rename = "do", skip_serializing_if = "Option::is_none")]
     pub act: Option<String>,
@@ -49,7 +53,7 @@ pub enum Outcome {
 
 impl Finding {
     fn new(check: &'static str, about: impl Into<String>, outcome: Outcome, text: impl Into<String>) -> Self {
-        Self { check, about: about.into(), outcome, text: text.into(), act: None }
+        Self { check, about: about.into(), outcome, text: text.into(), needs: None, act: None }
     }
 
     fn ok(check: &'static str, about: impl Into<String>, text: impl Into<String>) -> Self {
@@ -69,6 +73,14 @@ impl Finding {
         Self::new(check, about, Outcome::NotChecked, why)
     }
 
+    /// A check for which something could not be read; to read it needs the Kubernetes permission `needs`.
+    pub fn unread(check: &'static str, about: impl Into<String>, needs: &str, problem: &Problem) -> Self {
+        match problem.class {
+            Class::Denied => Self { needs: Some(needs.to_owned()), ..Self::not_checked(check, about, format!("needs {needs}")) },
+            _ => Self::not_checked(check, about, problem.brief()),
+        }
+    }
+
     /// The same finding with this next step.
     fn and(self, act: impl Into<String>) -> Self {
         Self { act: Some(act.into()), ..self }
@@ -81,11 +93,18 @@ impl Finding {
 pub struct Diagnosis {
     /// The findings.
     pub findings: Vec<Finding>,
-    /// The permissions that the operator lacks, over all objects.
+    /// The permissions that the operator lacks, over all objects; and those that the user lacks.
     pub missing_permissions: Missing,
 }
 
 impl Diagnosis {
+    /// All findings, and last what the user could not check for lack of permissions.
+    pub fn of(mut findings: Vec<Finding>, mut missing: Missing) -> Self {
+        missing.yours = findings.iter().filter_map(|finding| finding.needs.clone()).collect();
+        findings.extend(permissions::yours(&missing.yours));
+        Self { findings, missing_permissions: missing }
+    }
+
     /// Whether something is wrong.
     pub fn is_wrong(&self) -> bool {
         self.findings.iter().any(|finding| finding.outcome == Outcome::Wrong)

@@ -1,4 +1,4 @@
-//! The permissions that the operator lacks: one list over all objects.
+//! The permissions that the operator lacks, in one list over all objects; and those that the user lacks.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,15 @@ use super::Finding;
 use crate::vocabulary::conditions::{ConditionType, Reason};
 use crate::vocabulary::problem::denied;
 
-/// Permissions that the operator lacks.
+/// Permissions that are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// Actions in AWS.
     pub aws: BTreeSet<String>,
     /// Verbs and resources in Kubernetes.
     pub kubernetes: BTreeSet<String>,
+    /// What the user of the command lacks in Kubernetes.
+    pub yours: BTreeSet<String>,
 }
 
 /// The permissions that these conditions name.
@@ -33,9 +35,19 @@ pub fn missing<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Missi
     missing
 }
 
-/// The findings about them.
-pub fn permissions(missing: &Missing) -> Vec<Finding> {
-    let list = |actions: &BTreeSet<String>| actions.iter().cloned().collect::<Vec<_>>().join(", ");
+fn list(actions: &BTreeSet<String>) -> String {
+    actions.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// What the user of the command lacks, in one list.
+pub(super) fn yours(needed: &BTreeSet<String>) -> Option<Finding> {
+    let text = format!("you lack: {}", list(needed));
+    let act = "Ask an administrator of the cluster for these permissions, or for the results of these checks";
+    (!needed.is_empty()).then(|| Finding::note("permissions", "your permissions", text).and(act))
+}
+
+/// The findings about the operator's permissions. `read` names whose conditions were read.
+pub fn permissions(missing: &Missing, read: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !missing.aws.is_empty() {
         let act = "Allow the operator these actions (bucketconnection iam-policy prints the whole policy), and look for a denying SCP, RCP, boundary or bucket policy";
@@ -52,7 +64,11 @@ pub fn permissions(missing: &Missing) -> Vec<Finding> {
         findings.push(Finding::wrong("permissions", "operator's permissions in Kubernetes", text, act));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("permissions", "operator's permissions", "no condition reports a denied call"));
+        let about = "operator's permissions";
+        findings.push(match read {
+            [] => Finding::not_checked("permissions", about, "needs the conditions of a connection or an AWSAccount"),
+            read => Finding::ok("permissions", about, format!("no condition of {} reports a denied call", read.join(" or "))),
+        });
     }
     findings
 }

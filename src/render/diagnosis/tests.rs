@@ -1,41 +1,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{AWSAccount, BucketConnection};
 use crate::credentials::{KeyPair, Sensitive};
-use crate::render::connection::{Overview, Schedule};
-use crate::vocabulary::problem::{Class, Problem};
+use crate::render::connection::Overview;
+use crate::render::fixture::{self, SCHEDULE, condition, now};
+use crate::vocabulary::problem::{Class, Problem, Source};
 
-fn now() -> Timestamp {
-    "2026-11-25T12:00:00Z".parse().unwrap()
-}
-
-fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-    json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-25T11:00:00Z" })
-}
-
-/// A connection with these conditions, reconciled a minute ago.
+/// The connection with these conditions alone, and a revoked key.
 fn object(conditions: &[Value]) -> BucketConnection {
-    let object = json!({
-        "apiVersion": "bucketconnection.dev/v1alpha1", "kind": "BucketConnection",
-        "metadata": { "name": "genomics", "namespace": "lab", "generation": 1, "creationTimestamp": "2026-11-25T10:00:00Z" },
-        "spec": { "preset": "ReadWrite", "region": "eu-west-1", "bucket": { "name": "lab-bucket", "prefix": "runs/" } },
-        "status": {
-            "observedGeneration": 1, "conditions": conditions, "lastCheckedAt": "2026-11-25T11:59:00Z",
-            "credentials": { "secretName": "genomics-s3", "accessKeyId": "AKIAGENOMICS00000002", "revoked": ["AKIAGENOMICS00000001"] },
-        },
-    });
+    let mut object = fixture::object();
+    object["status"]["conditions"] = json!(conditions);
+    object["status"]["credentials"]["revoked"] = json!(["AKIAGENOMICS00000001"]);
     serde_json::from_value(object).unwrap()
 }
 
 fn overview(object: &BucketConnection) -> Overview {
-    let schedule = Schedule { longest: SignedDuration::from_mins(11), heartbeat: SignedDuration::from_hours(1) };
-    Overview::of(object, None, &schedule, now())
+    Overview::of(object, None, &SCHEDULE, now())
 }
 
 fn works() -> Overview {
@@ -88,15 +74,15 @@ fn a_lease_without_a_living_holder_is_wrong() {
 
 #[test]
 fn connections_that_no_operator_reconciles_are_overdue() {
-    assert_eq!(heartbeat(&[works()], now()).outcome, Outcome::Ok);
-    assert_eq!(heartbeat(&[], now()).outcome, Outcome::NotChecked);
+    assert_eq!(heartbeat(Some(&[works()]), now()).outcome, Outcome::Ok);
+    assert_eq!([Some([].as_slice()), None].map(|objects| heartbeat(objects, now()).outcome), [Outcome::NotChecked; 2]);
     let mut unseen = object(&[]);
     unseen.status = None;
-    let found = heartbeat(&[works(), overview(&unseen)], now());
+    let found = heartbeat(Some(&[works(), overview(&unseen)]), now());
     assert_eq!(found.outcome, Outcome::Wrong);
     assert!(found.text.starts_with("1 of 2 connections are overdue, such as lab/genomics"), "{found:?}");
     unseen.spec.suspend = true;
-    assert_eq!(heartbeat(&[overview(&unseen)], now()).outcome, Outcome::Ok);
+    assert_eq!(heartbeat(Some(&[overview(&unseen)]), now()).outcome, Outcome::Ok);
 }
 
 #[test]
@@ -124,9 +110,33 @@ fn missing_permissions_are_one_list() {
     ]);
     let conditions = [first, second].map(|object| object.status.unwrap().conditions);
     let missing = missing(conditions.iter().flatten());
-    let texts: Vec<_> = permissions(&missing).into_iter().map(|finding| finding.text).collect();
+    let texts: Vec<_> = permissions(&missing, &["a connection"]).into_iter().map(|finding| finding.text).collect();
     assert_eq!(texts, ["AWS denied: iam:CreateUser, s3:PutBucketCORS", "Kubernetes denied: patch secrets"]);
-    assert_eq!(permissions(&Missing::default())[0].outcome, Outcome::Ok);
+    let none = Missing::default();
+    assert_eq!(
+        [["a connection"].as_slice(), &[]].map(|read| permissions(&none, read)[0].outcome),
+        [Outcome::Ok, Outcome::NotChecked]
+    );
+}
+
+#[test]
+fn what_the_user_lacks_is_one_list() {
+    let problem = |class| Problem::at(Source::Kubernetes, class, "list leases", "Forbidden", "no");
+    let denied = |needs: &str| Finding::unread("operator", "lease", needs, &problem(Class::Denied));
+    let of = Diagnosis::of(
+        vec![
+            denied("list leases in system"),
+            denied("get secrets in lab"),
+            denied("get secrets in lab"),
+            Finding::unread("account", "accounts", "list awsaccounts", &problem(Class::Unavailable)),
+        ],
+        Missing::default(),
+    );
+    let (last, others) = of.findings.split_last().unwrap();
+    assert_eq!((last.outcome, last.text.as_str()), (Outcome::Note, "you lack: get secrets in lab, list leases in system"));
+    assert!(others.iter().all(|finding| finding.outcome == Outcome::NotChecked), "{others:?}");
+    assert!(!of.is_wrong(), "what the user cannot see is no failure");
+    assert_eq!(Diagnosis::of(Vec::new(), Missing::default()).findings, []);
 }
 
 #[test]
@@ -204,6 +214,11 @@ fn an_endpoint_says_how_it_answers() {
     let took = Duration::from_millis(12);
     let found = endpoint("S3", "https://s3.eu-west-1.amazonaws.com/", Ok((307, took)));
     assert_eq!(found.text, "https://s3.eu-west-1.amazonaws.com/: DNS, TLS and HTTP work (HTTP 307 after 12 ms)");
+    let found = endpoint("S3", "https://s3.example/", Ok((503, took)));
+    assert_eq!(
+        (found.outcome, found.text.as_str()),
+        (Outcome::Wrong, "https://s3.example/: answers HTTP 503 after 12 ms: it, or a proxy before it, fails")
+    );
     let problem = Problem::new(Class::Unavailable, "GET", "Unreachable", "invalid peer certificate: UnknownIssuer");
     let found = endpoint("S3", "https://s3.example/", Err(&problem));
     assert_eq!(
@@ -217,12 +232,13 @@ fn many_connections_are_a_summary() {
     let stalled = [condition("Ready", "False", "NotAllowed", "no"), condition("Stalled", "True", "NotAllowed", "no")];
     let mut objects = vec![works(); 3];
     objects.extend(vec![overview(&object(&stalled)); 25]);
-    let found = connections(&objects);
+    let found = connections(&objects, None);
     assert_eq!((found[0].outcome, found[0].text.as_str()), (Outcome::Note, "3 of 28 are Ready"));
     assert_eq!((found.len(), found[1].outcome), (22, Outcome::Wrong));
     assert_eq!(found[21].text, "5 more are not Ready; bucketconnection get -A shows all");
     let progressing = overview(&object(&[condition("Ready", "False", "Progressing", "creating")]));
-    assert_eq!(connections(&[progressing])[1].outcome, Outcome::Note, "no person must act yet");
-    let diagnosis = Diagnosis { findings: found, missing_permissions: Missing::default() };
-    assert!(diagnosis.is_wrong());
+    let of_namespace = connections(&[progressing], Some("lab"));
+    assert_eq!((of_namespace[0].text.as_str(), of_namespace[1].outcome), ("0 of 1 in namespace lab are Ready", Outcome::Note));
+    assert_eq!(connections(&[], Some("lab"))[0].outcome, Outcome::NotChecked);
+    assert!(Diagnosis::of(found, Missing::default()).is_wrong());
 }

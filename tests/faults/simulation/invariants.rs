@@ -30,6 +30,8 @@ struct Inner {
     last_write: Timestamp,
     /// Whether a person is at work: the operator is not responsible for what they break.
     person: bool,
+    /// Whether a person has changed anything other than connections and accounts: only then can there be drift.
+    interfered: bool,
     /// The objects whose Secret has held a working key since a person last broke it.
     held: BTreeSet<String>,
     /// The foreign resources, which must stay as they are.
@@ -132,6 +134,8 @@ impl Invariants {
                 inner.foreign = Some(now);
             }
         }
+        let asks = |resource: &&str| what.split([' ', '/']).any(|word| word == *resource);
+        inner.interfered |= inner.person && !["bucketconnections", "awsaccounts"].iter().any(asks);
         if !inner.person {
             let at = clock::now();
             inner.looks += 1;
@@ -165,6 +169,9 @@ impl Invariants {
             }
             if !credentials["pending"].is_null() {
                 wrong.push(format!("{name} still has a pending key: {}", credentials["pending"]));
+            }
+            if !status["drift"].is_null() && !self.lock().interfered {
+                wrong.push(format!("{name} reports its own changes as drift: {}", status["drift"]));
             }
             let held: Vec<_> = secrets_of(object, store).into_iter().flat_map(keys_of).collect();
             if ready(object) && !held.iter().any(|key| works(key, state)) {

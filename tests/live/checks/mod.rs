@@ -6,7 +6,6 @@ mod refusals;
 mod runs;
 
 use std::panic::catch_unwind;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
@@ -18,7 +17,7 @@ use super::gate::Gate;
 use super::names::Run;
 use crate::support::answers::Pair;
 use crate::support::proxy::Proxy;
-use crate::support::stack::{Emulator, ROOT, scratch};
+use crate::support::stack::{Emulator, ROOT, Scratch, scratch};
 
 const ACCOUNT: &str = "123456789012";
 const POLICY: &str = include_str!("../../../deploy/iam/live-policy.json");
@@ -64,7 +63,7 @@ struct Server {
     emulator: Emulator,
     proxy: Proxy,
     caller: Pair,
-    home: PathBuf,
+    home: Scratch,
 }
 
 impl Server {

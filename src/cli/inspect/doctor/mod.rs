@@ -10,13 +10,13 @@ use kube::Client;
 
 use super::FINDINGS;
 use super::read::{Connections, Seen};
-use crate::aws::FromHere;
 use crate::cli::Failure;
-use crate::cli::cluster::Namespaced;
+use crate::cli::cluster::{Namespaced, OperatorNamespace};
+use crate::cli::connections::absent;
 use crate::cli::terminal::{print, print_json, screen};
 use crate::render::connection::Overview;
-use crate::render::diagnosis::{Diagnosis, Finding, connections, permissions};
-use crate::vocabulary::sign_in::SignIn;
+use crate::render::diagnosis::{Diagnosis, Finding, connections, permissions, unusable};
+use crate::vocabulary::problem::Problem;
 
 /// Check what a person on call would check, each with its result and the next step
 ///
@@ -36,14 +36,8 @@ pub(in crate::cli) struct Doctor {
     #[command(flatten)]
     cluster: Namespaced,
 
-    /// Namespace of the operator, with its leases
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "BUCKETCONNECTION_OPERATOR_NAMESPACE",
-        default_value = "bucketconnection-system"
-    )]
-    operator_namespace: String,
+    #[command(flatten)]
+    operator: OperatorNamespace,
 
     /// Format of the output
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -60,6 +54,16 @@ enum Output {
 struct Patient {
     seen: Seen,
     of: Overview,
+}
+
+/// The connections that were read.
+struct Patients {
+    /// `None` if none could be read.
+    read: Option<Vec<Patient>>,
+    /// Their namespace, if they are all that it has.
+    place: Option<String>,
+    /// What could not be read.
+    unread: Option<Finding>,
 }
 
 impl Doctor {
@@ -80,58 +84,58 @@ impl Doctor {
         // The cluster's own clock, if it has told it: the times in its objects are of the same.
         let now = clock.there.unwrap_or_else(Timestamp::now);
         let mut findings = cluster::crds(client).await;
-        let patients = match self.patients(client, namespace, now).await {
-            Ok(patients) => patients,
-            Err(Failure(why)) if self.name.is_none() => {
-                findings.push(Finding::not_checked("connections", "connections", why));
-                Vec::new()
-            }
-            Err(failure) => return Err(failure),
-        };
-        let overviews: Vec<_> = patients.iter().map(|patient| patient.of.clone()).collect();
-        findings.extend(
-            cluster::operator(client, &self.operator_namespace, self.name.as_ref().map(|_| namespace), &overviews, now).await,
-        );
+        let Patients { read, place, unread } = self.patients(client, namespace, now).await?;
+        let overviews: Option<Vec<_>> = read.as_ref().map(|read| read.iter().map(|patient| patient.of.clone()).collect());
+        let patients = read.unwrap_or_default();
+        let of_namespace = self.name.as_ref().map(|_| namespace);
+        findings.extend(cluster::operator(client, &self.operator.namespace, of_namespace, overviews.as_deref(), now).await);
         findings.push(clock.finding);
-        let accounts = cluster::accounts(client, self.name.as_ref().and(patients.first())).await;
-        findings.extend(accounts.findings(&overviews));
+        let named = self.name.as_ref().and(patients.first());
+        let accounts = cluster::accounts(client, named).await;
+        findings.extend(accounts.findings(overviews.as_deref().unwrap_or_default()));
         let objects: Vec<_> = patients.iter().map(|patient| &patient.seen.object).collect();
         let missing = accounts.missing(&objects);
-        findings.extend(permissions(&missing));
-        let environment = crate::sdk::environment().await?;
-        let places = patients.iter().map(|patient| (accounts.sign_in(&patient.seen.object), patient.of.region.clone())).collect();
-        findings.extend(network::endpoints(&environment, places).await);
-        match (&self.name, patients.first()) {
-            (Some(_), Some(patient)) => {
-                let here = FromHere::new(&environment, &accounts.sign_in(&patient.seen.object)).await;
-                findings.extend(connections(&overviews));
-                findings.extend(network::connection(client, patient, &here).await);
-            }
-            _ => findings.extend(connections(&overviews)),
+        let seen = [(!objects.is_empty(), "a connection"), (accounts.are_read(), "an AWSAccount")];
+        let seen: Vec<_> = seen.into_iter().filter(|(is, _)| *is).map(|(_, whose)| whose).collect();
+        findings.extend(permissions(&missing, &seen));
+        let environment = crate::sdk::environment().await.map_err(|error| unusable(&error.to_string()));
+        match &environment {
+            Ok(environment) => findings.extend(network::endpoints(environment, &patients, &accounts).await),
+            Err(finding) => findings.push(finding.clone()),
         }
-        Ok(Diagnosis { findings, missing_permissions: missing })
+        findings.extend(overviews.map(|overviews| connections(&overviews, place.as_deref())).unwrap_or_default());
+        findings.extend(unread);
+        if let Some(patient) = named {
+            findings.extend(network::connection(client, patient, environment.as_ref().ok(), &accounts).await);
+        }
+        Ok(Diagnosis::of(findings, missing))
     }
 
     /// The named connection; without a name all that the user can list, at least those of the namespace.
-    async fn patients(&self, client: &Client, namespace: &str, now: Timestamp) -> Result<Vec<Patient>, Failure> {
+    async fn patients(&self, client: &Client, namespace: &str, now: Timestamp) -> Result<Patients, Failure> {
+        let patients = |seen: Vec<Seen>| Some(seen.into_iter().map(|seen| Patient { of: seen.overview(now), seen }).collect());
         let names: Vec<_> = self.name.iter().cloned().collect();
         let here = Connections::named(client, Some(namespace), &names);
-        let asked = self.name.is_some() || self.cluster.namespace.is_some();
-        let everywhere = if asked { None } else { Connections::named(client, None, &[]).list().await.ok() };
-        let (seen, missing) = match everywhere {
-            Some(found) => found,
-            None => here.list().await?,
+        let (verb, about) = match &self.name {
+            Some(name) => ("get", format!("connection {namespace}/{name}")),
+            None => ("list", "connections".to_owned()),
         };
-        if let [name, ..] = missing.as_slice() {
-            return Err(Failure(format!(
-                "no BucketConnection {name} in namespace {namespace}; bucketconnection get -A lists all"
-            )));
+        let unread = |about: &str, place: &str, problem: &Problem| {
+            Some(Finding::unread("connections", about, &format!("{verb} bucketconnections in {place}"), problem))
+        };
+        let others = if self.name.is_some() || self.cluster.namespace.is_some() {
+            None
+        } else {
+            match Connections::named(client, None, &[]).list().await {
+                Ok((seen, _)) => return Ok(Patients { read: patients(seen), place: None, unread: None }),
+                Err(problem) => unread("connections of other namespaces", "all namespaces", &problem),
+            }
+        };
+        let place = self.name.is_none().then(|| namespace.to_owned());
+        match here.list().await {
+            Ok((_, missing)) if !missing.is_empty() => Err(Failure(absent(namespace, &missing[0]))),
+            Ok((seen, _)) => Ok(Patients { read: patients(seen), place, unread: others }),
+            Err(problem) => Ok(Patients { read: None, place: None, unread: unread(&about, namespace, &problem) }),
         }
-        Ok(seen.into_iter().map(|seen| Patient { of: seen.overview(now), seen }).collect())
     }
-}
-
-/// The sign-in of accounts that the user cannot read: AWS's own endpoints.
-fn unknown() -> SignIn {
-    SignIn::default()
 }
