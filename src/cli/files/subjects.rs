@@ -151,7 +151,7 @@ impl Subjects {
         }
         let (title, mut planned) = match &self.place {
             Place::Cluster { kubernetes, accounts_from_file } => {
-                self.in_cluster(subject, object, kubernetes, *accounts_from_file).await?
+                self.in_cluster(subject, object, kubernetes, *accounts_from_file, &mut notes).await?
             }
             Place::Nowhere(cluster) => self.without(subject, object, cluster.as_deref()).await?,
         };
@@ -174,11 +174,15 @@ impl Subjects {
         object: BucketConnection,
         kubernetes: &Kubernetes,
         accounts_from_file: bool,
+        notes: &mut Vec<String>,
     ) -> Result<(String, Preview), String> {
         let (name, account_name) = (&subject.name, object.spec.account_ref.name.clone());
         let live = kubernetes.account(&account_name).await.map_err(|problem| format!("{name}: {}", explain(&problem)))?;
         let (title, account) = match live {
-            Some(account) => (name.clone(), Some(account)),
+            Some(account) => {
+                notes.extend(self.differs(&account));
+                (name.clone(), Some(account))
+            }
             None => match self.account_of_files(name, &account_name)?.cloned() {
                 Some(_) if !accounts_from_file => {
                     return Err(format!(
@@ -191,6 +195,16 @@ impl Subjects {
         };
         let planned = preview(object, account.as_ref(), &self.others, &self.sessions, kubernetes, Timestamp::now()).await;
         planned.map(|planned| (title, planned)).map_err(|error| self.explained(subject, error))
+    }
+
+    /// That the files have another version of an account of the cluster, which is the one that counts.
+    fn differs(&self, live: &AWSAccount) -> Option<String> {
+        let name = live.name_any();
+        let own = self.manifest.as_ref()?.usable_account(&name).ok()??;
+        let text = format!(
+            "AWSAccount {name} of the files differs from that of the cluster, and the plan uses that of the cluster; apply the file first"
+        );
+        (own.spec != live.spec).then_some(text)
     }
 
     /// The account of the files with this name, for the connection `name`.
