@@ -122,16 +122,7 @@ mod tests {
     }
 
     fn executed(outcomes: impl IntoIterator<Item = Outcome>) -> Report {
-        let action = Action::DeleteUser;
-        let step = Step {
-            action,
-            part: ConditionType::UserReady,
-            diffs: Vec::new(),
-            after: Vec::new(),
-            drift: false,
-            cause: None,
-            weakens: None,
-        };
+        let step = Step::new(ConditionType::UserReady, Action::DeleteUser, Vec::new());
         Report { steps: outcomes.into_iter().map(|outcome| Executed { step: step.clone(), outcome }).collect() }
     }
 

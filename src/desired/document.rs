@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Effect, PolicyStatement};
 use crate::settings::FieldDiff;
+use crate::vocabulary::narrowing::{Loss, losses};
 use crate::vocabulary::policy_language::{canonical, canonical_statement};
 use crate::vocabulary::wildcard::policy_matches;
 
@@ -32,11 +33,6 @@ impl Document {
     /// The differences in `live`, by statement and element; one diff of the whole if `live` is not a policy document.
     pub fn diffs(&self, path: &str, live: &Value) -> Vec<FieldDiff> {
         let ours = self.to_json();
-        let statements = |document: &Value| match document.get("Statement") {
-            Some(Value::Array(list)) => list.clone(),
-            Some(one) => vec![one.clone()],
-            None => Vec::new(),
-        };
         let mut theirs: Vec<_> = statements(live).into_iter().map(|s| (canonical_statement(&s), s)).collect();
         if theirs.iter().any(|(canonical, _)| canonical.is_none()) || theirs.is_empty() {
             return vec![FieldDiff::new(path, Some(live.clone()), Some(ours))];
@@ -73,6 +69,11 @@ impl Document {
         diffs
     }
 
+    /// The access that this document takes away from a user that has `live`.
+    pub fn losses(&self, live: &Value) -> Vec<Loss> {
+        losses("policy", &statements(live), &statements(&self.to_json()))
+    }
+
     /// Whether the document allows `action` on `resource`, with `prefix` as the request's `s3:prefix`, if any.
     ///
     /// Used only to choose what to verify with the issued key. Conservative: an Allow with any condition other than on
@@ -89,6 +90,15 @@ impl Document {
     pub fn might_allow(&self, action: &str, resource: &str, prefix: Option<&str>) -> bool {
         let matching = self.statements.iter().filter(|statement| about(statement, action, resource));
         matching.into_iter().any(|statement| statement.effect == Effect::Allow && met(statement, prefix, true))
+    }
+}
+
+/// The statements of a document.
+fn statements(document: &Value) -> Vec<Value> {
+    match document.get("Statement") {
+        Some(Value::Array(list)) => list.clone(),
+        Some(one) => vec![one.clone()],
+        None => Vec::new(),
     }
 }
 

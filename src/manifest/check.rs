@@ -1,7 +1,7 @@
 //! What is wrong with objects beyond the schema: the rules of the CRD, what the operator cannot carry out, what the
 //! account does not allow, and objects that exclude each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,22 +26,19 @@ pub fn check(manifest: &Manifest) -> Vec<Finding> {
         rules(account, &desired::broken_account_rules(&account.source.node.value()), &mut findings);
     }
     let cast = cast(manifest);
-    for (found, object) in manifest.connections.iter().zip(&cast.objects) {
+    for ((found, object), earlier) in manifest.connections.iter().zip(&cast.objects).zip(&cast.earlier) {
         findings.extend(found.violations.iter().cloned());
         match object.as_ref().filter(|_| found.violations.is_empty()) {
-            Some(object) => connection(found, object, &cast, manifest, &mut findings),
+            Some(object) => connection(found, object, *earlier, &cast, manifest, &mut findings),
             None => rules(found, &desired::broken_connection_rules(&found.source.node.value()), &mut findings),
         }
     }
-    let order = |finding: &Finding| (place_of(&finding.file, manifest), finding.at);
+    // In reverse: of a file that is named twice, the first place counts.
+    let places: HashMap<_, _> = manifest.files.iter().enumerate().rev().map(|(place, file)| (file.as_str(), place)).collect();
+    let order = |finding: &Finding| (places.get(finding.file.as_str()).copied(), finding.at);
     findings.sort_by_cached_key(|finding| (order(finding), finding.clone()));
     findings.dedup();
     findings
-}
-
-/// The files in their order.
-fn place_of(file: &str, manifest: &Manifest) -> usize {
-    manifest.files.iter().position(|name| name == file).unwrap_or_default()
 }
 
 /// Violated rules of the CRD. A rule about a field that breaks the schema says nothing new.
@@ -69,15 +66,21 @@ fn duplicates<K>(all: &[Found<K>], findings: &mut Vec<Finding>) {
 /// The objects of the files as they will be once all are applied, in the order of the files.
 struct Cast {
     objects: Vec<Option<BucketConnection>>,
+    /// How many objects before each are in its namespace and account: [`claims::earlier`], counted in one pass.
+    earlier: Vec<usize>,
     /// Indexes of the objects with a bucket or user.
     named: HashMap<String, Vec<usize>>,
 }
 
 fn cast(manifest: &Manifest) -> Cast {
-    let mut cast = Cast { objects: Vec::new(), named: HashMap::new() };
+    let mut cast = Cast { objects: Vec::new(), earlier: Vec::new(), named: HashMap::new() };
+    let mut neighbors: HashMap<_, HashSet<&str>> = HashMap::new();
     for (index, found) in manifest.connections.iter().enumerate() {
-        let mut object = found.object.clone();
+        let (mut object, mut earlier) = (found.object.clone(), 0);
         if let Some(object) = &mut object {
+            let same = neighbors.entry((object.namespace(), object.spec.account_ref.name.clone())).or_default();
+            // The same object once more is not another one.
+            earlier = same.len() - usize::from(!same.insert(&found.name));
             object.metadata.uid = Some(found.name.clone());
             let second = i64::try_from(index).unwrap_or_default();
             object.metadata.creation_timestamp = Timestamp::from_second(second).ok().map(Time);
@@ -86,13 +89,14 @@ fn cast(manifest: &Manifest) -> Cast {
             }
         }
         cast.objects.push(object);
+        cast.earlier.push(earlier);
     }
     cast
 }
 
 fn account<'a>(object: &BucketConnection, manifest: &'a Manifest) -> Option<&'a AWSAccount> {
     let name = &object.spec.account_ref.name;
-    manifest.account(name).and_then(|found| found.usable().ok())
+    manifest.account(name).and_then(Found::valid)
 }
 
 fn defaults(object: &BucketConnection, manifest: &Manifest) -> crate::api::AccountDefaults {
@@ -103,29 +107,35 @@ fn defaults(object: &BucketConnection, manifest: &Manifest) -> crate::api::Accou
 fn connection(
     found: &Found<BucketConnection>,
     object: &BucketConnection,
+    earlier: usize,
     cast: &Cast,
     manifest: &Manifest,
     findings: &mut Vec<Finding>,
 ) {
     let account = account(object, manifest);
     let grant = match account {
-        Some(account) => authorize(found, object, account, cast, manifest, findings),
+        Some(account) => authorize(found, object, account, earlier, manifest, findings),
         None => Grant::of_unknown_account(),
     };
     match resolve(object, account, None, &grant) {
         Ok(desired) => findings.extend(desired.limits.map(|limits| warning(found.finding("spec", "spec.region", limits)))),
-        Err(errors) => {
-            let rules = desired::broken_connection_rules(&found.source.node.value());
-            for error in errors {
-                let rule = if rules.contains(&error) { "rule" } else { "spec" };
-                let finding = found.finding(rule, &error.field, &error.message);
-                // It depends on who the operator is, which only the account shows.
-                let open = error.message.contains("may deny the operator access");
-                findings.push(if open { warning(finding) } else { finding });
-            }
-        }
+        // It depends on who the operator is, which only the account shows.
+        Err(errors) => findings.extend(
+            explained(found, &errors)
+                .into_iter()
+                .map(|finding| if finding.message.contains("may deny the operator access") { warning(finding) } else { finding }),
+        ),
     }
     conflicts(found, object, cast, manifest, findings);
+}
+
+/// Errors in the spec of a connection, with their places.
+pub fn explained(found: &Found<BucketConnection>, errors: &[SpecError]) -> Vec<Finding> {
+    let rules = desired::broken_connection_rules(&found.source.node.value());
+    let rule = |error| if rules.contains(error) { "rule" } else { "spec" };
+    let mut findings: Vec<_> = errors.iter().map(|error| found.finding(rule(error), &error.field, &error.message)).collect();
+    findings.sort();
+    findings
 }
 
 fn warning(finding: Finding) -> Finding {
@@ -137,13 +147,12 @@ fn authorize(
     found: &Found<BucketConnection>,
     object: &BucketConnection,
     account: &AWSAccount,
-    cast: &Cast,
+    earlier: usize,
     manifest: &Manifest,
     findings: &mut Vec<Finding>,
 ) -> Grant {
     let namespace = object.namespace().unwrap_or_default();
     let labels = manifest.labels.get(&namespace);
-    let earlier = claims::earlier(object, cast.objects.iter().flatten());
     let refusal = match tenancy::authorize(object, labels.unwrap_or(&Labels::new()), account, earlier) {
         Ok(grant) => return grant,
         Err(refusal) => refusal,
@@ -172,16 +181,16 @@ fn authorize(
 }
 
 /// The desired state of a connection of the files, or its errors. Without an account id, that of its AWSAccount is used.
-pub fn desired(manifest: &Manifest, found: &Found<BucketConnection>, account_id: Option<&str>) -> Result<Desired, String> {
+pub fn desired(manifest: &Manifest, found: &Found<BucketConnection>, account_id: Option<&str>) -> Result<Desired, Vec<Finding>> {
     let object = found.usable()?;
     let account = account(object, manifest);
     let known = account_id.is_some() || account.is_some_and(|account| account.spec.account_id.is_some());
     if object.spec.bucket.name_prefix.is_some() && !known {
-        let hint = "pass --account-id, or add its AWSAccount with accountId to the files";
-        return Err(format!("spec.bucket.namePrefix: the name of the bucket contains the id of the AWS account; {hint}"));
+        let message = "the name of the bucket contains the id of the AWS account; pass --account-id, or add its AWSAccount with accountId to the files";
+        return Err(vec![found.finding("spec", "spec.bucket.namePrefix", message)]);
     }
     let grant = Grant { defaults: defaults(object, manifest), ..Grant::of_unknown_account() };
-    resolve(object, account, account_id, &grant).map_err(|errors| super::lines(&errors))
+    resolve(object, account, account_id, &grant).map_err(|errors| explained(found, &errors))
 }
 
 /// The desired state, with what is known of the account.

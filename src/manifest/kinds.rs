@@ -6,11 +6,11 @@ use kube::{CustomResourceExt, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::metadata;
 use super::schema::{Schema, Violation, meant};
 use super::yaml::{self, Node};
 use super::{Finding, Found, Manifest, Severity, Source};
 use crate::api::{AWSAccount, BucketConnection, GROUP};
-use crate::desired::names;
 
 /// The kinds that files are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,6 @@ pub(super) fn sort(file: &Arc<str>, document: Arc<Node>, namespace: &str, manife
     if document.is_null() {
         return;
     }
-    // A file of another program.
-    if let yaml::Kind::Object(_) = document.kind
-        && ["apiVersion", "kind", "metadata", "spec"].iter().all(|field| document.entry(field).is_none())
-    {
-        manifest.others += 1;
-        return;
-    }
     let kind = text(&document, "kind");
     if let (true, Some(yaml::Kind::List(items))) = (kind.ends_with("List"), document.get("items").map(|items| &items.kind)) {
         // Not recursive: kubectl has no lists of lists.
@@ -121,6 +114,9 @@ fn flaw(node: &Node, version: &str, kind: &str, ours: bool) -> Option<(&'static 
         return Some(("", "not an object; an object begins with apiVersion and kind".to_owned()));
     }
     let similar = meant(kind, KINDS, "");
+    if kind.is_empty() && version.is_empty() {
+        return Some(("", "not an object of Kubernetes: it has neither apiVersion nor kind".to_owned()));
+    }
     if kind.is_empty() {
         return Some(("kind", "required, but missing; write BucketConnection or AWSAccount".to_owned()));
     }
@@ -159,7 +155,7 @@ where
         .into_iter()
         .map(|Violation { at, rule, field, message }| found.finding_at(at, rule, &field, message))
         .collect();
-    found.violations.extend(metadata::<K>(&found, &node));
+    found.violations.extend(beyond_schema::<K>(&found, &node));
     match serde_json::from_value(value) {
         Ok(object) => found.object = Some(object),
         Err(error) if found.violations.is_empty() => {
@@ -171,30 +167,13 @@ where
 }
 
 /// Violations that a schema does not find: the API version, and names.
-fn metadata<K: Resource<DynamicType = ()>>(found: &Found<K>, node: &Node) -> Vec<Finding> {
+fn beyond_schema<K: Resource<DynamicType = ()>>(found: &Found<K>, node: &Node) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (version, known) = (text(node, "apiVersion"), K::api_version(&()));
     if !version.is_empty() && version != known {
         findings.push(found.finding("kind", "apiVersion", format!("unknown apiVersion {version:?}; write {known}")));
     }
-    let Some(metadata) = node.get("metadata") else { return findings };
-    if !matches!(metadata.kind, yaml::Kind::Object(_)) {
-        return findings;
-    }
-    let field = |name: &str| metadata.get(name).filter(|node| !node.is_null());
-    if field("name").is_none() && field("generateName").is_none() {
-        findings.push(found.finding("required", "metadata.name", "required, but missing"));
-    }
-    for name in ["name", "namespace"] {
-        let text = field(name).and_then(Node::text);
-        let invalid =
-            |text: &&str| !names::is_object_name(text) || (name == "namespace" && (text.contains('.') || text.len() > 63));
-        if let Some(text) = text.filter(invalid) {
-            let dots = if name == "name" { ", dots" } else { "" };
-            let message = format!("{text:?} is not a valid name; use lower-case letters, digits{dots} and hyphens");
-            findings.push(found.finding("pattern", &format!("metadata.{name}"), message));
-        }
-    }
+    findings.extend(metadata::check(found));
     findings
 }
 

@@ -2,10 +2,12 @@
 //! as the API server and the operator would, with the place of every error.
 //!
 //! `yaml.rs` reads text into values with positions, `scalar.rs` says what a word is, `schema.rs` compares values with the
-//! schema of a CRD, `kinds.rs` makes objects of them, and `check.rs` finds what is wrong beyond the schema.
+//! schema of a CRD, `kinds.rs` makes objects of them, `metadata.rs` checks their names, and `check.rs` finds what is
+//! wrong beyond the schema.
 
 mod check;
 mod kinds;
+mod metadata;
 mod scalar;
 mod schema;
 mod yaml;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use check::{check, desired};
+pub use check::{check, desired, explained};
 pub use kinds::{Kind, description};
 pub use scalar::is_text;
 use yaml::Node;
@@ -58,6 +60,14 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// Why a file cannot be read.
+    pub fn of_file(file: &str, at: Position, message: impl Into<String>) -> Self {
+        let (file, message, severity) = (file.to_owned(), message.into(), Severity::Error);
+        Self { file, at, severity, rule: "file", object: None, field: None, message }
+    }
+}
+
 impl fmt::Display for Finding {
     /// The field and the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,13 +79,14 @@ impl fmt::Display for Finding {
 }
 
 /// The rules, with what each finds.
-pub const RULES: [(&str, &str); 17] = [
+pub const RULES: [(&str, &str); 18] = [
     ("account", "The AWSAccount in the files does not allow it to the namespace."),
     ("conflict", "Another connection in the files has the same bucket or IAM user."),
     ("duplicate-field", "A field is set twice in one object."),
     ("duplicate-item", "A list that is a set has an item twice."),
     ("duplicate-object", "The files contain an object twice."),
     ("enum", "A value is not one of the allowed values."),
+    ("file", "A file cannot be read."),
     ("format", "A text is not a time."),
     ("kind", "An object has no kind or apiVersion, or one that is misspelled."),
     ("length", "A text, list or object is too short or too long."),
@@ -115,12 +126,13 @@ impl Manifest {
 
 impl Manifest {
     /// The AWSAccount with this name, if it is in the files; or why it cannot be used.
-    pub fn usable_account(&self, name: &str) -> Result<Option<&AWSAccount>, String> {
+    pub fn usable_account(&self, name: &str) -> Result<Option<&AWSAccount>, Vec<Finding>> {
         let Some(found) = self.account(name) else { return Ok(None) };
-        let account = found.usable().map_err(|text| format!("AWSAccount {name}: {text}"))?;
+        let account = found.usable()?;
         // No API server has checked it, and its names become part of policies.
         let errors = crate::desired::account_errors(account);
-        if errors.is_empty() { Ok(Some(account)) } else { Err(format!("AWSAccount {name} cannot be used:{}", lines(&errors))) }
+        let finding = |error: &SpecError| found.finding("rule", &error.field, &error.message);
+        if errors.is_empty() { Ok(Some(account)) } else { Err(errors.iter().map(finding).collect()) }
     }
 }
 
@@ -141,15 +153,14 @@ pub struct Found<K> {
 }
 
 impl<K> Found<K> {
-    /// The object, or its errors, one in a line.
-    pub fn usable(&self) -> Result<&K, String> {
-        match &self.object {
-            Some(object) if self.violations.is_empty() => Ok(object),
-            _ => Err(match self.violations.as_slice() {
-                [one] => one.to_string(),
-                all => all.iter().map(|violation| format!("\n  {violation}")).collect(),
-            }),
-        }
+    /// The object, if it fits the schema.
+    fn valid(&self) -> Option<&K> {
+        self.object.as_ref().filter(|_| self.violations.is_empty())
+    }
+
+    /// The object, or what is wrong with it.
+    pub fn usable(&self) -> Result<&K, Vec<Finding>> {
+        self.valid().ok_or_else(|| self.violations.clone())
     }
 
     /// A finding in this object.

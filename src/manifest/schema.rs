@@ -239,7 +239,7 @@ fn described(node: &Node) -> String {
 }
 
 /// A text in quotes; its beginning if it is long.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let short: String = text.chars().take(SHOWN).collect();
     format!("{short:?}{}", if short.len() < text.len() { "…" } else { "" })
 }

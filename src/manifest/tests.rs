@@ -103,7 +103,7 @@ fn each_error_has_its_line_column_and_remedy() {
         (
             "name: genomics\n",
             "name: Genomics\n",
-            "4:9 pattern metadata.name: \"Genomics\" is not a valid name; use lower-case letters, digits, dots and hyphens",
+            "4:9 pattern metadata.name: \"Genomics\" is not a valid name; use lower-case letters, digits, dots and hyphens, at most 253; begin and end each part between dots with a letter or digit",
         ),
         ("  name: genomics", "  annotations: {a: b}", "3:1 required metadata.name: required, but missing"),
         (
@@ -122,11 +122,64 @@ fn each_error_has_its_line_column_and_remedy() {
             "2:7 kind kind: \"BucketConection\" is no kind of bucketconnection.dev; did you mean BucketConnection?",
         ),
         ("kind: BucketConnection\n", "", "1:1 kind kind: required, but missing; write BucketConnection or AWSAccount"),
+        (
+            "  bucket:\n",
+            "  bucket:\n    tls: {}\n",
+            "9:5 required spec.bucket.tls.minimumVersion: required, but missing (allowed: 1.2, 1.3)",
+        ),
         ("spec:", "spc:", "1:1 required spec: required, but missing"),
     ];
     for (from, to, expected) in cases {
         let found = if to == "spc:" { shown(&CONNECTION.replace(from, to)).remove(0) } else { changed(from, to) };
         assert_eq!(found, expected);
+    }
+}
+
+/// As the API server has them; the cases are those of its own tests of names, labels and annotations.
+#[test]
+fn names_in_the_metadata_are_checked() {
+    let (label, name) = ("a".repeat(63), format!("{}.b", "a".repeat(251)));
+    let good = [
+        format!("name: {name}"),
+        "name: 1.a-b".to_owned(),
+        "generateName: a-".to_owned(),
+        format!("name: a, namespace: {label}"),
+        format!("name: a, labels: {{example.com/{label}: {label}, A_b.c: \"\", a.b/1: A_b.c-1}}"),
+        format!("name: a, annotations: {{Example.COM/{label}: \"any text, {label}{label}\"}}"),
+    ];
+    let bad = [
+        (format!("name: {name}b"), "pattern", "metadata.name"),
+        ("name: -a".to_owned(), "pattern", "metadata.name"),
+        ("name: a..b".to_owned(), "pattern", "metadata.name"),
+        ("name: a/b".to_owned(), "pattern", "metadata.name"),
+        ("generateName: a.-.-".to_owned(), "pattern", "metadata.generateName"),
+        (format!("name: a, namespace: {label}a"), "pattern", "metadata.namespace"),
+        ("name: a, namespace: a.b".to_owned(), "pattern", "metadata.namespace"),
+        (format!("name: a, labels: {{{label}a: b}}"), "pattern", &*format!("metadata.labels[{label}a]")),
+        ("name: a, labels: {Example.com/a: b}".to_owned(), "pattern", "metadata.labels[Example.com/a]"),
+        ("name: a, labels: {/a: b}".to_owned(), "pattern", "metadata.labels[/a]"),
+        ("name: a, labels: {a/b/c: b}".to_owned(), "pattern", "metadata.labels[a/b/c]"),
+        ("name: a, labels: {a b: c}".to_owned(), "pattern", "metadata.labels[a b]"),
+        (format!("name: a, labels: {{a: {label}a}}"), "pattern", "metadata.labels[a]"),
+        ("name: a, labels: {a: -b}".to_owned(), "pattern", "metadata.labels[a]"),
+        ("name: a, labels: {a: \"b c\"}".to_owned(), "pattern", "metadata.labels[a]"),
+        ("name: a, annotations: {-a: b}".to_owned(), "pattern", "metadata.annotations[-a]"),
+        (format!("name: a, annotations: {{a: {}}}", "b".repeat(256 * 1024)), "length", "metadata.annotations"),
+    ];
+    let found = |metadata: &str| {
+        let mut found = findings(&CONNECTION.replace("\n  name: genomics\n", &format!(" {{{metadata}}}\n")));
+        // The default name of the Secret is longer than the name.
+        found.retain(|finding| finding.rule != "spec");
+        found
+    };
+    for metadata in good {
+        assert_eq!(found(&metadata), [], "{metadata}");
+    }
+    for (metadata, rule, field) in bad {
+        let found = found(&metadata);
+        let shown: Vec<_> = found.iter().map(|finding| (finding.rule, finding.field.as_deref().unwrap_or_default())).collect();
+        assert_eq!(shown, [(rule, field)], "{}", &metadata[..metadata.len().min(100)]);
+        assert!(found[0].message.len() < 400 && found[0].at.line == 3, "{found:?}");
     }
 }
 
@@ -149,11 +202,13 @@ fn broken_text_has_a_place_and_the_other_documents_are_read() {
         ("b: 1\n<<<<<<< HEAD\na: b\n", "2:", "merge conflict"),
         ("a: !!python/object:x y\n", "1:", "unknown tag"),
         ("- a\n", "1:1", "not an object"),
+        ("{\"a\": 1}\n", "1:1", "neither apiVersion nor kind"),
+        ("{}\n", "1:1", "neither apiVersion nor kind"),
         ("hello\n", "1:1", "not an object"),
     ];
     for (text, place, message) in cases {
         let all = shown(&format!("{text}---\n{}", CONNECTION.replace("runs/", "runs")));
-        assert!(all[0].starts_with(place) && all[0].contains(message), "{text}: {all:#?}");
+        assert!(all.iter().any(|line| line.starts_with(place) && line.contains(message)), "{text}: {all:#?}");
         assert!(all.iter().any(|line| line.contains("bucket.prefix must end")), "{text}: {all:#?}");
     }
 }

@@ -91,15 +91,7 @@ mod tests {
     fn written(live: &str) -> Step {
         let diff = FieldDiff::new("user.permissionsBoundary", Some(json!(live)), Some(json!("wanted")));
         let action = Action::SetPermissionsBoundary { arn: "wanted".into() };
-        Step {
-            action,
-            part: ConditionType::UserReady,
-            diffs: vec![diff],
-            after: Vec::new(),
-            drift: true,
-            cause: None,
-            weakens: None,
-        }
+        Step { drift: true, ..Step::new(ConditionType::UserReady, action, vec![diff]) }
     }
 
     fn remembered(count: i64) -> Remembered {

@@ -215,7 +215,7 @@ fn settings(planner: &mut Planner<'_>, desired: &Desired, changes: Vec<SettingCh
         }
         let action = Action::WriteSetting(change.write);
         let Some(step) = planner.write(part, action, change.diffs, after) else { continue };
-        planner.plan.steps[step].weakens = weakens;
+        (planner.plan.steps[step].weakens, planner.plan.steps[step].losses) = (weakens, change.losses);
         if !change.adds.is_empty() {
             planner.plan.adds.insert(name, change.adds);
         }

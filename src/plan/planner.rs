@@ -43,7 +43,7 @@ impl<'a> Planner<'a> {
         // A rotation step is not part of what a connection consists of.
         let lasting = ConditionType::PARTS.contains(&part);
         let drift = !diffs.is_empty() && lasting && self.wrote(action.section());
-        self.plan.steps.push(Step { action, part, diffs, after: after.to_vec(), drift, cause: None, weakens: None });
+        self.plan.steps.push(Step { after: after.to_vec(), drift, ..Step::new(part, action, diffs) });
         self.plan.steps.len() - 1
     }
 

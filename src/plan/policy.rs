@@ -10,6 +10,7 @@ use crate::observed::{ManagedPolicy, Observed, Ownership};
 use crate::settings::tags::Tags;
 use crate::settings::{FieldDiff, Reading};
 use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::narrowing::Loss;
 
 const PART: ConditionType = ConditionType::PolicyInSync;
 /// Versions that a managed policy may have (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
@@ -63,8 +64,8 @@ fn withheld(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, f
 
 fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new_user: bool, base: &[usize]) -> Vec<usize> {
     let DesiredPolicy { name, document, adopt, .. } = &desired.policy;
-    let whole = || vec![FieldDiff::new("policy", None, Some(document.to_json()))];
-    let diffs = match &observed.inline_policy {
+    let whole = || (vec![FieldDiff::new("policy", None, Some(document.to_json()))], Vec::new());
+    let (diffs, losses) = match &observed.inline_policy {
         _ if new_user => whole(),
         Reading::Unset => whole(),
         Reading::NotRead => return Vec::new(),
@@ -88,11 +89,17 @@ fn inline(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, new
             if document.same_as(live) {
                 return Vec::new();
             }
-            document.diffs("policy", live)
+            (document.diffs("policy", live), document.losses(live))
         }
     };
     let action = Action::PutInlinePolicy { name: name.clone(), document: document.clone() };
-    planner.write(PART, action, diffs, base).into_iter().collect()
+    write(planner, action, diffs, losses, base).into_iter().collect()
+}
+
+fn write(planner: &mut Planner<'_>, action: Action, diffs: Vec<FieldDiff>, losses: Vec<Loss>, base: &[usize]) -> Option<usize> {
+    let step = planner.write(PART, action, diffs, base)?;
+    planner.plan.steps[step].losses = losses;
+    Some(step)
 }
 
 /// Whether the inline policy with the desired name is managed: it has the operator's default name, or the status
@@ -141,10 +148,10 @@ fn managed(planner: &mut Planner<'_>, desired: &Desired, observed: &Observed, ne
             }
             steps.extend(mark(planner, desired, live, ours, base));
             if !document.same_as(&live.document) {
-                let diffs = document.diffs("policy", &live.document);
+                let (diffs, losses) = (document.diffs("policy", &live.document), document.losses(&live.document));
                 let full = live.other_versions.len() + 1 >= MAX_VERSIONS;
                 let prune = live.other_versions.first().filter(|_| full).cloned();
-                steps.extend(planner.write(PART, Action::UpdatePolicy { document, prune }, diffs, base));
+                steps.extend(write(planner, Action::UpdatePolicy { document, prune }, diffs, losses, base));
             }
         }
     }

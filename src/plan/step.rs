@@ -12,6 +12,7 @@ use crate::observed::{Ledger, RbacKind, WorkloadKind};
 use crate::settings::tags::Tags;
 use crate::settings::{self, FieldDiff};
 use crate::vocabulary::conditions::{ConditionType, Reason};
+use crate::vocabulary::narrowing::Loss;
 use crate::vocabulary::problem::{Place, Problem};
 
 /// What the operator will do, and what blocks it.
@@ -72,6 +73,15 @@ pub struct Step {
     pub cause: Option<usize>,
     /// The protection that it removes from the bucket, which the spec and the account allow.
     pub weakens: Option<String>,
+    /// The access that it takes away by changing policy statements.
+    pub losses: Vec<Loss>,
+}
+
+impl Step {
+    /// A step that waits for no other.
+    pub fn new(part: ConditionType, action: Action, diffs: Vec<FieldDiff>) -> Self {
+        Self { action, part, diffs, after: Vec::new(), drift: false, cause: None, weakens: None, losses: Vec::new() }
+    }
 }
 
 /// What a step does. Bucket, user, policy and account are those of [`Desired`](crate::desired::Desired); each variant names its call.

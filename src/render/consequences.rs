@@ -6,10 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::because::creates;
-use crate::desired::Desired;
+use crate::api::{BucketConnectionSpec, DeletionPolicy};
+use crate::desired::{Desired, Destroy, Identity};
 use crate::observed::RbacKind;
 use crate::plan::{Action, Plan, Step};
 use crate::settings::{FieldDiff, SettingId};
+use crate::vocabulary::narrowing::Loss;
+use crate::vocabulary::wildcard::rule_matches;
 
 /// What a plan takes away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,9 +26,10 @@ pub struct Consequences {
     pub cuts_off: BTreeSet<String>,
 }
 
-/// What the steps of `plan` take away.
-pub fn consequences(plan: &Plan, desired: &Desired) -> Consequences {
+/// What the steps of `plan` take away. `applied` is the spec in the cluster, if the plan is for another one.
+pub fn consequences(plan: &Plan, desired: &Desired, applied: Option<&BucketConnectionSpec>) -> Consequences {
     let mut found = Consequences::default();
+    found.weakens.extend(applied.and_then(|applied| deletion(applied, desired)));
     for step in &plan.steps {
         found.weakens.extend(step.weakens.iter().map(|what| format!("bucket {}: {what}", desired.bucket.name)));
         found.add(plan, step, desired);
@@ -53,15 +57,16 @@ impl Consequences {
             Action::WriteSetting(write) => {
                 if !creates(plan, step, |action| matches!(action, Action::CreateBucket { .. })) {
                     self.setting(write.setting(), &step.diffs, bucket);
+                    self.cuts_off.extend(step.losses.iter().map(|loss| of_bucket(loss, bucket)));
                 }
                 None
             }
             Action::PutInlinePolicy { .. } | Action::UpdatePolicy { prune: None, .. } => {
-                self.permissions(&step.diffs, user);
+                self.cuts_off.extend(step.losses.iter().map(|loss| of_user(loss, user)));
                 None
             }
             Action::UpdatePolicy { prune: Some(version), .. } => {
-                self.permissions(&step.diffs, user);
+                self.cuts_off.extend(step.losses.iter().map(|loss| of_user(loss, user)));
                 self.destroys.insert(format!("version {version} of managed policy {}", desired.policy.name));
                 None
             }
@@ -92,7 +97,8 @@ impl Consequences {
                 cut(format!("sessions of IAM user {user} that began before {before}"))
             }
             Action::WriteRoleBinding { .. } => {
-                let lost = lost(&step.diffs, |diff, value| if diff.path.contains("groups") { texts(value) } else { Vec::new() });
+                let same = |own: &str, text: &str| own == text;
+                let lost = lost(&step.diffs, same, |diff, value| if diff.path.contains("groups") { texts(value) } else { Vec::new() });
                 self.cuts_off.extend(lost.iter().map(|group| format!("group {group}, from reading Secret {}", desired.secret.name)));
                 None
             }
@@ -142,8 +148,14 @@ impl Consequences {
         let set_to = |value: &str| diffs.iter().any(|diff| diff.desired.as_ref().is_some_and(|desired| desired == value));
         match setting {
             SettingId::Cors => {
-                let origins = lost(diffs, |diff, value| named(diff, value, "allowedOrigins"));
+                let origins = lost(diffs, rule_matches, origins);
                 self.cuts_off.extend(origins.iter().map(|origin| format!("web pages of {origin}, from bucket {bucket}")));
+                for (field, what) in [(".allowedMethods", "the method"), (".allowedHeaders", "the header")] {
+                    let of = |diff: &FieldDiff, value: &Value| if diff.path.ends_with(field) { texts(value) } else { Vec::new() };
+                    let lost = lost(diffs, |pattern, text| pattern == "*" || pattern.eq_ignore_ascii_case(text), of);
+                    self.cuts_off
+                        .extend(lost.iter().map(|text| format!("web pages that use {what} {text}, from bucket {bucket}")));
+                }
             }
             SettingId::PublicAccessBlock => {
                 let on =
@@ -157,11 +169,6 @@ impl Consequences {
             SettingId::RequestPayment if set_to("Requester") => {
                 self.cuts_off.insert(format!("requests to bucket {bucket} that do not agree to pay (x-amz-request-payer)"));
             }
-            SettingId::BucketPolicy => {
-                let removed = diffs.iter().filter(|diff| diff.live.as_ref().is_some_and(|live| live["Effect"] == "Allow"));
-                self.cuts_off
-                    .extend(removed.map(|diff| format!("everyone to whom only {} of bucket {bucket} gives access", diff.path)));
-            }
             SettingId::Lifecycle => {
                 let expires = |diff: &&FieldDiff| {
                     let text = diff.desired.as_ref().map(Value::to_string).unwrap_or_default();
@@ -171,7 +178,9 @@ impl Consequences {
                 let rules = diffs.iter().filter(expires);
                 self.destroys.extend(rules.map(|diff| format!("objects of bucket {bucket} that {} expires", diff.path)));
             }
-            SettingId::Ownership
+            // Its losses say more than its fields.
+            SettingId::BucketPolicy
+            | SettingId::Ownership
             | SettingId::RequestPayment
             | SettingId::Encryption
             | SettingId::BucketTags
@@ -182,42 +191,61 @@ impl Consequences {
             | SettingId::IntelligentTiering => {}
         }
     }
+}
 
-    /// Actions and resources that a policy loses.
-    fn permissions(&mut self, diffs: &[FieldDiff], user: &str) {
-        let actions = lost(diffs, |diff, value| named(diff, value, "Action"));
-        let resources = lost(diffs, |diff, value| named(diff, value, "Resource"));
-        self.cuts_off.extend(actions.iter().map(|action| format!("IAM user {user}, which loses {action}")));
-        self.cuts_off.extend(
-            resources
-                .iter()
-                .filter(|resource| *resource != "*")
-                .map(|resource| format!("IAM user {user}, which loses {resource}")),
-        );
+/// What a deletion of the connection destroys that it would not destroy with the spec `applied`.
+fn deletion(applied: &BucketConnectionSpec, desired: &Desired) -> Option<String> {
+    let deletes = |policy: DeletionPolicy| policy == DeletionPolicy::Delete;
+    let destroys = desired.force_destroy == Destroy::Yes;
+    let more = !deletes(applied.deletion_policy) || (destroys && !applied.force_destroy);
+    if !deletes(desired.deletion) || !more {
+        return None;
+    }
+    let bucket = &desired.bucket.name;
+    let with_bucket = match &desired.identity {
+        Identity::Managed => format!(", IAM user {}, its access key and Secret {}", desired.user.name, desired.secret.name),
+        Identity::UserProvided { .. } => String::new(),
+    };
+    Some(match destroys {
+        true => format!(
+            "bucket {bucket}: a deletion of the BucketConnection now deletes the bucket with every object and version in it{with_bucket} (deletionPolicy: Delete, forceDestroy: true); a bucket that existed before is never emptied"
+        ),
+        false => format!(
+            "bucket {bucket}: a deletion of the BucketConnection now deletes the bucket if it is empty{with_bucket} (deletionPolicy: Delete)"
+        ),
+    })
+}
+
+/// What a user can no longer do.
+fn of_user(Loss { denied, what, .. }: &Loss, user: &str) -> String {
+    format!("IAM user {user}, which {} {what}", if *denied { "is denied" } else { "loses" })
+}
+
+/// What a bucket policy no longer allows, or denies. What else gives access is not known.
+fn of_bucket(Loss { path, denied, what }: &Loss, bucket: &str) -> String {
+    if *denied {
+        format!("everyone to whom {path} of bucket {bucket} denies {what}")
+    } else {
+        format!("everyone to whom only {path} of bucket {bucket} allows {what}")
     }
 }
 
-/// The texts that only the observed values of `diffs` have, and no desired one.
-fn lost(diffs: &[FieldDiff], of: impl Fn(&FieldDiff, &Value) -> Vec<String>) -> BTreeSet<String> {
+/// The texts of the observed values of `diffs` that no text of a desired one covers.
+fn lost(
+    diffs: &[FieldDiff],
+    covers: impl Fn(&str, &str) -> bool,
+    of: impl Fn(&FieldDiff, &Value) -> Vec<String>,
+) -> BTreeSet<String> {
     let all = |which: fn(&FieldDiff) -> Option<&Value>| {
         diffs.iter().filter_map(|diff| Some(of(diff, which(diff)?))).flatten().collect::<BTreeSet<_>>()
     };
     let desired = all(|diff| diff.desired.as_ref());
-    all(|diff| diff.live.as_ref()).difference(&desired).cloned().collect()
+    all(|diff| diff.live.as_ref()).into_iter().filter(|text| !desired.iter().any(|own| covers(own, text))).collect()
 }
 
-/// The texts of the field `name` in a value: the field itself, or an object or document that has it.
-fn named(diff: &FieldDiff, value: &Value, name: &str) -> Vec<String> {
-    if diff.path.to_lowercase().ends_with(&format!(".{}", name.to_lowercase())) {
-        return texts(value);
-    }
-    let inner = [value.get("Statement"), Some(value)].into_iter().flatten().find(|value| value.is_array() || value.is_object());
-    let items = match inner {
-        Some(Value::Array(items)) => items.as_slice(),
-        Some(object) => std::slice::from_ref(object),
-        None => &[],
-    };
-    items.iter().filter(|item| item["Effect"] != "Deny").flat_map(|item| texts(&item[name])).collect()
+/// The origins of a CORS rule, of which the value is a field or the whole.
+fn origins(diff: &FieldDiff, value: &Value) -> Vec<String> {
+    texts(if diff.path.ends_with(".allowedOrigins") { value } else { &value["allowedOrigins"] })
 }
 
 /// A text, or a list of texts.

@@ -14,6 +14,11 @@ pub fn line(finding: &Finding, word: &str) -> String {
     format!("{}:{}:{}: {word}: {}", printable(file), at.line, at.column, printable(&format!("{object}{finding}")))
 }
 
+/// Findings as an error of a command: each in a line.
+pub fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| line(finding, word(finding.severity))).collect::<Vec<_>>().join("\n")
+}
+
 /// The name of a severity.
 pub fn word(severity: Severity) -> &'static str {
     match severity {
@@ -125,6 +130,48 @@ mod tests {
         let expected = "::error file=./a b%2Cc.yaml,line=3,col=7,title=enum::lab/x: spec.preset: 100%25\\n::error::forged\n";
         assert_eq!(github(&finding()), expected);
         assert_eq!(line(&finding(), "error"), "./a b,c.yaml:3:7: error: lab/x: spec.preset: 100%\\n::error::forged");
+    }
+
+    #[test]
+    fn the_properties_of_an_annotation_are_escaped() {
+        let finding = Finding { file: "50%:a\r\nb.yaml".to_owned(), ..finding() };
+        assert!(
+            github(&finding).starts_with("::error file=50%25%3Aa%0D%0Ab.yaml,line=3,col=7,title=enum::"),
+            "{}",
+            github(&finding)
+        );
+    }
+
+    /// What the schema of SARIF 2.1.0 requires of these objects, and the properties of theirs that it knows: it allows
+    /// no others.
+    const SHAPES: [(&str, &[&str], &[&str]); 11] = [
+        ("", &["version", "runs"], &["$schema"]),
+        ("/runs/0", &["tool"], &["columnKind", "results"]),
+        ("/runs/0/tool", &["driver"], &[]),
+        ("/runs/0/tool/driver", &["name"], &["version", "rules"]),
+        ("/runs/0/tool/driver/rules/0", &["id"], &["shortDescription"]),
+        ("/runs/0/results/0", &["message"], &["ruleId", "ruleIndex", "level", "locations"]),
+        ("/runs/0/results/0/message", &["text"], &[]),
+        ("/runs/0/results/0/locations/0", &[], &["physicalLocation", "logicalLocations"]),
+        ("/runs/0/results/0/locations/0/physicalLocation", &["artifactLocation"], &["region"]),
+        ("/runs/0/results/0/locations/0/physicalLocation/artifactLocation", &["uri"], &[]),
+        ("/runs/0/results/0/locations/0/physicalLocation/region", &["startLine"], &["startColumn"]),
+    ];
+
+    #[test]
+    fn sarif_has_the_shape_of_its_schema() {
+        let log = sarif(&[finding()], "1.0.0");
+        for (place, required, optional) in SHAPES {
+            let object = log.pointer(place).and_then(Value::as_object).unwrap_or_else(|| panic!("{place}: {log}"));
+            let known = |name: &&String| required.contains(&name.as_str()) || optional.contains(&name.as_str());
+            assert_eq!(object.keys().find(|name| !known(name)), None, "{place}");
+            assert_eq!(required.iter().find(|name| !object.contains_key(**name)), None, "{place}");
+        }
+        assert_eq!((&log["version"], &log["runs"][0]["columnKind"]), (&json!("2.1.0"), &json!("unicodeCodePoints")));
+        let result = &log["runs"][0]["results"][0];
+        assert!(["none", "note", "warning", "error"].iter().any(|level| result["level"] == *level));
+        let region = &result["locations"][0]["physicalLocation"]["region"];
+        assert!(["startLine", "startColumn"].iter().all(|field| region[field].as_u64() >= Some(1)), "they count from 1");
     }
 
     #[test]

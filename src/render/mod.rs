@@ -25,6 +25,7 @@ use std::fmt::Write;
 pub use because::{because, why};
 pub use consequences::{Consequences, consequences};
 
+use crate::api::BucketConnectionSpec;
 use crate::desired::Desired;
 use crate::plan::{Action, Plan, Step};
 use crate::settings::FieldDiff;
@@ -32,9 +33,11 @@ use crate::settings::FieldDiff;
 /// Longest value that is shown whole.
 const VALUE_LENGTH: usize = 200;
 
-/// The whole plan, for people. `name` is `namespace/name` of the object.
-pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
-    let mut text = format!("{name}: {}\n", counted(plan));
+/// The whole plan, for people. `name` is `namespace/name` of the object, and `applied` its spec in the cluster, if the
+/// plan is for another one.
+pub fn plan(name: &str, plan: &Plan, desired: &Desired, applied: Option<&BucketConnectionSpec>) -> String {
+    let taken = consequences(plan, desired, applied);
+    let mut text = format!("{name}: {}\n", counted(plan, &taken));
     for step in &plan.steps {
         let _ = writeln!(text, "\n{} {}", sign(&step.action), printable(&summary(step, desired)));
         let _ = writeln!(text, "    because {}", printable(&because(plan, step)));
@@ -50,7 +53,6 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired) -> String {
     for diff in plan.adoption.iter().flat_map(|adoption| &adoption.changes) {
         text.push_str(&field(diff));
     }
-    let taken = consequences(plan, desired);
     for (index, (kind, what)) in taken.lines().enumerate() {
         let _ = writeln!(text, "{}{kind}: {}", if index == 0 { "\n" } else { "" }, printable(what));
     }
@@ -75,10 +77,10 @@ pub(crate) fn plural(count: usize, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
-fn counted(plan: &Plan) -> String {
+fn counted(plan: &Plan, taken: &Consequences) -> String {
     let steps = plural(plan.steps.len(), "step");
     match plan.blockers.len() {
-        0 if plan.in_sync() => "in sync, nothing to change".to_owned(),
+        0 if plan.in_sync() && taken.is_empty() => "in sync, nothing to change".to_owned(),
         0 => steps,
         n if plan.steps.is_empty() && !plan.frozen => plural(n, "problem"),
         n if plan.frozen => format!("{}, nothing will be changed", plural(n, "problem")),

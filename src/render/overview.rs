@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Consequences, because, consequences, fields, plural, printable, sign, summary};
+use crate::api::BucketConnectionSpec;
 use crate::desired::Desired;
 use crate::desired::tenancy::Report;
 use crate::plan::{Plan, Step};
@@ -27,8 +28,10 @@ pub struct Overview {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Objects with steps, differences or problems.
+    /// Objects with steps or differences, and without problems.
     pub to_change: usize,
+    /// Objects with a problem that blocks them, as a whole or in part.
+    pub blocked: usize,
     /// Objects in sync.
     pub in_sync: usize,
     /// Objects without a plan.
@@ -41,7 +44,7 @@ pub struct Summary {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object {
-    /// `namespace/name`.
+    /// `namespace/name`; of a file that cannot be read, its name.
     pub name: String,
     /// Why there is no plan.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +61,7 @@ pub struct Object {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
-    /// Whether the observed state is the desired state.
+    /// Whether the observed state is the desired state, and the spec itself takes nothing away.
     pub in_sync: bool,
     /// Whether a problem prevents all changes.
     pub frozen: bool,
@@ -138,8 +141,8 @@ pub struct Adoption {
 }
 
 impl View {
-    /// The view of `plan`.
-    pub fn of(plan: &Plan, desired: &Desired, report: &Report) -> Self {
+    /// The view of `plan`. `applied` is the spec in the cluster, if the plan is for another one.
+    pub fn of(plan: &Plan, desired: &Desired, report: &Report, applied: Option<&BucketConnectionSpec>) -> Self {
         let steps = |steps: &[Step], executed: bool| {
             steps.iter().map(|step| StepView::of(plan, step, desired, executed)).collect::<Vec<_>>()
         };
@@ -152,14 +155,15 @@ impl View {
             plan_hash: adoption.hash.clone(),
             changes: adoption.changes.iter().map(Field::of).collect(),
         });
+        let consequences = consequences(plan, desired, applied);
         Self {
-            in_sync: plan.in_sync(),
+            in_sync: plan.in_sync() && consequences.is_empty(),
             frozen: plan.frozen,
             steps: steps(&plan.steps, true),
             observed: steps(&plan.observed, false),
             problems: problems.collect(),
             adoption,
-            consequences: consequences(plan, desired),
+            consequences,
             allowed: report.to_string(),
         }
     }
@@ -199,6 +203,7 @@ impl Overview {
         match &object.plan {
             None => summary.failed += 1,
             Some(plan) if plan.in_sync => summary.in_sync += 1,
+            Some(plan) if !plan.problems.is_empty() => summary.blocked += 1,
             Some(_) => summary.to_change += 1,
         }
         summary.steps += object.plan.as_ref().map_or(0, |plan| plan.steps.len());
@@ -223,7 +228,8 @@ impl Overview {
 impl Summary {
     /// The summary in one line.
     pub fn line(&self) -> String {
-        let counts = [(self.to_change, "to change"), (self.in_sync, "in sync"), (self.failed, "failed")];
+        let counts =
+            [(self.to_change, "to change"), (self.blocked, "blocked"), (self.in_sync, "in sync"), (self.failed, "failed")];
         let counts: Vec<_> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         format!("{}; {}", counts.join(", "), plural(self.steps, "step"))
@@ -304,6 +310,20 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_object_is_in_one_state() {
+        let mut overview = Overview::default();
+        let problem = || Problem { condition: "c".to_owned(), reason: "r".to_owned(), message: "m".to_owned() };
+        for (in_sync, problems) in [(true, vec![]), (false, vec![]), (false, vec![problem()]), (false, vec![problem()])] {
+            let (steps, observed, consequences) = (Vec::new(), Vec::new(), Consequences::default());
+            let allowed = String::new();
+            let plan = View { in_sync, frozen: false, steps, observed, problems, adoption: None, consequences, allowed };
+            overview.add(Object { name: "lab/a".to_owned(), error: None, notes: Vec::new(), plan: Some(plan) });
+        }
+        overview.add(Object { name: "f.yaml".to_owned(), error: Some("e".to_owned()), notes: Vec::new(), plan: None });
+        assert_eq!(overview.summary.line(), "1 to change, 2 blocked, 1 in sync, 1 failed; 0 steps");
+    }
 
     #[test]
     fn nothing_of_a_tenant_is_markdown() {

@@ -49,7 +49,7 @@ impl Starter {
         }
         text.push_str("spec:\n");
         field(&mut text, 2, "spec.preset", &self.preset.to_string());
-        field(&mut text, 2, "spec.region", &self.region);
+        field(&mut text, 2, "spec.region", &quoted(&self.region));
         comment(&mut text, 2, "spec.bucket");
         text.push_str("  bucket:\n");
         field(&mut text, 4, "spec.bucket.name", &quoted(&self.bucket));

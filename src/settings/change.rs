@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::vocabulary::narrowing::Loss;
 use crate::vocabulary::problem::Problem;
 
 /// A write, and the fields that it changes.
@@ -17,6 +18,8 @@ pub struct Change<W> {
     /// The protection that it removes from the bucket, such as "turns blockPublicAcls off": done only if
     /// `bucket.allowWeaker` names the setting.
     pub weakens: Option<String>,
+    /// The access that it takes away by changing statements of the bucket policy.
+    pub losses: Vec<Loss>,
     /// The foreign configuration that blocks the write.
     pub blocked: Option<String>,
     /// Foreign parts with names that the spec lists, by path: they are left as they are.
@@ -32,7 +35,7 @@ impl<W> Change<W> {
     }
 
     pub(super) fn new(diffs: Vec<FieldDiff>, write: W) -> Self {
-        Self { diffs, write, weakens: None, blocked: None, foreign: Vec::new(), adds: Vec::new() }
+        Self { diffs, write, weakens: None, losses: Vec::new(), blocked: None, foreign: Vec::new(), adds: Vec::new() }
     }
 
     /// A change of one whole field.

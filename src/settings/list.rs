@@ -262,6 +262,7 @@ macro_rules! settings {
             setting: SettingId::$variant,
             diffs: $change.diffs,
             weakens: $change.weakens,
+            losses: $change.losses,
             blocked: $change.blocked,
             foreign: $change.foreign,
             adds: $change.adds,

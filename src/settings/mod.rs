@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::narrowing::Loss;
 use crate::vocabulary::problem::{Problem, join_names};
 pub use change::{Change, FieldDiff, Imported, Reading};
 pub(crate) use change::{map_diffs, object_diffs};
@@ -183,6 +184,8 @@ pub struct SettingChange {
     pub diffs: Vec<FieldDiff>,
     /// The protection that it removes from the bucket.
     pub weakens: Option<String>,
+    /// The access that it takes away by changing statements of the bucket policy.
+    pub losses: Vec<Loss>,
     /// The foreign configuration that blocks it.
     pub blocked: Option<String>,
     /// Foreign parts with names that the spec lists.

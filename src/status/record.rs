@@ -30,9 +30,7 @@ pub fn record(after: &BucketConnectionStatus, check: &Checked<'_>) -> Option<Ste
     wanted.policy = known.policy.filter(left).or(wanted.policy);
     let missing = wanted.tags().iter().any(|(key, value)| live.get(key) != Some(value));
     let action = Action::RecordKeys { ledger: wanted.clone(), issued: false };
-    let part = ConditionType::CredentialsReady;
-    let step = Step { action, part, diffs: Vec::new(), after: Vec::new(), drift: false, cause: None, weakens: None };
-    missing.then_some(step)
+    missing.then(|| Step::new(ConditionType::CredentialsReady, action, Vec::new()))
 }
 
 /// The user's tags after this reconcile; `None` if they are not known.

@@ -221,7 +221,7 @@ fn a_deletion_names_the_missing_permission_and_not_what_follows_from_it() {
     let blocker = Blocker::unreadable(ConditionType::PolicyInSync, &denied, &Place::default());
     let conflict = Problem::new(Class::InUse, "iam:DeleteUser", "DeleteConflict", "must detach all policies first");
     let part = ConditionType::UserReady;
-    let step = Step { action: Action::DeleteUser, part, diffs: vec![], after: vec![], drift: false, cause: None, weakens: None };
+    let step = Step::new(part, Action::DeleteUser, vec![]);
     let report = Report { steps: vec![Executed { step, outcome: Outcome::Failed(conflict) }] };
     let plan = Plan { blockers: vec![blocker], ..Plan::default() };
     let trouble = deletion_trouble(&plan, &report).unwrap();

@@ -128,8 +128,8 @@ pub fn canonical_statement(statement: &Value) -> Option<Canonical> {
     Some(canonical)
 }
 
-/// `"*"` is every AWS principal, and an account is its id or the ARN of its root.
-fn canonical_principal(principal: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
+/// Principals by their kind: `"*"` is every AWS principal, and an account is its id or the ARN of its root.
+pub fn canonical_principal(principal: &Value) -> Option<BTreeMap<String, BTreeSet<String>>> {
     let of_aws;
     let kinds = match principal {
         Value::Object(kinds) => kinds,

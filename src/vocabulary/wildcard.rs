@@ -9,6 +9,12 @@ pub fn policy_matches(pattern: &str, text: &str) -> bool {
     stands_for(pattern, text, |own, other| own == '?' || own == other)
 }
 
+/// Whether a pattern of AWS's policy language matches everything that the pattern `other` matches. It can return false
+/// for patterns with `?` next to `*` of which that is true.
+pub fn policy_covers(pattern: &str, other: &str) -> bool {
+    stands_for(pattern, other, |own, other| own == '?' && other != '*' || own == other)
+}
+
 /// Whether a pattern of an AWSAccount's entry matches `text`; `*` matches any characters, every other character itself.
 pub fn rule_matches(pattern: &str, text: &str) -> bool {
     stands_for(pattern, text, |own, other| own == other)
@@ -87,6 +93,11 @@ mod tests {
             assert_eq!((policy_matches(pattern, text), rule_matches(pattern, text)), (expected, expected), "{pattern} {text}");
         }
         assert!(policy_matches("s3:Get?bject", "s3:GetObject") && !rule_matches("s3:Get?bject", "s3:GetObject"));
+        for (pattern, other, expected) in
+            [("*", "a*?", true), ("a*b", "a*b", true), ("a?", "a*", false), ("a?", "a?", true), ("a*", "*", false)]
+        {
+            assert_eq!(policy_covers(pattern, other), expected, "{pattern} {other}");
+        }
         assert!(!policy_matches("?", "") && policy_matches("?", "é") && rule_matches("?", "?"));
     }
 

@@ -135,7 +135,7 @@ async fn the_files_of_a_directory() {
     assert!(code == 1 && err.contains(&expected), "{err}");
     std::fs::write(place.join("d.yaml"), "a: [1").unwrap();
     let (code, _, err) = planned();
-    assert!(code == 1 && err.contains("d.yaml:1:4: not valid YAML"), "{err}");
+    assert!(code == 1 && err.contains("d.yaml:1:4: error: not valid YAML"), "{err}");
 }
 
 #[tokio::test]
@@ -147,8 +147,8 @@ async fn bad_input_is_named() {
         file.to_str().unwrap().to_owned()
     };
     let cases = [
-        ("/no/such/file.yaml".to_owned(), "/no/such/file.yaml: "),
-        (file("broken.yaml", "a: [1"), "broken.yaml:1:4: not valid YAML"),
+        ("/no/such/file.yaml".to_owned(), "/no/such/file.yaml:1:1: error: No such file"),
+        (file("broken.yaml", "a: [1"), "broken.yaml:1:4: error: not valid YAML"),
         (file("empty.yaml", ""), "no BucketConnection in it"),
         (file("other.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n"), "no BucketConnection in it"),
         (
@@ -232,8 +232,7 @@ async fn an_invalid_object_does_not_block_others_and_an_account_of_the_file_need
     assert_eq!(code, 1, "{out}{err}");
     assert!(out.contains(&format!("{ns}/new (with AWSAccount mixed-of-file of the file): ")), "{out}{err}");
     assert!(out.contains(&format!("{ns}/last: ")) && out.contains("create bucket bucket-last"), "{out}");
-    for expected in
-        ["invalid cannot be carried out:", "refused: AWSAccount mixed-of-file does not allow", "nowhere: there is no AWSAccount"]
+    for expected in ["invalid is invalid:", "refused: AWSAccount mixed-of-file does not allow", "nowhere: there is no AWSAccount"]
     {
         assert!(err.contains(&format!("{ns}/{expected}")), "{err}");
     }

@@ -251,7 +251,7 @@ fn bad_input_is_named() {
     let cases: [(&[&str], String, &str); 9] = [
         (&["-f", "-"], yaml(json!({})), "--account-id 123456789012"),
         (&file, String::new(), "no BucketConnection in it"),
-        (&file, yaml(json!({ "bucket": { "name": "Bad" } })), "default/c: cannot be carried out"),
+        (&file, yaml(json!({ "bucket": { "name": "Bad" } })), "default/c: invalid:"),
         (&file, two(&china, &yaml(json!({}))), "several partitions"),
         (&["--account-id", "12"], String::new(), "12 digits"),
         (&["--bucket", "Lab/*"], String::new(), "such as lab-*"),

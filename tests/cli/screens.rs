@@ -98,6 +98,35 @@ async fn colors_width_and_questions() {
     let (code, screen) = released.ends();
     assert!(code == Some(0) && screen.contains("genomics: released"), "{screen}");
 }
+
+/// A wrong answer is asked again, and quotes around a pasted one are not part of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_asks_until_each_answer_is_right() {
+    let session = Session::new("init-questions", "nothing").await;
+    File::create(session.place("lab-a.yaml")).unwrap();
+    let mut terminal = session.on_terminal(&["init"], 100);
+    for (question, answer) in [
+        ("Number or name: ", "9"),
+        ("choose 1 to 5, or a name", "4"),
+        ("AWS region of the bucket [us-east-1]: ", "9"),
+        ("region must be the code of an AWS region", "\"eu-west-1\""),
+        ("Name of the bucket: ", "'lab-a'"),
+        ("Prefix in the bucket", ""),
+        ("Name of the BucketConnection [lab-a]: ", ""),
+        ("lab-a.yaml exists; choose another name", "lab-b"),
+        ("(y/n) [n]: ", ""),
+    ] {
+        terminal.shows(question);
+        terminal.types(&format!("{answer}\n"));
+    }
+    let (code, screen) = terminal.ends();
+    assert!(code == Some(0) && screen.contains("wrote lab-b.yaml"), "{screen}");
+    let written = std::fs::read_to_string(session.place("lab-b.yaml")).unwrap();
+    for line in ["  name: lab-b\n", "  preset: ReadWrite\n", "  region: eu-west-1\n", "    name: lab-a\n"] {
+        assert!(written.contains(line), "{line}: {written}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_shows_its_progress_and_ends_with_ctrl_c() {
     let session = Session::connected("copy", "bucket-copy").await;

@@ -208,7 +208,7 @@ proptest! {
         for _ in 0..passes {
             let Ok((desired, _, _, plan)) = world.plan(&mut changed.clone(), true) else { return Ok(()) };
             prop_assert!(plan.steps.iter().enumerate().all(|(at, step)| step.after.iter().all(|before| *before < at)));
-            render::plan("lab/genomics", &plan, &desired);
+            render::plan("lab/genomics", &plan, &desired, None);
             for step in &plan.steps {
                 if let Action::WriteSetting(Write::BucketTags(tags)) = &step.action {
                     prop_assert!(tags.contains_key(names::OWNER_TAG));

@@ -221,10 +221,10 @@ impl Story {
             }
             ["plan"] if Remembered::of(&self.object).revoke => {
                 let (_, plan) = self.world.plan_revocation(&self.object);
-                render::plan("lab/genomics", &plan, &self.world.resolve(&self.object).unwrap())
+                render::plan("lab/genomics", &plan, &self.world.resolve(&self.object).unwrap(), None)
             }
             ["plan"] => match self.world.plan(&mut self.object.clone(), true) {
-                Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired),
+                Ok((desired, _, _, plan)) => render::plan("lab/genomics", &plan, &desired, None),
                 Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
             },
             ["reconcile"] => {
@@ -282,7 +282,7 @@ impl Story {
             }
             ["delete"] => {
                 let (desired, plan) = self.world.plan_deletion(&self.object);
-                let text = render::plan("lab/genomics", &plan, &desired);
+                let text = render::plan("lab/genomics", &plan, &desired, None);
                 let failures = &mut self.failures;
                 let report = self.world.execute(&desired, &plan, |action| failure(failures, action));
                 if !plan.blockers.is_empty() || report.undone().next().is_some() {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -48,7 +48,7 @@ pub(in crate::cli) struct Init {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 
-    /// File to write; it must not exist [default: <name>.yaml on a terminal, otherwise standard output]
+    /// File to write, which must not exist; or - for standard output [default: <name>.yaml on a terminal, otherwise standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -91,6 +91,10 @@ impl Choice {
 
 impl Init {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
+        // Before the questions: no answer is lost.
+        if let Some(flaw) = self.output.as_deref().and_then(exists) {
+            return Err(Failure(format!("{flaw}; choose another file with -o")));
+        }
         let preset = self.choice()?;
         let mut starter = Starter {
             name: "new".to_owned(),
@@ -100,6 +104,9 @@ impl Init {
             bucket: "new-bucket".to_owned(),
             prefix: "new/".to_owned(),
         };
+        if let (Some(namespace), Some(flaw)) = (&self.namespace, flaw(&starter)) {
+            return Err(Failure(format!("--namespace {namespace}: {flaw}")));
+        }
         starter.region =
             self.answer("AWS region of the bucket", "--region", self.region.as_deref(), Some("us-east-1"), |region| {
                 flaw(&Starter { region: region.to_owned(), ..starter.clone() })
@@ -115,7 +122,9 @@ impl Init {
         starter.prefix = whole(&starter.prefix);
         let name = starter.bucket.replace('.', "-");
         starter.name = self.answer("Name of the BucketConnection", "--name", self.name.as_deref(), Some(&name), |name| {
-            flaw(&Starter { name: name.to_owned(), ..starter.clone() })
+            let starter = Starter { name: name.to_owned(), ..starter.clone() };
+            let exists = || self.file(name).as_deref().and_then(exists).map(|flaw| format!("{flaw}; choose another name"));
+            flaw(&starter).or_else(exists)
         })?;
         let Some(file) = self.write(&starter)? else { return Ok(ExitCode::SUCCESS) };
         let question = "Show what the operator would do? (y/n)";
@@ -132,9 +141,7 @@ impl Init {
 
     /// Writes the YAML, and returns the file if it is not standard output.
     fn write(&self, starter: &Starter) -> Result<Option<PathBuf>, Failure> {
-        let on_terminal = io::stdout().is_terminal();
-        let default = || PathBuf::from(format!("{}.yaml", starter.name));
-        let Some(file) = self.output.clone().or_else(|| on_terminal.then(default)) else {
+        let Some(file) = self.file(&starter.name) else {
             print(&starter.yaml());
             return Ok(None);
         };
@@ -149,6 +156,12 @@ impl Init {
             say(&format!("  {command} {shown}   {}\n", painted(FAINT, format!("# {what}"))));
         }
         Ok(Some(file))
+    }
+
+    /// The file of a connection with this name; none for standard output.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let default = || io::stdout().is_terminal().then(|| PathBuf::from(format!("{name}.yaml")));
+        self.output.clone().or_else(default).filter(|file| file.as_os_str() != "-")
     }
 
     fn choice(&self) -> Result<Preset, Failure> {
@@ -199,7 +212,7 @@ impl Init {
             if io::stdin().read_line(&mut line)? == 0 {
                 return Err(Failure("no more answers".to_owned()));
             }
-            let answer = match (line.trim(), default) {
+            let answer = match (unquoted(line.trim()), default) {
                 ("", Some(default)) => default,
                 (answer, _) => answer,
             };
@@ -209,6 +222,18 @@ impl Init {
             }
         }
     }
+}
+
+/// An answer without the quotes around it, with which it was pasted.
+fn unquoted(answer: &str) -> &str {
+    let within = |quote| answer.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).unwrap_or(answer)
+}
+
+/// That a file exists, if it does.
+fn exists(file: &Path) -> Option<String> {
+    // Also a symbolic link that leads nowhere.
+    (file.as_os_str() != "-" && file.symlink_metadata().is_ok()).then(|| format!("{} exists", file.display()))
 }
 
 fn whole(prefix: &str) -> String {

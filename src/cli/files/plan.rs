@@ -20,7 +20,7 @@ use crate::render::overview::{Object, Overview, View};
 /// each step is part of it, each field that differs, and what the plan destroys, weakens or cuts off. The BucketConnections are those
 /// of files, or those of the cluster that you name or select. It reports an object on standard error if the object is invalid or
 /// refused, or if another BucketConnection has its bucket or user; it plans the others. Exit code 0: everything is in sync. 2: there
-/// are changes or problems. 1: no plan was possible for at least one object.
+/// are changes or problems. 1: no plan was possible for at least one object, or a file is invalid.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bucketconnection plan -f connection.yaml
@@ -83,7 +83,7 @@ impl Plan {
             Output::Yaml => print_yaml(&overview)?,
             Output::Markdown => print(&overview.markdown()),
         }
-        Ok(match (summary.failed, summary.to_change) {
+        Ok(match (summary.failed, summary.to_change + summary.blocked) {
             (0, 0) => ExitCode::SUCCESS,
             (0, _) => ExitCode::from(CHANGES),
             _ => ExitCode::FAILURE,
@@ -103,7 +103,7 @@ impl Plan {
         if selection.is_narrow() || selection.all_namespaces {
             return Err(Failure("pass either files with -f, or BucketConnections of the cluster".to_owned()));
         }
-        let texts = self.files.texts()?;
+        let texts = self.files.texts();
         let namespace = selection.namespace.as_deref();
         // The errors of the files need no cluster.
         let assumed = namespace.unwrap_or("default");
@@ -121,13 +121,13 @@ impl Plan {
 
 /// The plan of one object, and its text.
 async fn planned(subject: &Subject, subjects: &Subjects) -> (Object, String) {
-    let name = subject.name.clone();
+    let (name, applied) = (subject.name.clone(), subject.applied.as_deref());
     match subjects.preview(subject).await {
         Err(error) => (Object { name, error: Some(error), notes: Vec::new(), plan: None }, String::new()),
         Ok((title, Preview { desired, plan, doubts, report, .. }, mut notes)) => {
             notes.extend(doubts.iter().map(|doubt| format!("status discarded: {doubt}")));
-            let text = format!("{}\n{}\n", colored(&render::plan(&title, &plan, &desired)), painted(FAINT, &report));
-            (Object { name, error: None, notes, plan: Some(View::of(&plan, &desired, &report)) }, text)
+            let text = format!("{}\n{}\n", colored(&render::plan(&title, &plan, &desired, applied)), painted(FAINT, &report));
+            (Object { name, error: None, notes, plan: Some(View::of(&plan, &desired, &report, applied)) }, text)
         }
     }
 }

@@ -10,10 +10,11 @@ use super::Files;
 use crate::api::BucketConnection;
 use crate::cli::Failure;
 use crate::cli::operator::account_id;
-use crate::cli::terminal::print_json;
+use crate::cli::terminal::{print_json, warn};
 use crate::desired::Desired;
 use crate::manifest::{self, Found, Manifest};
 use crate::render::documents;
+use crate::render::findings::{line, word};
 
 /// Print a document that the operator would write, as JSON
 ///
@@ -72,18 +73,21 @@ impl Render {
             Document::Secret(which) => (which, documents::secret),
         };
         let manifest = which.manifest()?;
-        let mut rendered = Map::new();
-        for found in which.chosen(&manifest)? {
-            let desired = manifest::desired(&manifest, found, which.account_id.as_deref());
-            let desired = desired.map_err(|text| Failure(format!("{}: {text}", found.name)))?;
+        let chosen = which.chosen(&manifest)?;
+        let (mut rendered, mut findings) = (Map::new(), manifest.flaws.clone());
+        for found in &chosen {
             let namespace = found.object.as_ref().and_then(ResourceExt::namespace).unwrap_or_default();
-            rendered.insert(found.name.clone(), document(&desired, &namespace));
+            match manifest::desired(&manifest, found, which.account_id.as_deref()) {
+                Ok(desired) => drop(rendered.insert(found.name.clone(), document(&desired, &namespace))),
+                Err(errors) => findings.extend(errors),
+            }
         }
-        match rendered.len() {
+        match chosen.len() {
             1 => rendered.values().try_for_each(print_json)?,
             _ => print_json(&rendered)?,
         }
-        Ok(ExitCode::SUCCESS)
+        findings.iter().for_each(|finding| warn(&line(finding, word(finding.severity))));
+        Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -92,7 +96,7 @@ impl Which {
         if self.files.files.is_empty() {
             return Err(Failure("pass the files with -f".to_owned()));
         }
-        self.files.texts()?.connections(&self.namespace)
+        self.files.texts().connections(&self.namespace)
     }
 
     fn chosen<'m>(&self, manifest: &'m Manifest) -> Result<Vec<&'m Found<BucketConnection>>, Failure> {

@@ -48,7 +48,7 @@ impl Validate {
         if self.files.files.is_empty() {
             return Err(Failure("pass the files to check with -f".to_owned()));
         }
-        let manifest = self.files.texts()?.read(&self.namespace);
+        let manifest = self.files.texts().read(&self.namespace);
         let findings = manifest::check(&manifest);
         let checked = manifest.connections.len() + manifest.accounts.len();
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

@@ -12,8 +12,9 @@ use crate::cli::files;
 use crate::cli::terminal::{print, warn};
 use crate::desired::tenancy::{self, Labels};
 use crate::desired::{self, Account, Grant, names};
-use crate::manifest::{Manifest, lines};
+use crate::manifest::{Found, Manifest, explained};
 use crate::observed::{Remembered, distrust};
+use crate::render::findings;
 use crate::render::iam_policy::{self, LIMIT, Policy, Scope};
 use crate::vocabulary::conditions::Reason;
 
@@ -95,19 +96,23 @@ impl IamPolicy {
 
     fn for_file(&self, file: &Path) -> Result<Policy, Failure> {
         let shown = file.display();
-        let contents = files::texts(&[file.to_owned()], false)?.connections(&self.namespace)?;
+        let contents = files::texts(&[file.to_owned()], false).connections(&self.namespace)?;
+        if !contents.flaws.is_empty() {
+            return Err(Failure(format!("{shown} is invalid:\n{}", findings::lines(&contents.flaws))));
+        }
         let mut granted = Vec::new();
         for entry in &contents.connections {
-            let object = entry.usable().cloned();
+            let object = entry.usable().cloned().map_err(|errors| format!("invalid:\n{}", findings::lines(&errors)));
             match object.and_then(|object| self.authorize(&object, &contents).map(|grant| (object, grant))) {
-                Ok((object, grant)) => granted.push(Granted { name: &entry.name, object, grant }),
+                Ok((object, grant)) => granted.push(Granted { entry, object, grant }),
                 Err(text) => left_out(&entry.name, &text),
             }
         }
         let account_id = self.account_of(&granted, &contents).map_err(|text| Failure(format!("{shown}: {text}")))?;
         let mut connections = Vec::new();
         let mut boundaries: BTreeSet<_> = self.permissions_boundary.iter().cloned().map(Some).collect();
-        for Granted { name, object, grant } in &mut granted {
+        for Granted { entry, object, grant } in &mut granted {
+            let name = &entry.name;
             let account = contents.usable_account(&object.spec.account_ref.name).ok().flatten();
             let region = account.and_then(|account| account.spec.sign_in.region.as_ref()).unwrap_or(&object.spec.region);
             let account = Account { id: account_id.clone(), partition: names::partition_of(region).to_owned() };
@@ -119,7 +124,7 @@ impl IamPolicy {
                     boundaries.insert(grant.defaults.permissions_boundary.clone());
                     connections.push((desired, Remembered::of(object)));
                 }
-                Err(errors) => left_out(name, &format!("cannot be carried out:{}", lines(&errors))),
+                Err(errors) => left_out(name, &format!("invalid:\n{}", findings::lines(&explained(entry, &errors)))),
             }
         }
         if connections.is_empty() {
@@ -151,7 +156,8 @@ impl IamPolicy {
         }
         let name = &object.spec.account_ref.name;
         let mut grant = Grant::of_unknown_account();
-        if let Some(account) = contents.usable_account(name)? {
+        let account = contents.usable_account(name);
+        if let Some(account) = account.map_err(|errors| format!("AWSAccount {name} is invalid:\n{}", findings::lines(&errors)))? {
             let namespace = object.namespace().unwrap_or_default();
             let labels = contents.labels.get(&namespace);
             grant = tenancy::authorize(object, labels.unwrap_or(&Labels::new()), account, 0).map_err(|refusal| {
@@ -190,7 +196,7 @@ impl IamPolicy {
                 Err(format!(
                     "objects of several AWSAccounts, and nothing shows that {} is the same AWS account as the others ({}): split the file by accountRef, or add the AWSAccounts with their accountId",
                     unknown.join(", "),
-                    objects.iter().filter(of_unknown).map(|object| object.name).collect::<Vec<_>>().join(", ")
+                    objects.iter().filter(of_unknown).map(|object| object.entry.name.as_str()).collect::<Vec<_>>().join(", ")
                 ))
             }
             (Some(id), None) => Ok(id.clone()),
@@ -210,7 +216,7 @@ fn account_id_of(account: &AWSAccount) -> Option<String> {
 
 /// An object that the operator would reconcile, as far as the file shows.
 struct Granted<'a> {
-    name: &'a str,
+    entry: &'a Found<BucketConnection>,
     object: BucketConnection,
     grant: Grant,
 }

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use super::reach::{Need, Reach};
 use super::{Change, Context, Docs, Example, FieldDiff, Imported, Setting, SettingId, Unset, wrong_fields};
 use crate::vocabulary::conditions::ConditionType;
+use crate::vocabulary::narrowing::losses_of_all;
 use crate::vocabulary::policy_language::{canonical_statement, parts, wrong_condition};
 use crate::vocabulary::problem::Problem;
 
@@ -183,7 +184,7 @@ impl Setting for BucketPolicy {
 
     fn change(desired: &DesiredPolicy, live: Option<&PolicyText>) -> Option<Change<PolicyText>> {
         let mut write = PolicyText { statements: Vec::new(), ..live.cloned().unwrap_or_else(PolicyText::new) };
-        let (mut diffs, mut weakens) = (Vec::new(), Vec::new());
+        let (mut diffs, mut weakens, mut losses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut missing, mut foreign, mut taken) = (desired.ours.clone(), Vec::new(), Vec::new());
         for (index, text) in live.into_iter().flat_map(|live| &live.statements).enumerate() {
             let there = parsed(text);
@@ -204,6 +205,7 @@ impl Setting for BucketPolicy {
                     continue;
                 }
                 diffs.extend(statement_diffs(name, &there, &ours));
+                losses.extend(losses_of_all(&path(name), std::slice::from_ref(&there), std::slice::from_ref(&ours)));
                 if denies && !covers(&wanted, &canonical) {
                     weakens.push(format!("changes the Deny statement {name}"));
                 }
@@ -213,6 +215,7 @@ impl Setting for BucketPolicy {
                 write.statements.push(ours.to_string());
             } else if desired.dropped.iter().any(|dropped| dropped == name) {
                 diffs.push(FieldDiff::new(path(name), Some(there.clone()), None));
+                losses.extend(losses_of_all(&path(name), std::slice::from_ref(&there), &[]));
                 if denies {
                     weakens.push(format!("removes the Deny statement {name}"));
                 }
@@ -233,6 +236,7 @@ impl Setting for BucketPolicy {
         let adds = missing.iter().map(|ours| sid(ours).to_owned()).collect();
         for ours in missing {
             diffs.push(FieldDiff::new(path(sid(&ours)), None, Some(ours.clone())));
+            losses.extend(losses_of_all(&path(sid(&ours)), &[], std::slice::from_ref(&ours)));
             if canonical_statement(&ours).is_some_and(|ours| is_public(&ours)) {
                 weakens.push(public(sid(&ours)));
             }
@@ -240,7 +244,7 @@ impl Setting for BucketPolicy {
         }
         let weakens = (!weakens.is_empty()).then(|| weakens.join(", "));
         let open = blocked.is_some() || !(diffs.is_empty() && taken.is_empty());
-        open.then_some(Change { diffs, write, weakens, blocked, foreign: taken, adds })
+        open.then_some(Change { diffs, write, weakens, losses, blocked, foreign: taken, adds })
     }
 
     fn after(write: &PolicyText) -> Option<PolicyText> {
