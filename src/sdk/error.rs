@@ -26,8 +26,8 @@ pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
         }
         SdkError::TimeoutError(_) => Problem::new(Class::Unavailable, action, "Timeout", "no answer in time"),
         SdkError::DispatchFailure(failure) => {
-            let Some(error) = failure.as_connector_error() else { return unsent(action, "") };
-            role_not_assumed(error).unwrap_or_else(|| unsent(action, &root_cause(error).to_string()))
+            let Some(error) = failure.as_connector_error() else { return unsent(action, &[]) };
+            role_not_assumed(error).unwrap_or_else(|| unsent(action, &chain(error)))
         }
         SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
         // A value that no request can contain, now or later.
@@ -39,10 +39,11 @@ pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
     }
 }
 
-/// A request that was not sent, or got no answer.
-fn unsent(action: &str, root: &str) -> Problem {
-    let text = root.to_lowercase();
-    if text.contains("credential") || text.contains("identity") {
+/// A request that was not sent, or got no answer. The last text is the cause of the first.
+fn unsent(action: &str, texts: &[String]) -> Problem {
+    let root = texts.last().map(|root| meaning(root)).unwrap_or_default();
+    // The root can be about one of several providers of credentials: "IMDS is disabled".
+    if texts.iter().map(|text| text.to_lowercase()).any(|text| text.contains("credential") || text.contains("identity")) {
         return Problem::new(
             Class::BadKey,
             action,
@@ -52,7 +53,7 @@ fn unsent(action: &str, root: &str) -> Problem {
             ),
         );
     }
-    let advice = if text.contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
+    let advice = if root.to_lowercase().contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
     Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
 }
 
@@ -61,6 +62,30 @@ fn role_not_assumed(error: &(dyn Error + 'static)) -> Option<Problem> {
     let metadata = root_cause(error).downcast_ref::<ErrorMetadata>()?;
     let (code, message) = (metadata.code()?, metadata.message().unwrap_or_default());
     Some(Problem::new(class(code, 0, None), "sts:AssumeRole", code, message))
+}
+
+/// What the HTTP client says, and what that means.
+const MEANINGS: [(&str, &str); 6] = [
+    ("connection closed before message completed", "the other side closed the connection without an answer"),
+    ("end of file before message length reached", "the other side closed the connection before the end of the answer"),
+    ("unexpected eof", "the other side closed the connection before the end of the answer"),
+    ("minimum throughput was specified", "the other side stopped sending or receiving"),
+    ("invalid HTTP version parsed", "the other side does not speak HTTP"),
+    ("Connection reset by peer", "the other side broke the connection"),
+];
+
+/// Why a connection failed, in words that need no knowledge of the HTTP client.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    meaning(&root_cause(error).to_string()).to_owned()
+}
+
+fn meaning(text: &str) -> &str {
+    MEANINGS.iter().find(|(part, _)| text.contains(part)).map_or(text, |(_, meaning)| meaning)
+}
+
+/// The texts of an error and its causes.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
 }
 
 pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
@@ -190,8 +215,19 @@ mod tests {
 
     #[test]
     fn missing_credentials_say_what_to_set() {
-        let problem = unsent("sts:GetCallerIdentity", "the credential provider was not enabled");
-        assert_eq!(problem.class, Class::BadKey);
-        assert!(problem.message.contains("AWS_ACCESS_KEY_ID"));
+        let last = ["an error occurred while loading credentials", "IMDS is disabled"];
+        for texts in [&["the credential provider was not enabled"][..], &last] {
+            let problem = unsent("sts:GetCallerIdentity", &texts.iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(problem.class, Class::BadKey);
+            assert!(problem.message.contains("AWS_ACCESS_KEY_ID"));
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_described_in_words() {
+        let problem =
+            unsent("s3:GetObject", &["dispatch failure", "connection closed before message completed"].map(str::to_owned));
+        assert_eq!((problem.code.as_str(), problem.class), ("Unreachable", Class::Unavailable));
+        assert_eq!(problem.message, "the other side closed the connection without an answer");
     }
 }
