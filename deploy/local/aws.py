@@ -13,6 +13,7 @@ of moto, which the copies have already.
 
 import argparse
 import ctypes
+import datetime
 import gc
 import io
 import json
@@ -39,6 +40,8 @@ import moto.s3.models as s3  # noqa: E402
 import moto.s3.responses as s3_responses  # noqa: E402
 import moto.sts.models as sts  # noqa: E402
 import xmltodict  # noqa: E402
+from botocore.auth import S3SigV4QueryAuth  # noqa: E402
+from botocore.awsrequest import AWSRequest  # noqa: E402
 from flask import request as flask_request  # noqa: E402
 from moto import settings  # noqa: E402
 from moto.core.responses import EmptyResult  # noqa: E402
@@ -224,20 +227,47 @@ def settings_that_moto_does_not_have_are_kept():
 
 @correction
 def deleting_objects_is_checked_against_the_objects():
-    """AWS: DeleteObjects needs s3:DeleteObject on each object. moto: needs it on the bucket, which no policy for objects allows."""
+    """AWS: DeleteObjects needs s3:DeleteObject on each object, or s3:DeleteObjectVersion, and its answer lists those that the caller
+    may not delete. moto: needs s3:DeleteObject on the bucket, which no policy for objects allows."""
+    refused = threading.local()
 
-    def make(original):
+    def make_post(original):
         def post(self, request, bucket_name):
             self.path = self._get_path(request)
-            if self.is_delete_keys():
-                self.data["Action"] = "DeleteObject"
-                self._authenticate_and_authorize_s3_action(bucket_name=bucket_name, key_name="*")
+            if not self.is_delete_keys():
+                return original(self, request, bucket_name)
+            objects = xmltodict.parse(self.body, strip_whitespace=False)["Delete"].get("Object", [])
+            objects = objects if isinstance(objects, list) else [objects]
+            refused.arns = set()
+
+            class Deletion(access_control.S3IAMRequest):
+                def check_action_permitted(self, bucket_arn):
+                    for item in objects:
+                        self._action = "s3:DeleteObjectVersion" if item.get("VersionId") else "s3:DeleteObject"
+                        try:
+                            super().check_action_permitted(f"{bucket_arn}/{item['Key']}")
+                        except s3_exceptions.BucketAccessDeniedError:
+                            refused.arns.add(f"arn:aws:s3:::{bucket_name}/{item['Key']}")
+
+            self.data["Action"] = "DeleteObject"
+            self._authenticate_and_authorize_action(Deletion, f"arn:{get_partition(self.region)}:s3:::{bucket_name}")
+            try:
                 return self._bucket_response_delete_keys(bucket_name)
-            return original(self, request, bucket_name)
+            finally:
+                refused.arns = set()
 
         return post
 
-    replace(s3_responses.S3Response, "_bucket_response_post", make)
+    def make_permission(original):
+        def get_permission(self, action, resource):
+            if resource in getattr(refused, "arns", ()):
+                return access_control.PermissionResult.DENIED
+            return original(self, action, resource)
+
+        return get_permission
+
+    replace(s3_responses.S3Response, "_bucket_response_post", make_post)
+    replace(s3.FakeBucket, "get_permission", make_permission)
 
 
 @correction
@@ -455,6 +485,48 @@ def keeping_forms(application):
 
 
 @correction
+def links_are_checked_as_other_requests_are():
+    """AWS: verifies the signature, the time and the permissions of a link. moto: answers 500, because it expects a signature in a header."""
+
+    def make(original):
+        def calculate(self):
+            query = dict(urllib.parse.parse_qsl(urllib.parse.urlparse(self._path).query, keep_blank_values=True))
+            if query.pop(LINK, None) is None:
+                return original(self)
+            signed = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
+            end = signed + datetime.timedelta(seconds=int(query["X-Amz-Expires"]))
+            if datetime.datetime.now(datetime.timezone.utc) > end:
+                self._raise_access_denied()
+            names = query["X-Amz-SignedHeaders"].split(";")
+            url, headers = self._path.partition("?")[0], self._create_headers_for_aws_request(names, self._headers)
+            request = AWSRequest(method=self._method, url=url, params=query, headers=headers)
+            request.context["timestamp"] = query["X-Amz-Date"]
+            auth = S3SigV4QueryAuth(self._access_key.create_credentials(), self._service, self._region)
+            return auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+
+        return calculate
+
+    replace(access_control.IAMRequestBase, "_calculate_signature", make)
+
+
+LINK = "X-Amz-Signature"
+
+
+def reading_links(application):
+    """A WSGI application that has the signature of a link in a header, where moto reads account, region and key."""
+
+    def call(environ, start_response):
+        query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
+        if LINK in query:
+            credential, headers = query.get("X-Amz-Credential", ""), query.get("X-Amz-SignedHeaders", "")
+            parts = f"Credential={credential}, SignedHeaders={headers}, Signature={query[LINK]}"
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {parts}"
+        return application(environ, start_response)
+
+    return call
+
+
+@correction
 def authentication_errors_have_the_query_protocols_form():
     """AWS: <ErrorResponse><Error>. moto: <ErrorResponse><Errors><Error> if it refuses a key or an action, which hides the code."""
 
@@ -665,6 +737,20 @@ def parts_are_listed_in_their_own_element():
 
 
 @correction
+def control_characters_in_keys_are_references():
+    """AWS: writes a character that XML cannot contain as a reference, such as &#x1;. moto: writes it as it is, which parsers refuse."""
+
+    def make(original):
+        def serialized(self, *args, **kwargs):
+            status, headers, body = original(self, *args, **kwargs)
+            return status, headers, re.sub(r"[\x00-\x08\x0b-\x1f]", lambda found: f"&#x{ord(found[0]):x};", body)
+
+        return serialized
+
+    replace(s3_responses.S3Response, "serialized", make)
+
+
+@correction
 def a_multipart_upload_has_the_checksum_that_was_sent():
     """AWS: computes CRC64NVME. moto: computes CRC32 in its place without awscrt. Here: the checksum that the client sent, or none."""
 
@@ -673,6 +759,7 @@ def a_multipart_upload_has_the_checksum_that_was_sent():
             key = original(self, *args, **kwargs)
             if key is not None and key.checksum_algorithm == "CRC64NVME":
                 key.checksum_value = flask_request.headers.get("x-amz-checksum-crc64nvme")
+                key.checksum_algorithm = key.checksum_value and key.checksum_algorithm
             return key
 
         return complete_multipart_upload
@@ -713,7 +800,6 @@ def second_account(policy_file):
 
 def private_ca(directory):
     """Creates a private CA, written to `directory`/ca.pem, and its certificate for localhost; returns the TLS context."""
-    import datetime
     import ipaddress
     import ssl
 
@@ -825,7 +911,7 @@ def serve(options, tell):
             apply()
     keys = bootstrap(options.policy)
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    application = keeping_forms(DomainDispatcherApplication(create_backend_app))
+    application = reading_links(keeping_forms(DomainDispatcherApplication(create_backend_app)))
     tls = private_ca(options.tls) if options.tls else None
     handler = MotoRequestHandler
     server = make_server("127.0.0.1", options.port, application, threaded=True, request_handler=handler, ssl_context=tls)

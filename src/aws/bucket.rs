@@ -6,10 +6,9 @@ use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, EncodingType, ObjectIdentifier, Tag as S3Tag,
 };
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
 
 use crate::observed::Contents;
-use crate::sdk::{BucketCalls, build};
+use crate::sdk::{BucketCalls, build, decoded_key, is_xml};
 use crate::settings::tags::Tags;
 use crate::vocabulary::problem::{Class, Problem, ignore_not_found};
 
@@ -67,8 +66,8 @@ impl BucketCalls<'_> {
             let encoded = page.encoding_type().is_some();
             let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
             let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
-            let found = versions.chain(markers).filter_map(|(key, version)| Some((decoded(key?, encoded), version)));
-            let (batch, alone): (Vec<_>, Vec<_>) = found.partition(|(key, _)| key.chars().all(is_xml));
+            let found = versions.chain(markers).filter_map(|(key, version)| Some((decoded_key(key?, encoded), version)));
+            let (batch, alone): (Vec<_>, Vec<_>) = found.partition(|(key, _)| is_xml(key));
             if batch.is_empty() && alone.is_empty() {
                 return Ok(true);
             }
@@ -85,7 +84,7 @@ impl BucketCalls<'_> {
         let encoded = page.encoding_type().is_some();
         for upload in page.uploads() {
             let call = self.s3.abort_multipart_upload().bucket(self.name).expected_bucket_owner(self.account);
-            let call = call.set_key(upload.key().map(|key| decoded(key, encoded))).set_upload_id(upload.upload_id.clone());
+            let call = call.set_key(upload.key().map(|key| decoded_key(key, encoded))).set_upload_id(upload.upload_id.clone());
             ignore_not_found(self.sdk.call("s3:AbortMultipartUpload", call.send()).await)?;
         }
         Ok(())
@@ -137,19 +136,4 @@ impl BucketCalls<'_> {
         let call = self.s3.delete_bucket().bucket(self.name).expected_bucket_owner(self.account);
         ignore_not_found(self.sdk.call("s3:DeleteBucket", call.send()).await)
     }
-}
-
-/// The key of an object, decoded from a list.
-fn decoded(key: &str, encoded: bool) -> String {
-    if !encoded {
-        return key.to_owned();
-    }
-    // In this encoding a space is a plus, and a plus is %2B.
-    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
-}
-
-/// Whether XML 1.0 allows the character (<https://www.w3.org/TR/xml/#charsets>). Object keys may contain others, such
-/// as `Icon\r` of macOS; a parser turns a carriage return into a line feed.
-fn is_xml(c: char) -> bool {
-    !matches!(c, '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }

@@ -1,6 +1,7 @@
 //! What a person can try from their own machine: the key of a connection, with nothing of the operator.
 
 use aws_config::SdkConfig;
+use aws_sdk_s3::types::EncodingType;
 
 use crate::credentials::KeyPair;
 use crate::sdk::Sdk;
@@ -29,7 +30,8 @@ impl FromHere {
     /// Lists one object of `bucket` under `prefix` with `key`.
     pub async fn list(&self, key: &KeyPair, region: &str, bucket: &str, prefix: &str) -> Result<(), Problem> {
         let (s3, _) = self.sdk.with_key(key, region);
-        let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
+        // An answer in XML cannot contain every key.
+        let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).encoding_type(EncodingType::Url);
         self.sdk.call("s3:ListBucket", call.send()).await.map(drop)
     }
 }

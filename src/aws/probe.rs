@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::EncodingType;
 use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep};
 
@@ -169,7 +170,8 @@ impl Aws {
                 Err(Problem::new(Class::OtherUser, "sts:GetCallerIdentity", "OtherUser", arn))
             }
             Proof::List => {
-                let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1);
+                // An answer in XML cannot contain every key.
+                let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).encoding_type(EncodingType::Url);
                 self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await.map(|_| None)
             }
             Proof::Upload => {

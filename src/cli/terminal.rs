@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::shell::as_called;
 use super::{CTRL_C, Failure};
-use crate::render::printable;
 use crate::render::screen::{Cell, Section, Tone};
+use crate::render::{moves_text, printable};
 
 /// Something that is as it should be.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -70,9 +70,17 @@ pub(super) fn warn(text: &str) {
     let _ = io::stderr().write_all(format!("bucketconnection: {}\n", lines.join("\n")).as_bytes());
 }
 
-/// Prints a value as JSON.
+/// Prints a value as JSON. Its strings can be foreign: what a terminal would act on is escaped, also where JSON does not require it.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    let text = serde_json::to_string_pretty(value)?;
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match c {
+            c if c != '\n' && moves_text(c) => escaped += &format!("\\u{:04x}", u32::from(c)),
+            c => escaped.push(c),
+        }
+    }
+    print(&format!("{escaped}\n"));
     Ok(())
 }
 

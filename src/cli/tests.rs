@@ -179,8 +179,13 @@ fn options(command: &Command, which: impl Fn(&Arg) -> bool) -> String {
     for argument in command.get_arguments().filter(shown) {
         let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
         let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-        let help =
-            help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*");
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        // Between backticks these are no markup.
+        let plain = |(index, part): (usize, &str)| match index % 2 {
+            0 => part.replace('<', "&lt;").replace('*', "\\*"),
+            _ => part.to_owned(),
+        };
+        let help = help.split('`').enumerate().map(plain).collect::<Vec<_>>().join("`");
         let values: Vec<_> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
         let values = if values.is_empty() || !argument.get_action().takes_values() {
             String::new()

@@ -41,6 +41,12 @@ impl Algorithm {
             Self::Crc32C | Self::Crc32 => base64::encode(&bytes[4..]),
         }
     }
+
+    /// What S3 wrote.
+    pub(super) fn read(self, text: &str) -> Option<u64> {
+        let bytes = base64::decode(text).ok()?;
+        Some(bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))).filter(|value| self.written(*value) == text)
+    }
 }
 
 /// The checksum of a whole object that S3 recorded.
@@ -88,6 +94,7 @@ mod tests {
             assert_eq!(algorithm.written(algorithm.of(b"123456789")), expected);
             let joined = algorithm.joined(algorithm.of(b"1234"), algorithm.of(b"56789"), 5);
             assert_eq!(algorithm.written(joined), expected);
+            assert_eq!((algorithm.read(expected), algorithm.read("AAAA")), (Some(joined), None));
         }
     }
 

@@ -12,8 +12,6 @@ use super::multipart::{Multipart, Part};
 use super::names::flaw_of_key;
 use super::{Engine, Fault, Head, PART, Store, part_size};
 
-/// The largest object that S3 copies in one call.
-const COPIED_AT_ONCE: u64 = 5 << 30;
 /// In `x-amz-copy-source`: everything but the separators of a key is encoded.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -33,13 +31,14 @@ pub(super) async fn copy(
     if within && key == to {
         return Err(Fault::Object("source and target are the same object".to_owned()));
     }
-    let head = match listed.filter(|head| head.suffices(if within { COPIED_AT_ONCE } else { PART })) {
+    let head = match listed.filter(|head| head.suffices(if within { u64::MAX } else { PART })) {
         Some(head) => head,
         None => from.head(key).await?,
     };
     let etag = head.etag.clone().unwrap_or_default();
-    if within && head.size <= COPIED_AT_ONCE {
-        return within_bucket(engine, store, key, &etag, to, head.size).await;
+    if within {
+        let source = CopySource { name: format!("{}/{}", store.bucket, utf8_percent_encode(key, PATH)), etag };
+        return source.copy(engine, store, to, head.size).await;
     }
     let reading = Reading { store: from.clone(), key: key.to_owned(), etag };
     let verified = if head.size <= PART {
@@ -50,21 +49,47 @@ pub(super) async fn copy(
     Ok(Transferred { bytes: head.size, verified })
 }
 
-async fn within_bucket(
-    engine: &Engine,
-    store: &Store,
-    key: &str,
-    etag: &str,
-    to: &str,
-    bytes: u64,
-) -> Result<Transferred, Fault> {
-    let _turn = engine.turn().await;
-    let source = format!("{}/{}", store.bucket, utf8_percent_encode(key, PATH));
-    let send = store.client.copy_object().bucket(&store.bucket).key(to).copy_source(source).copy_source_if_match(etag);
-    store.call("s3:PutObject", send.send()).await?;
-    engine.watch.moved(bytes);
-    // S3 copies in itself, and compares its own checksums.
-    Ok(Transferred { bytes, verified: true })
+/// A version of an object that S3 copies in itself, and compares its own checksums of.
+struct CopySource {
+    /// The bucket and the encoded key.
+    name: String,
+    etag: String,
+}
+
+impl CopySource {
+    async fn copy(self, engine: &Engine, store: &Arc<Store>, to: &str, bytes: u64) -> Result<Transferred, Fault> {
+        if bytes > engine.copied_at_once {
+            return self.copy_parts(engine, store, to, bytes).await;
+        }
+        let _turn = engine.turn().await;
+        let send = store.client.copy_object().bucket(&store.bucket).key(to);
+        let send = send.copy_source(self.name).copy_source_if_match(self.etag);
+        store.call("s3:PutObject", send.send()).await?;
+        engine.watch.moved(bytes);
+        Ok(Transferred { bytes, verified: true })
+    }
+
+    async fn copy_parts(self, engine: &Engine, store: &Arc<Store>, to: &str, bytes: u64) -> Result<Transferred, Fault> {
+        let mut upload = Multipart::begin(engine, store, to, bytes, &format!("{} {}", self.name, self.etag)).await?;
+        let (missing, target, source) = (upload.missing(), upload.target(), Arc::new(self));
+        let send = |part: Part| {
+            let (target, source) = (target.clone(), source.clone());
+            async move { target.copy(part, &source.name, &source.etag).await }
+        };
+        let done = |sent| {
+            upload.add(sent);
+            Ok(())
+        };
+        let result = engine.each(1, missing.into_iter(), send, done).await;
+        if let Err(fault) = result {
+            if fault.code() == "PreconditionFailed" {
+                upload.abort().await;
+            }
+            return Err(fault);
+        }
+        upload.complete().await?;
+        Ok(Transferred { bytes, verified: true })
+    }
 }
 
 /// What was read, and the checksum to send with it.
@@ -96,8 +121,7 @@ async fn whole(engine: &Engine, reading: &Reading, size: u64, store: &Store, to:
 
 async fn parts(engine: &Engine, reading: &Reading, head: &Head, store: &Arc<Store>, to: &str) -> Result<bool, Fault> {
     let source = format!("{}/{} {}", reading.store.bucket, reading.key, reading.etag);
-    let mut upload = Multipart::begin(store, to, head.size, &source, engine.restart).await?;
-    engine.watch.kept(upload.kept());
+    let mut upload = Multipart::begin(engine, store, to, head.size, &source).await?;
     let (missing, target) = (upload.missing(), upload.target());
     let recorded = head.checksum.as_ref();
     let algorithm = recorded.map(|recorded| recorded.algorithm);
@@ -116,7 +140,7 @@ async fn parts(engine: &Engine, reading: &Reading, head: &Head, store: &Arc<Stor
         }
     };
     let done = |sent| {
-        engine.watch.moved(upload.add(sent));
+        upload.add(sent);
         Ok(())
     };
     // Each part is in memory: in 4 MiB pieces they take turns.

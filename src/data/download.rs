@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checksum::{Algorithm, Recorded, recorded};
-use super::engine::Transferred;
+use super::engine::{Kept, Transferred};
 use super::names::{local_path, no_links};
 use super::unfinished::{Unfinished, Version};
 use super::{Engine, Fault, Head, PART, Store, part_size};
+use crate::sdk::cause;
 use crate::vocabulary::problem::{Class, Problem};
 
 /// How often reading continues after the connection broke, without progress in between.
@@ -58,7 +59,7 @@ impl Reading {
                         (at, breaks) = (at + piece.len() as u64, 0);
                     }
                     Ok(None) => break "the answer was too short".to_owned(),
-                    Err(error) => break error.to_string(),
+                    Err(error) => break cause(&error),
                 }
             };
             if at == range.end {
@@ -96,8 +97,9 @@ pub(super) async fn download(
     if target.is_dir() {
         return Err(Fault::Object(format!("{} is a folder", target.display())));
     }
+    fs::create_dir_all(root).map_err(Fault::of_all(root))?;
     if let Some(folder) = target.parent() {
-        fs::create_dir_all(folder).map_err(Fault::at(folder))?;
+        fs::create_dir_all(folder).map_err(Fault::writing(folder))?;
     }
     // An answer with the whole object has its checksum; those with its parts do not.
     let head = match listed.filter(|head| head.suffices(PART)) {
@@ -106,32 +108,36 @@ pub(super) async fn download(
     };
     let reading = Reading { store: store.clone(), key: key.to_owned(), etag: head.etag.clone().unwrap_or_default() };
     let file = Arc::new(Unfinished::open(&target, head.size, part_size(head.size))?);
+    let mut kept = Kept::new(engine);
     let verified = if head.size <= PART {
         whole(engine, &reading, &file, head.size).await
     } else {
-        parts(engine, &reading, &file, head.size, head.checksum).await
+        parts(engine, &reading, &file, head.size, head.checksum.clone(), &mut kept).await
     };
-    finish(file, verified, &target, head.size, head.modified)
+    let verified = finish(file, verified, &target, &head, &mut kept)?;
+    Ok(Transferred { bytes: head.size, verified })
 }
 
 fn finish(
     file: Arc<Unfinished>,
     verified: Result<bool, Fault>,
     target: &Path,
-    size: u64,
-    modified: i64,
-) -> Result<Transferred, Fault> {
+    head: &Head,
+    kept: &mut Kept<'_>,
+) -> Result<bool, Fault> {
     // The tasks that wrote to it have ended.
     let file = Arc::into_inner(file).ok_or(Fault::Stopped)?;
     match verified {
         Ok(verified) => {
-            file.finish(target, modified)?;
-            Ok(Transferred { bytes: size, verified })
+            file.finish(target, head.modified)?;
+            kept.none();
+            Ok(verified)
         }
         Err(fault) => {
             // Only the parts of a large object are worth keeping, and not if they are wrong.
-            if size <= PART || matches!(fault, Fault::Object(_)) || fault.code() == "PreconditionFailed" {
+            if head.size <= PART || matches!(fault, Fault::Object(_)) || fault.code() == "PreconditionFailed" {
                 file.discard();
+                kept.none();
             }
             Err(fault)
         }
@@ -160,6 +166,7 @@ async fn parts(
     file: &Arc<Unfinished>,
     size: u64,
     recorded: Option<Recorded>,
+    kept: &mut Kept<'_>,
 ) -> Result<bool, Fault> {
     let algorithm = recorded.as_ref().map_or(Algorithm::Crc64Nvme, |recorded| recorded.algorithm);
     let part = part_size(size);
@@ -170,8 +177,8 @@ async fn parts(
         opened.resume(&Version { bucket: &store.bucket, key, etag, size, part }, algorithm, restart)
     });
     let mut sums = resumed.await.map_err(|_| Fault::Stopped)??;
-    let (kept, missing): (Vec<u64>, Vec<u64>) = (0..sums.len() as u64).partition(|index| sums[*index as usize].is_some());
-    engine.watch.kept(kept.into_iter().map(length).sum());
+    let (there, missing): (Vec<u64>, Vec<u64>) = (0..sums.len() as u64).partition(|index| sums[*index as usize].is_some());
+    kept.earlier(there.into_iter().map(length).sum());
     let read = |index: u64| {
         let (reading, file, watch) = (reading.clone(), file.clone(), engine.watch.clone());
         async move {
@@ -189,6 +196,7 @@ async fn parts(
     };
     let done = |(index, crc): (u64, u64)| {
         sums[index as usize] = Some(crc);
+        kept.some();
         Ok(())
     };
     engine.each(1, missing.into_iter(), read, done).await?;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -12,8 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Fault, Head, Store, copy, download, upload};
 
-/// So many refusals without a success between them mean that the key lost its permissions.
-const DENIED_IN_A_ROW: usize = 8;
+/// So many faults of the same cause without a success between them mean that all other objects would fail, too: the key lost its
+/// permissions, the network is gone, or the target cannot be written.
+const IN_A_ROW: usize = 8;
+/// So many are reported together, before the end.
+const MOST_HELD: usize = 1_000;
+
+/// The limit of AWS (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
+pub const COPIED_AT_ONCE: u64 = 5 << 30;
 
 /// Follows the transfers, to show their progress.
 pub trait Watch: Send + Sync {
@@ -37,8 +44,43 @@ pub struct Engine {
     pub stop: CancellationToken,
     /// Whether to begin again where an earlier transfer was interrupted.
     pub restart: bool,
+    /// The largest object that S3 copies in one call; larger ones are copied in parts.
+    pub copied_at_once: u64,
     parallel: usize,
     requests: Arc<Semaphore>,
+    unfinished: AtomicUsize,
+}
+
+/// Whether parts of an object are kept, until it is complete or they are discarded.
+pub(super) struct Kept<'a> {
+    engine: &'a Engine,
+    some: bool,
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn new(engine: &'a Engine) -> Self {
+        Self { engine, some: false }
+    }
+
+    /// So many bytes are there from an earlier transfer.
+    pub(super) fn earlier(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.engine.watch.kept(bytes);
+            self.some();
+        }
+    }
+
+    /// There is a part.
+    pub(super) fn some(&mut self) {
+        self.engine.unfinished.fetch_add(usize::from(!self.some), Ordering::Relaxed);
+        self.some = true;
+    }
+
+    /// There are none, or not any longer.
+    pub(super) fn none(&mut self) {
+        self.engine.unfinished.fetch_sub(usize::from(self.some), Ordering::Relaxed);
+        self.some = false;
+    }
 }
 
 /// One transfer.
@@ -120,9 +162,15 @@ pub(super) struct Transferred {
 
 impl Engine {
     /// An engine that sends so many requests at a time.
-    pub fn new(parallel: usize, restart: bool, watch: Arc<dyn Watch>) -> Arc<Self> {
+    pub fn new(parallel: usize, restart: bool, watch: Arc<dyn Watch>) -> Self {
         let (stop, requests) = (CancellationToken::new(), Arc::new(Semaphore::new(parallel)));
-        Arc::new(Self { watch, stop, restart, parallel, requests })
+        let (copied_at_once, unfinished) = (COPIED_AT_ONCE, AtomicUsize::new(0));
+        Self { watch, stop, restart, copied_at_once, parallel, requests, unfinished }
+    }
+
+    /// Whether parts of objects that are not complete are kept.
+    pub fn keeps_parts(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed) > 0
     }
 
     /// Runs the jobs as they come. Ends when all are done, or at once if nothing more can succeed.
@@ -233,16 +281,16 @@ fn failed_task(error: &JoinError) -> Fault {
 /// Counts, and decides when to end.
 struct Tally<'a> {
     engine: &'a Engine,
-    /// Objects that the key had no permission for. They are reported in the end, unless they are all for one reason.
-    denied: Vec<(String, Fault)>,
-    /// Such refusals since the last success.
-    in_a_row: usize,
+    /// Faults that others may have too. They are reported in the end: by one message if everything ended for their cause.
+    held: Vec<(String, Fault)>,
+    /// The cause of the last of them, and how often it came since the last success.
+    in_a_row: (Option<&'static str>, usize),
     summary: Summary,
 }
 
 impl<'a> Tally<'a> {
     fn new(engine: &'a Engine) -> Self {
-        Self { engine, denied: Vec::new(), in_a_row: 0, summary: Summary::default() }
+        Self { engine, held: Vec::new(), in_a_row: (None, 0), summary: Summary::default() }
     }
 
     fn add(&mut self, name: String, outcome: Result<Transferred, Fault>) {
@@ -252,30 +300,91 @@ impl<'a> Tally<'a> {
                 self.summary.bytes += done.bytes;
                 self.summary.unverified += u64::from(!done.verified);
                 self.engine.watch.finished();
-                self.in_a_row = 0;
+                self.in_a_row = (None, 0);
             }
             Err(fault) if fault.ends_all() => self.summary.ended = Some(fault),
-            Err(fault) if fault.is_denied() => {
-                self.summary.failed += 1;
-                self.in_a_row += 1;
-                if self.in_a_row >= DENIED_IN_A_ROW {
-                    self.denied.clear();
-                    self.summary.ended = Some(fault);
-                } else {
-                    self.denied.push((name, fault));
-                }
-            }
             Err(fault) => {
                 self.summary.failed += 1;
-                self.engine.watch.failed(&name, &fault);
+                match fault.cause() {
+                    None => self.engine.watch.failed(&name, &fault),
+                    cause => self.hold(cause, name, fault),
+                }
             }
         }
     }
 
-    fn finish(mut self) -> Summary {
-        for (name, fault) in self.denied.drain(..) {
+    fn hold(&mut self, cause: Option<&'static str>, name: String, fault: Fault) {
+        let before = if self.in_a_row.0 == cause { self.in_a_row.1 } else { 0 };
+        self.in_a_row = (cause, before + 1);
+        if before + 1 >= IN_A_ROW {
+            self.held.retain(|(_, held)| held.cause() != cause);
+            self.summary.ended = Some(fault);
+            return;
+        }
+        self.held.push((name, fault));
+        if self.held.len() >= MOST_HELD {
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        for (name, fault) in self.held.drain(..) {
             self.engine.watch.failed(&name, &fault);
         }
+    }
+
+    fn finish(mut self) -> Summary {
+        self.report();
         self.summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::vocabulary::problem::{Class, Problem};
+
+    #[derive(Default)]
+    struct Reports(Mutex<Vec<String>>);
+
+    impl Watch for Reports {
+        fn found(&self, _: u64) {}
+        fn moved(&self, _: u64) {}
+        fn kept(&self, _: u64) {}
+        fn finished(&self) {}
+        fn failed(&self, name: &str, fault: &Fault) {
+            self.0.lock().unwrap().push(format!("{name} {}", fault.code()));
+        }
+    }
+
+    /// How many faults are reported for these outcomes, and the code of the one that ends everything.
+    fn reported(outcomes: &[(&Class, &str, usize)]) -> (usize, Option<String>) {
+        let reports = Arc::new(Reports::default());
+        let engine = Engine::new(1, false, reports.clone());
+        let mut tally = Tally::new(&engine);
+        for (class, code, times) in outcomes {
+            for _ in 0..*times {
+                let fault = || Fault::from(Problem::new((*class).clone(), "s3:GetObject", *code, ""));
+                let done = || Transferred { bytes: 1, verified: true };
+                tally.add("x".to_owned(), if code.is_empty() { Ok(done()) } else { Err(fault()) });
+            }
+        }
+        let ended = tally.finish().ended.map(|fault| fault.code().to_owned());
+        (reports.0.lock().unwrap().len(), ended)
+    }
+
+    #[test]
+    fn only_the_same_cause_in_a_row_ends_everything() {
+        let few = IN_A_ROW - 1;
+        let denied = (&Class::Denied, "AccessDenied", few);
+        let (gone, slow) = ((&Class::Unavailable, "Unreachable", few), (&Class::Unavailable, "Timeout", 1));
+        let success = (&Class::Missing, "", 1);
+        // A timeout and a refused connection have the same cause.
+        assert_eq!(reported(&[gone, slow]), (0, Some("Timeout".to_owned())));
+        assert_eq!(reported(&[gone, success, gone, denied]), (3 * few, None));
+        assert_eq!(reported(&[denied, success, gone, slow]), (few, Some("Timeout".to_owned())));
+        assert_eq!(reported(&[(&Class::Missing, "NoSuchKey", 100)]), (100, None));
     }
 }

@@ -6,11 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_sdk_s3::types::Object;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
+use aws_sdk_s3::types::EncodingType;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::names::{before_wildcard, is_unfinished, key_for};
 use super::{Fault, Filter, Head, Store};
+use crate::sdk::decoded_key;
 use crate::vocabulary::wildcard::policy_matches;
 
 /// One file or object.
@@ -58,25 +61,38 @@ impl Item {
     }
 }
 
-fn item(object: &Object, base: &str) -> Item {
-    let key = object.key().unwrap_or_default().to_owned();
-    let name = key.strip_prefix(base).unwrap_or(&key).to_owned();
-    let size = u64::try_from(object.size().unwrap_or_default()).unwrap_or_default();
-    let modified = object.last_modified().map_or(0, |at| at.secs());
-    let head = Head { etag: object.e_tag().map(str::to_owned), size, modified, checksum: None, is_listed: true };
-    Item { name, origin: Origin::Object { key, head }, size, modified }
+/// A listing of the keys that begin with `prefix`. They come URL-encoded: an answer in XML cannot contain every key.
+fn list(store: &Store, prefix: &str) -> ListObjectsV2FluentBuilder {
+    store.client.list_objects_v2().bucket(&store.bucket).prefix(prefix).encoding_type(EncodingType::Url)
+}
+
+/// The objects in an answer, each with its name below `base`.
+fn items(answer: &ListObjectsV2Output, base: &str) -> Vec<Item> {
+    let encoded = answer.encoding_type().is_some();
+    let item = |object: &aws_sdk_s3::types::Object| {
+        let key = decoded_key(object.key().unwrap_or_default(), encoded);
+        let name = key.strip_prefix(base).unwrap_or(&key).to_owned();
+        let size = u64::try_from(object.size().unwrap_or_default()).unwrap_or_default();
+        let modified = object.last_modified().map_or(0, |at| at.secs());
+        let head = Head { etag: object.e_tag().map(str::to_owned), size, modified, checksum: None, is_listed: true };
+        Item { name, origin: Origin::Object { key, head }, size, modified }
+    };
+    answer.contents().iter().map(item).collect()
+}
+
+/// The folders in an answer.
+fn folders(answer: &ListObjectsV2Output) -> Vec<String> {
+    let encoded = answer.encoding_type().is_some();
+    answer.common_prefixes().iter().filter_map(|folder| Some(decoded_key(folder.prefix()?, encoded))).collect()
 }
 
 /// The objects whose keys begin with `prefix`, page by page. With a `delimiter`, those in folders are left out.
 pub fn pages<'a>(store: &'a Store, prefix: &str, delimiter: Option<&str>) -> BoxStream<'a, Result<Page, Fault>> {
-    let request = store.client.list_objects_v2().bucket(&store.bucket).prefix(prefix).set_delimiter(delimiter.map(str::to_owned));
-    let (answers, prefix) = (request.into_paginator().send(), prefix.to_owned());
-    stream::unfold((answers, prefix), move |(mut answers, prefix)| async move {
+    let answers = list(store, prefix).set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
+    stream::unfold((answers, prefix.to_owned()), move |(mut answers, prefix)| async move {
         let answer = answers.next().await?;
-        let page = store.call("s3:ListBucket", async { answer }).await.map(|answer| Page {
-            folders: answer.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)).collect(),
-            objects: answer.contents().iter().map(|object| item(object, &prefix)).collect(),
-        });
+        let page = store.call("s3:ListBucket", async { answer }).await;
+        let page = page.map(|answer| Page { folders: folders(&answer), objects: items(&answer, &prefix) });
         Some((page, (answers, prefix)))
     })
     .boxed()
@@ -85,18 +101,17 @@ pub fn pages<'a>(store: &'a Store, prefix: &str, delimiter: Option<&str>) -> Box
 /// All objects below a folder, or all that a pattern matches.
 pub fn objects(store: Arc<Store>, path: &str, filter: Filter) -> BoxStream<'static, Listed> {
     let key = key_for(&store.prefix, path);
-    let pattern = before_wildcard(&key).map(|_| key.clone());
-    let base = before_wildcard(&key).map_or_else(|| folder(&key), str::to_owned);
+    let pattern = before_wildcard(&key).filter(|_| !filter.raw).map(|_| key.clone());
+    let base = base(&key, filter.raw);
     // The part before the wildcard narrows the listing further than the folder does.
     let listed = pattern.as_ref().map_or(base.clone(), |key| key[..key.find(['*', '?']).unwrap_or(key.len())].to_owned());
-    let request = store.client.list_objects_v2().bucket(&store.bucket).prefix(listed);
-    let answers = request.into_paginator().send();
-    let items = stream::unfold((answers, store), move |(mut answers, store)| {
+    let answers = list(&store, &listed).into_paginator().send();
+    let found = stream::unfold((answers, store), move |(mut answers, store)| {
         let base = base.clone();
         async move {
             let answer = answers.next().await?;
             let items: Vec<Listed> = match store.call("s3:ListBucket", async { answer }).await {
-                Ok(answer) => answer.contents().iter().map(|object| Ok(item(object, &base))).collect(),
+                Ok(answer) => items(&answer, &base).into_iter().map(Ok).collect(),
                 Err(fault) => vec![Err((base.clone(), fault))],
             };
             Some((stream::iter(items), (answers, store)))
@@ -106,7 +121,12 @@ pub fn objects(store: Arc<Store>, path: &str, filter: Filter) -> BoxStream<'stat
         let Ok(Item { name, origin: Origin::Object { key, .. }, .. }) = listed else { return true };
         pattern.as_ref().is_none_or(|pattern| policy_matches(pattern, key)) && filter.takes(name)
     };
-    items.flatten().filter(move |listed| std::future::ready(wanted(listed))).boxed()
+    found.flatten().filter(move |listed| std::future::ready(wanted(listed))).boxed()
+}
+
+/// What the names of the objects at a key are below: the key as a folder, or the folder part of a pattern.
+pub fn base(key: &str, raw: bool) -> String {
+    before_wildcard(key).filter(|_| !raw).map_or_else(|| folder(key), str::to_owned)
 }
 
 /// The key as that of a folder.
@@ -117,14 +137,13 @@ pub fn folder(key: &str) -> String {
 /// All files below a folder, in the order of their keys. What cannot be an object is reported.
 pub fn files(root: PathBuf, filter: Filter) -> BoxStream<'static, Listed> {
     let pending = VecDeque::from([Entry { name: String::new(), path: root, is_folder: true }]);
-    stream::iter(Walk { pending })
-        .filter(move |listed| std::future::ready(listed.as_ref().map_or(true, |item| filter.takes(&item.name))))
-        .boxed()
+    stream::iter(Walk { pending, filter }).boxed()
 }
 
 /// A walk that reads one folder at a time.
 struct Walk {
     pending: VecDeque<Entry>,
+    filter: Filter,
 }
 
 struct Entry {
@@ -140,7 +159,10 @@ impl Iterator for Walk {
         loop {
             let entry = self.pending.pop_front()?;
             if !entry.is_folder {
-                return Some(file(&entry.path, &entry.name));
+                if self.filter.takes(&entry.name) {
+                    return Some(file(&entry.path, &entry.name));
+                }
+                continue;
             }
             match folder_entries(&entry) {
                 Ok(entries) => {
@@ -157,8 +179,8 @@ impl Iterator for Walk {
 /// The entries of a folder, as S3 sorts their keys: a folder by its name with a "/".
 fn folder_entries(place: &Entry) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(&place.path).map_err(Fault::at(&place.path))? {
-        let entry = entry.map_err(Fault::at(&place.path))?;
+    for entry in fs::read_dir(&place.path).map_err(Fault::reading(&place.path))? {
+        let entry = entry.map_err(Fault::reading(&place.path))?;
         let path = entry.path();
         // A name that is not UTF-8 is reported when its turn comes; a link to a folder is none.
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -179,9 +201,12 @@ pub fn file(path: &Path, name: &str) -> Listed {
     if path.file_name().is_some_and(|name| name.to_str().is_none()) {
         return failed("its name is not UTF-8, which the key of an object must be; rename it");
     }
-    let data = fs::metadata(path).map_err(|error| (path.display().to_string(), Fault::at(path)(error)))?;
+    let data = match fs::metadata(path) {
+        Err(_) if path.is_symlink() => return failed("a symbolic link that leads to no file"),
+        data => data.map_err(|error| (path.display().to_string(), Fault::reading(path)(error)))?,
+    };
     if data.is_dir() {
-        return failed("a symbolic link to a folder is not followed; copy the folder itself");
+        return failed("a symbolic link to a folder, which is not followed");
     }
     if !data.is_file() {
         return failed("not a regular file");

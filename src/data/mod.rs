@@ -33,10 +33,10 @@ mod upload;
 
 pub use compare::{Compare, Difference, differences};
 pub use content::is_same;
-pub use engine::{Engine, Job, Summary, Watch, Work};
-pub use fault::Fault;
-pub use listing::{Item, Listed, Origin, Page, file, files, folder, objects, pages};
-pub use names::{Address, Filter, before_wildcard, flaw_of_key, key_for};
+pub use engine::{COPIED_AT_ONCE, Engine, Job, Summary, Watch, Work};
+pub use fault::{Fault, Reach};
+pub use listing::{Item, Listed, Origin, Page, base, file, files, folder, objects, pages};
+pub use names::{Address, Filter, flaw_of_key, key_for};
 pub use remove::{Removed, remove};
 pub use store::{Head, Store};
 

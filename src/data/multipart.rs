@@ -12,11 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, CopyPartResult};
 use serde::{Deserialize, Serialize};
 
 use super::checksum::Algorithm;
-use super::{Fault, Store, part_size};
+use super::engine::Kept;
+use super::{Engine, Fault, Store, part_size};
 use crate::vocabulary::digest::digest;
 
 /// A part of an object.
@@ -32,7 +33,8 @@ pub(super) struct Part {
 pub(super) struct Sent {
     number: i32,
     etag: String,
-    crc: u64,
+    /// None if S3 copied the part and does not say.
+    crc: Option<u64>,
 }
 
 /// What the record begins with.
@@ -54,7 +56,9 @@ pub(super) struct Target {
 }
 
 /// An upload in parts.
-pub(super) struct Multipart {
+pub(super) struct Multipart<'a> {
+    engine: &'a Engine,
+    kept: Kept<'a>,
     target: Target,
     size: u64,
     part: u64,
@@ -76,7 +80,19 @@ impl Target {
         let length = i64::try_from(part.length).unwrap_or(i64::MAX);
         let send = send.content_length(length).checksum_crc64_nvme(Algorithm::Crc64Nvme.written(crc));
         let answer = store.call("s3:PutObject", send.customize().disable_payload_signing().send()).await?;
-        Ok(Sent { number: part.number, etag: answer.e_tag().unwrap_or_default().to_owned(), crc })
+        Ok(Sent { number: part.number, etag: answer.e_tag().unwrap_or_default().to_owned(), crc: Some(crc) })
+    }
+
+    /// Lets S3 copy a part from the version `etag` of `source`, a bucket and an encoded key.
+    pub(super) async fn copy(&self, part: Part, source: &str, etag: &str) -> Result<Sent, Fault> {
+        let Self { store, key, id } = self;
+        let send = store.client.upload_part_copy().bucket(&store.bucket).key(key).upload_id(id).part_number(part.number);
+        let range = format!("bytes={}-{}", part.start, part.start + part.length - 1);
+        let send = send.copy_source(source).copy_source_if_match(etag).copy_source_range(range).send();
+        let copied =
+            store.call("s3:PutObject", send).await?.copy_part_result.unwrap_or_else(|| CopyPartResult::builder().build());
+        let crc = copied.checksum_crc64_nvme().and_then(|text| Algorithm::Crc64Nvme.read(text));
+        Ok(Sent { number: part.number, etag: copied.e_tag().unwrap_or_default().to_owned(), crc })
     }
 
     /// The parts that S3 has, by number with their ETags; `None` if the key may not ask, and a fault if the upload is gone.
@@ -105,20 +121,20 @@ impl Target {
     }
 }
 
-impl Multipart {
-    /// Continues the recorded upload of the same source to this key, or starts one. `restart` discards the recorded one.
-    pub(super) async fn begin(store: &Arc<Store>, key: &str, size: u64, source: &str, restart: bool) -> Result<Self, Fault> {
+impl<'a> Multipart<'a> {
+    /// Continues the recorded upload of the same source to this key, or starts one. To restart discards the recorded one.
+    pub(super) async fn begin(engine: &'a Engine, store: &Arc<Store>, key: &str, size: u64, source: &str) -> Result<Self, Fault> {
         let (part, record) = (part_size(size), Record::open(store, key)?);
         let target = |id| Target { store: store.clone(), key: key.to_owned(), id };
         if let Some((header, sent)) = record.read() {
             let old = target(header.id.clone());
             let same = header.source == source && header.part == part && header.key == key && header.bucket == store.bucket;
-            if !restart && same {
+            if !engine.restart && same {
                 match old.listed().await {
                     Ok(listed) => {
                         let has = |sent: &Sent| listed.as_ref().is_none_or(|listed| listed.get(&sent.number) == Some(&sent.etag));
                         let sent = sent.into_iter().filter(has).map(|sent| (sent.number, sent)).collect();
-                        return Ok(Self { target: old, size, part, sent, record });
+                        return Ok(Self::with(engine, old, size, sent, record));
                     }
                     Err(fault) if fault.code() == "NoSuchUpload" => {}
                     Err(fault) => return Err(fault),
@@ -132,16 +148,17 @@ impl Multipart {
         let id = store.call("s3:PutObject", send).await?.upload_id.unwrap_or_default();
         let (bucket, key) = (store.bucket.clone(), key.to_owned());
         record.start(&Header { bucket, key, id: id.clone(), part, source: source.to_owned() });
-        Ok(Self { target: target(id), size, part, sent: BTreeMap::new(), record })
+        Ok(Self::with(engine, target(id), size, BTreeMap::new(), record))
+    }
+
+    fn with(engine: &'a Engine, target: Target, size: u64, sent: BTreeMap<i32, Sent>, record: Record) -> Self {
+        let mut upload = Self { engine, kept: Kept::new(engine), target, size, part: part_size(size), sent, record };
+        upload.kept.earlier(upload.sent.keys().map(|number| upload.nth(*number).length).sum());
+        upload
     }
 
     pub(super) fn target(&self) -> Target {
         self.target.clone()
-    }
-
-    /// How many bytes S3 had before.
-    pub(super) fn kept(&self) -> u64 {
-        self.sent.keys().map(|number| self.nth(*number).length).sum()
     }
 
     fn nth(&self, number: i32) -> Part {
@@ -155,32 +172,32 @@ impl Multipart {
         (1..=count).filter(|number| !self.sent.contains_key(number)).map(|number| self.nth(number)).collect()
     }
 
-    /// Records a part. Returns its size.
-    pub(super) fn add(&mut self, sent: Sent) -> u64 {
+    /// Records a part.
+    pub(super) fn add(&mut self, sent: Sent) {
         self.record.append(&sent);
-        let length = self.nth(sent.number).length;
+        self.engine.watch.moved(self.nth(sent.number).length);
+        self.kept.some();
         self.sent.insert(sent.number, sent);
-        length
     }
 
     /// Makes the parts an object, if they have the checksum of the whole. Returns whether S3 says that it compared.
-    pub(super) async fn complete(self) -> Result<bool, Fault> {
+    pub(super) async fn complete(mut self) -> Result<bool, Fault> {
         let Target { store, key, id } = &self.target;
-        let crc =
-            self.sent.values().fold(0, |crc, sent| Algorithm::Crc64Nvme.joined(crc, sent.crc, self.nth(sent.number).length));
-        let crc = Algorithm::Crc64Nvme.written(crc);
+        let join = |crc, sent: &Sent| Some(Algorithm::Crc64Nvme.joined(crc, sent.crc?, self.nth(sent.number).length));
+        let crc = self.sent.values().try_fold(0, join).map(|crc| Algorithm::Crc64Nvme.written(crc));
         let part = |sent: &Sent| {
             let part = CompletedPart::builder().part_number(sent.number).e_tag(&sent.etag);
-            part.checksum_crc64_nvme(Algorithm::Crc64Nvme.written(sent.crc)).build()
+            part.set_checksum_crc64_nvme(sent.crc.map(|crc| Algorithm::Crc64Nvme.written(crc))).build()
         };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.sent.values().map(part).collect())).build();
         let send = store.client.complete_multipart_upload().bucket(&store.bucket).key(key).upload_id(id).multipart_upload(parts);
-        let send = send.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(&crc);
+        let send = send.checksum_type(ChecksumType::FullObject).set_checksum_crc64_nvme(crc.clone());
         let send = send.mpu_object_size(i64::try_from(self.size).unwrap_or(i64::MAX)).send();
         match store.call("s3:PutObject", send).await {
             Ok(answer) => {
                 self.record.remove();
-                Ok(answer.checksum_crc64_nvme() == Some(crc.as_str()))
+                self.kept.none();
+                Ok(crc.is_some() && answer.checksum_crc64_nvme() == crc.as_deref())
             }
             Err(fault) => {
                 // S3 does not accept these parts, also not later.
@@ -193,9 +210,10 @@ impl Multipart {
     }
 
     /// Discards the parts.
-    pub(super) async fn abort(self) {
+    pub(super) async fn abort(mut self) {
         self.target.abort().await;
         self.record.remove();
+        self.kept.none();
     }
 }
 

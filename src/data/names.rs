@@ -122,6 +122,8 @@ pub struct Filter {
     pub include: Vec<String>,
     /// Not what one of these matches.
     pub exclude: Vec<String>,
+    /// `*` and `?` in the path of the source are characters of the key.
+    pub raw: bool,
 }
 
 impl Filter {
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn patterns_select() {
-        let filter = Filter { include: vec!["*.bam".into(), "a/*".into()], exclude: vec!["tmp*".into()] };
+        let filter = Filter { include: vec!["*.bam".into(), "a/*".into()], exclude: vec!["tmp*".into()], raw: false };
         for (name, expected) in
             [("x.bam", true), ("d/x.bam", true), ("a/x", true), ("b/a/x", false), ("d/tmp.bam", false), ("x", false)]
         {

@@ -26,7 +26,7 @@ pub struct Removed {
 /// Deletes the objects with these keys.
 pub async fn remove(engine: &Engine, store: &Arc<Store>, keys: BoxStream<'_, String>) -> Removed {
     let mut removed = Removed::default();
-    let delete = |keys: Vec<String>| async move { (keys.len(), store.delete(&keys).await) };
+    let delete = |keys: Vec<String>| async move { (keys.len(), store.delete(keys).await) };
     let mut batches = keys.ready_chunks(DELETED_AT_ONCE).map(delete).buffer_unordered(AT_ONCE);
     loop {
         let batch = tokio::select! {

@@ -20,6 +20,11 @@ use crate::vocabulary::problem::{Class, Problem};
 /// Objects that one call can delete.
 pub(super) const DELETED_AT_ONCE: usize = 1_000;
 
+/// How long S3 may take to answer, with all retries: a page of a list behind many delete markers takes minutes.
+const ANSWERED: Duration = Duration::from_secs(5 * 60);
+/// How long it may take to receive a part, to copy an object, or to join parts.
+const WRITTEN: Duration = Duration::from_secs(30 * 60);
+
 /// The bucket of a connection.
 pub struct Store {
     /// The connection, for messages.
@@ -67,13 +72,21 @@ impl Store {
         }
     }
 
-    /// Makes a call. Boxed, because the SDK's futures have many kilobytes.
+    /// Makes a call. Boxed, because the SDK's futures have many kilobytes. The SDK notices a body that stalls, but not a server
+    /// that never answers.
     pub(super) async fn call<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         &self,
         action: &'static str,
         send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     ) -> Result<T, Fault> {
-        Box::pin(send).await.map_err(|failure| sdk::problem(action, &failure).into())
+        let limit = if action == "s3:PutObject" { WRITTEN } else { ANSWERED };
+        match tokio::time::timeout(limit, Box::pin(send)).await {
+            Ok(answer) => answer.map_err(|failure| sdk::problem(action, &failure).into()),
+            Err(_) => {
+                let text = format!("no answer within {} minutes", limit.as_secs() / 60);
+                Err(Problem::new(Class::Unavailable, action, "Timeout", text).into())
+            }
+        }
     }
 
     /// What S3 knows of an object.
@@ -110,7 +123,24 @@ impl Store {
     }
 
     /// Deletes up to 1,000 objects. Returns how many of them keep their versions, and what failed, by key.
-    pub(super) async fn delete(&self, keys: &[String]) -> Result<(usize, Vec<(String, Fault)>), Fault> {
+    pub(super) async fn delete(&self, keys: Vec<String>) -> Result<(usize, Vec<(String, Fault)>), Fault> {
+        let (together, alone): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| sdk::is_xml(key));
+        let (mut kept, mut failed) = match together.is_empty() {
+            true => (0, Vec::new()),
+            false => self.delete_together(&together).await?,
+        };
+        for key in alone {
+            let send = self.client.delete_object().bucket(&self.bucket).key(&key).send();
+            match self.call("s3:DeleteObject", send).await {
+                Ok(answer) => kept += usize::from(answer.delete_marker() == Some(true)),
+                Err(fault) => failed.push((key, fault)),
+            }
+        }
+        Ok((kept, failed))
+    }
+
+    /// The same, for keys that a request in XML can contain.
+    async fn delete_together(&self, keys: &[String]) -> Result<(usize, Vec<(String, Fault)>), Fault> {
         let unset = |_| Fault::Object("a key is missing".to_owned());
         let objects: Result<Vec<_>, _> = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
         let delete = Delete::builder().set_objects(Some(objects.map_err(unset)?)).build().map_err(unset)?;
@@ -136,5 +166,28 @@ impl Store {
             self.call("s3:GetObject", send).await?
         };
         Ok(request.uri().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use aws_config::BehaviorVersion;
+    use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+
+    use super::*;
+    use crate::credentials::Sensitive;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_not_waited_for_forever() {
+        let config = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12()).build();
+        let key = KeyPair { id: "AKIA".into(), secret: Sensitive::new("secret".into()) };
+        let store = Store::new(&config, None, &key, "us-east-1", ("a", "bucket", ""));
+        for (action, minutes) in [("s3:GetObject", 5), ("s3:PutObject", 30)] {
+            let silence = pending::<Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>>();
+            let fault = store.call(action, silence).await.unwrap_err();
+            assert_eq!(fault.to_string(), format!("{action}: Timeout: no answer within {minutes} minutes"));
+        }
     }
 }

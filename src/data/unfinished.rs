@@ -53,9 +53,9 @@ impl Unfinished {
             Ok(found) if found.is_symlink() => {
                 Fault::Object(format!("{} is a symbolic link; delete it: nothing is written through it", path.display()))
             }
-            _ => Fault::at(&path)(error),
+            _ => Fault::writing(&path)(error),
         })?;
-        if !file.metadata().map_err(Fault::at(&path))?.is_file() {
+        if !file.metadata().map_err(Fault::writing(&path))?.is_file() {
             return Err(Fault::Object(format!("{} is not a file; delete it", path.display())));
         }
         if file.try_lock().is_err() {
@@ -69,7 +69,7 @@ impl Unfinished {
     }
 
     fn failed(&self) -> impl Fn(std::io::Error) -> Fault + '_ {
-        Fault::at(&self.path)
+        Fault::writing(&self.path)
     }
 
     /// Discards what is there. An empty file is not truncated again: ext4 would write all of it to the disk when it is closed.
@@ -133,7 +133,7 @@ impl Unfinished {
         self.file.set_len(self.size).map_err(self.failed())?;
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified).unwrap_or_default());
         self.file.set_modified(time).map_err(self.failed())?;
-        fs::rename(&self.path, target).map_err(Fault::at(target))
+        fs::rename(&self.path, target).map_err(Fault::writing(target))
     }
 
     /// Deletes the file.

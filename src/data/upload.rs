@@ -28,8 +28,8 @@ struct Source {
 
 impl Source {
     fn open(path: &Path) -> Result<Self, Fault> {
-        let file = File::open(path).map_err(Fault::at(path))?;
-        let data = file.metadata().map_err(Fault::at(path))?;
+        let file = File::open(path).map_err(Fault::reading(path))?;
+        let data = file.metadata().map_err(Fault::reading(path))?;
         Ok(Self { path: path.to_owned(), file, data })
     }
 
@@ -40,7 +40,7 @@ impl Source {
 
     /// Fails if the file changed, or if another file now has its name.
     fn unchanged(&self) -> Result<(), Fault> {
-        let now = std::fs::metadata(&self.path).map_err(Fault::at(&self.path))?;
+        let now = std::fs::metadata(&self.path).map_err(Fault::reading(&self.path))?;
         if Self::fingerprint(&now) == Self::fingerprint(&self.data) {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Source {
 /// The checksum of a file.
 pub(super) fn file_checksum(path: &Path, algorithm: Algorithm) -> Result<u64, Fault> {
     let source = Source::open(path)?;
-    checksum(&source.file, algorithm, 0, source.data.len()).map_err(Fault::at(path))
+    checksum(&source.file, algorithm, 0, source.data.len()).map_err(Fault::reading(path))
 }
 
 /// The checksum of a part of a file.
@@ -73,8 +73,14 @@ pub(super) async fn upload(engine: &Engine, path: &Path, store: &Arc<Store>, key
     }
     let source = Arc::new(Source::open(path)?);
     let bytes = source.data.len();
-    let verified = if bytes <= PART { put(engine, source, store, key).await? } else { parts(engine, source, store, key).await? };
-    Ok(Transferred { bytes, verified })
+    let file = source.clone();
+    let sent = if bytes <= PART { put(engine, source, store, key).await } else { parts(engine, source, store, key).await };
+    match sent {
+        Ok(verified) => Ok(Transferred { bytes, verified }),
+        // What a file that became shorter does to a request says less.
+        Err(fault) if !fault.ends_all() => Err(file.unchanged().err().unwrap_or(fault)),
+        Err(fault) => Err(fault),
+    }
 }
 
 async fn put(engine: &Engine, source: Arc<Source>, store: &Arc<Store>, key: &str) -> Result<bool, Fault> {
@@ -95,13 +101,13 @@ async fn put(engine: &Engine, source: Arc<Source>, store: &Arc<Store>, key: &str
 async fn content(source: Arc<Source>, start: u64, length: u64) -> Result<(ByteStream, u64), Fault> {
     if length <= SMALL {
         let mut bytes = vec![0; length as usize];
-        source.file.read_exact_at(&mut bytes, start).map_err(Fault::at(&source.path))?;
+        source.file.read_exact_at(&mut bytes, start).map_err(Fault::reading(&source.path))?;
         let crc = Algorithm::Crc64Nvme.of(&bytes);
         return Ok((ByteStream::from(bytes), crc));
     }
     let from = source.clone();
     let crc = tokio::task::spawn_blocking(move || checksum(&from.file, Algorithm::Crc64Nvme, start, length)).await;
-    let crc = crc.map_err(|_| Fault::Stopped)?.map_err(Fault::at(&source.path))?;
+    let crc = crc.map_err(|_| Fault::Stopped)?.map_err(Fault::reading(&source.path))?;
     let body = ByteStream::read_from().path(&source.path).offset(start).length(Length::Exact(length)).buffer_size(PIECE);
     let body = body.build().await.map_err(|error| Fault::Object(error.to_string()))?;
     Ok((body, crc))
@@ -109,8 +115,7 @@ async fn content(source: Arc<Source>, start: u64, length: u64) -> Result<(ByteSt
 
 async fn parts(engine: &Engine, source: Arc<Source>, store: &Arc<Store>, key: &str) -> Result<bool, Fault> {
     let (size, fingerprint) = (source.data.len(), Source::fingerprint(&source.data));
-    let mut upload = Multipart::begin(store, key, size, &fingerprint, engine.restart).await?;
-    engine.watch.kept(upload.kept());
+    let mut upload = Multipart::begin(engine, store, key, size, &fingerprint).await?;
     let (missing, target) = (upload.missing(), upload.target());
     let send = |part: Part| {
         let (source, target) = (source.clone(), target.clone());
@@ -120,11 +125,11 @@ async fn parts(engine: &Engine, source: Arc<Source>, store: &Arc<Store>, key: &s
         }
     };
     let done = |sent| {
-        engine.watch.moved(upload.add(sent));
+        upload.add(sent);
         Ok(())
     };
-    let result = engine.each(1, missing.into_iter(), send, done).await.and_then(|()| source.unchanged());
-    match result {
+    let result = engine.each(1, missing.into_iter(), send, done).await;
+    match result.and_then(|()| source.unchanged()) {
         Ok(()) => upload.complete().await,
         Err(fault) => {
             // Parts of a file that has changed are worth nothing.

@@ -62,14 +62,16 @@ pub fn plan(name: &str, plan: &Plan, desired: &Desired, applied: Option<&BucketC
 /// The same text in one line, with control characters, line separators and direction changes escaped: a tenant's text
 /// can neither look like a line of the operator nor hide one.
 pub fn printable(text: &str) -> String {
-    let moves = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        let _ = if moves(c) { write!(line, "{}", c.escape_default()) } else { line.write_char(c) };
+        let _ = if moves_text(c) { write!(line, "{}", c.escape_default()) } else { line.write_char(c) };
         line
     })
+}
+
+/// Whether a terminal acts on this character, or shows others at another place.
+pub(crate) fn moves_text(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A count with its noun.

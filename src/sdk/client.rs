@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_s3::config::{
     Credentials, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     SharedHttpClient,
@@ -33,6 +33,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const TRANSFER_ATTEMPTS: u32 = 6;
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const POOL_SIZE: usize = 64;
+/// The region if the environment names none.
+const NO_REGION: Region = Region::from_static("us-east-1");
 
 /// An error in the environment.
 #[derive(Debug, thiserror::Error)]
@@ -61,23 +63,29 @@ pub enum SetupError {
 /// Reads the usual environment: credentials by the default chain, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`,
 /// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. Does not sign in yet.
 pub async fn environment() -> Result<SdkConfig, SetupError> {
+    let region = aws_config::meta::region::RegionProviderChain::default_provider().or_else(NO_REGION);
+    Ok(loader()?.region(region).load().await)
+}
+
+/// Reads of this environment only what concerns the network, for clients with a key and a region of their own. To look for
+/// others takes seconds on a machine that has none.
+pub async fn network() -> Result<SdkConfig, SetupError> {
+    Ok(loader()?.region(NO_REGION).no_credentials().load().await)
+}
+
+fn loader() -> Result<ConfigLoader, SetupError> {
     if std::env::var("LOG_SENSITIVE_BODIES").is_ok() {
         return Err(SetupError::SensitiveBodies);
     }
-    let region = aws_config::meta::region::RegionProviderChain::default_provider().or_else(Region::from_static("us-east-1"));
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(CALL_TIMEOUT)
         .build();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .region(region)
+    Ok(aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http_client()?)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF))
-        .load()
-        .await;
-    Ok(config)
+        .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF)))
 }
 
 /// One pool for all clients. Unlike other SDKs, the Rust SDK does not support `AWS_CA_BUNDLE`: if it is set, only the

@@ -26,8 +26,8 @@ pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
         }
         SdkError::TimeoutError(_) => Problem::new(Class::Unavailable, action, "Timeout", "no answer in time"),
         SdkError::DispatchFailure(failure) => {
-            let Some(error) = failure.as_connector_error() else { return unsent(action, "") };
-            role_not_assumed(error).unwrap_or_else(|| unsent(action, &root_cause(error).to_string()))
+            let Some(error) = failure.as_connector_error() else { return unsent(action, &[]) };
+            role_not_assumed(error).unwrap_or_else(|| unsent(action, &chain(error)))
         }
         SdkError::ResponseError(_) => Problem::new(Class::Unavailable, action, "BadResponse", NOT_UNDERSTOOD),
         // A value that no request can contain, now or later.
@@ -39,19 +39,21 @@ pub(crate) fn problem<E: ProvideErrorMetadata + Error + 'static>(action: &str, f
     }
 }
 
-/// A request that was not sent, or got no answer.
-fn unsent(action: &str, root: &str) -> Problem {
-    if let Some(why) = no_credentials(root) {
+/// A request that was not sent, or got no answer. Each text is the cause of the one before.
+fn unsent(action: &str, texts: &[String]) -> Problem {
+    let root = texts.last().map(|root| meaning(root)).unwrap_or_default();
+    if let Some(why) = no_credentials(texts, root) {
         return Problem::new(Class::BadKey, action, "NoCredentials", why);
     }
     let advice = if root.to_lowercase().contains("certificate") { "; for a private CA set AWS_CA_BUNDLE" } else { "" };
     Problem::new(Class::Unavailable, action, "Unreachable", format!("{root}{advice}"))
 }
 
-/// Why there are no credentials, if `root` says so. The SDK lists every source that it has tried, and names the last one
+/// Why there are no credentials, if the texts say so. The SDK lists every source that it has tried, and names the last one
 /// alone if that one answered: what it says about the instance metadata helps no one who has no such instance.
-fn no_credentials(root: &str) -> Option<String> {
-    let says = |text: &str| root.to_lowercase().contains(text);
+fn no_credentials(texts: &[String], root: &str) -> Option<String> {
+    let said = texts.join("\n").to_lowercase();
+    let says = |text: &str| said.contains(text);
     let unsupported = |what: &str| Some(format!("the profile uses {what}, which this program does not support"));
     match () {
         () if says("feature(s) enabled: sso") => unsupported("IAM Identity Center (SSO)"),
@@ -71,6 +73,30 @@ fn role_not_assumed(error: &(dyn Error + 'static)) -> Option<Problem> {
     let metadata = root_cause(error).downcast_ref::<ErrorMetadata>()?;
     let (code, message) = (metadata.code()?, metadata.message().unwrap_or_default());
     Some(Problem::new(class(code, 0, None), "sts:AssumeRole", code, message))
+}
+
+/// What the HTTP client says, and what that means.
+const MEANINGS: [(&str, &str); 6] = [
+    ("connection closed before message completed", "the other side closed the connection without an answer"),
+    ("end of file before message length reached", "the other side closed the connection before the end of the answer"),
+    ("unexpected eof", "the other side closed the connection before the end of the answer"),
+    ("minimum throughput was specified", "the other side stopped sending or receiving"),
+    ("invalid HTTP version parsed", "the other side does not speak HTTP"),
+    ("Connection reset by peer", "the other side broke the connection"),
+];
+
+/// Why a connection failed, in words that need no knowledge of the HTTP client.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    meaning(&root_cause(error).to_string()).to_owned()
+}
+
+fn meaning(text: &str) -> &str {
+    MEANINGS.iter().find(|(part, _)| text.contains(part)).map_or(text, |(_, meaning)| meaning)
+}
+
+/// The texts of an error and its causes.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
 }
 
 pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
@@ -202,19 +228,32 @@ mod tests {
     fn missing_credentials_say_what_to_set() {
         let none = "neither the environment nor a profile nor a role has AWS credentials";
         let table = [
-            ("no credentials found in chain. Attempted:\n  Environment: the credential provider was not enabled", none),
-            ("request forbidden: IMDS is disabled or the caller has insufficient permissions", none),
+            (&["no credentials found in chain. Attempted:\n  Environment: the credential provider was not enabled"][..], none),
+            (&["request forbidden: IMDS is disabled or the caller has insufficient permissions"], none),
+            (&["an error occurred while loading credentials", "IMDS is disabled"], none),
             (
-                "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: sso. ",
+                &["ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: sso. "],
                 "the profile uses IAM Identity Center (SSO), which this program does not support",
             ),
-            ("the credential provider was not enabled", "no usable AWS credentials: the credential provider was not enabled"),
+            (&["the credential provider was not enabled"], "no usable AWS credentials: the credential provider was not enabled"),
+            (&["an error occurred while loading credentials", "timed out"], "no usable AWS credentials: timed out"),
         ];
-        for (root, expected) in table {
-            let problem = unsent("sts:GetCallerIdentity", root);
+        for (texts, expected) in table {
+            let problem = unsent("sts:GetCallerIdentity", &owned(texts));
             assert_eq!((problem.class.clone(), problem.message.as_str()), (Class::BadKey, expected));
             assert!(problem.to_string().contains("AWS_ACCESS_KEY_ID"), "{problem}");
         }
-        assert_eq!(unsent("sts:GetCallerIdentity", "Connection refused").class, Class::Unavailable);
+        assert_eq!(unsent("sts:GetCallerIdentity", &owned(&["Connection refused"])).class, Class::Unavailable);
+    }
+
+    #[test]
+    fn a_broken_connection_is_described_in_words() {
+        let problem = unsent("s3:GetObject", &owned(&["dispatch failure", "connection closed before message completed"]));
+        assert_eq!((problem.code.as_str(), problem.class), ("Unreachable", Class::Unavailable));
+        assert_eq!(problem.message, "the other side closed the connection without an answer");
+    }
+
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
     }
 }

@@ -8,6 +8,7 @@ mod budget;
 mod client;
 mod endpoints;
 mod error;
+mod object_keys;
 mod probe_url;
 mod throttles;
 
@@ -33,9 +34,10 @@ use crate::vocabulary::sign_in::{Budget, Endpoints, SignIn};
 use budget::Limits;
 pub(crate) use client::ATTEMPT_TIMEOUT;
 pub(crate) use client::transfers;
-pub use client::{SetupError, environment, tls_context};
+pub use client::{SetupError, environment, network, tls_context};
 pub use endpoints::{Reached, endpoints, http_date, reach};
-pub(crate) use error::{build, problem, unset};
+pub(crate) use error::{build, cause, problem, unset};
+pub(crate) use object_keys::{decoded_key, is_xml};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 
 /// Maximum number of parallel AWS calls. Waiting for a key to propagate does not count.

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::process::Command;
 
+use aws_sdk_s3::primitives::ByteStream;
 use serde_json::json;
 
 use crate::session::Session;
-use crate::terminal::{CTRL_C, Terminal};
+use crate::support::proxy::Fault;
+use crate::terminal::{BACKSPACE, CTRL_C, DOWN, ENTER, Terminal};
 
 /// The start of every control sequence.
 const ESCAPE: char = '\u{1b}';
@@ -124,6 +126,45 @@ async fn init_asks_until_each_answer_is_right() {
     let written = std::fs::read_to_string(session.place("lab-b.yaml")).unwrap();
     for line in ["  name: lab-b\n", "  preset: ReadWrite\n", "  region: eu-west-1\n", "    name: lab-a\n"] {
         assert!(written.contains(line), "{line}: {written}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn browse_gives_the_terminal_back() {
+    let session = Session::connected("browse", "bucket-browse").await;
+    let (s3, proxy) = (session.harness().s3(), &session.harness().proxy);
+    for key in ["runs/reads/one.bam", "runs/reads/two.bam", "runs/top.txt"] {
+        let body = ByteStream::from_static(b"content");
+        s3.put_object().bucket("bucket-browse").key(key).body(body).send().await.unwrap();
+    }
+    let mut terminal = session.on_terminal(&["browse", "genomics"], 100);
+    terminal.shows("top.txt");
+    terminal.types(ENTER);
+    terminal.shows("two.bam");
+    terminal.types(BACKSPACE);
+    terminal.shows("top.txt");
+    // Ctrl-C ends the reading of a folder, and then a download; the screen stays.
+    for (action, key) in [("s3:ListBucket", ENTER), ("s3:GetObject", "d")] {
+        let before = proxy.count(action);
+        proxy.fault(action, Fault::Hang, 1);
+        terminal.types(key);
+        proxy.sees(action, before + 1).await;
+        terminal.types(CTRL_C);
+        terminal.shows("interrupted");
+        terminal.types(DOWN);
+        terminal.until("keys", |screen| screen.contains("q: end"));
+    }
+    terminal.types("i");
+    terminal.shows("7 bytes");
+    terminal.types("d");
+    terminal.shows("downloaded 1 object, 7 B");
+    assert_eq!(std::fs::read(session.place("top.txt")).unwrap(), b"content");
+    terminal.types("q");
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, Some(0), "{screen}");
+    let written = terminal.written();
+    for (on, off) in [("\u{1b}[?1049h", "\u{1b}[?1049l"), ("\u{1b}[?25l", "\u{1b}[?25h")] {
+        assert_eq!(written.matches(on).count(), written.matches(off).count(), "{written:?}");
     }
 }
 

@@ -14,6 +14,9 @@ use crate::support::harness::LIMIT;
 
 pub const CTRL_C: &str = "\u{3}";
 pub const TAB: &str = "\t";
+pub const ENTER: &str = "\r";
+pub const BACKSPACE: &str = "\u{7f}";
+pub const DOWN: &str = "\u{1b}[B";
 /// Lines that scrolled off the screen and are kept.
 const SCROLLBACK: usize = 1_000;
 

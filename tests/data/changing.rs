@@ -36,6 +36,11 @@ async fn nothing_that_changes_is_mixed() {
     let said = place.run(&["cp", "file", "a:file", "--parallel", "1"]);
     assert!(said.code == 1 && said.text.contains("the file changed while it was read"), "{}", said.text);
     assert_eq!(place.object("bucket-a", "runs/file").await, None);
+    let path = place.path("file");
+    let truncate: Hook = Arc::new(move || fs::write(&path, "short").unwrap());
+    place.harness.proxy.fault_at("s3:PutObject", 1, Fault::Call(truncate), 1);
+    let said = place.run(&["cp", "file", "a:file", "--parallel", "1"]);
+    assert!(said.code == 1 && said.text.contains("the file changed while it was read"), "{}", said.text);
     let open = place.harness.s3().list_multipart_uploads().bucket("bucket-a").send().await.unwrap();
     assert_eq!(open.uploads().len(), 0);
 }
@@ -70,6 +75,28 @@ fn one_message(place: &Place, said: &crate::place::Said, code: &str) {
     assert!(said.text.lines().count() <= 3, "{}", said.text);
 }
 
+/// What no other object can succeed in either ends everything with one message, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_concerns_all_objects_is_said_once() {
+    let place = Place::new("all", json!({})).await;
+    for number in 0..40 {
+        place.write(&format!("in/{number:02}"), 100);
+    }
+    let said = place.run(&["cp", "-r", "in", "a:x", "--endpoint-url", "http://127.0.0.1:1"]);
+    one_message(&place, &said, "s3:PutObject: Unreachable");
+    place.harness.proxy.fault("s3:PutObject", Fault::Cut, 1_000);
+    let said = place.run(&["cp", "-r", "in", "a:x"]);
+    place.harness.proxy.heal();
+    one_message(&place, &said, "s3:PutObject: Unreachable: the other side closed the connection without an answer");
+    place.ok(&["cp", "-r", "in", "a:x"]);
+    // A folder that cannot be made, and one in which nothing can be made, also by root.
+    let said = place.run(&["cp", "-r", "a:x", "in/00/folder"]);
+    one_message(&place, &said, "in/00/folder: ");
+    let said = place.run(&["cp", "-r", "a:x", "/proc"]);
+    one_message(&place, &said, "No such file or directory");
+    assert!(!said.text.contains("kept"), "{}", said.text);
+}
+
 /// A single refusal is about its object.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_object_that_fails_ends_nothing_else() {
@@ -81,5 +108,6 @@ async fn one_object_that_fails_ends_nothing_else() {
     std::os::unix::fs::symlink("nowhere", place.path("in/broken")).unwrap();
     let said = place.run(&["cp", "-r", "in", "a:x"]);
     assert!(said.code == 1 && said.text.contains("copied 29 objects") && said.text.contains("2 objects failed"), "{}", said.text);
+    assert!(said.text.contains("in/broken: a symbolic link that leads to no file\n"), "{}", said.text);
     assert_eq!(place.keys("bucket-a").await.len(), 29);
 }

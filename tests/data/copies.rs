@@ -69,13 +69,17 @@ async fn objects_go_from_one_connection_to_another() {
     };
     let (a, b) = (keys("bucket-a"), keys("bucket-b"));
     assert!(a.len() == 1 && b.len() == 1 && a != b, "{a:?} {b:?}");
-    // Within a connection, S3 copies.
-    let before = place.harness.proxy.len();
-    place.ok(&["cp", "a:x/a b/large", "a:x/copy"]);
-    assert_eq!(place.object("bucket-a", "runs/x/copy").await, Some(large));
-    let reads =
-        place.harness.proxy.since(before).into_iter().filter(|request| request.text.starts_with("GET /bucket-a/runs")).count();
-    assert_eq!(reads, 0);
+    // Within a connection, S3 copies: in one call, or in parts.
+    for (name, at_once, parts) in [("copy", "20000000", 0), ("parts", "10000000", 3)] {
+        let before = place.harness.proxy.len();
+        let text = place.ok(&["cp", "a:x/a b/large", &format!("a:x/{name}"), "--copied-at-once", at_once]);
+        assert!(text.contains("copied 1 object") && !text.contains("not verified"), "{text}");
+        assert_eq!(place.object("bucket-a", &format!("runs/x/{name}")).await.as_ref(), Some(&large));
+        let sent = place.harness.proxy.since(before);
+        let count =
+            |text: &str| sent.iter().filter(|request| request.text.lines().next().unwrap_or_default().contains(text)).count();
+        assert_eq!((count("GET /bucket-a/runs"), count("partNumber=")), (0, parts), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,4 +117,25 @@ async fn sync_copies_what_differs() {
     assert!(shown.contains("would delete s3://bucket-a/runs/s/b.d"), "{shown}");
     assert!(place.ok(&["sync", "in", "a:s", "--delete"]).contains("deleted 1 object\n"));
     assert_eq!(place.keys("bucket-a").await, ["runs/s/a", "runs/s/b/c", "runs/s/new"]);
+}
+
+/// Nothing behind a link in the target is compared or deleted, and it does not block what else `--delete` deletes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sync_leaves_links_in_its_target() {
+    let place = Place::new("links", json!({})).await;
+    place.put("bucket-a", "runs/s/kept", b"x".to_vec()).await;
+    place.write("elsewhere/file", 10);
+    place.write("out/extra", 10);
+    std::os::unix::fs::symlink(place.path("elsewhere"), place.path("out/folder")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("out/broken")).unwrap();
+    let said = place.ok(&["sync", "a:s", "out", "--delete"]);
+    assert!(said.contains("deleted 1 object\n"), "{said}");
+    for text in
+        ["out/folder: a symbolic link to a folder, which is not followed", "out/broken: a symbolic link that leads to no file"]
+    {
+        assert!(said.contains(&format!("note: left as it is: {text}")), "{text}: {said}");
+    }
+    assert_eq!(files(&place.path("out")), ["broken", "folder/file", "kept"]);
+    // What is excluded is not reported either.
+    assert!(!place.ok(&["sync", "a:s", "out", "--exclude", "folder", "--exclude", "broken"]).contains("note"));
 }

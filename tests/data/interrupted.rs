@@ -54,7 +54,7 @@ async fn an_upload_continues_where_it_ended() {
         let said = signaled(&place, &upload, "s3:PutObject", 2, signal);
         assert_eq!(said.code, code, "{}", said.text);
         if signal == "-INT" {
-            assert!(said.text.contains("repeat the command to continue"), "{}", said.text);
+            assert!(said.text.contains("S3 keeps the parts of unfinished uploads: repeat the command"), "{}", said.text);
         }
         assert_eq!(place.object("bucket-a", "runs/large").await, None);
         assert!(sent(&place, before, "partNumber=") >= 1);
@@ -102,6 +102,29 @@ async fn a_download_continues_where_it_ended() {
     place.ok(&download);
     assert_eq!(sent(&place, before, "GET /bucket-a/runs"), 4);
     assert_eq!(fs::read(place.path("got/large")).unwrap(), content("other", 25 * MIB));
+}
+
+/// The limit on the size of files fails as a full disk does, and needs no permissions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_written_leaves_nothing() {
+    let place = Place::new("room", json!({})).await;
+    for (name, size) in [("large", 17 * MIB), ("middle", 6 * MIB), ("small", 1_000)] {
+        place.put("bucket-a", &format!("runs/r/{name}"), content(name, size)).await;
+    }
+    let run = |arguments: &[&str]| {
+        let program = place.command(arguments);
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]).arg(program.get_program());
+        limited.args(program.get_args()).current_dir(&place.folder).env_clear();
+        limited.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Said::from(tokio::task::block_in_place(|| limited.output()).unwrap())
+    };
+    let said = run(&["cp", "-r", "a:r", "got"]);
+    assert!(said.code == 1 && said.text.contains("copied 1 object,") && said.text.contains("2 objects failed"), "{}", said.text);
+    assert_eq!(said.text.matches("File too large").count(), 2, "{}", said.text);
+    assert!(!place.path("got/large").exists() && !place.path("got/middle").exists());
+    place.ok(&["cp", "-r", "a:r", "got"]);
+    assert_eq!(files(&place.path("got")), ["large", "middle", "small"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,23 +1,10 @@
 //! Commands about objects that copy nothing.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::support::proxy::Fault;
 use crate::support::stack::get;
-
-fn post(address: &str, path: &str, body: &str) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    stream.read_to_string(&mut String::new()).unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_are_listed_summed_and_linked() {
@@ -35,18 +22,29 @@ async fn objects_are_listed_summed_and_linked() {
     assert_eq!(names(&place.ok(&["ls", "a:/else*"])), ["elsewhere"]);
     let listed: Value = serde_json::from_str(&place.ok(&["ls", "a:top", "-o", "json"])).unwrap();
     assert_eq!((&listed[0]["key"], &listed[0]["size"]), (&json!("runs/top"), &json!(5)));
-    assert_eq!(place.run(&["ls", "a:nothing"]).code, 1);
+    for command in ["ls", "du"] {
+        let said = place.run(&[command, "a:nothing"]);
+        assert!(said.code == 1 && said.text.contains("nothing at s3://bucket-a/runs/nothing"), "{}", said.text);
+    }
+    // The hint about the prefix is for what is outside of it.
+    let deny = |place: &Place| place.harness.proxy.fault("s3:ListBucket", Fault::Answer(403, "AccessDenied"), 1);
+    for (path, hint) in [("a:/", true), ("a:", false)] {
+        deny(&place);
+        let said = place.run(&["ls", path]);
+        assert_eq!((said.code, said.text.contains("can list what is below")), (1, hint), "{}", said.text);
+    }
     let sums: Value = serde_json::from_str(&place.ok(&["du", "a", "-o", "json"])).unwrap();
     assert_eq!(sums["s3://bucket-a/runs/"], json!({ "bytes": 65, "objects": 4 }));
     assert_eq!(sums["s3://bucket-a/runs/b/"], json!({ "bytes": 30, "objects": 1 }));
 
-    // The emulator verifies no signatures of links. Without its verification, the link leads to the object.
     let link = place.ok(&["presign", "a:a/x", "--expires", "10m"]);
-    assert!(link.contains("X-Amz-Expires=600") && link.contains("X-Amz-Signature="), "{link}");
+    assert!(link.contains("X-Amz-Expires=600"), "{link}");
     let (address, path) = link.trim().trim_start_matches("http://").split_once('/').unwrap();
-    post(address, "/moto-api/reset-auth", "inf");
     let answer = get(address, &format!("/{path}"));
     assert!(answer.ends_with("\r\n\r\nxxxxxxxxxx"), "{answer}");
+    // The link is for this object only.
+    let answer = get(address, &format!("/{}", path.replace("a/x", "a/y")));
+    assert!(answer.contains("SignatureDoesNotMatch"), "{answer}");
     assert_eq!(place.run(&["presign", "a:a/x", "--expires", "8d"]).code, 1);
 }
 
@@ -57,12 +55,24 @@ async fn only_what_is_meant_is_deleted() {
         place.put("bucket-a", &format!("runs/many/{number:04}"), vec![b'x']).await;
     }
     place.put("bucket-a", "runs/many-more", vec![b'x']).await;
+    // Without a reader, the second page is not requested.
+    let (before, (reader, writer)) = (place.harness.proxy.len(), std::io::pipe().unwrap());
+    drop(reader);
+    let ended = tokio::task::block_in_place(|| place.command(&["ls", "-r", "a:many"]).stdout(writer).output()).unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    assert_eq!(place.harness.proxy.since(before).len(), 1);
     let said = place.run(&["rm", "-r", "a:many"]);
     assert!(said.code == 1 && said.text.contains("add --yes if you are sure"), "{}", said.text);
     assert_eq!(place.ok(&["rm", "-r", "a:many", "--dry-run", "--include", "000*"]).lines().count(), 10);
     let text = place.ok(&["rm", "-r", "a:many", "--yes"]);
     assert!(text.contains("deleted 1,200 objects\n"), "{text}");
     assert_eq!(place.keys("bucket-a").await, ["runs/many-more"]);
+    // The key reaches only what is below the prefix.
+    place.put("bucket-a", "elsewhere/x", vec![b'x']).await;
+    let said = place.run(&["rm", "-r", "a:/", "--yes"]);
+    assert!(said.code == 1 && said.text.contains("elsewhere/x: s3:DeleteObject: AccessDenied"), "{}", said.text);
+    assert!(said.text.contains("deleted 1 object\n"), "{}", said.text);
+    assert_eq!(place.keys("bucket-a").await, ["elsewhere/x"]);
     let said = place.run(&["rm", "a:typo"]);
     assert!(said.code == 1 && said.text.contains("no object s3://bucket-a/runs/typo"), "{}", said.text);
 

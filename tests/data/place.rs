@@ -42,7 +42,7 @@ impl Place {
         let bucket_arn = format!("arn:aws:s3:::{bucket}");
         let policy = json!({ "Version": "2012-10-17", "Statement": [
             { "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket_arn },
-            { "Effect": "Allow", "Action": "s3:*", "Resource": format!("{bucket_arn}/*") },
+            { "Effect": "Allow", "Action": "s3:*", "Resource": format!("{bucket_arn}/runs/*") },
         ] });
         iam.put_user_policy().user_name(name).policy_name("s3").policy_document(policy.to_string()).send().await.unwrap();
         let key = iam.create_access_key().user_name(name).send().await.unwrap().access_key.unwrap();

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use bucketconnection::settings::SettingId;
 
+use super::harness::LIMIT;
+
 pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// What to do with a request instead of forwarding it.
@@ -170,6 +172,15 @@ impl Proxy {
     /// The number of requests since the last `take`.
     pub fn len(&self) -> usize {
         self.state.lock().unwrap().requests.len()
+    }
+
+    /// Waits until there were so many requests of this action.
+    pub async fn sees(&self, action: &str, count: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.count(action) < count {
+            assert!(Instant::now() < end, "{} requests of {action}", self.count(action));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub fn count(&self, action: &str) -> usize {

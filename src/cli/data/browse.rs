@@ -1,5 +1,6 @@
 //! `bucketconnection browse`.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, iter};
 use indicatif::DecimalBytes;
 use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::Where;
 use super::ls::{How, failure, list};
 use super::progress::Progress;
 use super::transfer::{Side, count, job};
+use super::{Where, stoppable};
 use crate::cli::Failure;
 use crate::cli::terminal::{FAINT, HEADING, painted};
 use crate::data::{Engine, Fault, Filter, Item, Job, Store, folder, key_for, objects, pages};
@@ -50,10 +52,26 @@ impl Browse {
         }
         let start = folder(&key_for(&store.prefix, &path));
         let first = View::read(&store, start).await?;
-        let _ = screen.write_str(OPEN);
-        let result = walk(&store, &screen, first).await;
-        let _ = screen.write_str(CLOSE);
-        result.map(|()| ExitCode::SUCCESS)
+        let screen = Screen::open(screen)?;
+        walk(&store, &screen.0, first).await.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The terminal while it shows another screen than that of the shell, however the command ends.
+struct Screen(Term);
+
+impl Screen {
+    fn open(terminal: Term) -> io::Result<Self> {
+        // From here on Ctrl-C ends no more than what listens for it.
+        drop(signal(SignalKind::interrupt())?);
+        terminal.write_str(OPEN)?;
+        Ok(Self(terminal))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.0.write_str(CLOSE);
     }
 }
 
@@ -87,7 +105,7 @@ impl View {
         let (mut entries, mut cut) = (Vec::new(), false);
         let mut listed = pages(store, &folder, Some("/"));
         while let Some(page) = listed.next().await {
-            let page = page.map_err(|fault| failure(store, &fault))?;
+            let page = page.map_err(|fault| failure(store, &folder, &fault))?;
             entries.extend(page.folders.into_iter().map(Entry::Folder));
             // The marker of this folder is not in it.
             entries.extend(page.objects.into_iter().filter(|item| !item.name.is_empty()).map(Entry::Object));
@@ -188,16 +206,19 @@ async fn walk(store: &Arc<Store>, screen: &Term, mut view: View) -> Result<(), F
                 screen.clear_screen()?;
                 view.note = download(store, &view).await;
             }
-            // A folder that cannot be read is reported, and the view stays.
-            Wish::Open(folder) => match View::read(store, folder).await {
-                Ok(next) => view = next,
-                Err(Failure(text)) => view.note = text,
+            // A folder that cannot be read is reported, and the view stays. Ctrl-C ends only the reading.
+            Wish::Open(folder) => tokio::select! {
+                next = View::read(store, folder) => match next {
+                    Ok(next) => view = next,
+                    Err(Failure(text)) => view.note = text,
+                },
+                _ = tokio::signal::ctrl_c() => view.note = "interrupted".to_owned(),
             },
         }
     }
 }
 
-/// Downloads the selected entry into the current directory. Returns what to say.
+/// Downloads the selected entry into the current directory, until it is complete or Ctrl-C ends it. Returns what to say.
 async fn download(store: &Arc<Store>, view: &View) -> String {
     let (from, to) = (Side::Remote(store.clone(), String::new()), Side::Local(".".into()));
     let jobs: BoxStream<'_, Result<Job, (String, Fault)>> = match view.entries.get(view.at) {
@@ -210,14 +231,16 @@ async fn download(store: &Arc<Store>, view: &View) -> String {
                 let below = listed.as_ref().map(|item| format!("{name}{}", item.name)).unwrap_or_default();
                 std::future::ready(listed.and_then(|item| job(from, item, to, &below)).transpose())
             };
-            objects(store.clone(), &format!("/{key}"), Filter::default()).filter_map(each).boxed()
+            objects(store.clone(), &format!("/{key}"), Filter { raw: true, ..Filter::default() }).filter_map(each).boxed()
         }
     };
     let progress = Progress::start(false);
-    let engine = Engine::new(16, false, progress.clone());
+    let engine = stoppable(Engine::new(16, false, progress.clone()));
     let summary = engine.run(jobs).await;
     progress.end();
     match summary.ended {
+        Some(Fault::Stopped) if engine.keeps_parts() => "interrupted; d continues the download".to_owned(),
+        Some(Fault::Stopped) => "interrupted".to_owned(),
         Some(fault) => format!("stopped: {fault}"),
         None if summary.failed > 0 => format!("{} failed; cp -r shows why", count(summary.failed)),
         None => format!("downloaded {}, {} into the current directory", count(summary.objects), DecimalBytes(summary.bytes)),

@@ -54,7 +54,7 @@ impl Cp {
             ));
         }
         for from in from.iter().filter(|from| self.many(from)) {
-            from.refuse_inside(&to)?;
+            from.refuse_inside(self.transfer.paths, &to)?;
         }
         let into = self.recursive || from.len() > 1 || to.is_folder();
         note(&to, into);
@@ -69,7 +69,7 @@ impl Cp {
 
     /// Whether a source is everything below a place, or all that matches.
     fn many(&self, from: &Side) -> bool {
-        self.recursive || matches!(from, Side::Remote(_, path) if path.contains(['*', '?']))
+        self.recursive || matches!(from, Side::Remote(_, path) if self.transfer.paths.is_pattern(path))
     }
 
     /// The transfers from one source.

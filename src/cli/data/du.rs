@@ -7,11 +7,11 @@ use futures::StreamExt;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 
-use super::Where;
-use super::ls::{Output, failure};
+use super::ls::{Output, failure, nothing};
+use super::{Paths, Where};
 use crate::cli::Failure;
 use crate::cli::terminal::{print, print_json, table};
-use crate::data::{Filter, folder, key_for, objects};
+use crate::data::{Filter, base, key_for, objects};
 use crate::render::printable;
 
 /// Sum the sizes of the objects in a connection's bucket, by folder
@@ -35,6 +35,9 @@ pub(in crate::cli) struct Du {
     output: Output,
 
     #[command(flatten)]
+    paths: Paths,
+
+    #[command(flatten)]
     place: Where,
 }
 
@@ -48,11 +51,12 @@ struct Sum {
 impl Du {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let (store, path) = self.place.store(&self.address).await?;
-        let root = folder(&key_for(&store.prefix, &path));
+        let key = key_for(&store.prefix, &path);
+        let root = base(&key, self.paths.raw);
         let mut sums = BTreeMap::from([(String::new(), Sum::default())]);
-        let mut listed = objects(store.clone(), &path, Filter::default());
+        let mut listed = objects(store.clone(), &path, Filter { raw: self.paths.raw, ..Filter::default() });
         while let Some(item) = listed.next().await {
-            let item = item.map_err(|(_, fault)| failure(&store, &fault))?;
+            let item = item.map_err(|(_, fault)| failure(&store, &key, &fault))?;
             for row in rows(&item.name, self.depth) {
                 let sum = sums.entry(row.to_owned()).or_default();
                 *sum = Sum { bytes: sum.bytes + item.size, objects: sum.objects + 1 };
@@ -62,6 +66,8 @@ impl Du {
         if self.output == Output::Json {
             let all: BTreeMap<_, _> = sums.iter().map(|(row, sum)| (shown(row), sum)).collect();
             print_json(&all)?;
+        } else if sums.values().all(|sum| sum.objects == 0) {
+            return Err(nothing(&store, &key));
         } else {
             let row = |(row, sum): (&String, &Sum)| {
                 vec![DecimalBytes(sum.bytes).to_string(), HumanCount(sum.objects).to_string(), printable(&shown(row))]

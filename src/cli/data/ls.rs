@@ -8,10 +8,10 @@ use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Where;
+use super::{Paths, Where};
 use crate::cli::Failure;
-use crate::cli::terminal::{print, print_json};
-use crate::data::{Filter, Item, Origin, Store, folder, key_for, objects, pages};
+use crate::cli::terminal::{print_json, print_on};
+use crate::data::{Fault, Filter, Item, Origin, Store, folder, key_for, objects, pages};
 use crate::render::printable;
 
 /// List the objects in a connection's bucket
@@ -44,6 +44,9 @@ pub(super) struct How {
     /// Sizes in bytes
     #[arg(short, long)]
     bytes: bool,
+
+    #[command(flatten)]
+    paths: Paths,
 
     /// Output
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -97,37 +100,48 @@ impl How {
 pub(super) async fn list(store: &Arc<Store>, path: &str, how: &How) -> Result<ExitCode, Failure> {
     let key = key_for(&store.prefix, path);
     let (mut all, mut found) = (Vec::new(), false);
+    // Returns whether there is still a reader.
     let mut show = |entry: Entry, base: &str| {
         found = true;
-        if how.output == Output::Json { all.push(entry) } else { print(&how.line(&entry, base)) }
+        if how.output == Output::Json {
+            all.push(entry);
+            return true;
+        }
+        print_on(&how.line(&entry, base))
     };
-    if how.recursive || path.contains(['*', '?']) {
-        let mut listed = objects(store.clone(), path, Filter::default());
-        let base = if path.contains(['*', '?']) { store.prefix.clone() } else { folder(&key) };
+    if how.recursive || how.paths.is_pattern(path) {
+        let mut listed = objects(store.clone(), path, Filter { raw: how.paths.raw, ..Filter::default() });
+        let base = if how.paths.is_pattern(path) { store.prefix.clone() } else { folder(&key) };
         while let Some(item) = listed.next().await {
-            show(of(item.map_err(|(_, fault)| failure(store, &fault))?), &base);
+            if !show(of(item.map_err(|(_, fault)| failure(store, &key, &fault))?), &base) {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     } else {
         // Without a "/" at the end, the path may be an object, or a folder.
         let base = folder(&key);
         let mut listed = pages(store, &base, Some("/"));
         while let Some(page) = listed.next().await {
-            let page = page.map_err(|fault| failure(store, &fault))?;
-            page.folders.into_iter().for_each(|key| show(Entry { key, size: None, modified: None, etag: None }, &base));
-            page.objects.into_iter().for_each(|item| show(of(item), &base));
+            let page = page.map_err(|fault| failure(store, &key, &fault))?;
+            let folders = page.folders.into_iter().map(|key| Entry { key, size: None, modified: None, etag: None });
+            if !folders.chain(page.objects.into_iter().map(of)).all(|entry| show(entry, &base)) {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
         let mut parent = pages(store, &key, Some("/"));
         if base != key
             && let Some(page) = parent.next().await
         {
-            let page = page.map_err(|fault| failure(store, &fault))?;
-            page.objects.into_iter().map(of).filter(|entry| entry.key == key).for_each(|entry| show(entry, ""));
+            let page = page.map_err(|fault| failure(store, &key, &fault))?;
+            if let Some(entry) = page.objects.into_iter().map(of).find(|entry| entry.key == key) {
+                show(entry, "");
+            }
         }
     }
     if how.output == Output::Json {
         print_json(&all)?;
     } else if !found {
-        return Err(Failure(format!("nothing at s3://{}/{key} ({})", store.bucket, store.connection)));
+        return Err(nothing(store, &key));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,9 +154,14 @@ fn of(item: Item) -> Entry {
     Entry { key, etag, size: Some(item.size), modified: Timestamp::from_second(item.modified).ok() }
 }
 
-/// A listing that failed. If it was outside of the prefix, this says so.
-pub(super) fn failure(store: &Store, fault: &crate::data::Fault) -> Failure {
-    let hint = if store.prefix.is_empty() {
+/// S3 has no folders: that nothing is there is all that a misspelled path can lead to.
+pub(super) fn nothing(store: &Store, key: &str) -> Failure {
+    Failure(format!("nothing at s3://{}/{key} ({})", store.bucket, store.connection))
+}
+
+/// A listing of `key` that failed. If it is outside of the prefix, this says so.
+pub(super) fn failure(store: &Store, key: &str, fault: &Fault) -> Failure {
+    let hint = if !fault.is_denied() || key.starts_with(&store.prefix) {
         String::new()
     } else {
         format!(

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use clap::Subcommand;
 use kube::{Api, Client};
+use tokio::signal::unix::{SignalKind, signal};
 
-use self::progress::Progress;
 use super::cluster::Namespaced;
 use super::connections::connection;
 use super::key::Access;
@@ -68,6 +68,21 @@ struct Where {
     namespaced: Namespaced,
 }
 
+/// How to understand a path in a bucket.
+#[derive(clap::Args, Clone, Copy, Default)]
+struct Paths {
+    /// Take `*` and `?` in a path as characters, not as a pattern
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Paths {
+    /// Whether a path means all objects that match it.
+    fn is_pattern(self, path: &str) -> bool {
+        !self.raw && path.contains(['*', '?'])
+    }
+}
+
 /// Opens the buckets of connections.
 struct Stores {
     client: Client,
@@ -79,7 +94,7 @@ struct Stores {
 impl Where {
     async fn stores(&self) -> Result<Stores, Failure> {
         let (client, namespace) = self.namespaced.client().await?;
-        Ok(Stores { client, namespace, config: sdk::environment().await?, endpoint: self.endpoint_url.clone() })
+        Ok(Stores { client, namespace, config: sdk::network().await?, endpoint: self.endpoint_url.clone() })
     }
 
     /// The bucket of the connection that an address names, and the path in it.
@@ -113,16 +128,16 @@ impl Stores {
     }
 }
 
-/// An engine that Ctrl-C stops.
-fn engine(parallel: usize, restart: bool, progress: Arc<Progress>) -> Arc<Engine> {
-    let engine = Engine::new(parallel, restart, progress);
+/// Lets Ctrl-C stop the engine.
+fn stoppable(engine: Engine) -> Arc<Engine> {
     let stop = engine.stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+    if let Ok(mut interrupts) = signal(SignalKind::interrupt()) {
+        tokio::spawn(async move {
+            interrupts.recv().await;
             stop.cancel();
-        }
-    });
-    engine
+        });
+    }
+    Arc::new(engine)
 }
 
 /// Says on standard error what holds for ICA.

@@ -91,14 +91,16 @@ impl Progress {
         }
         let (moved, kept, bytes) = (self.moved.load(Relaxed), self.kept.load(Relaxed), self.bytes.load(Relaxed));
         let rate = rate(moved, self.elapsed());
-        let left = Duration::from_secs(bytes.saturating_sub(moved + kept).checked_div(rate).unwrap_or_default());
+        let left = match bytes.saturating_sub(moved + kept).checked_div(rate) {
+            Some(seconds) => format!("{} left", HumanDuration(Duration::from_secs(seconds))),
+            None => "stalled".to_owned(),
+        };
         warn(&format!(
-            "{}, {} of {}, {}/s, {} left",
+            "{}, {} of {}, {}/s, {left}",
             self.objects(),
             DecimalBytes(moved + kept),
             DecimalBytes(bytes),
-            DecimalBytes(rate),
-            HumanDuration(left)
+            DecimalBytes(rate)
         ));
     }
 }
@@ -136,6 +138,6 @@ impl Watch for Progress {
 
     fn failed(&self, name: &str, fault: &Fault) {
         self.failed.fetch_add(1, Relaxed);
-        self.bar.suspend(|| warn(&format!("{}: {fault}", printable(name))));
+        self.bar.suspend(|| warn(&printable(&fault.about(name))));
     }
 }

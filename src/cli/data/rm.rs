@@ -6,13 +6,13 @@ use std::sync::Arc;
 use futures::stream::{StreamExt, iter};
 use indicatif::DecimalBytes;
 
-use super::ls::failure;
+use super::ls::{failure, nothing};
 use super::progress::Progress;
 use super::transfer::count;
-use super::{Where, ended, engine};
+use super::{Paths, Where, ended, stoppable};
 use crate::cli::Failure;
 use crate::cli::terminal::{confirm, print, warn};
-use crate::data::{Filter, Origin, Store, folder, key_for, objects, remove};
+use crate::data::{Engine, Filter, Origin, Store, folder, key_for, objects, remove};
 use crate::render::printable;
 
 /// Delete objects from a connection's bucket
@@ -50,13 +50,16 @@ pub(in crate::cli) struct Rm {
     yes: bool,
 
     #[command(flatten)]
+    paths: Paths,
+
+    #[command(flatten)]
     place: Where,
 }
 
 impl Rm {
     pub(in crate::cli) async fn run(&self) -> Result<ExitCode, Failure> {
         let (store, path) = self.place.store(&self.address).await?;
-        let many = self.recursive || path.contains(['*', '?']);
+        let many = self.recursive || self.paths.is_pattern(&path);
         let filters = self.include.len() + self.exclude.len();
         if !many && filters > 0 {
             return Err(Failure("--include and --exclude need -r, or a path with * or ?; nothing was deleted".to_owned()));
@@ -67,7 +70,7 @@ impl Rm {
             return Ok(ExitCode::SUCCESS);
         }
         let progress = Progress::start(true);
-        let engine = engine(1, false, progress);
+        let engine = stoppable(Engine::new(1, false, progress));
         let removed = remove(&engine, &store, iter(keys).boxed()).await;
         print(&format!("deleted {}\n", count(removed.objects as u64)));
         if removed.kept > 0 {
@@ -84,21 +87,21 @@ impl Rm {
 
     /// The keys of everything that is meant, after a person has confirmed.
     async fn listed(&self, store: &Arc<Store>, path: &str) -> Result<Vec<String>, Failure> {
-        let filter = Filter { include: self.include.clone(), exclude: self.exclude.clone() };
+        let key = key_for(&store.prefix, path);
+        let filter = Filter { include: self.include.clone(), exclude: self.exclude.clone(), raw: self.paths.raw };
         let mut listed = objects(store.clone(), path, filter);
         let (mut keys, mut bytes) = (Vec::new(), 0);
         while let Some(item) = listed.next().await {
-            let item = item.map_err(|(_, fault)| failure(store, &fault))?;
+            let item = item.map_err(|(_, fault)| failure(store, &key, &fault))?;
             bytes += item.size;
             if let Origin::Object { key, .. } = item.origin {
                 keys.push(key);
             }
         }
-        let place = format!("s3://{}/{}", store.bucket, key_for(&store.prefix, path));
         if keys.is_empty() {
-            return Err(Failure(format!("nothing at {place} ({})", store.connection)));
+            return Err(nothing(store, &key));
         }
-        let question = format!("Delete {} ({}) at {place}?", count(keys.len() as u64), DecimalBytes(bytes));
+        let question = format!("Delete {} ({}) at s3://{}/{key}?", count(keys.len() as u64), DecimalBytes(bytes), store.bucket);
         if self.dry_run || self.yes || confirm(&question, "yes", "--yes").await? {
             Ok(keys)
         } else {

@@ -59,15 +59,13 @@ impl Sync {
             }
             _ => {}
         }
-        from.refuse_inside(&to)?;
+        from.refuse_inside(self.transfer.paths, &to)?;
         note(&to, true);
         let extra = Arc::new(Mutex::new(Vec::new()));
         let found = Arc::new(AtomicBool::new(false));
         let (filter, compare) = (self.transfer.filter(), if self.checksum { Compare::Size } else { Compare::Newer });
-        let target = match &to {
-            Side::Local(path) if !path.exists() => iter(Vec::new()).boxed(),
-            to => to.list(filter.clone()),
-        };
+        let left = Arc::default();
+        let target = to.list_target(filter.clone(), &left);
         let finds = found.clone();
         let source = from
             .list(filter)
@@ -100,6 +98,9 @@ impl Sync {
         let at_once = usize::from(self.transfer.parallel);
         let jobs = differences(source, target, compare).map(each).buffered(at_once).filter_map(std::future::ready).boxed();
         let (code, summary) = self.transfer.run(jobs, &[&from, &to], &to).await;
+        for text in left.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            warn(&printable(&format!("note: left as it is: {text}")));
+        }
         let extra = std::mem::take(&mut *extra.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.delete || extra.is_empty() {
             return Ok(code);

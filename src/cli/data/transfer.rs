@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::future::ready;
-use futures::stream::{BoxStream, once};
+use futures::stream::{BoxStream, empty, once};
 use indicatif::{DecimalBytes, HumanCount};
 
 use super::progress::{Progress, rate};
-use super::{Stores, Where, ended, engine, note_for_ica};
-use crate::cli::terminal::{print, warn};
+use super::{Paths, Stores, Where, ended, note_for_ica, stoppable};
+use crate::cli::terminal::{print, print_on, warn};
 use crate::cli::{Failure, INTERRUPTED};
 use crate::data::{
-    Address, Engine, Fault, Filter, Item, Job, Listed, Origin, Store, Summary, Work, before_wildcard, files, folder, key_for,
-    objects,
+    Address, COPIED_AT_ONCE, Engine, Fault, Filter, Item, Job, Listed, Origin, Store, Summary, Work, base, files, folder,
+    key_for, objects,
 };
 use crate::render::printable;
 
@@ -43,9 +43,16 @@ pub(super) struct Transfer {
     #[arg(long)]
     pub restart: bool,
 
+    /// Largest object, in bytes, that S3 copies in one call: other implementations of S3 can have a lower limit than AWS
+    #[arg(long, hide = true, value_name = "BYTES", default_value_t = COPIED_AT_ONCE)]
+    pub copied_at_once: u64,
+
     /// Show failures only
     #[arg(short, long)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    pub paths: Paths,
 
     #[command(flatten)]
     pub place: Where,
@@ -69,10 +76,10 @@ impl Side {
     }
 
     /// Refuses a target inside of the source: the copy would find its own objects, and never end.
-    pub(super) fn refuse_inside(&self, to: &Self) -> Result<(), Failure> {
+    pub(super) fn refuse_inside(&self, paths: Paths, to: &Self) -> Result<(), Failure> {
         let (Self::Remote(from, path), Self::Remote(store, target)) = (self, to) else { return Ok(()) };
         let key = key_for(&from.prefix, path);
-        let source = before_wildcard(&key).map_or_else(|| folder(&key), str::to_owned);
+        let source = base(&key, paths.raw);
         if from.bucket == store.bucket && folder(&key_for(&store.prefix, target)).starts_with(&source) {
             let text = format!(
                 "the target s3://{0}/{1} is inside of the source s3://{0}/{source}; choose another",
@@ -92,7 +99,25 @@ impl Side {
         }
     }
 
-    /// The same; if nothing is in the bucket there, that is a failure: the place may be misspelled.
+    /// Everything below it that `sync` can replace or delete. Local files that no object can be are left as they are, and added to
+    /// `left`: `--delete` never reaches what is behind a symbolic link to a folder.
+    pub(super) fn list_target(&self, filter: Filter, left: &Arc<Mutex<Vec<String>>>) -> BoxStream<'static, Listed> {
+        let Self::Local(path) = self else { return self.list(filter) };
+        if !path.exists() {
+            return empty().boxed();
+        }
+        let left = left.clone();
+        let takes = move |listed: Listed| match listed {
+            Err((name, fault @ Fault::Object(_))) => {
+                left.lock().unwrap_or_else(PoisonError::into_inner).push(fault.about(&name));
+                None
+            }
+            listed => Some(listed),
+        };
+        self.list(filter).filter_map(move |listed| ready(takes(listed))).boxed()
+    }
+
+    /// Everything below it; if nothing is in the bucket there, that is a failure: the place may be misspelled.
     pub(super) fn list_some(&self, filter: Filter) -> BoxStream<'static, Listed> {
         let Self::Remote(..) = self else { return self.list(filter) };
         let (found, shown) = (Arc::new(AtomicBool::new(false)), self.shown(""));
@@ -177,12 +202,14 @@ pub(super) fn note(to: &Side, into: bool) {
 
 impl Transfer {
     pub(super) fn filter(&self) -> Filter {
-        Filter { include: self.include.clone(), exclude: self.exclude.clone() }
+        Filter { include: self.include.clone(), exclude: self.exclude.clone(), raw: self.paths.raw }
     }
 
     /// An engine that Ctrl-C stops.
     pub(super) fn engine(&self, progress: &Arc<Progress>) -> Arc<Engine> {
-        engine(usize::from(self.parallel), self.restart, progress.clone())
+        let mut engine = Engine::new(usize::from(self.parallel), self.restart, progress.clone());
+        engine.copied_at_once = self.copied_at_once;
+        stoppable(engine)
     }
 
     /// Runs the jobs, or prints them. Returns the exit code with what was done.
@@ -200,29 +227,29 @@ impl Transfer {
         let engine = self.engine(&progress);
         let summary = engine.run(jobs).await;
         progress.end();
-        let code = self.report(&summary, &progress, sides, to);
-        (code, summary)
-    }
-
-    fn report(&self, summary: &Summary, progress: &Progress, sides: &[&Side], to: &Side) -> ExitCode {
         if !self.quiet {
-            print(&format!("{}\n", told(summary, progress)));
+            print(&format!("{}\n", told(&summary, &progress)));
         }
-        let Some(fault) = &summary.ended else { return ExitCode::from(u8::from(summary.failed > 0)) };
-        let connections: Vec<_> = sides.iter().filter_map(|side| side.connection()).collect();
-        let code = ended(fault, &connections);
-        let what = if matches!(to, Side::Local(_)) {
-            "parts of unfinished files are kept next to them, hidden"
-        } else {
-            "S3 keeps the parts of unfinished uploads"
-        };
-        if code == ExitCode::from(INTERRUPTED) {
-            warn(&format!("interrupted; {what}: repeat the command to continue"));
-        } else {
-            warn(&format!("{what}: repeat the command to continue when the cause is removed"));
-        }
-        code
+        (report(&summary, engine.keeps_parts(), sides, to), summary)
     }
+}
+
+/// Says why the transfers ended early, and what is kept of those that are not complete. Returns the exit code.
+fn report(summary: &Summary, keeps_parts: bool, sides: &[&Side], to: &Side) -> ExitCode {
+    let Some(fault) = &summary.ended else { return ExitCode::from(u8::from(summary.failed > 0)) };
+    let connections: Vec<_> = sides.iter().filter_map(|side| side.connection()).collect();
+    let code = ended(fault, &connections);
+    let what = match to {
+        _ if !keeps_parts => "nothing is kept of unfinished objects",
+        Side::Local(_) => "parts of unfinished files are kept next to them, hidden: repeat the command to continue",
+        Side::Remote(..) => "S3 keeps the parts of unfinished uploads: repeat the command to continue",
+    };
+    if code == ExitCode::from(INTERRUPTED) {
+        warn(&format!("interrupted; {what}"));
+    } else if keeps_parts {
+        warn(&format!("{what} when the cause is removed"));
+    }
+    code
 }
 
 /// Prints what would be done.
@@ -233,11 +260,13 @@ async fn would(mut jobs: BoxStream<'_, Result<Job, (String, Fault)>>) -> Summary
             Ok(job) => {
                 summary.objects += 1;
                 summary.bytes += job.size;
-                print(&format!("would copy {} to {}\n", printable(&job.name), printable(&target(&job.work))));
+                if !print_on(&format!("would copy {} to {}\n", printable(&job.name), printable(&target(&job.work)))) {
+                    return summary;
+                }
             }
             Err((name, fault)) => {
                 summary.failed += 1;
-                warn(&format!("{}: {fault}", printable(&name)));
+                warn(&printable(&fault.about(&name)));
             }
         }
     }
@@ -273,8 +302,8 @@ fn told(summary: &Summary, progress: &Progress) -> String {
     }
     match summary.unverified {
         0 => {}
-        some if some == summary.objects => text += "; not verified by a checksum of S3: it has none",
-        some => text += &format!("; {} not verified by a checksum of S3: it has none", count(some)),
+        some if some == summary.objects => text += "; not verified: S3 returned no checksum of the whole object",
+        some => text += &format!("; {} not verified: S3 returned no checksum of the whole object", count(some)),
     }
     if summary.failed > 0 {
         text += &format!("; {} failed", count(summary.failed));

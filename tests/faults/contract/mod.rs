@@ -47,7 +47,6 @@ pub const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("ten_policies_are_attached", EMULATOR, "has no limit"),
     ("the_user_name_is_a_variable", EMULATOR, "knows no policy variables"),
     ("actions_ignore_case", EMULATOR, "tells actions apart by their case"),
-    ("deletion_of_many_is_checked_object_by_object", EMULATOR, "checks all at once"),
     ("a_bucket_policy_denies", EMULATOR, "answers in another form"),
     ("a_token_allows_what_user_and_session_policy_allow", EMULATOR, "takes no federation tokens"),
     ("a_token_outlives_its_key", EMULATOR, "takes no federation tokens"),
