@@ -7,6 +7,9 @@
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+# glibc keeps what many reconciles at once have needed, for each of its arenas.
+- name: MALLOC_ARENA_MAX
+  value: "2"
 - name: BUCKETCONNECTION_LOG
   value: {{ .Values.log.filter | quote }}
 - name: BUCKETCONNECTION_PER_OBJECT_METRICS
