@@ -7,7 +7,8 @@
 //! | `listing.rs` | what is there: objects or files, in the same order |
 //! | `compare.rs` | `sync`: what differs between two listings |
 //! | `content.rs` | whether two files or objects have the same content |
-//! | `engine.rs` | runs transfers in parallel; ends them all when the key is revoked, the disk is full, or on Ctrl-C |
+//! | `engine.rs` | what transfers share: who watches and stops them, how many requests are sent at a time |
+//! | `transfers.rs` | runs transfers in parallel; ends them all when the key is revoked, the disk is full, or on Ctrl-C |
 //! | `upload.rs`, `download.rs`, `copy.rs` | one object |
 //! | `multipart.rs`, `unfinished.rs` | what is kept of an interrupted upload or download |
 //! | `remove.rs` | deletes many objects |
@@ -28,17 +29,19 @@ mod multipart;
 mod names;
 mod remove;
 mod store;
+mod transfers;
 mod unfinished;
 mod upload;
 
 pub use compare::{Compare, Difference, differences};
 pub use content::is_same;
-pub use engine::{COPIED_AT_ONCE, Engine, Job, Summary, Watch, Work};
+pub use engine::{COPIED_AT_ONCE, Engine, Watch};
 pub use fault::{Fault, Reach};
 pub use listing::{Item, Listed, Origin, Page, base, file, files, folder, objects, pages};
 pub use names::{Address, Filter, flaw_of_key, key_for};
 pub use remove::{Removed, remove};
 pub use store::{Head, Store};
+pub use transfers::{Job, Summary, Work};
 
 /// Objects up to this size are transferred in one request, larger ones in parts of at least this size.
 const PART: u64 = 8 << 20;
