@@ -1,10 +1,9 @@
 //! What a person can try from their own machine: the key of a connection, with nothing of the operator.
 
 use aws_config::SdkConfig;
-use aws_sdk_s3::types::EncodingType;
 
 use crate::credentials::KeyPair;
-use crate::sdk::Sdk;
+use crate::sdk::{Sdk, list_keys};
 use crate::vocabulary::problem::Problem;
 use crate::vocabulary::sign_in::{AccountCredentials, Budget, SignIn};
 
@@ -30,8 +29,7 @@ impl FromHere {
     /// Lists one object of `bucket` under `prefix` with `key`.
     pub async fn list(&self, key: &KeyPair, region: &str, bucket: &str, prefix: &str) -> Result<(), Problem> {
         let (s3, _) = self.sdk.with_key(key, region);
-        // An answer in XML cannot contain every key.
-        let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).encoding_type(EncodingType::Url);
+        let call = list_keys(&s3, bucket, prefix).max_keys(1);
         self.sdk.call("s3:ListBucket", call.send()).await.map(drop)
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::EncodingType;
 use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +10,7 @@ use super::Aws;
 use crate::credentials::KeyPair;
 use crate::desired::{Desired, Proof, names};
 use crate::observed::{KeyProof, ProbeResult};
-use crate::sdk::{is_allowed_address, probe_url, tls_context};
+use crate::sdk::{is_allowed_address, list_keys, probe_url, tls_context};
 use crate::vocabulary::problem::{Class, Problem, Source};
 
 /// A new key takes seconds to propagate in AWS. Trying every second finds out soonest; backing off would only add
@@ -170,8 +169,7 @@ impl Aws {
                 Err(Problem::new(Class::OtherUser, "sts:GetCallerIdentity", "OtherUser", arn))
             }
             Proof::List => {
-                // An answer in XML cannot contain every key.
-                let call = s3.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(1).encoding_type(EncodingType::Url);
+                let call = list_keys(&s3, bucket, prefix).max_keys(1);
                 self.sdk.call("s3:ListBucket", call.expected_bucket_owner(account).send()).await.map(|_| None)
             }
             Proof::Upload => {

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
-use aws_sdk_s3::types::EncodingType;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::names::{before_wildcard, is_unfinished, key_for};
 use super::{Fault, Filter, Head, Store};
-use crate::sdk::decoded_key;
+use crate::sdk::{decoded_key, list_keys};
 use crate::vocabulary::wildcard::policy_matches;
 
 /// One file or object.
@@ -61,11 +59,6 @@ impl Item {
     }
 }
 
-/// A listing of the keys that begin with `prefix`. They come URL-encoded: an answer in XML cannot contain every key.
-fn list(store: &Store, prefix: &str) -> ListObjectsV2FluentBuilder {
-    store.client.list_objects_v2().bucket(&store.bucket).prefix(prefix).encoding_type(EncodingType::Url)
-}
-
 /// The objects in an answer, each with its name below `base`.
 fn items(answer: &ListObjectsV2Output, base: &str) -> Vec<Item> {
     let encoded = answer.encoding_type().is_some();
@@ -88,7 +81,8 @@ fn folders(answer: &ListObjectsV2Output) -> Vec<String> {
 
 /// The objects whose keys begin with `prefix`, page by page. With a `delimiter`, those in folders are left out.
 pub fn pages<'a>(store: &'a Store, prefix: &str, delimiter: Option<&str>) -> BoxStream<'a, Result<Page, Fault>> {
-    let answers = list(store, prefix).set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
+    let answers =
+        list_keys(&store.client, &store.bucket, prefix).set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
     stream::unfold((answers, prefix.to_owned()), move |(mut answers, prefix)| async move {
         let answer = answers.next().await?;
         let page = store.call("s3:ListBucket", async { answer }).await;
@@ -105,7 +99,7 @@ pub fn objects(store: Arc<Store>, path: &str, filter: Filter) -> BoxStream<'stat
     let base = base(&key, filter.raw);
     // The part before the wildcard narrows the listing further than the folder does.
     let listed = pattern.as_ref().map_or(base.clone(), |key| key[..key.find(['*', '?']).unwrap_or(key.len())].to_owned());
-    let answers = list(&store, &listed).into_paginator().send();
+    let answers = list_keys(&store.client, &store.bucket, &listed).into_paginator().send();
     let found = stream::unfold((answers, store), move |(mut answers, store)| {
         let base = base.clone();
         async move {

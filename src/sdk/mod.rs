@@ -37,7 +37,7 @@ pub(crate) use client::transfers;
 pub use client::{SetupError, environment, network, tls_context};
 pub use endpoints::{Reached, endpoints, http_date, reach};
 pub(crate) use error::{build, cause, problem, unset};
-pub(crate) use object_keys::{decoded_key, is_xml};
+pub(crate) use object_keys::{decoded_key, is_xml, list_keys};
 pub use probe_url::{Allowed, is_allowed_address, probe_url};
 
 /// Maximum number of parallel AWS calls. Waiting for a key to propagate does not count.

@@ -1,6 +1,14 @@
 //! Keys of objects in the XML that S3 sends and receives. A key can contain characters that XML 1.0 cannot.
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
+use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
+
+/// A listing of the keys that begin with `prefix`. They come URL-encoded: an answer in XML cannot contain every key.
+pub(crate) fn list_keys(s3: &Client, bucket: &str, prefix: &str) -> ListObjectsV2FluentBuilder {
+    s3.list_objects_v2().bucket(bucket).prefix(prefix).encoding_type(EncodingType::Url)
+}
 
 /// The key, or part of a key, from a list that was requested with `encoding-type=url`. Some servers ignore the request:
 /// `encoded` is whether the answer names the encoding.
