@@ -97,9 +97,10 @@ pub(super) async fn download(
     if target.is_dir() {
         return Err(Fault::Object(format!("{} is a folder", target.display())));
     }
-    fs::create_dir_all(root).map_err(Fault::of_all(root))?;
     if let Some(folder) = target.parent() {
-        fs::create_dir_all(folder).map_err(Fault::writing(folder))?;
+        // Without the root, no other file can be written either.
+        let failed = |error| if root.is_dir() { Fault::writing(folder)(error) } else { Fault::of_all(root)(error) };
+        fs::create_dir_all(folder).map_err(failed)?;
     }
     // An answer with the whole object has its checksum; those with its parts do not.
     let head = match listed.filter(|head| head.suffices(PART)) {
