@@ -61,13 +61,11 @@ impl Consequences {
                 }
                 None
             }
-            Action::PutInlinePolicy { .. } | Action::UpdatePolicy { prune: None, .. } => {
+            Action::PutInlinePolicy { .. } | Action::UpdatePolicy { .. } => {
                 self.cuts_off.extend(step.losses.iter().map(|loss| of_user(loss, user)));
-                None
-            }
-            Action::UpdatePolicy { prune: Some(version), .. } => {
-                self.cuts_off.extend(step.losses.iter().map(|loss| of_user(loss, user)));
-                self.destroys.insert(format!("version {version} of managed policy {}", desired.policy.name));
+                if let Action::UpdatePolicy { prune: Some(version), .. } = &step.action {
+                    self.destroys.insert(format!("version {version} of managed policy {}", desired.policy.name));
+                }
                 None
             }
             Action::SetPermissionsBoundary { arn } => {

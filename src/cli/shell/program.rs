@@ -89,6 +89,10 @@ fn commands() -> impl Iterator<Item = &'static str> {
 
 /// A text as people who called the program by this name type the commands in it.
 fn renamed(text: &str, name: &str) -> String {
+    // Most texts, such as the cells of a long table, name no command.
+    if !text.contains(PROGRAM) {
+        return text.to_owned();
+    }
     let plain = text.replace("kubectl bucketconnection ", "bucketconnection ");
     commands().fold(plain, |text, command| text.replace(&format!("{PROGRAM} {command}"), &format!("{name} {command}")))
 }
